@@ -1,0 +1,1 @@
+"""The runner: one process, one engine, generating tokens for the models of one tier."""

@@ -1,0 +1,1 @@
+"""Engines: one file (or subpackage) each, behind the `Engine` protocol of `base`."""

@@ -1,0 +1,90 @@
+"""What an engine is asked to do and what it answers, in tokens and text: an engine never sees OpenAI's shapes.
+
+A `Job` is valid by construction: whoever builds one has checked ranges, rendered the prompt and compiled the grammar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class FinishReason(Enum):
+    """Why an engine stopped by itself."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen, with OpenAI's meaning and OpenAI's defaults."""
+
+    # 0 picks the most likely token always.
+    temperature: float = 1.0
+    top_p: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    # None means a fresh seed.
+    seed: int | None = None
+    # Token id → value added to its logit, -100 to 100.
+    logit_bias: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One answer to generate."""
+
+    # For logs only.
+    request_id: str
+    # The rendered prompt, special tokens included as text.
+    prompt: str
+    sampling: Sampling
+    # Most tokens to produce, those of `resume_token_ids` included; None means as many as the context allows.
+    max_tokens: int | None = None
+    # Strings that end the answer and are not part of it.
+    stop: tuple[str, ...] = ()
+    # None: no log probabilities; n: with the n most likely alternatives.
+    logprobs: int | None = None
+    # An llguidance grammar (Lark syntax) that the answer must match; empty means free text.
+    grammar: str = ""
+    # Tokens that an interrupted run has delivered already: generation goes on after them.
+    resume_token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TopLogprob:
+    """One alternative at one position; `logprob` is a natural logarithm, before sampling."""
+
+    token: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """The probability of one produced token, with the most likely alternatives, best first."""
+
+    token: bytes
+    logprob: float
+    top: tuple[TopLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts; `completion_tokens` includes the resumed ones."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+@dataclass(slots=True)
+class Step:
+    """What one engine iteration produced for one job. The last step has `finish_reason` and `usage`."""
+
+    text: str = ""
+    # The tokens behind exactly this text: tokens whose text is still held back come with the text.
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
