@@ -1,6 +1,7 @@
 """What a runner writes into etcd about itself, and where: the contract between runners and routers.
 
-The value is JSON, so that `etcdctl get --prefix /tiermesh/runners/` is readable. Load is not in it: it changes too often.
+The value is JSON, so that `etcdctl get --prefix /tiermesh/runners/` is readable. Load is not in it: it changes too
+often.
 """
 
 from __future__ import annotations

@@ -1,0 +1,214 @@
+"""The calling side of a batch stream: many callers, a lane to each replica, deadlines, cancellation and safe retry."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic
+
+import grpc
+
+from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
+from services.common.batch.lane import Lane, LaneState, OpenStream
+from services.common.batch.metrics import EXPIRED, PENDING, RETRIED
+from services.common.errors import Code, MeshError
+
+# Receives each reply of a call; a MeshError is always the last thing it receives.
+Sink = Callable[[Any], None]
+
+
+@dataclass(slots=True)
+class _Pending(Generic[CallT, ReplyT]):
+    call: CallT
+    sink: Sink
+    deadline: float
+    timer: asyncio.TimerHandle
+    # None while no lane is up: the call is parked.
+    lane: Lane[CallT, ReplyT] | None = None
+
+
+def _always_last(_: object) -> bool:
+    return True
+
+
+class BatchClient(Generic[CallT, ReplyT]):
+    """Carries calls to any of several replicas of one service.
+
+    With `retry`, calls must be idempotent: those that a broken stream has left unanswered are sent again, on another
+    lane or when one is back, until their deadline. Without it they fail with UNAVAILABLE at once, also when the
+    first attempt to connect fails. `is_last` tells which reply ends a call; by default the first does.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        addresses: Sequence[str],
+        *,
+        open_channel: Callable[[str], grpc.aio.Channel],
+        open_stream: OpenStream,
+        new_frame: NewRequestFrame[CallT],
+        retry: bool,
+        is_last: Callable[[ReplyT], bool] = _always_last,
+        max_pending: int = 10_000,
+    ) -> None:
+        if not addresses:
+            raise ValueError(f"{name}: at least one address is needed")
+        self.name = name
+        self._retry = retry
+        self._is_last = is_last
+        self._max_pending = max_pending
+        self._ids = itertools.count(1)
+        self._pending: dict[int, _Pending[CallT, ReplyT]] = {}
+        self._retried = RETRIED.labels(name)
+        self._expired = EXPIRED.labels(name)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._lanes: list[Lane[CallT, ReplyT]] = [
+            Lane(
+                name,
+                address,
+                open_channel=open_channel,
+                open_stream=open_stream,
+                new_frame=new_frame,
+                outbox_limit=max_pending,
+            )
+            for address in addresses
+        ]
+
+    @property
+    def connected(self) -> bool:
+        """Whether at least one replica can be called."""
+        return any(lane.state is LaneState.READY for lane in self._lanes)
+
+    @property
+    def pending(self) -> int:
+        """Calls that wait for their last reply."""
+        return len(self._pending)
+
+    def open(self) -> None:
+        """Starts connecting. Calls may be started at once; they wait for a lane."""
+        self._loop = asyncio.get_running_loop()
+        PENDING.labels(self.name).set_function(lambda: len(self._pending))
+        for lane in self._lanes:
+            lane.on_up = partial(self._lane_up, lane)
+            lane.on_frame = partial(self._deliver, lane)
+            lane.on_down = partial(self._lane_down, lane)
+            self._tasks.append(self._loop.create_task(lane.run(), name=f"lane {self.name} {lane.address}"))
+
+    async def close(self) -> None:
+        """Closes every lane; calls still pending fail with UNAVAILABLE."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fail(list(self._pending), "the client is closing")
+
+    def start(self, call: CallT, sink: Sink, timeout: float) -> int:
+        """Starts a call; `timeout` is in seconds, to the last reply. Returns the id to cancel it by.
+
+        The sink is called from the event loop, never before `start` returns. Raises MeshError UNAVAILABLE when too
+        many calls are pending already.
+        """
+        if len(self._pending) >= self._max_pending:
+            raise MeshError(Code.UNAVAILABLE, "too many requests are waiting; try again shortly", retry_after=1.0)
+        call_id = call.id = next(self._ids)
+        timer = self._loop.call_later(timeout, self._expire, call_id)
+        pending = self._pending[call_id] = _Pending(call, sink, self._loop.time() + timeout, timer)
+        self._dispatch(call_id, pending)
+        return call_id
+
+    async def request(self, call: CallT, timeout: float) -> ReplyT:
+        """Makes a call that has one reply and returns it. Raises MeshError if the call itself failed."""
+        future: asyncio.Future[ReplyT] = self._loop.create_future()
+        call_id = self.start(call, partial(_resolve, future), timeout)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.cancel(call_id)
+            raise
+
+    def cancel(self, call_id: int) -> None:
+        """Withdraws a call: its sink is not called again. Does nothing after the last reply."""
+        pending = self._forget(call_id)
+        if pending is not None and pending.lane is not None:
+            pending.lane.outbox.put_cancel(call_id)
+
+    def _dispatch(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
+        ready = [lane for lane in self._lanes if lane.state is LaneState.READY]
+        if not ready:
+            if not self._retry and all(lane.state is LaneState.DRAINING for lane in self._lanes):
+                self._loop.call_soon(self._fail, [call_id], "is shutting down")
+            return
+        lane = min(ready, key=lambda lane: len(lane.carried)) if len(ready) > 1 else ready[0]
+        pending.lane = lane
+        pending.call.timeout_ms = max(1, int((pending.deadline - self._loop.time()) * 1000))
+        lane.carried.add(call_id)
+        lane.outbox.put(pending.call)
+
+    def _deliver(self, lane: Lane[CallT, ReplyT], frame: ResponseFrame[ReplyT]) -> None:
+        for reply in frame.replies:
+            call_id = reply.id
+            pending = self._pending.get(call_id)
+            # A retried call may be answered by the lane it was taken from; only its present lane counts.
+            if pending is None or pending.lane is not lane:
+                continue
+            if self._is_last(reply):
+                self._forget(call_id)
+            pending.sink(reply)
+
+    def _forget(self, call_id: int) -> _Pending[CallT, ReplyT] | None:
+        pending = self._pending.pop(call_id, None)
+        if pending is not None:
+            pending.timer.cancel()
+            if pending.lane is not None:
+                pending.lane.carried.discard(call_id)
+        return pending
+
+    def _expire(self, call_id: int) -> None:
+        pending = self._pending.get(call_id)
+        if pending is None:
+            return
+        self._expired.inc()
+        self.cancel(call_id)
+        if pending.lane is None:
+            pending.sink(self._unavailable("cannot be reached"))
+        else:
+            pending.sink(MeshError(Code.DEADLINE_EXCEEDED, f"{self.name} did not answer in time; try again"))
+
+    def _lane_up(self, lane: Lane[CallT, ReplyT]) -> None:
+        del lane
+        for call_id, pending in self._pending.items():
+            if pending.lane is None:
+                self._dispatch(call_id, pending)
+
+    def _lane_down(self, lane: Lane[CallT, ReplyT], reason: str) -> None:
+        orphans = list(lane.carried)
+        lane.carried.clear()
+        for call_id in orphans:
+            self._pending[call_id].lane = None
+        if not self._retry:
+            parked = [call_id for call_id, pending in self._pending.items() if pending.lane is None]
+            self._fail(parked, f"broke off ({reason})")
+            return
+        self._retried.inc(len(orphans))
+        for call_id in orphans:
+            self._dispatch(call_id, self._pending[call_id])
+
+    def _fail(self, call_ids: list[int], what: str) -> None:
+        for call_id in call_ids:
+            pending = self._forget(call_id)
+            if pending is not None:
+                pending.sink(self._unavailable(what))
+
+    def _unavailable(self, what: str) -> MeshError:
+        return MeshError(Code.UNAVAILABLE, f"{self.name} {what}; try again shortly", retry_after=1.0)
+
+
+def _resolve(future: asyncio.Future[Any], reply: Any) -> None:
+    if future.done():
+        return
+    if isinstance(reply, MeshError):
+        future.set_exception(reply)
+    else:
+        future.set_result(reply)

@@ -1,0 +1,135 @@
+"""The answering side of a batch stream: sessions, one for each stream that a client has open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import grpc
+
+from services.common.batch.frames import CallT, NewReply, NewResponseFrame, ReplyT
+from services.common.batch.metrics import FrameCounter
+from services.common.batch.outbox import Outbox
+from services.common.errors import MeshError
+
+CallT_contra = TypeVar("CallT_contra", contravariant=True)
+
+
+class Session(Generic[ReplyT]):
+    """One client's stream. Handlers reply through it at any later time; replies after its end go nowhere."""
+
+    def __init__(self, new_reply: NewReply[ReplyT], limit: int) -> None:
+        self.outbox: Outbox[ReplyT] = Outbox(limit)
+        self.draining = False
+        self._new_reply = new_reply
+        self._reader = asyncio.current_task()
+        self._open = True
+
+    def reply(self, reply: ReplyT) -> None:
+        """Sends a reply with the next frame. A client that does not read is cut off, so that memory stays bounded."""
+        if not self._open:
+            return
+        if self.outbox.full and self._reader is not None:
+            self.close()
+            self._reader.cancel()
+            return
+        self.outbox.put(reply)
+
+    def reply_error(self, call_id: int, error: MeshError) -> None:
+        """Answers a call with an error."""
+        self.reply(self._new_reply(id=call_id, error=error.to_proto()))
+
+    def drain(self) -> None:
+        """Asks the client to send nothing new; it closes the stream once its calls are answered."""
+        self.draining = True
+        self.outbox.poke()
+
+    def close(self) -> None:
+        """Makes later replies go nowhere."""
+        self._open = False
+        self.outbox.clear()
+
+
+class BatchHandler(Protocol[CallT_contra, ReplyT]):
+    """What a service does with calls. Nothing here waits: long work happens in tasks of the handler's own."""
+
+    def on_calls(self, calls: Sequence[CallT_contra], session: Session[ReplyT]) -> None:
+        """Takes the calls of one frame; each must be answered through the session, once or more as the rpc says."""
+
+    def on_cancel(self, call_id: int, session: Session[ReplyT]) -> None:
+        """Drops a call; unknown ids (answered already) are ignored."""
+
+    def on_close(self, session: Session[ReplyT]) -> None:
+        """Drops every call of a session that has ended."""
+
+
+class BatchServer(Generic[CallT, ReplyT]):
+    """Serves one hot-path rpc; the servicer's method is `await server.serve(context)`."""
+
+    def __init__(
+        self,
+        name: str,
+        handler: BatchHandler[CallT, ReplyT],
+        *,
+        new_frame: NewResponseFrame[ReplyT],
+        new_reply: NewReply[ReplyT],
+        outbox_limit: int = 100_000,
+    ) -> None:
+        self._handler = handler
+        self._new_frame = new_frame
+        self._new_reply = new_reply
+        self._outbox_limit = outbox_limit
+        self._sessions: set[Session[ReplyT]] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._draining = False
+        self._sent = FrameCounter(name, "sent")
+        self._received = FrameCounter(name, "received")
+
+    async def serve(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Serves one stream until the client closes it."""
+        session = Session(self._new_reply, self._outbox_limit)
+        session.draining = self._draining
+        self._sessions.add(session)
+        self._empty.clear()
+        await context.write(self._new_frame(replies=(), draining=self._draining))
+        writer = asyncio.create_task(self._write_frames(session, context))
+        try:
+            await self._read_frames(session, context)
+        finally:
+            session.close()
+            writer.cancel()
+            self._handler.on_close(session)
+            self._sessions.discard(session)
+            if not self._sessions:
+                self._empty.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Asks every client to stop sending, and waits until all have been answered, at most `seconds`."""
+        self._draining = True
+        for session in self._sessions:
+            session.drain()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            pass
+
+    async def _read_frames(self, session: Session[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        while (frame := await context.read()) is not grpc.aio.EOF:
+            self._received.count(len(frame.calls))
+            if frame.calls:
+                self._handler.on_calls(frame.calls, session)
+            for call_id in frame.cancels:
+                self._handler.on_cancel(call_id, session)
+
+    async def _write_frames(self, session: Session[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        try:
+            while True:
+                replies, _ = await session.outbox.take()
+                await context.write(self._new_frame(replies=replies, draining=session.draining))
+                self._sent.count(len(replies))
+        except (grpc.aio.AioRpcError, grpc.RpcError, asyncio.InvalidStateError):
+            # The client is gone; the reading side ends the session.
+            session.close()

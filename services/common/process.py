@@ -1,0 +1,32 @@
+"""How every service process starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from services.common.catalog import CatalogError
+from services.common.settings import SettingsError
+
+# A service's `serve` runs until the event is set, drains, and returns.
+Serve = Callable[[asyncio.Event], Awaitable[None]]
+
+
+def run_service(serve: Serve) -> None:
+    """Runs `serve` until SIGTERM or SIGINT, then lets it drain. A mistake of the operator's ends with a clear line."""
+    try:
+        uvloop.run(_serve_until_signal(serve))
+    except (SettingsError, CatalogError, OSError) as error:
+        sys.exit(f"cannot start: {error}")
+
+
+async def _serve_until_signal(serve: Serve) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(stop)
