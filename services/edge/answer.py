@@ -1,0 +1,139 @@
+"""The answer to one request: its choices, each placed on a runner and moved to another one when that one fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from services.common.catalog import Model
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
+from services.edge.mailbox import Mailbox
+from services.edge.routing import Placement, Placer
+from services.edge.runners import RunnerBatch, RunnerPool
+from tiermesh.router.v1 import router_pb2
+from tiermesh.runner.v1 import runner_pb2
+
+log = get_logger()
+
+# How often one choice may be placed again before the client gets the error.
+MAX_ATTEMPTS = 4
+
+# What another runner may do better. Errors of the request itself would only repeat.
+_FULL = {Code.OVERLOADED}
+_FAILED = {Code.UNAVAILABLE, Code.INTERNAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of one choice, or the error that ends it."""
+
+    choice: int
+    reply: runner_pb2.GenerateReply | MeshError
+
+
+@dataclass(slots=True)
+class _Choice:
+    index: int
+    call: runner_pb2.GenerateCall
+    placement: Placement
+    client: RunnerBatch | None = None
+    call_id: int = 0
+    attempts: list[router_pb2.Attempt] = field(default_factory=list)
+    # Tokens that have reached this edge; another runner goes on after them.
+    token_ids: list[int] = field(default_factory=list)
+    moving: asyncio.Task[None] | None = None
+
+
+class Answer:
+    """Generates all choices of one request. `clock` is the event loop's, in seconds."""
+
+    def __init__(
+        self,
+        *,
+        model: Model,
+        account_id: str,
+        placer: Placer,
+        runners: RunnerPool,
+        queue_timeout: float,
+        deadline: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._model = model
+        self._account_id = account_id
+        self._placer = placer
+        self._runners = runners
+        self._queue_timeout = queue_timeout
+        self._deadline = deadline
+        self._clock = clock
+        self._mailbox: Mailbox[Event] = Mailbox()
+        self._choices: list[_Choice] = []
+        self.started = False
+        self.runner_id = ""
+
+    def start(self, calls: list[runner_pb2.GenerateCall], placement: Placement) -> None:
+        """Starts every choice on the runner that was found for the request."""
+        self.runner_id = placement.runner_id
+        for index, call in enumerate(calls):
+            choice = _Choice(index, call, placement)
+            self._choices.append(choice)
+            self._send(choice)
+
+    async def events(self) -> list[Event]:
+        """Waits for the next steps, in order for each choice."""
+        return await self._mailbox.take()
+
+    def cancel(self) -> None:
+        """Stops every choice at its engine. Idempotent, and harmless after the end."""
+        for choice in self._choices:
+            if choice.moving is not None:
+                choice.moving.cancel()
+            if choice.client is not None:
+                choice.client.cancel(choice.call_id)
+
+    def _send(self, choice: _Choice) -> None:
+        choice.client = self._runners.get(choice.placement.address)
+        timeout = self._deadline - self._clock()
+        try:
+            choice.call_id = choice.client.start(choice.call, lambda reply: self._on_reply(choice, reply), timeout)
+        except MeshError as error:
+            self._mailbox.put(Event(choice.index, error))
+
+    def _on_reply(self, choice: _Choice, reply: runner_pb2.GenerateReply | MeshError) -> None:
+        if isinstance(reply, MeshError):
+            self._on_error(choice, reply)
+        elif reply.HasField("error"):
+            self._on_error(choice, MeshError.from_proto(reply.error))
+        else:
+            self.started = True
+            choice.token_ids.extend(reply.token_ids)
+            self._mailbox.put(Event(choice.index, reply))
+
+    def _on_error(self, choice: _Choice, error: MeshError) -> None:
+        if not self._may_move(choice, error):
+            self._mailbox.put(Event(choice.index, error))
+            return
+        log.warning("generation_moves", request_id=choice.call.request_id, runner=choice.placement.runner_id,
+                    code=error.code.name, tokens=len(choice.token_ids))  # fmt: skip
+        result = router_pb2.Attempt.RESULT_FULL if error.code in _FULL else router_pb2.Attempt.RESULT_FAILED
+        choice.attempts.append(router_pb2.Attempt(runner_id=choice.placement.runner_id, result=result))
+        choice.moving = asyncio.get_running_loop().create_task(self._move(choice))
+
+    def _may_move(self, choice: _Choice, error: MeshError) -> bool:
+        if error.code not in _FULL | _FAILED or len(choice.attempts) >= MAX_ATTEMPTS:
+            return False
+        # The text of a half-sent function call cannot be told from its tokens, so it cannot be gone on with.
+        return not (choice.token_ids and choice.call.tools)
+
+    async def _move(self, choice: _Choice) -> None:
+        timeout = min(self._queue_timeout, self._deadline - self._clock())
+        try:
+            choice.placement = await self._placer.place(self._model, self._account_id, timeout, choice.attempts)
+        except MeshError as error:
+            self._mailbox.put(Event(choice.index, error))
+            return
+        self.runner_id = choice.placement.runner_id
+        if not choice.call.whole:
+            choice.call.resume_token_ids[:] = choice.token_ids
+        self._send(choice)

@@ -1,0 +1,83 @@
+"""Asks auth who sends a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.common.batch import BatchClient
+from services.common.channels import OpenChannel
+from services.common.errors import Code, MeshError
+from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
+
+AuthBatch = BatchClient[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
+
+_NO_KEY = (
+    "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'; "
+    "an operator makes keys with `tiermesh key create`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """The key's requests in any 60 seconds; `reset` is in seconds until the full limit is back."""
+
+    limit: int
+    remaining: int
+    reset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who sends a request and who pays for it."""
+
+    key_id: str
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What auth said: a principal or a refusal, and the state of the rate limit if the key is known."""
+
+    principal: Principal | MeshError
+    rate_limit: RateLimit | None
+
+
+def auth_client(addresses: list[str], open_channel: OpenChannel) -> AuthBatch:
+    """Returns the client of the auth service. An authentication may be sent again: at worst it counts twice."""
+    return BatchClient(
+        "auth",
+        addresses,
+        open_channel=open_channel,
+        open_stream=lambda channel: auth_pb2_grpc.AuthServiceStub(channel).Authenticate(),
+        new_frame=auth_pb2.AuthenticateRequest,
+        retry=True,
+    )
+
+
+class Authenticator:
+    """Verifies the Authorization header of requests."""
+
+    def __init__(self, client: AuthBatch, timeout: float) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    async def authenticate(self, authorization: str | None) -> Verdict:
+        """Returns what auth says of a header; raises MeshError only if auth cannot be asked."""
+        key = _bearer(authorization)
+        if not key:
+            return Verdict(MeshError(Code.UNAUTHENTICATED, _NO_KEY), None)
+        reply = await self._client.request(auth_pb2.AuthenticateCall(api_key=key), self._timeout)
+        limit = None
+        if reply.HasField("rate_limit"):
+            state = reply.rate_limit
+            limit = RateLimit(state.limit, state.remaining, state.reset_ms / 1000)
+        if reply.HasField("error"):
+            return Verdict(MeshError.from_proto(reply.error), limit)
+        return Verdict(Principal(reply.key_id, reply.account_id), limit)
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, key = (authorization or "").partition(" ")
+    key = key.strip()
+    # Nothing longer is a key, and nothing else fits into a protobuf string.
+    return key if scheme.lower() == "bearer" and len(key) <= 512 and key.isascii() else ""

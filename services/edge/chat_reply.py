@@ -1,0 +1,138 @@
+"""Sends the answer to a chat completion, whole or as a stream. In both the charge is durable before the end is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from services.common.catalog import Model
+from services.common.errors import MeshError
+from services.common.logs import get_logger
+from services.edge.answer import Event
+from services.edge.chat_request import ChatBody
+from services.edge.chat_response import DONE, ChunkRenderer, completion_body, error_event, usage_body
+from services.edge.event_stream import EventStream
+from services.edge.exchange import Exchange
+from services.edge.http_errors import error_body
+from services.edge.metrics import FIRST_TOKEN
+from services.edge.payment import Receipt
+from tiermesh.runner.v1.runner_pb2 import GenerateReply
+
+log = get_logger()
+
+
+@dataclass(slots=True)
+class ChatReply:
+    """One answer on its way to the client."""
+
+    request: web.Request
+    headers: Mapping[str, str]
+    body: ChatBody
+    model: Model
+    exchange: Exchange
+    completion_id: str
+    # Seconds since the Unix epoch.
+    created: int
+    # Seconds since the request came.
+    elapsed: Callable[[], float]
+    # The last reply of each choice that has finished.
+    finished: dict[int, GenerateReply] = field(default_factory=dict)
+    # Whether anything was produced that a client can see.
+    has_output: bool = False
+
+    async def next_steps(self) -> list[Event]:
+        """Waits for the next steps and keeps account of them; raises the MeshError that ends the answer."""
+        first = not self.exchange.answer.started
+        events = await self.exchange.answer.events()
+        for event in events:
+            reply = event.reply
+            if isinstance(reply, MeshError):
+                raise reply
+            if reply.text or reply.reasoning or reply.tool_calls:
+                self.has_output = True
+            if reply.finish_reason:
+                self.finished[event.choice] = reply
+        if first:
+            FIRST_TOKEN.labels(self.model.id).observe(self.elapsed())
+        return events
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice has finished."""
+        return len(self.finished) == (self.body.n or 1)
+
+    @property
+    def last_replies(self) -> list[GenerateReply]:
+        """The last reply of each choice, in the order of the choices."""
+        return [self.finished[index] for index in sorted(self.finished)]
+
+    async def settle(self) -> Receipt:
+        """Charges the complete answer."""
+        usage = usage_body(reply.usage for reply in self.last_replies)
+        return await self.exchange.settle(usage, empty=not self.has_output)
+
+
+async def whole_reply(reply: ChatReply) -> web.Response:
+    """Sends the answer as one body."""
+    while not reply.complete:
+        await reply.next_steps()
+    receipt = await reply.settle()
+    content = completion_body(
+        reply.completion_id, reply.model.id, reply.created, reply.last_replies, logprobs=bool(reply.body.logprobs)
+    )
+    headers = {
+        **reply.headers,
+        "x-tiermesh-credits-charged": str(receipt.charged),
+        "x-tiermesh-credits-remaining": str(receipt.remaining),
+    }
+    return web.Response(body=content, content_type="application/json", headers=headers)
+
+
+async def stream_reply(reply: ChatReply, max_unread_bytes: int) -> web.StreamResponse:
+    """Sends the answer as server-sent events; what fails before the first one is raised, as a plain HTTP error."""
+    renderer = ChunkRenderer(
+        reply.completion_id,
+        reply.model.id,
+        reply.created,
+        usage=reply.body.include_usage,
+        logprobs=bool(reply.body.logprobs),
+    )
+    steps = await reply.next_steps()
+    stream = EventStream(reply.request, reply.headers, max_unread_bytes)
+    await stream.open()
+    opening = b"".join(renderer.first(choice) for choice in range(reply.body.n or 1))
+    try:
+        await _send_steps(reply, renderer, stream, steps, opening)
+        await _send_end(reply, renderer, stream)
+    except MeshError as error:
+        log.warning("stream_failed", completion=reply.completion_id, code=error.code.name)
+        reply.exchange.fail()
+        await stream.send(error_event(error_body(error)))
+    await stream.close()
+    return stream.response
+
+
+async def _send_steps(
+    reply: ChatReply, renderer: ChunkRenderer, stream: EventStream, steps: list[Event], opening: bytes
+) -> None:
+    chunks = opening
+    while True:
+        for step in steps:
+            if not isinstance(step.reply, MeshError):
+                chunks += renderer.step(step.choice, step.reply)
+        if chunks:
+            await stream.send(chunks)
+        if reply.complete:
+            return
+        chunks = b""
+        steps = await reply.next_steps()
+
+
+async def _send_end(reply: ChatReply, renderer: ChunkRenderer, stream: EventStream) -> None:
+    receipt = await reply.settle()
+    ends = [renderer.finish(choice, last.finish_reason) for choice, last in sorted(reply.finished.items())]
+    if reply.body.include_usage:
+        ends.append(renderer.usage(usage_body(last.usage for last in reply.last_replies), receipt))
+    await stream.send(b"".join(ends) + DONE)

@@ -1,0 +1,160 @@
+"""Renders chat completions: whole bodies and the chunks of streams, as JSON bytes.
+
+Chunks are put together from pieces that are encoded once for a stream, because they are the hottest code of the edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from services.edge.payment import Receipt
+from tiermesh.runner.v1 import runner_pb2
+
+encode = msgspec.json.encode
+
+FINISH_REASONS: dict[int, str] = {
+    runner_pb2.FINISH_REASON_STOP: "stop",
+    runner_pb2.FINISH_REASON_LENGTH: "length",
+    runner_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
+}
+
+DONE = b"data: [DONE]\n\n"
+
+
+def usage_body(usages: Iterable[runner_pb2.Usage]) -> dict[str, Any]:
+    """Returns OpenAI's usage object for all choices: the prompt counts once, the answers add up."""
+    usages = list(usages)
+    prompt = usages[0].prompt_tokens if usages else 0
+    completion = sum(usage.completion_tokens for usage in usages)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": usages[0].cached_tokens if usages else 0},
+        "completion_tokens_details": {"reasoning_tokens": sum(usage.reasoning_tokens for usage in usages)},
+    }
+
+
+def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> dict[str, Any]:
+    """Returns OpenAI's logprobs object."""
+    content = [
+        {**_token(token), "top_logprobs": [_token(alternative) for alternative in token.top]} for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def _token(token: runner_pb2.TokenLogprob | runner_pb2.TopLogprob) -> dict[str, Any]:
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.token_bytes)}
+
+
+def tool_call_deltas(deltas: Iterable[runner_pb2.ToolCallDelta]) -> list[dict[str, Any]]:
+    """Returns the parts of function calls; only a call's first part carries id, type and name."""
+    return [
+        {"index": delta.index, "id": delta.id, "type": "function",
+         "function": {"name": delta.name, "arguments": delta.arguments}}
+        if delta.id
+        else {"index": delta.index, "function": {"arguments": delta.arguments}}
+        for delta in deltas
+    ]  # fmt: skip
+
+
+class ChunkRenderer:
+    """Renders the server-sent events of one stream."""
+
+    def __init__(self, completion_id: str, model: str, created: int, *, usage: bool, logprobs: bool) -> None:
+        head = encode(
+            {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model,
+             "service_tier": None, "system_fingerprint": None}
+        )  # fmt: skip
+        self._head = b"data: " + head[:-1] + b',"choices":['
+        # With usage asked for, every other chunk says that it has none.
+        self._tail = (b'],"usage":null}' if usage else b"]}") + b"\n\n"
+        self._logprobs = logprobs
+        self._text_head: dict[int, bytes] = {}
+        self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
+
+    def first(self, choice: int) -> bytes:
+        """Returns the chunk that opens a choice."""
+        return self._chunk(choice, {"role": "assistant", "content": "", "refusal": None})
+
+    def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
+        """Returns the chunk for one step, empty if the step shows nothing."""
+        if not reply.reasoning and not reply.tool_calls and not self._logprobs:
+            if not reply.text:
+                return b""
+            head = self._text_head.get(choice)
+            if head is None:
+                head = self._head + b'{"index":%d,"delta":{"content":' % choice
+                self._text_head[choice] = head
+            return head + encode(reply.text) + self._text_tail
+        return self._rich_step(choice, reply)
+
+    def finish(self, choice: int, finish_reason: int) -> bytes:
+        """Returns the chunk that ends a choice."""
+        return self._chunk(choice, {}, finish_reason=FINISH_REASONS[finish_reason])
+
+    def usage(self, usage: dict[str, Any], receipt: Receipt) -> bytes:
+        """Returns the chunk without choices that ends a stream whose client asked for usage."""
+        credits_ = {"credits_charged": receipt.charged, "credits_remaining": receipt.remaining}
+        return self._head + b'],"usage":' + encode(usage) + b',"tiermesh":' + encode(credits_) + b"}\n\n"
+
+    def _rich_step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
+        delta: dict[str, Any] = {}
+        if reply.text:
+            delta["content"] = reply.text
+        if reply.reasoning:
+            delta["reasoning_content"] = reply.reasoning
+        if reply.tool_calls:
+            delta["tool_calls"] = tool_call_deltas(reply.tool_calls)
+        logprobs = logprobs_body(reply.logprobs) if reply.logprobs else None
+        return self._chunk(choice, delta, logprobs=logprobs) if delta or logprobs else b""
+
+    def _chunk(
+        self, choice: int, delta: dict[str, Any], *, logprobs: Any = None, finish_reason: str | None = None
+    ) -> bytes:
+        body = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        return self._head + encode(body) + self._tail
+
+
+def error_event(body: bytes) -> bytes:
+    """Returns the event that tells a reading client that its stream has failed; nothing follows it."""
+    return b"data: " + body + b"\n\n"
+
+
+def completion_body(
+    completion_id: str, model: str, created: int, replies: list[runner_pb2.GenerateReply], *, logprobs: bool
+) -> bytes:
+    """Returns the whole body; `replies` holds the last reply of each choice, in order."""
+    return encode(
+        {
+            "id": completion_id,
+            "object": "chat.completion",
+            "created": created,
+            "model": model,
+            "choices": [_choice(index, reply, logprobs=logprobs) for index, reply in enumerate(replies)],
+            "usage": usage_body(reply.usage for reply in replies),
+            "service_tier": None,
+            "system_fingerprint": None,
+        }
+    )
+
+
+def _choice(index: int, reply: runner_pb2.GenerateReply, *, logprobs: bool) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
+    if reply.reasoning:
+        message["reasoning_content"] = reply.reasoning
+    if reply.tool_calls:
+        message["content"] = reply.text or None
+        message["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in reply.tool_calls
+        ]
+    return {
+        "index": index,
+        "message": message,
+        "logprobs": logprobs_body(reply.logprobs) if logprobs else None,
+        "finish_reason": FINISH_REASONS[reply.finish_reason],
+    }

@@ -1,0 +1,41 @@
+"""Server-sent events to one client, bounded: a client that does not read is cut off, never its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+
+class EventStream:
+    """An HTTP response that is written piece by piece. Writing raises ConnectionError once the client is gone."""
+
+    def __init__(self, request: web.Request, headers: Mapping[str, str], max_unread_bytes: int) -> None:
+        self.response = web.StreamResponse(headers=headers)
+        self.response.content_type = "text/event-stream"
+        self.response.headers["Cache-Control"] = "no-cache"
+        # Asks nginx and those that learned from it not to hold the stream back.
+        self.response.headers["X-Accel-Buffering"] = "no"
+        self._request = request
+        self._max_unread_bytes = max_unread_bytes
+
+    async def open(self) -> None:
+        """Sends the status line and headers."""
+        await self.response.prepare(self._request)
+        transport = self._request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has left")
+        # Below the bound a write never waits, so a slow client does not slow its own generation down either.
+        transport.set_write_buffer_limits(high=self._max_unread_bytes)
+        self._transport = transport
+
+    async def send(self, data: bytes) -> None:
+        """Sends complete events."""
+        if self._transport.get_write_buffer_size() + len(data) > self._max_unread_bytes:
+            self._transport.abort()
+            raise ConnectionResetError("the client reads too slowly")
+        await self.response.write(data)
+
+    async def close(self) -> None:
+        """Ends the response; the connection stays usable for the next request."""
+        await self.response.write_eof()

@@ -1,0 +1,91 @@
+"""Translates a validated chat body into the calls that runners understand: one for each choice."""
+
+from __future__ import annotations
+
+import msgspec
+
+from services.common.catalog import Model
+from services.edge.chat_request import ChatBody, Message, NamedTool, ResponseFormat, TextPart
+from tiermesh.runner.v1 import runner_pb2
+
+_MODES = {
+    "none": runner_pb2.ToolChoice.MODE_NONE,
+    "auto": runner_pb2.ToolChoice.MODE_AUTO,
+    "required": runner_pb2.ToolChoice.MODE_REQUIRED,
+}
+
+
+def generate_call(body: ChatBody, model: Model, request_id: str, choice: int) -> runner_pb2.GenerateCall:
+    """Returns the call for one choice; with a seed, each choice gets its own, so that they differ but repeat."""
+    call = runner_pb2.GenerateCall(
+        request_id=request_id,
+        model=model.id,
+        messages=[_message(message) for message in body.messages],
+        sampling=_sampling(body, choice),
+        max_tokens=body.max_completion_tokens or body.max_tokens or 0,
+        stop=body.stop_strings,
+        logprobs=bool(body.logprobs),
+        top_logprobs=body.top_logprobs or 0,
+        whole=not body.stream,
+    )
+    if body.response_format is not None and body.response_format.type != "text":
+        call.response_format.CopyFrom(_response_format(body.response_format))
+    if body.tools:
+        _add_tools(call, body)
+    return call
+
+
+def _sampling(body: ChatBody, choice: int) -> runner_pb2.Sampling:
+    return runner_pb2.Sampling(
+        temperature=1.0 if body.temperature is None else body.temperature,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        presence_penalty=body.presence_penalty or 0.0,
+        frequency_penalty=body.frequency_penalty or 0.0,
+        seed=None if body.seed is None else min(body.seed + choice, 2**63 - 1),
+        logit_bias={int(token): bias for token, bias in body.logit_bias.items()} if body.logit_bias else None,
+    )
+
+
+def _message(message: Message) -> runner_pb2.Message:
+    return runner_pb2.Message(
+        # OpenAI renamed the system role for newer models; templates know the old name.
+        role="system" if message.role == "developer" else message.role,
+        content=_text(message),
+        tool_calls=[
+            runner_pb2.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+            for call in message.tool_calls or ()
+        ],
+        tool_call_id=message.tool_call_id or "",
+        name=message.name or "",
+    )
+
+
+def _text(message: Message) -> str:
+    if isinstance(message.content, str):
+        return message.content
+    return "".join(part.text for part in message.content or () if isinstance(part, TextPart))
+
+
+def _response_format(wanted: ResponseFormat) -> runner_pb2.ResponseFormat:
+    if wanted.type == "json_object":
+        return runner_pb2.ResponseFormat(json_object=True)
+    schema = wanted.schema if wanted.json_schema is None else wanted.json_schema.schema
+    return runner_pb2.ResponseFormat(json_schema=msgspec.json.encode(schema).decode())
+
+
+def _add_tools(call: runner_pb2.GenerateCall, body: ChatBody) -> None:
+    for tool in body.tools or ():
+        parameters = tool.function.parameters
+        call.tools.add(
+            name=tool.function.name,
+            description=tool.function.description or "",
+            parameters_json="" if parameters is None else msgspec.json.encode(parameters).decode(),
+            strict=bool(tool.function.strict),
+        )
+    choice = body.tool_choice or "auto"
+    if isinstance(choice, NamedTool):
+        call.tool_choice.mode = runner_pb2.ToolChoice.MODE_NAMED
+        call.tool_choice.name = choice.function.name
+    else:
+        call.tool_choice.mode = _MODES[choice]
+    call.tool_choice.single = body.parallel_tool_calls is False

@@ -1,0 +1,82 @@
+"""Translates `MeshError` into OpenAI's error bodies: the one place where domain codes become HTTP statuses."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from services.common.errors import Code, MeshError
+
+
+class _Shape(NamedTuple):
+    status: int
+    type: str
+    code: str | None
+
+
+_SHAPES = {
+    Code.INVALID_REQUEST: _Shape(400, "invalid_request_error", "invalid_request"),
+    Code.UNAUTHENTICATED: _Shape(401, "invalid_request_error", "invalid_api_key"),
+    Code.PERMISSION_DENIED: _Shape(403, "invalid_request_error", "permission_denied"),
+    Code.INSUFFICIENT_CREDITS: _Shape(402, "insufficient_quota", "insufficient_credits"),
+    Code.MODEL_NOT_FOUND: _Shape(404, "invalid_request_error", "model_not_found"),
+    Code.RATE_LIMITED: _Shape(429, "requests", "rate_limit_exceeded"),
+    Code.CONTEXT_LENGTH_EXCEEDED: _Shape(400, "invalid_request_error", "context_length_exceeded"),
+    Code.UNAVAILABLE: _Shape(503, "server_error", "service_unavailable"),
+    Code.OVERLOADED: _Shape(503, "server_error", "overloaded"),
+    Code.DEADLINE_EXCEEDED: _Shape(503, "server_error", "timeout"),
+    Code.CANCELLED: _Shape(503, "server_error", "cancelled"),
+    Code.CONFLICT: _Shape(409, "invalid_request_error", "conflict"),
+    Code.NOT_FOUND: _Shape(404, "invalid_request_error", "not_found"),
+    Code.INTERNAL: _Shape(500, "server_error", "internal_error"),
+}
+_BODY_TOO_LARGE = _Shape(413, "invalid_request_error", "request_too_large")
+_UNKNOWN_URL = _Shape(404, "invalid_request_error", "unknown_url")
+_WRONG_METHOD = _Shape(405, "invalid_request_error", "method_not_allowed")
+
+
+def status_of(error: MeshError) -> int:
+    """Returns the HTTP status of an error."""
+    return _SHAPES[error.code].status
+
+
+def error_body(error: MeshError) -> bytes:
+    """Returns `{"error": {message, type, param, code}}` as JSON, for bodies and stream frames alike."""
+    return _body(_SHAPES[error.code], error.message, error.param or None)
+
+
+def error_response(error: MeshError) -> web.Response:
+    """Returns the HTTP response for an error; `retry-after` is in whole seconds, at least 1 where it is known."""
+    response = _response(_SHAPES[error.code], error.message, error.param or None)
+    if error.retry_after > 0:
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return response
+
+
+def body_too_large(limit: int) -> web.Response:
+    """Returns the response to a body of more than `limit` bytes."""
+    return _response(_BODY_TOO_LARGE, f"The request body is larger than the limit of {limit} bytes. Send less.", None)
+
+
+def unknown_url(method: str, path: str) -> web.Response:
+    """Returns the response to a path that is not served."""
+    message = f"Unknown request URL: {method} {path}. Check the URL for typos; the base URL ends in /v1."
+    return _response(_UNKNOWN_URL, message, None)
+
+
+def wrong_method(method: str, path: str, allowed: str) -> web.Response:
+    """Returns the response to a method that a path does not take."""
+    response = _response(_WRONG_METHOD, f"{path} does not take {method}; use {allowed}.", None)
+    response.headers["Allow"] = allowed
+    return response
+
+
+def _response(shape: _Shape, message: str, param: str | None) -> web.Response:
+    return web.Response(status=shape.status, body=_body(shape, message, param), content_type="application/json")
+
+
+def _body(shape: _Shape, message: str, param: str | None) -> bytes:
+    return msgspec.json.encode({"error": {"message": message, "type": shape.type, "param": param, "code": shape.code}})

@@ -1,0 +1,36 @@
+"""Renders the catalog as GET /v1/models shows it: OpenAI's shape with live availability and price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.common.catalog import Catalog, Model
+from services.edge.routing import Availability
+
+CREDITS_PER_DOLLAR = 100
+
+
+def model_body(model: Model, availability: Availability) -> dict[str, Any]:
+    """Returns one model."""
+    return {
+        "id": model.id,
+        "object": "model",
+        # The catalog does not date its models; OpenAI's clients want a number here.
+        "created": 0,
+        "owned_by": model.owned_by,
+        "available": availability[model.id],
+        "tier": model.tier,
+        "kind": model.kind,
+        "context_length": model.context,
+        "capabilities": list(model.capabilities),
+        "pricing": {
+            "unit": "request",
+            "credits": model.price,
+            "usd": f"{model.price / CREDITS_PER_DOLLAR:.2f}",
+        },
+    }
+
+
+def models_body(catalog: Catalog, availability: Availability) -> dict[str, Any]:
+    """Returns all models, in the catalog's order."""
+    return {"object": "list", "data": [model_body(model, availability) for model in catalog.models]}

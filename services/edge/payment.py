@@ -1,0 +1,157 @@
+"""Pays for requests: hold the price before anything is generated, then capture or release it exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from services.common.batch import BatchClient
+from services.common.channels import OpenChannel
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
+from services.edge.authentication import Principal
+from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
+
+log = get_logger()
+BillingBatch = BatchClient[billing_pb2.TransactCall, billing_pb2.TransactReply]
+Outcome: TypeAlias = billing_pb2.Outcome.ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a request cost and what is left, in credits."""
+
+    charged: int
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What was done for the money, for usage reports."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    runner_id: str = ""
+
+
+NOTHING = Work()
+
+
+def billing_client(addresses: list[str], open_channel: OpenChannel) -> BillingBatch:
+    """Returns the client of the billing service; Reserve and Settle are idempotent, so they are sent again."""
+    return BatchClient(
+        "billing",
+        addresses,
+        open_channel=open_channel,
+        open_stream=lambda channel: billing_pb2_grpc.BillingServiceStub(channel).Transact(),
+        new_frame=billing_pb2.TransactRequest,
+        retry=True,
+    )
+
+
+class Cashier:
+    """Opens payments and finishes those that nobody waits for. Times are in seconds."""
+
+    def __init__(
+        self, client: BillingBatch, *, reserve_timeout: float, settle_timeout: float, release_timeout: float
+    ) -> None:
+        self._client = client
+        self._reserve_timeout = reserve_timeout
+        self._settle_timeout = settle_timeout
+        self._release_timeout = release_timeout
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def reserve(self, request_id: str, principal: Principal, model: str) -> Payment:
+        """Holds the price; raises MeshError INSUFFICIENT_CREDITS, or UNAVAILABLE if billing cannot be asked."""
+        payment = Payment(self, request_id)
+        reserve = billing_pb2.Reserve(
+            request_id=request_id, account_id=principal.account_id, key_id=principal.key_id, model=model
+        )
+        try:
+            await self._transact(billing_pb2.TransactCall(reserve=reserve), self._reserve_timeout)
+        except MeshError as error:
+            if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
+                # Whether the hold was made is unknown, so it is released when billing can be asked again.
+                payment.abandon(billing_pb2.OUTCOME_FAILED)
+                raise _unavailable("so nothing was served or charged") from error
+            raise
+        except asyncio.CancelledError:
+            payment.abandon(billing_pb2.OUTCOME_CLIENT_LEFT_EARLY)
+            raise
+        return payment
+
+    async def settle(self, call: billing_pb2.TransactCall) -> Receipt:
+        """Ends a hold and returns when that is durable."""
+        reply = await self._transact(call, self._settle_timeout)
+        return Receipt(reply.amount, reply.available)
+
+    def settle_later(self, call: billing_pb2.TransactCall) -> None:
+        """Ends a hold that nobody waits for."""
+        task = asyncio.get_running_loop().create_task(self._settle_quietly(call))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def drain(self, seconds: float) -> None:
+        """Waits for the payments that are being finished, at most `seconds`; billing's sweeper releases the rest."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=seconds)
+
+    async def _settle_quietly(self, call: billing_pb2.TransactCall) -> None:
+        try:
+            await self._transact(call, self._release_timeout)
+        except MeshError as error:
+            # NOT_FOUND is what a request sees whose Reserve never arrived.
+            if error.code is not Code.NOT_FOUND:
+                log.warning("settle_failed", request_id=call.settle.request_id, error=error.message)
+
+    async def _transact(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
+        reply = await self._client.request(call, timeout)
+        if reply.HasField("error"):
+            raise MeshError.from_proto(reply.error)
+        return reply
+
+
+class Payment:
+    """The payment of one request; only the first `settle` or `abandon` counts."""
+
+    def __init__(self, cashier: Cashier, request_id: str) -> None:
+        self._cashier = cashier
+        self._request_id = request_id
+        self._settled = False
+
+    async def settle(self, outcome: Outcome, work: Work) -> Receipt:
+        """Ends the hold durably. If the caller is cancelled meanwhile, the settlement goes on by itself."""
+        self._settled = True
+        call = self._call(outcome, work)
+        try:
+            return await self._cashier.settle(call)
+        except asyncio.CancelledError:
+            self._cashier.settle_later(call)
+            raise
+        except MeshError as error:
+            if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
+                # The client gets an error, so the hold must be released; billing answers as it did if it captured.
+                self._cashier.settle_later(self._call(billing_pb2.OUTCOME_FAILED, work))
+                raise _unavailable("so the answer could not be completed") from error
+            raise
+
+    def abandon(self, outcome: Outcome, work: Work = NOTHING) -> None:
+        """Ends the hold in the background, unless it has ended or is ending already."""
+        if not self._settled:
+            self._settled = True
+            self._cashier.settle_later(self._call(outcome, work))
+
+    def _call(self, outcome: Outcome, work: Work) -> billing_pb2.TransactCall:
+        settle = billing_pb2.Settle(
+            request_id=self._request_id,
+            outcome=outcome,
+            prompt_tokens=work.prompt_tokens,
+            completion_tokens=work.completion_tokens,
+            runner_id=work.runner_id,
+        )
+        return billing_pb2.TransactCall(settle=settle)
+
+
+def _unavailable(consequence: str) -> MeshError:
+    return MeshError(Code.UNAVAILABLE, f"Billing cannot be reached, {consequence}; try again shortly.", retry_after=1.0)

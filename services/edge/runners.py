@@ -1,0 +1,81 @@
+"""Connections to runners: one batch stream to each, opened when the router first names it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.common.batch import BatchClient
+from services.common.channels import OpenChannel
+from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
+
+RunnerBatch = BatchClient[runner_pb2.GenerateCall, runner_pb2.GenerateReply]
+
+# A connection that has carried nothing for this many seconds is closed; runners come and go.
+IDLE_SECONDS = 60.0
+
+
+def is_last_reply(reply: runner_pb2.GenerateReply) -> bool:
+    """Tells whether a reply ends its call."""
+    return reply.finish_reason != 0 or reply.HasField("error")
+
+
+@dataclass(slots=True)
+class _Connection:
+    client: RunnerBatch
+    used_at: float
+
+
+class RunnerPool:
+    """The runners that this edge talks to, by address. `clock` counts seconds and never goes back."""
+
+    def __init__(self, open_channel: OpenChannel, clock: Callable[[], float]) -> None:
+        self._open_channel = open_channel
+        self._clock = clock
+        self._connections: dict[str, _Connection] = {}
+
+    def get(self, address: str) -> RunnerBatch:
+        """Returns the client of the runner at `host:port`, connecting if there is none yet."""
+        connection = self._connections.get(address)
+        if connection is None:
+            connection = self._connections[address] = _Connection(self._connect(address), 0.0)
+        connection.used_at = self._clock()
+        return connection.client
+
+    async def close_idle(self) -> None:
+        """Closes the connections that nothing has used for a while."""
+        oldest = self._clock() - IDLE_SECONDS
+        idle = [
+            address
+            for address, connection in self._connections.items()
+            if connection.used_at < oldest and connection.client.pending == 0
+        ]
+        for connection in [self._connections.pop(address) for address in idle]:
+            await connection.client.close()
+
+    async def run(self) -> None:
+        """Closes idle connections now and then until cancelled."""
+        while True:
+            await asyncio.sleep(IDLE_SECONDS / 2)
+            await self.close_idle()
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        connections = list(self._connections.values())
+        self._connections.clear()
+        for connection in connections:
+            await connection.client.close()
+
+    def _connect(self, address: str) -> RunnerBatch:
+        client: RunnerBatch = BatchClient(
+            "runner",
+            [address],
+            open_channel=self._open_channel,
+            open_stream=lambda channel: runner_pb2_grpc.RunnerServiceStub(channel).Generate(),
+            new_frame=runner_pb2.GenerateRequest,
+            retry=False,
+            is_last=is_last_reply,
+        )
+        client.open()
+        return client

@@ -1,0 +1,148 @@
+"""The edge's HTTP face: routes, keys, headers and errors around the handlers."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
+from services.edge.authentication import Authenticator, Principal, RateLimit
+from services.edge.balance import Balances
+from services.edge.chat import Chat, Mesh, RequestContext, find_model
+from services.edge.http_errors import body_too_large, error_response, unknown_url, wrong_method
+from services.edge.metrics import DURATION, IN_FLIGHT, REQUESTS
+from services.edge.models import model_body, models_body
+from services.edge.routing import Availability
+
+log = get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PaidHandler = Callable[[web.Request, RequestContext, Principal], Awaitable[web.StreamResponse]]
+
+# Both prefixes serve the same routes; the second is c0mpute's.
+PREFIXES = ("/v1", "/api/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What the routes lead to."""
+
+    authenticator: Authenticator
+    chat: Chat
+    mesh: Mesh
+    availability: Availability
+    balances: Balances
+
+
+class EdgeService:
+    """Builds the aiohttp application. `monotonic` counts seconds and never goes back."""
+
+    def __init__(self, handlers: Handlers, *, max_body_bytes: int, monotonic: Callable[[], float]) -> None:
+        self._handlers = handlers
+        self._max_body_bytes = max_body_bytes
+        self._monotonic = monotonic
+
+    def application(self) -> web.Application:
+        """Returns the application with every route."""
+        app = web.Application(client_max_size=self._max_body_bytes)
+        for prefix in PREFIXES:
+            self._add(app, "POST", prefix + "/chat/completions", "chat", self._handlers.chat.serve)
+            self._add(app, "GET", prefix + "/models", "models", self._models)
+            # Ids may contain slashes.
+            self._add(app, "GET", prefix + "/models/{model:.+}", "model", self._model)
+            self._add(app, "GET", prefix + "/balance", "balance", self._balance)
+        app.router.add_route("*", "/{tail:.*}", self._unknown)
+        return app
+
+    def _add(self, app: web.Application, method: str, path: str, route: str, handler: PaidHandler) -> None:
+        app.router.add_route(method, path, self._guard(route, handler))
+        app.router.add_route("*", path, self._wrong_method(method))
+
+    def _guard(self, route: str, handler: PaidHandler) -> Handler:
+        """Wraps a handler: identifies the request, checks its key, and turns every failure into OpenAI's shape."""
+        duration = DURATION.labels(route)
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            context = RequestContext(_new_request_id(), self._monotonic())
+            context.headers["x-request-id"] = context.request_id
+            IN_FLIGHT.inc()
+            status = 499
+            try:
+                response = await self._answer(request, context, handler)
+                status = response.status
+                return response
+            finally:
+                IN_FLIGHT.dec()
+                REQUESTS.labels(route, str(status)).inc()
+                duration.observe(self._monotonic() - context.arrived)
+
+        return guarded
+
+    async def _answer(self, request: web.Request, context: RequestContext, handler: PaidHandler) -> web.StreamResponse:
+        try:
+            principal = await self._authenticate(request, context)
+            response = await handler(request, context, principal)
+        except MeshError as error:
+            response = error_response(error)
+        except web.HTTPRequestEntityTooLarge:
+            response = body_too_large(self._max_body_bytes)
+        except ConnectionError:
+            raise
+        except Exception:
+            # The client gets a decided error whatever the defect was.
+            log.exception("request_failed", request_id=context.request_id)
+            response = error_response(MeshError(Code.INTERNAL, "An internal error happened. Nothing was charged."))
+        if not response.prepared:
+            response.headers.update(context.headers)
+        return response
+
+    async def _authenticate(self, request: web.Request, context: RequestContext) -> Principal:
+        verdict = await self._handlers.authenticator.authenticate(request.headers.get("Authorization"))
+        if verdict.rate_limit is not None:
+            context.headers.update(rate_limit_headers(verdict.rate_limit))
+        if isinstance(verdict.principal, MeshError):
+            raise verdict.principal
+        return verdict.principal
+
+    async def _models(self, _request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
+        return _json(models_body(self._handlers.mesh.catalog, self._handlers.availability))
+
+    async def _model(self, request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
+        model = find_model(self._handlers.mesh.catalog, request.match_info["model"])
+        return _json(model_body(model, self._handlers.availability))
+
+    async def _balance(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        return _json(await self._handlers.balances.get(principal.account_id))
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        return unknown_url(request.method, request.path)
+
+    def _wrong_method(self, allowed: str) -> Handler:
+        async def refuse(request: web.Request) -> web.Response:
+            return wrong_method(request.method, request.path, allowed)
+
+        return refuse
+
+
+def rate_limit_headers(limit: RateLimit) -> dict[str, str]:
+    """Returns OpenAI's rate-limit headers; a key without a limit has none."""
+    if limit.limit == 0:
+        return {}
+    return {
+        "x-ratelimit-limit-requests": str(limit.limit),
+        "x-ratelimit-remaining-requests": str(limit.remaining),
+        "x-ratelimit-reset-requests": f"{limit.reset:.3f}s",
+    }
+
+
+def _new_request_id() -> str:
+    return "req_" + secrets.token_hex(16)
+
+
+def _json(body: object) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
