@@ -111,7 +111,7 @@ class Answer:
             self._mailbox.put(Event(choice.index, reply))
 
     def _on_error(self, choice: _Choice, error: MeshError) -> None:
-        if not self._may_move(choice, error):
+        if not _may_move(choice, error):
             self._mailbox.put(Event(choice.index, error))
             return
         log.warning("generation_moves", request_id=choice.call.request_id, runner=choice.placement.runner_id,
@@ -119,12 +119,6 @@ class Answer:
         result = router_pb2.Attempt.RESULT_FULL if error.code in _FULL else router_pb2.Attempt.RESULT_FAILED
         choice.attempts.append(router_pb2.Attempt(runner_id=choice.placement.runner_id, result=result))
         choice.moving = asyncio.get_running_loop().create_task(self._move(choice))
-
-    def _may_move(self, choice: _Choice, error: MeshError) -> bool:
-        if error.code not in _FULL | _FAILED or len(choice.attempts) >= MAX_ATTEMPTS:
-            return False
-        # The text of a half-sent function call cannot be told from its tokens, so it cannot be gone on with.
-        return not (choice.token_ids and choice.call.tools)
 
     async def _move(self, choice: _Choice) -> None:
         timeout = min(self._queue_timeout, self._deadline - self._clock())
@@ -137,3 +131,7 @@ class Answer:
         if not choice.call.whole:
             choice.call.resume_token_ids[:] = choice.token_ids
         self._send(choice)
+
+
+def _may_move(choice: _Choice, error: MeshError) -> bool:
+    return error.code in _FULL | _FAILED and len(choice.attempts) < MAX_ATTEMPTS

@@ -1,0 +1,1 @@
+"""What tiermesh claims about speed, reproducible: `make bench`."""

@@ -1,0 +1,112 @@
+"""CPU time for each request and each stream."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import msgspec
+
+from bench.load import Order, Result
+from bench.mesh import RunningMesh, free_port
+from bench.processes import cpu_seconds, rss_megabytes
+
+TOKENS = 64
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU-milliseconds for one request and one stream, by process, and resident megabytes after all of it."""
+
+    unary: dict[str, float]
+    stream: dict[str, float]
+    rss: dict[str, float]
+    unary_result: Result
+    stream_result: Result
+
+
+def send(order: Order) -> Result:
+    """Runs the load client in a process of its own; raises if any request failed."""
+    command = [sys.executable, "-m", "bench.load"]
+    done = subprocess.run(command, input=msgspec.json.encode(order), capture_output=True, check=True)
+    result = Result(**json.loads(done.stdout))
+    if result.failed:
+        raise RuntimeError(f"{result.failed} of {result.failed + result.answered} requests failed")
+    return result
+
+
+def measure_mesh(mesh: RunningMesh, requests: int, streams: int, in_flight: int) -> Cost:
+    """Measures the mesh; the first requests of each kind only warm it up."""
+
+    def order(count: int, *, stream: bool) -> Order:
+        url = mesh.base_url + "/chat/completions"
+        return Order(url=url, api_key=mesh.api_key, model="tiermesh-pro", requests=count, in_flight=in_flight,
+                     stream=stream, max_tokens=TOKENS if stream else 1)  # fmt: skip
+
+    def usage() -> dict[str, float]:
+        used = cpu_seconds(mesh.pids)
+        used["engine"] = mesh.engine_cpu_seconds()
+        used["runner"] -= used["engine"]
+        return used
+
+    def measure(count: int, *, stream: bool) -> tuple[dict[str, float], Result]:
+        send(order(count // 10, stream=stream))
+        before = usage()
+        result = send(order(count, stream=stream))
+        after = usage()
+        return {name: (after[name] - before[name]) * 1000 / count for name in after}, result
+
+    unary, unary_result = measure(requests, stream=False)
+    stream, stream_result = measure(streams, stream=True)
+    return Cost(unary, stream, rss_megabytes(mesh.pids), unary_result, stream_result)
+
+
+def measure_relay(requests: int, streams: int, in_flight: int) -> tuple[float, float]:
+    """Returns the bare relay's CPU-milliseconds for one request and for one stream."""
+    with _relay() as (url, pid):
+
+        def measure(count: int, *, stream: bool) -> float:
+            order = Order(url=url, api_key="none", model="none", requests=count, in_flight=in_flight, stream=stream,
+                          max_tokens=TOKENS if stream else 1)  # fmt: skip
+            before = cpu_seconds({"relay": pid})["relay"]
+            send(order)
+            return (cpu_seconds({"relay": pid})["relay"] - before) * 1000 / count
+
+        return measure(requests, stream=False), measure(streams, stream=True)
+
+
+@contextmanager
+def _relay() -> Iterator[tuple[str, int]]:
+    upstream_port, port = str(free_port()), str(free_port())
+    command = [sys.executable, "-m", "bench.relay"]
+    processes = [
+        subprocess.Popen([*command, "upstream", upstream_port]),
+        subprocess.Popen([*command, "relay", port, upstream_port]),
+    ]
+    try:
+        for each in (upstream_port, port):
+            _wait_until_listening(f"http://127.0.0.1:{each}/")
+        yield f"http://127.0.0.1:{port}/v1/chat/completions", processes[1].pid
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait()
+
+
+def _wait_until_listening(url: str) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url)
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nothing listens at {url}")

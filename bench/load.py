@@ -1,0 +1,89 @@
+"""A closed-loop client in a process of its own: `python -m bench.load` reads a JSON order and prints a JSON result.
+
+It keeps a fixed number of requests in flight and speaks just enough HTTP to be cheap; its own CPU is counted nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+import aiohttp
+import msgspec
+import uvloop
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """What to send. `requests` is the total, `in_flight` how many at once."""
+
+    url: str
+    api_key: str
+    model: str
+    requests: int
+    in_flight: int
+    stream: bool
+    max_tokens: int
+
+
+@dataclass
+class Result:
+    """What came of it; latencies are in seconds, sorted."""
+
+    answered: int
+    failed: int
+    chunks: int
+    seconds: float
+    latencies: list[float]
+
+
+def request_body(order: Order) -> bytes:
+    """Returns the body that every request sends."""
+    return msgspec.json.encode(
+        {
+            "model": order.model,
+            "messages": [
+                {"role": "system", "content": "You are a helpful assistant."},
+                {"role": "user", "content": "Tell me about the history of the bridge over the river."},
+            ],
+            "max_tokens": order.max_tokens,
+            "temperature": 0,
+            "stream": order.stream,
+        }
+    )
+
+
+async def run(order: Order) -> Result:
+    """Sends all requests and returns what came of them."""
+    result = Result(0, 0, 0, 0.0, [])
+    left = order.requests
+    body = request_body(order)
+    headers = {"Authorization": f"Bearer {order.api_key}", "Content-Type": "application/json"}
+
+    async def worker(session: aiohttp.ClientSession) -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            began = time.perf_counter()
+            async with session.post(order.url, data=body, headers=headers) as response:
+                content = await response.read()
+            good = response.status == 200 and (not order.stream or content.endswith(b"data: [DONE]\n\n"))
+            result.answered += good
+            result.failed += not good
+            result.chunks += content.count(b"data: {")
+            result.latencies.append(time.perf_counter() - began)
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        began = time.perf_counter()
+        await asyncio.gather(*(worker(session) for _ in range(order.in_flight)))
+        result.seconds = time.perf_counter() - began
+    result.latencies.sort()
+    return result
+
+
+if __name__ == "__main__":
+    outcome = uvloop.run(run(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)))
+    print(json.dumps(asdict(outcome)))

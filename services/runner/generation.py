@@ -1,0 +1,91 @@
+"""Runs the calls of edges on the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from services.common.batch import Session
+from services.common.catalog import Model
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
+from services.runner.engines.base import Engine, Ticket
+from services.runner.job import Step
+from services.runner.metrics import FINISHED, TOKENS
+from services.runner.reply import ReplyWriter
+from services.runner.request import RequestReader
+from services.runner.status import StatusBoard
+from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
+
+log = get_logger()
+RunnerSession = Session[GenerateReply]
+
+
+class Generation:
+    """The batch handler of Generate: every call becomes a job, every step of the job a reply."""
+
+    def __init__(self, engine: Engine, reader: RequestReader, models: Mapping[str, Model], status: StatusBoard) -> None:
+        self._engine = engine
+        self._reader = reader
+        self._models = models
+        self._status = status
+        self._running: dict[RunnerSession, dict[int, Ticket]] = {}
+
+    def on_calls(self, calls: Sequence[GenerateCall], session: RunnerSession) -> None:
+        """Starts a job for each call; what is refused is answered at once."""
+        for call in calls:
+            try:
+                self._start(call, session)
+            except MeshError as error:
+                FINISHED.labels(error.code.name.lower()).inc()
+                session.reply_error(call.id, error)
+            except Exception:
+                log.exception("call_failed", request_id=call.request_id)
+                session.reply_error(call.id, MeshError(Code.INTERNAL, "the runner failed to start the request"))
+
+    def on_cancel(self, call_id: int, session: RunnerSession) -> None:
+        """Stops the job of a call."""
+        ticket = self._running.get(session, {}).pop(call_id, None)
+        if ticket is not None:
+            self._cancel(ticket)
+
+    def on_close(self, session: RunnerSession) -> None:
+        """Stops every job of an edge that has gone."""
+        for ticket in self._running.pop(session, {}).values():
+            self._cancel(ticket)
+
+    def _start(self, call: GenerateCall, session: RunnerSession) -> None:
+        if self._status.draining:
+            raise MeshError(Code.UNAVAILABLE, "the runner is shutting down; try again", retry_after=1.0)
+        model = self._models.get(call.model)
+        if model is None:
+            raise MeshError(Code.MODEL_NOT_FOUND, f"this runner does not serve {call.model!r}", param="model")
+        request = self._reader.read(call, model)
+        writer = ReplyWriter(call.id, request)
+        running = self._running.setdefault(session, {})
+        call_id = call.id
+
+        def emit(step: Step | MeshError) -> None:
+            if isinstance(step, MeshError) or step.finish_reason is not None:
+                running.pop(call_id, None)
+                self._ended(step)
+            reply = writer.write(step)
+            if reply is not None:
+                session.reply(reply)
+
+        running[call_id] = self._engine.submit(request.job, emit)
+        self._status.admitted()
+
+    def _cancel(self, ticket: Ticket) -> None:
+        ticket.cancel()
+        FINISHED.labels("cancelled").inc()
+        self._status.changed()
+
+    def _ended(self, step: Step | MeshError) -> None:
+        if isinstance(step, MeshError):
+            FINISHED.labels(step.code.name.lower()).inc()
+        else:
+            FINISHED.labels(step.finish_reason.value if step.finish_reason else "unknown").inc()
+            if step.usage is not None:
+                TOKENS.labels("prompt").inc(step.usage.prompt_tokens)
+                TOKENS.labels("completion").inc(step.usage.completion_tokens)
+        self._status.changed()

@@ -1,0 +1,25 @@
+"""The refusals that every engine gives with the same words."""
+
+from __future__ import annotations
+
+from services.common.errors import Code, MeshError
+
+
+def context_exceeded(context: int, prompt_tokens: int) -> MeshError:
+    """Returns the refusal of a prompt that leaves no room for an answer, in OpenAI's words."""
+    return MeshError(
+        Code.CONTEXT_LENGTH_EXCEEDED,
+        f"This model's maximum context length is {context} tokens. However, your messages resulted in "
+        f"{prompt_tokens} tokens. Please reduce the length of the messages.",
+        param="messages",
+    )
+
+
+def slots_taken(slots: int) -> MeshError:
+    """Returns the refusal of a job that no slot is free for; another runner, or the same one later, may take it."""
+    return MeshError(Code.OVERLOADED, f"all {slots} slots of the runner are taken; try again", retry_after=1.0)
+
+
+def engine_closed() -> MeshError:
+    """Returns the refusal of an engine that is not running."""
+    return MeshError(Code.UNAVAILABLE, "the runner's engine is not running; try again", retry_after=1.0)

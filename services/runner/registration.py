@@ -1,0 +1,53 @@
+"""What this runner says about itself in etcd, and the engine that its settings ask for."""
+
+from __future__ import annotations
+
+import msgspec
+
+from services.common.catalog import Catalog, Model
+from services.common.registry import RunnerRecord
+from services.common.settings import SettingsError, split_list
+from services.common.version import VERSION
+from services.runner.engines.base import Engine
+from services.runner.settings import RunnerSettings
+
+
+def served_models(settings: RunnerSettings, catalog: Catalog, engine: Engine) -> list[Model]:
+    """Returns the models this runner serves; raises SettingsError if the catalog or the engine cannot bear that out."""
+    of_tier = {model.id: model for model in catalog.tier(settings.tier)}
+    names = split_list(settings.models) or list(of_tier)
+    if unknown := [name for name in names if name not in of_tier]:
+        raise SettingsError(f"TIERMESH_RUNNER_MODELS: tier {settings.tier!r} has no model {', '.join(unknown)}")
+    if not names:
+        tiers = ", ".join(sorted({model.tier for model in catalog.models}))
+        raise SettingsError(f"TIERMESH_RUNNER_TIER: no model has tier {settings.tier!r}; the catalog has: {tiers}")
+    models = [of_tier[name] for name in names]
+    for model in models:
+        if model.context > engine.context:
+            raise SettingsError(
+                f"{model.id} is sold with {model.context} tokens of context, but TIERMESH_RUNNER_CONTEXT is "
+                f"{engine.context}; raise it or change the catalog"
+            )
+    return models
+
+
+def runner_record(
+    runner_id: str, address: str, settings: RunnerSettings, models: list[Model], engine: Engine
+) -> RunnerRecord:
+    """Returns the record of a ready runner."""
+    return RunnerRecord(
+        id=runner_id,
+        address=address,
+        tier=settings.tier,
+        models=[model.id for model in models],
+        capabilities=sorted({capability for model in models for capability in model.capabilities}),
+        context=engine.context,
+        slots=engine.slots,
+        engine=engine.name,
+        version=VERSION,
+    )
+
+
+def draining(record: RunnerRecord) -> RunnerRecord:
+    """Returns the record of the same runner while it drains."""
+    return msgspec.structs.replace(record, state="draining")

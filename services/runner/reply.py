@@ -1,0 +1,119 @@
+"""Turns the steps of one job into the replies of its call."""
+
+from __future__ import annotations
+
+from services.common.errors import MeshError
+from services.runner.job import FinishReason, Step, TokenLogprob, Usage
+from services.runner.prompt.parser import Output, OutputParser
+from services.runner.request import Request
+from tiermesh.runner.v1 import runner_pb2
+
+GenerateReply = runner_pb2.GenerateReply
+_FINISH = {
+    FinishReason.STOP: runner_pb2.FINISH_REASON_STOP,
+    FinishReason.LENGTH: runner_pb2.FINISH_REASON_LENGTH,
+}
+
+
+class ReplyWriter:
+    """Writes the replies of one call.
+
+    Tokens travel with exactly the text that they stand for: while the parser holds text back, nothing is sent.
+    """
+
+    def __init__(self, call_id: int, request: Request) -> None:
+        self._id = call_id
+        self._whole = request.whole
+        self._parser = request.parser
+        self._direct = request.parser is None and not request.whole and request.job.logprobs is None
+        self._started = False
+        self._output = Output()
+        self._token_ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._reasoning_tokens = _resumed_reasoning(request)
+
+    def write(self, step: Step | MeshError) -> GenerateReply | None:
+        """Returns the reply to send for one step of the engine, or None if there is nothing to send yet."""
+        if isinstance(step, MeshError):
+            return GenerateReply(id=self._id, error=step.to_proto())
+        if step.finish_reason is None:
+            if self._direct:
+                # Most steps are such: a few characters of plain text.
+                return GenerateReply(id=self._id, text=step.text, token_ids=step.token_ids) if step.text else None
+            return self._next(step)
+        return self._last(step, step.finish_reason, step.usage or Usage(0, 0))
+
+    def _next(self, step: Step) -> GenerateReply | None:
+        self._take(step)
+        if self._whole:
+            if self._started:
+                return None
+            self._started = True
+            return GenerateReply(id=self._id, started=True)
+        if self._parser is not None and self._parser.holding:
+            return None
+        return self._flush() if self._token_ids or self._output.content else None
+
+    def _last(self, step: Step, finish: FinishReason, usage: Usage) -> GenerateReply:
+        self._take(step)
+        reason = _FINISH[finish]
+        if self._parser is not None:
+            self._parser.finish(self._output)
+            if self._parser.call_count and finish is FinishReason.STOP:
+                reason = runner_pb2.FINISH_REASON_TOOL_CALLS
+        reply = self._flush()
+        reply.started = self._whole and usage.completion_tokens > 0
+        reply.finish_reason = reason
+        reply.usage.prompt_tokens = usage.prompt_tokens
+        reply.usage.completion_tokens = usage.completion_tokens
+        reply.usage.cached_tokens = usage.cached_tokens
+        reply.usage.reasoning_tokens = self._reasoning_tokens
+        return reply
+
+    def _take(self, step: Step) -> None:
+        """Adds a step to what the next reply will say."""
+        self._token_ids += step.token_ids
+        self._logprobs += step.logprobs
+        if self._parser is None:
+            self._output.content.append(step.text)
+            return
+        thinking = self._parser.thinking
+        self._parser.feed(step.text, self._output)
+        if thinking or self._parser.thinking:
+            self._reasoning_tokens += len(step.token_ids)
+
+    def _flush(self) -> GenerateReply:
+        """Returns all that was taken since the last reply."""
+        output, self._output = self._output, Output()
+        token_ids, self._token_ids = self._token_ids, []
+        logprobs, self._logprobs = self._logprobs, []
+        calls = [
+            runner_pb2.ToolCallDelta(index=call.index, id=call.id, name=call.name, arguments=call.arguments)
+            for call in output.calls
+        ]
+        return GenerateReply(
+            id=self._id,
+            text="".join(output.content),
+            reasoning="".join(output.reasoning),
+            tool_calls=calls,
+            token_ids=token_ids,
+            logprobs=[_write_logprob(logprob) for logprob in logprobs],
+        )
+
+
+def _resumed_reasoning(request: Request) -> int:
+    """Counts the reasoning tokens of an interrupted run, as far as it is still known: an unfinished thought is all."""
+    thinking = request.parser is not None and request.parser.thinking
+    return len(request.job.resume_token_ids) if thinking else 0
+
+
+def _write_logprob(entry: TokenLogprob) -> runner_pb2.TokenLogprob:
+    return runner_pb2.TokenLogprob(
+        token=entry.token.decode(errors="replace"),
+        token_bytes=entry.token,
+        logprob=entry.logprob,
+        top=[
+            runner_pb2.TopLogprob(token=top.token.decode(errors="replace"), token_bytes=top.token, logprob=top.logprob)
+            for top in entry.top
+        ],
+    )

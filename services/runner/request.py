@@ -1,0 +1,125 @@
+"""Turns a `GenerateCall` into a valid request: the only way to a job, so nothing unchecked can be scheduled.
+
+The edge has checked the same things for its users; a runner trusts nobody with its engine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from services.common.catalog import Model
+from services.common.errors import Code, MeshError
+from services.runner.conversation import read_messages, read_schema, read_toolbox
+from services.runner.job import Job, Sampling
+from services.runner.prompt.grammar import answer_grammar
+from services.runner.prompt.parser import THINK_OPEN, Output, OutputParser
+from services.runner.prompt.template import ChatTemplate
+from services.runner.prompt.tools import Toolbox
+from tiermesh.runner.v1 import runner_pb2
+
+MOST_STOPS = 4
+LONGEST_STOP = 256
+MOST_BIASES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A job, and how its output becomes replies."""
+
+    job: Job
+    # None if the output is plain text.
+    parser: OutputParser | None
+    # One delta with the whole answer instead of one an iteration.
+    whole: bool
+
+
+class RequestReader:
+    """Reads the calls for one engine."""
+
+    def __init__(
+        self,
+        template: ChatTemplate,
+        *,
+        detokenize: Callable[[Sequence[int]], str],
+        new_call_id: Callable[[], str],
+    ) -> None:
+        """`detokenize` is the engine's; `new_call_id` makes ids for function calls, `call_…`."""
+        self._template = template
+        self._detokenize = detokenize
+        self._new_call_id = new_call_id
+
+    def read(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
+        """Returns the request; raises MeshError INVALID_REQUEST with `param` for what is wrong with the call."""
+        toolbox = read_toolbox(call)
+        if toolbox.tools and "tools" not in model.capabilities:
+            raise invalid(f"the model {model.id} does not support tools", "tools")
+        messages = read_messages(call.messages)
+        prompt = self._template.render(messages, toolbox.documents(), thinking=model.reasoning)
+        opened = model.reasoning and prompt.rstrip().endswith(THINK_OPEN)
+        job = Job(
+            request_id=call.request_id,
+            prompt=prompt,
+            sampling=_read_sampling(call.sampling),
+            max_tokens=call.max_tokens or None,
+            stop=_read_stop(call.stop),
+            logprobs=_read_logprobs(call),
+            grammar=answer_grammar(read_schema(call), toolbox, thinks=model.reasoning, opened=opened),
+            resume_token_ids=tuple(call.resume_token_ids),
+        )
+        return Request(job, self._parser(toolbox, model, job, opened=opened), call.whole)
+
+    def _parser(self, toolbox: Toolbox, model: Model, job: Job, *, opened: bool) -> OutputParser | None:
+        """Returns the parser of the output, brought to where an interrupted run has stopped."""
+        if not toolbox.callable and not model.reasoning:
+            return None
+        parser = OutputParser(
+            calls=toolbox.callable, reasoning=model.reasoning, reasoning_open=opened, new_id=self._new_call_id
+        )
+        if job.resume_token_ids:
+            # What this recognises has been delivered already.
+            parser.feed(self._detokenize(job.resume_token_ids), Output())
+        return parser
+
+
+def invalid(message: str, param: str) -> MeshError:
+    """Returns the refusal of one request field."""
+    return MeshError(Code.INVALID_REQUEST, message, param=param)
+
+
+def _in_range(value: float, low: float, high: float, param: str) -> float:
+    # Written so that NaN fails too.
+    if not low <= value <= high:
+        given = f"{value:g}" if math.isfinite(value) else "no finite number"
+        raise invalid(f"{param} must be between {low:g} and {high:g}, not {given}", param)
+    return value
+
+
+def _read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
+    if len(sampling.logit_bias) > MOST_BIASES:
+        raise invalid(f"logit_bias may name at most {MOST_BIASES} tokens", "logit_bias")
+    return Sampling(
+        temperature=_in_range(sampling.temperature, 0, 2, "temperature"),
+        top_p=_in_range(sampling.top_p, 0, 1, "top_p"),
+        presence_penalty=_in_range(sampling.presence_penalty, -2, 2, "presence_penalty"),
+        frequency_penalty=_in_range(sampling.frequency_penalty, -2, 2, "frequency_penalty"),
+        seed=sampling.seed if sampling.HasField("seed") else None,
+        logit_bias={token: _in_range(bias, -100, 100, "logit_bias") for token, bias in sampling.logit_bias.items()},
+    )
+
+
+def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
+    if len(stop) > MOST_STOPS:
+        raise invalid(f"stop may hold at most {MOST_STOPS} strings, not {len(stop)}", "stop")
+    if not all(stop) or any(len(text) > LONGEST_STOP for text in stop):
+        raise invalid(f"each string of stop must have 1 to {LONGEST_STOP} characters", "stop")
+    return tuple(stop)
+
+
+def _read_logprobs(call: runner_pb2.GenerateCall) -> int | None:
+    if not call.logprobs:
+        if call.top_logprobs:
+            raise invalid("top_logprobs needs logprobs to be true", "top_logprobs")
+        return None
+    return int(_in_range(call.top_logprobs, 0, 20, "top_logprobs"))

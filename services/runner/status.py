@@ -1,0 +1,64 @@
+"""Tells routers how busy this runner is: at once after a pause, at most about 50 times a second when busy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from services.runner.engines.base import Engine
+from tiermesh.runner.v1.runner_pb2 import WatchStatusResponse
+
+# Seconds between two statuses while slots are free. A runner that was full reports its first free slot at once,
+# because requests are waiting for it.
+INTERVAL = 0.02
+
+
+class StatusBoard:
+    """The runner's state and load, and those who watch it."""
+
+    def __init__(self, runner_id: str, engine: Engine) -> None:
+        self._runner_id = runner_id
+        self._engine = engine
+        self._admitted = 0
+        self._watchers: set[asyncio.Event] = set()
+        self.draining = False
+
+    def admitted(self) -> None:
+        """Notes that a call was admitted."""
+        self._admitted += 1
+        self.changed()
+
+    def drain(self) -> None:
+        """Announces that nothing new is taken."""
+        self.draining = True
+        self.changed()
+
+    def changed(self) -> None:
+        """Wakes the watchers after a change of load."""
+        for watcher in self._watchers:
+            watcher.set()
+
+    def snapshot(self) -> WatchStatusResponse:
+        """Returns the status now."""
+        return WatchStatusResponse(
+            runner_id=self._runner_id,
+            state=WatchStatusResponse.STATE_DRAINING if self.draining else WatchStatusResponse.STATE_READY,
+            slots=self._engine.slots,
+            active=self._engine.active,
+            admitted=self._admitted,
+        )
+
+    async def watch(self) -> AsyncIterator[WatchStatusResponse]:
+        """Yields the status now and after each change, without end."""
+        changed = asyncio.Event()
+        self._watchers.add(changed)
+        try:
+            while True:
+                changed.clear()
+                status = self.snapshot()
+                yield status
+                if status.active < status.slots:
+                    await asyncio.sleep(INTERVAL)
+                await changed.wait()
+        finally:
+            self._watchers.discard(changed)
