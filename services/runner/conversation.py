@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from services.common.errors import Code, MeshError
 from services.runner.prompt.grammar import any_object
 from services.runner.prompt.tools import Mode, Tool, Toolbox
+from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
@@ -21,13 +21,13 @@ _CHOICE = runner_pb2.ToolChoice
 def read_messages(messages: Sequence[runner_pb2.Message]) -> list[dict[str, Any]]:
     """Returns the messages as chat templates expect them; raises MeshError INVALID_REQUEST."""
     if not messages:
-        raise _invalid("at least one message is needed", "messages")
+        raise invalid("at least one message is needed", "messages")
     return [_read_message(message, f"messages[{at}]") for at, message in enumerate(messages)]
 
 
 def _read_message(message: runner_pb2.Message, param: str) -> dict[str, Any]:
     if message.role not in _ROLES:
-        raise _invalid(f"the role must be one of {', '.join(sorted(_ROLES))}", f"{param}.role")
+        raise invalid(f"the role must be one of {', '.join(sorted(_ROLES))}", f"{param}.role")
     document: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.name:
         document["name"] = message.name
@@ -35,7 +35,7 @@ def _read_message(message: runner_pb2.Message, param: str) -> dict[str, Any]:
         document["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
         if message.role != "assistant":
-            raise _invalid("only an assistant message has tool calls", f"{param}.tool_calls")
+            raise invalid("only an assistant message has tool calls", f"{param}.tool_calls")
         calls = enumerate(message.tool_calls)
         document["tool_calls"] = [_read_call(call, f"{param}.tool_calls[{at}]") for at, call in calls]
     return document
@@ -49,28 +49,28 @@ def _read_call(call: runner_pb2.ToolCall, param: str) -> dict[str, Any]:
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
     """Returns the offered functions and which of them must be called; raises MeshError INVALID_REQUEST."""
     if len(call.tools) > MOST_TOOLS:
-        raise _invalid(f"at most {MOST_TOOLS} tools are allowed, not {len(call.tools)}", "tools")
+        raise invalid(f"at most {MOST_TOOLS} tools are allowed, not {len(call.tools)}", "tools")
     tools = tuple(_read_tool(tool, f"tools[{at}].function") for at, tool in enumerate(call.tools))
     if len({tool.name for tool in tools}) < len(tools):
-        raise _invalid("two tools have the same name", "tools")
+        raise invalid("two tools have the same name", "tools")
     choice = call.tool_choice
     if choice.mode == _CHOICE.MODE_NONE:
         return Toolbox(tools, Mode.NONE)
     if choice.mode == _CHOICE.MODE_REQUIRED:
         if not tools:
-            raise _invalid("tool_choice needs tools", "tool_choice")
+            raise invalid("tool_choice needs tools", "tool_choice")
         return Toolbox(tools, Mode.REQUIRED, required=tools, single=choice.single)
     if choice.mode == _CHOICE.MODE_NAMED:
         named = tuple(tool for tool in tools if tool.name == choice.name)
         if not named:
-            raise _invalid("tool_choice names a function that is not among the tools", "tool_choice")
+            raise invalid("tool_choice names a function that is not among the tools", "tool_choice")
         return Toolbox(tools, Mode.REQUIRED, required=named, single=True)
     return Toolbox(tools, Mode.AUTO, single=choice.single)
 
 
 def _read_tool(tool: runner_pb2.Tool, param: str) -> Tool:
     if not _FUNCTION_NAME.fullmatch(tool.name):
-        raise _invalid("a function's name has 1 to 64 letters, digits, dots, dashes or underscores", f"{param}.name")
+        raise invalid("a function's name has 1 to 64 letters, digits, dots, dashes or underscores", f"{param}.name")
     parameters = _read_object(tool.parameters_json or '{"type": "object"}', f"{param}.parameters")
     return Tool(tool.name, tool.description, parameters)
 
@@ -91,9 +91,5 @@ def _read_object(text: str, param: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise _invalid(f"{param} must be a JSON object", param)
+        raise invalid(f"{param} must be a JSON object", param)
     return value
-
-
-def _invalid(message: str, param: str) -> MeshError:
-    return MeshError(Code.INVALID_REQUEST, message, param=param)

@@ -1,8 +1,13 @@
-"""The refusals that every engine gives with the same words."""
+"""The refusals that a runner gives from several places with the same words."""
 
 from __future__ import annotations
 
 from services.common.errors import Code, MeshError
+
+
+def invalid(message: str, param: str) -> MeshError:
+    """Returns the refusal of one request field."""
+    return MeshError(Code.INVALID_REQUEST, message, param=param)
 
 
 def context_exceeded(context: int, prompt_tokens: int) -> MeshError:

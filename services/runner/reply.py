@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.common.errors import MeshError
 from services.runner.job import FinishReason, Step, TokenLogprob, Usage
-from services.runner.prompt.parser import Output, OutputParser
+from services.runner.prompt.parser import Output
 from services.runner.request import Request
 from tiermesh.runner.v1 import runner_pb2
 
@@ -39,7 +39,9 @@ class ReplyWriter:
         if step.finish_reason is None:
             if self._direct:
                 # Most steps are such: a few characters of plain text.
-                return GenerateReply(id=self._id, text=step.text, token_ids=step.token_ids) if step.text else None
+                if step.text or step.token_ids:
+                    return GenerateReply(id=self._id, text=step.text, token_ids=step.token_ids)
+                return None
             return self._next(step)
         return self._last(step, step.finish_reason, step.usage or Usage(0, 0))
 
@@ -52,7 +54,8 @@ class ReplyWriter:
             return GenerateReply(id=self._id, started=True)
         if self._parser is not None and self._parser.holding:
             return None
-        return self._flush() if self._token_ids or self._output.content else None
+        anything = self._token_ids or self._output.content or self._output.reasoning or self._output.calls
+        return self._flush() if anything else None
 
     def _last(self, step: Step, finish: FinishReason, usage: Usage) -> GenerateReply:
         self._take(step)

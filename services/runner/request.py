@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.common.catalog import Model
-from services.common.errors import Code, MeshError
 from services.runner.conversation import read_messages, read_schema, read_toolbox
 from services.runner.job import Job, Sampling
 from services.runner.prompt.grammar import answer_grammar
 from services.runner.prompt.parser import THINK_OPEN, Output, OutputParser
 from services.runner.prompt.template import ChatTemplate
 from services.runner.prompt.tools import Toolbox
+from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 
 MOST_STOPS = 4
@@ -81,11 +81,6 @@ class RequestReader:
             # What this recognises has been delivered already.
             parser.feed(self._detokenize(job.resume_token_ids), Output())
         return parser
-
-
-def invalid(message: str, param: str) -> MeshError:
-    """Returns the refusal of one request field."""
-    return MeshError(Code.INVALID_REQUEST, message, param=param)
 
 
 def _in_range(value: float, low: float, high: float, param: str) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from services.common.errors import MeshError
 from services.runner.job import Job, Step
 
 # Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
-# Always called on the event loop's thread.
+# Always called on the event loop's thread. It must not raise.
 Emit = Callable[[Step | MeshError], None]
 
 
@@ -17,7 +17,7 @@ class Ticket(Protocol):
     """A job that an engine has accepted."""
 
     def cancel(self) -> None:
-        """Stops the job at once: its slot becomes free and `emit` is not called again. Idempotent, also after the end."""
+        """Stops the job at once: its slot becomes free and `emit` is not called again. Harmless after the end."""
 
 
 class Engine(Protocol):
@@ -52,5 +52,11 @@ class Engine(Protocol):
     def healthy(self) -> bool:
         """Whether accepted jobs make progress; False asks for the process to be replaced."""
 
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of tokens of an answer, so that a resumed answer can be parsed on from there.
+
+        Raises MeshError INVALID_REQUEST for ids that this model does not have.
+        """
+
     async def close(self) -> None:
-        """Cancels what runs and frees the model."""
+        """Ends what runs with UNAVAILABLE and frees the model."""

@@ -1,0 +1,89 @@
+"""Verifies keys from memory: every key that ever was is held by its digest, so no request waits for the database.
+
+The cache is filled at start and told of every change by `put`. Whoever learns of a change made elsewhere (another
+replica) tells it the same way, in any order and as often as it likes: revocation is final.
+"""
+
+from __future__ import annotations
+
+import hmac
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from services.auth.keys import MAX_KEY_LENGTH, ApiKey, digest_of, hint_of
+from services.common.errors import Code, MeshError
+
+_MISSING = (
+    "You did not provide an API key. Send it in the Authorization header, as in 'Authorization: Bearer YOUR_KEY'."
+)
+# Nothing of the presented text is repeated: it may be someone's key with a slip in it, or a key of another service.
+_UNKNOWN = (
+    "Incorrect API key provided. Check that the whole key was copied and that it was made for this service. "
+    "A lost key cannot be shown again; create a new one."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What verification needs of a key, and no more: there is one in memory for each key."""
+
+    key_id: str
+    account_id: str
+    digest: bytes
+    requests_per_minute: int
+    expires_at_ms: int
+    revoked: bool
+
+
+class KeyCache:
+    """Every key by its digest. Revoked and expired ones stay, so that their owners are told what happened."""
+
+    def __init__(self) -> None:
+        self._by_digest: dict[bytes, Credential] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_digest)
+
+    def load(self, keys: Iterable[ApiKey]) -> None:
+        """Takes in the keys that the store holds."""
+        for key in keys:
+            self.put(key)
+
+    def put(self, key: ApiKey) -> None:
+        """Takes in a new or changed key; it holds for the very next verification."""
+        known = self._by_digest.get(key.digest)
+        self._by_digest[key.digest] = Credential(
+            key_id=key.id,
+            # Many keys share an account; interning keeps one copy of its id.
+            account_id=sys.intern(key.account_id),
+            digest=key.digest,
+            requests_per_minute=key.requests_per_minute,
+            expires_at_ms=key.expires_at_ms,
+            revoked=key.revoked_at_ms != 0 or (known is not None and known.revoked),
+        )
+
+    def verify(self, secret: str, now_ms: int) -> Credential:
+        """Returns whose key `secret` is. Raises MeshError UNAUTHENTICATED, with what to do about it."""
+        if not secret:
+            raise MeshError(Code.UNAUTHENTICATED, _MISSING)
+        if len(secret) > MAX_KEY_LENGTH:
+            raise MeshError(Code.UNAUTHENTICATED, _UNKNOWN)
+        digest = digest_of(secret)
+        credential = self._by_digest.get(digest)
+        # The time that a dictionary takes tells at most something about a digest, which nobody can steer or invert;
+        # the comparison that decides is constant-time all the same.
+        if credential is None or not hmac.compare_digest(credential.digest, digest):
+            raise MeshError(Code.UNAUTHENTICATED, _UNKNOWN)
+        if credential.revoked:
+            message = f"The API key {hint_of(secret)}… was revoked. Create a new key and use that."
+            raise MeshError(Code.UNAUTHENTICATED, message)
+        if 0 < credential.expires_at_ms <= now_ms:
+            raise MeshError(Code.UNAUTHENTICATED, _expired(hint_of(secret), credential.expires_at_ms))
+        return credential
+
+
+def _expired(hint: str, expires_at_ms: int) -> str:
+    when = datetime.fromtimestamp(expires_at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"The API key {hint}… expired at {when}. Create a new key and use that."

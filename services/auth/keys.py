@@ -1,0 +1,71 @@
+"""API keys: what a key looks like, what is kept of it, and what may be asked of a new one.
+
+A key is `sk-<prefix>-<43 letters and digits>`, the last part being 256 random bits. Only its SHA-256 digest is kept:
+with that much randomness in the key, a slow password hash would add cost and no safety.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from dataclasses import dataclass
+
+from services.auth.labels import RandomBytes
+from services.common.errors import Code, MeshError
+
+_ALPHABET = string.digits + string.ascii_letters
+_SECRET_BYTES = 32
+# 62 ** 43 is the first power of 62 above 2 ** 256.
+_SECRET_LENGTH = 43
+# How much of the random part the public hint shows; the other 39 characters still hold 232 random bits.
+_HINT_LENGTH = 4
+# Nothing longer can be a key, so nothing longer is hashed.
+MAX_KEY_LENGTH = 128
+# The contract carries limits as uint32.
+MAX_REQUESTS_PER_MINUTE = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is kept of a key. Times are milliseconds since the Unix epoch; 0 means never."""
+
+    id: str
+    account_id: str
+    name: str
+    hint: str
+    digest: bytes
+    # Requests allowed in any 60 seconds; 0 means no limit.
+    requests_per_minute: int
+    created_at_ms: int
+    expires_at_ms: int = 0
+    revoked_at_ms: int = 0
+    last_used_at_ms: int = 0
+
+
+def new_secret(prefix: str, random: RandomBytes = secrets.token_bytes) -> str:
+    """Returns a new key. Only letters and digits follow the prefix, so that a double click selects all of them."""
+    number = int.from_bytes(random(_SECRET_BYTES), "big")
+    characters = []
+    for _ in range(_SECRET_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        characters.append(_ALPHABET[digit])
+    return f"sk-{prefix}-{''.join(characters)}"
+
+
+def digest_of(secret: str) -> bytes:
+    """Returns what is stored and looked up in place of the key."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def hint_of(secret: str) -> str:
+    """Returns the beginning of a genuine key: public, and enough for its owner to recognise it."""
+    prefix_length = secret.rindex("-") + 1
+    return secret[: prefix_length + _HINT_LENGTH]
+
+
+def check_expiry(expires_at_ms: int, now_ms: int) -> None:
+    """Raises MeshError INVALID_REQUEST for an expiry that is not in the future; 0 means never."""
+    if expires_at_ms != 0 and expires_at_ms <= now_ms:
+        message = "The expiry lies in the past; give a future time in milliseconds since the Unix epoch, or 0."
+        raise MeshError(Code.INVALID_REQUEST, message, param="expires_at_ms")

@@ -1,0 +1,5 @@
+"""Alembic runs this file; what it does is the same for every service."""
+
+from services.common.migrations import run_in_alembic
+
+run_in_alembic()

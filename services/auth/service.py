@@ -1,0 +1,82 @@
+"""The gRPC face of the auth service: translate, call, translate back."""
+
+# ruff: noqa: D102, N802 - the contract names the methods and documents them.
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from services.auth.accounts import Account, Accounts
+from services.auth.authenticate_stream import AuthenticateServer
+from services.auth.issuing import KeyIssuer
+from services.auth.keys import ApiKey
+from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
+
+SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AuthService(auth_pb2_grpc.AuthServiceServicer):
+    """Answers every rpc of tiermesh.auth.v1.AuthService."""
+
+    def __init__(self, accounts: Accounts, issuer: KeyIssuer, authenticate: AuthenticateServer) -> None:
+        self._accounts = accounts
+        self._issuer = issuer
+        self._authenticate = authenticate
+
+    # The generated type knows generators only; grpc.aio also takes a method that reads and writes the context.
+    async def Authenticate(self, request_iterator: object, context: Context) -> None:  # type: ignore[override]
+        del request_iterator
+        await self._authenticate.serve(context)
+
+    async def CreateAccount(
+        self, request: auth_pb2.CreateAccountRequest, context: Context
+    ) -> auth_pb2.CreateAccountResponse:
+        del context
+        account = await self._accounts.create(request.name)
+        return auth_pb2.CreateAccountResponse(account=_account(account))
+
+    async def ListAccounts(
+        self, request: auth_pb2.ListAccountsRequest, context: Context
+    ) -> auth_pb2.ListAccountsResponse:
+        del request, context
+        return auth_pb2.ListAccountsResponse(accounts=[_account(each) for each in await self._accounts.list()])
+
+    async def CreateKey(self, request: auth_pb2.CreateKeyRequest, context: Context) -> auth_pb2.CreateKeyResponse:
+        del context
+        secret, key = await self._issuer.create(
+            request.account_id,
+            request.name,
+            requests_per_minute=request.requests_per_minute if request.HasField("requests_per_minute") else None,
+            expires_at_ms=request.expires_at_ms,
+        )
+        return auth_pb2.CreateKeyResponse(api_key=secret, key=_api_key(key))
+
+    async def ListKeys(self, request: auth_pb2.ListKeysRequest, context: Context) -> auth_pb2.ListKeysResponse:
+        del context
+        return auth_pb2.ListKeysResponse(keys=[_api_key(each) for each in await self._issuer.list(request.account_id)])
+
+    async def RevokeKey(self, request: auth_pb2.RevokeKeyRequest, context: Context) -> auth_pb2.RevokeKeyResponse:
+        del context
+        return auth_pb2.RevokeKeyResponse(key=_api_key(await self._issuer.revoke(request.key_id)))
+
+
+def _account(account: Account) -> auth_pb2.Account:
+    return auth_pb2.Account(id=account.id, name=account.name, created_at_ms=account.created_at_ms)
+
+
+def _api_key(key: ApiKey) -> auth_pb2.ApiKey:
+    return auth_pb2.ApiKey(
+        id=key.id,
+        account_id=key.account_id,
+        name=key.name,
+        hint=key.hint,
+        requests_per_minute=key.requests_per_minute,
+        created_at_ms=key.created_at_ms,
+        expires_at_ms=key.expires_at_ms,
+        revoked_at_ms=key.revoked_at_ms,
+        last_used_at_ms=key.last_used_at_ms,
+    )

@@ -1,0 +1,90 @@
+"""Job → the JSON body of llama.cpp's completion endpoint, with every default of llama.cpp turned off.
+
+The fields are those of https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md#post-completion.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from services.runner.engines.llamacpp.vocabulary import Vocabulary
+from services.runner.job import Job, Sampling
+from services.runner.prompt.grammar import grammar_error
+from services.runner.refusals import invalid
+
+# llama.cpp's seeds are 32 bits wide, and the largest asks for a random one.
+_SEEDS = 2**32 - 1
+
+
+def completion_body(job: Job, vocabulary: Vocabulary, context: int) -> bytes:
+    """Returns the request; raises MeshError INVALID_REQUEST for a bad grammar, which llama.cpp would ignore."""
+    if job.grammar and (reason := grammar_error(job.grammar)):
+        raise invalid(f"the response format cannot be enforced: {reason}", "response_format")
+    if any(token_id >= len(vocabulary.pieces) for token_id in job.resume_token_ids):
+        raise invalid("these are not tokens of this model", "resume_token_ids")
+    # Special tokens in a string are always parsed as such. The beginning token is added by llama.cpp.
+    prompt: Any = job.prompt.removeprefix(vocabulary.bos_text)
+    budget = -1 if job.max_tokens is None else job.max_tokens
+    if job.resume_token_ids and not replays(job):
+        prompt = [prompt, *job.resume_token_ids]
+        budget = max(budget - len(job.resume_token_ids), 0) if budget >= 0 else budget
+    body = {
+        "prompt": prompt,
+        "n_predict": budget,
+        "stop": job.stop,
+        "n_probs": 0 if job.logprobs is None else max(job.logprobs, 1),
+        "grammar": job.grammar,
+        "stream": True,
+        # Tokens and exact counts are only in the verbose part of an event.
+        "verbose": True,
+        "return_progress": True,
+        "cache_prompt": True,
+    }
+    return msgspec.json.encode(body | _sampling(job, vocabulary, context))
+
+
+def replays(job: Job) -> bool:
+    """Whether a resumed job begins anew and checks that it says the same again.
+
+    llama.cpp can take produced tokens as a part of the prompt, but it cannot advance a grammar over them.
+    """
+    return bool(job.grammar and job.resume_token_ids)
+
+
+def _sampling(job: Job, vocabulary: Vocabulary, context: int) -> dict[str, Any]:
+    sampling = job.sampling
+    if any(token_id >= len(vocabulary.pieces) for token_id in sampling.logit_bias):
+        raise invalid("logit_bias names a token that the model does not have", "logit_bias")
+    penalised = bool(sampling.presence_penalty or sampling.frequency_penalty)
+    biases = _biases(job.prompt, sampling, vocabulary) if penalised else sampling.logit_bias
+    fields: dict[str, Any] = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "repeat_last_n": context if penalised else 0,
+        "logit_bias": list(biases.items()),
+        "samplers": ["penalties", "temperature", "top_p"],
+        "repeat_penalty": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+    }
+    if sampling.seed is not None:
+        fields["seed"] = sampling.seed % _SEEDS
+    return fields
+
+
+def _biases(prompt: str, sampling: Sampling, vocabulary: Vocabulary) -> dict[int, float]:
+    """Takes the penalties off the token that ends a turn.
+
+    llama.cpp counts the prompt's tokens too, and every message of a conversation ends with that one: the more messages,
+    the less it would be able to stop.
+    """
+    count = prompt.count(vocabulary.eos_text) if vocabulary.eos_text else 0
+    if not count:
+        return sampling.logit_bias
+    relief = sampling.presence_penalty + count * sampling.frequency_penalty
+    eos = vocabulary.eos_token_id
+    return {**sampling.logit_bias, eos: sampling.logit_bias.get(eos, 0.0) + relief}

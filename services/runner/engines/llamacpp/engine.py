@@ -1,0 +1,152 @@
+"""The embedded engine for machines without a GPU: llama.cpp with its continuous batching, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from services.runner.engines.base import Emit
+from services.runner.engines.llamacpp.body import completion_body
+from services.runner.engines.llamacpp.events import EventReader
+from services.runner.engines.llamacpp.run import Run
+from services.runner.engines.llamacpp.server import ServerOptions, keep_signals, load_server, restore_signals
+from services.runner.engines.llamacpp.vocabulary import Vocabulary
+from services.runner.job import Job
+from services.runner.prompt.template import packaged_template
+from services.runner.refusals import engine_closed, slots_taken
+
+# Models whose own template is replaced, by the base name in their file.
+_TEMPLATES = {"smollm2": "smollm2"}
+
+
+class LlamaCppEngine:
+    """Runs up to `slots` jobs at once, each with `context` tokens.
+
+    llama.cpp reads prompts `prefill_chunk` tokens at a time: larger is faster for long prompts, smaller lets a
+    cancellation take effect sooner. If jobs run and nothing has come from llama.cpp for `stall_seconds`, the engine is
+    not healthy.
+    """
+
+    def __init__(
+        self,
+        model_path: Path | str,
+        *,
+        slots: int = 4,
+        context: int = 2048,
+        threads: int = 1,
+        prefill_chunk: int = 16,
+        chat_template: str = "",
+        stall_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = "llamacpp"
+        self.slots = slots
+        self.context = context
+        self._options = ServerOptions(Path(model_path), slots, context, threads, prefill_chunk)
+        self._chat_template = chat_template
+        self._stall_seconds = stall_seconds
+        self._clock = clock
+        self._progress_at = 0.0
+        self._vocabulary: Vocabulary | None = None
+        self._server: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # A cancelled job keeps its thread until llama.cpp notices, so there are more threads than slots.
+        self._threads = ThreadPoolExecutor(2 * slots, thread_name_prefix="llamacpp")
+        self._running: dict[Run, None] = {}
+        self._workers: set[Future[None]] = set()
+        # Events on their way from worker threads to the event loop, and whether the loop has been told.
+        self._events: deque[tuple[Run, bytes | None]] = deque()
+        self._told = False
+
+    async def start(self) -> None:
+        """Loads the model on another thread; raises FileNotFoundError, ValueError or RuntimeError if it cannot."""
+        loop = asyncio.get_running_loop()
+        if not self._options.model_path.is_file():
+            raise FileNotFoundError(f"there is no model file {self._options.model_path}")
+        self._vocabulary = await loop.run_in_executor(self._threads, Vocabulary, self._options.model_path)
+        if not self._chat_template:
+            packaged = _TEMPLATES.get(self._vocabulary.basename)
+            self._chat_template = packaged_template(packaged) if packaged else self._vocabulary.chat_template
+        kept = keep_signals()
+        try:
+            self._server = await loop.run_in_executor(self._threads, load_server, self._options)
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                restore_signals(kept)
+        self._loop = loop
+
+    def submit(self, job: Job, emit: Emit) -> Run:
+        """Accepts a job; raises MeshError OVERLOADED, or INVALID_REQUEST for a grammar that cannot be compiled."""
+        if self._loop is None or self._vocabulary is None:
+            raise engine_closed()
+        if len(self._running) >= self.slots:
+            raise slots_taken(self.slots)
+        body = completion_body(job, self._vocabulary, self.context)
+        run = Run(body, EventReader(job, self._vocabulary), emit, self._forget)
+        if not self._running:
+            self._progress_at = self._clock()
+        self._running[run] = None
+        worker = self._threads.submit(run.work, self._server, self._post)
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+        return run
+
+    @property
+    def active(self) -> int:
+        """Jobs that occupy a slot now."""
+        return len(self._running)
+
+    @property
+    def chat_template(self) -> str:
+        """The model's Jinja chat template; known after `start`."""
+        return self._chat_template
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the model is loaded and, if jobs run, llama.cpp has reported lately."""
+        if self._loop is None:
+            return False
+        return not self._running or self._clock() - self._progress_at < self._stall_seconds
+
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of tokens of an answer."""
+        if self._vocabulary is None:
+            raise engine_closed()
+        return self._vocabulary.text(token_ids)
+
+    async def close(self) -> None:
+        """Ends what runs with UNAVAILABLE, waits until llama.cpp has stopped, and frees the model."""
+        self._loop = None
+        for run in list(self._running):
+            run.end(engine_closed())
+        await asyncio.gather(*map(asyncio.wrap_future, list(self._workers)), return_exceptions=True)
+        self._events.clear()
+        # The server's destructor ends its threads; it may block, so it runs on another thread than the event loop's.
+        server, self._server = [self._server], None
+        await asyncio.get_running_loop().run_in_executor(self._threads, server.clear)
+        self._threads.shutdown()
+
+    def _forget(self, run: Run) -> None:
+        self._running.pop(run, None)
+
+    def _post(self, run: Run, raw: bytes | None) -> None:
+        """Hands an event to the event loop; what several threads post at about the same time is handled in one turn."""
+        self._events.append((run, raw))
+        loop = self._loop
+        if not self._told and loop is not None:
+            self._told = True
+            loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        # Reset first: an event posted from now on needs a new call, unless it is seen below.
+        self._told = False
+        self._progress_at = self._clock()
+        while self._events:
+            run, raw = self._events.popleft()
+            run.handle(raw)

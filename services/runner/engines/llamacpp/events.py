@@ -1,0 +1,136 @@
+"""Events of llama.cpp's completion endpoint → steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from services.common.errors import Code, MeshError
+from services.runner.engines.llamacpp.body import replays
+from services.runner.engines.llamacpp.held import HeldTokens
+from services.runner.engines.llamacpp.vocabulary import Vocabulary
+from services.runner.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.refusals import context_exceeded
+
+
+class _Top(msgspec.Struct):
+    bytes: list[int]
+    # Null stands for minus infinity.
+    logprob: float | None
+
+
+class _Probability(msgspec.Struct):
+    bytes: list[int]
+    logprob: float | None
+    top_logprobs: list[_Top] = []
+
+
+class _Verbose(msgspec.Struct):
+    content: str = ""
+    tokens: list[int] = []
+    tokens_predicted: int = 0
+    stop: bool = False
+    stop_type: str = ""
+    completion_probabilities: list[_Probability] = []
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: int = 0
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: _PromptDetails = msgspec.field(default_factory=_PromptDetails)
+
+
+class _Error(msgspec.Struct):
+    type: str = ""
+    n_prompt_tokens: int = 0
+    n_ctx: int = 0
+
+
+class _Event(msgspec.Struct):
+    verbose: _Verbose | None = msgspec.field(default=None, name="__verbose")
+    prompt_progress: dict[str, Any] | None = None
+    usage: _Usage | None = None
+    error: _Error | None = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_LEAST_LOGPROB = -9999.0
+
+
+class EventReader:
+    """Reads the events of one job."""
+
+    def __init__(self, job: Job, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._held = HeldTokens(vocabulary)
+        self._predicted = 0
+        self._top = job.logprobs
+        self._resumed = len(job.resume_token_ids)
+        # Tokens that a job which begins anew has to say again before it says anything new.
+        self._replay = list(job.resume_token_ids) if replays(job) else []
+        self._in_prompt = 0 if self._replay else self._resumed
+        # llama.cpp produces one token where none is left to produce.
+        self._mute = job.max_tokens is not None and self._resumed >= job.max_tokens
+
+    def read(self, raw: bytes) -> Step | MeshError | None:
+        """Returns what an event means: progress in reading the prompt means nothing."""
+        event = _decode(raw)
+        if event.error is not None:
+            return self._failure(event.error)
+        if event.prompt_progress is not None or event.verbose is None:
+            return None
+        if event.verbose.stop:
+            return self._last(event.verbose, event.usage)
+        return Step("", [], []) if self._mute else self._next(event.verbose)
+
+    def _next(self, event: _Verbose) -> Step | MeshError:
+        untold = event.tokens_predicted - self._predicted - len(event.tokens)
+        self._predicted = event.tokens_predicted
+        entry = self._logprob(event.completion_probabilities)
+        for token_id in event.tokens:
+            self._held.add(untold, token_id, entry)
+            untold = 0
+        if not event.content:
+            return Step("", [], [])
+        step = Step(event.content, *self._held.take(event.content))
+        return self._without_replay(step) if self._replay else step
+
+    def _logprob(self, entries: list[_Probability]) -> TokenLogprob | None:
+        if self._top is None or not entries:
+            return None
+        entry = entries[0]
+        top = tuple(TopLogprob(bytes(top.bytes), _number(top.logprob)) for top in entry.top_logprobs[: self._top])
+        return TokenLogprob(bytes(entry.bytes), _number(entry.logprob), top)
+
+    def _without_replay(self, step: Step) -> Step | MeshError:
+        """Drops what has been delivered before the job was resumed, or fails if the engine says something else."""
+        again = min(len(self._replay), len(step.token_ids))
+        if step.token_ids[:again] != self._replay[:again]:
+            message = "the answer was interrupted and could not be continued; try again"
+            return MeshError(Code.UNAVAILABLE, message)
+        del self._replay[:again]
+        new = step.token_ids[again:]
+        return Step(self._vocabulary.text(new), new, step.logprobs[again:])
+
+    def _last(self, event: _Verbose, usage: _Usage | None) -> Step:
+        usage = usage or _Usage(0, 0)
+        prompt_tokens = usage.prompt_tokens - self._in_prompt
+        completion_tokens = self._resumed if self._mute else usage.completion_tokens + self._in_prompt
+        cached_tokens = min(usage.prompt_tokens_details.cached_tokens, prompt_tokens)
+        reason = FinishReason.LENGTH if self._mute or event.stop_type == "limit" else FinishReason.STOP
+        return Step("", [], [], reason, Usage(prompt_tokens, completion_tokens, cached_tokens))
+
+    def _failure(self, error: _Error) -> MeshError:
+        if error.type == "exceed_context_size_error":
+            return context_exceeded(error.n_ctx, error.n_prompt_tokens - self._in_prompt)
+        # The server's own words may quote the request.
+        return MeshError(Code.INTERNAL, f"the engine failed ({error.type or 'no reason given'}); try again")
+
+
+def _number(logprob: float | None) -> float:
+    return _LEAST_LOGPROB if logprob is None else logprob

@@ -1,0 +1,165 @@
+"""A real engine with a predictable voice, for benchmarks and fault tests: it batches continuously but needs no model.
+
+What it says depends on the prompt and the position alone, so a resumed answer goes on exactly where it stopped.
+Temperature, penalties and biases change nothing; a grammar is refused, because the voice could not follow it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from services.common.errors import Code, MeshError
+from services.runner.engines.base import Emit
+from services.runner.engines.simulated import voice
+from services.runner.engines.simulated.run import Run
+from services.runner.job import Job, Step
+from services.runner.refusals import context_exceeded, engine_closed, slots_taken
+
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class SimulatedEngine:
+    """Speaks for up to `slots` jobs at once; every tick advances all of them by one token, in one turn of the loop.
+
+    `tokens_per_second` is the speed of each job and `prefill_tokens_per_second` that of reading its prompt; 0 means
+    as fast as possible. With `fail_after_tokens`, every job fails with `failure` after so many tokens of its own.
+    """
+
+    def __init__(
+        self,
+        *,
+        slots: int = 8,
+        context: int = 4096,
+        prefill_tokens_per_second: float = 0.0,
+        tokens_per_second: float = 0.0,
+        fail_after_tokens: int | None = None,
+        failure: Code = Code.INTERNAL,
+    ) -> None:
+        self.name = "simulated"
+        self.slots = slots
+        self.context = context
+        self._prefill_seconds = 1 / prefill_tokens_per_second if prefill_tokens_per_second else 0.0
+        self._interval = 1 / tokens_per_second if tokens_per_second else 0.0
+        self._fail_after = fail_after_tokens
+        self._failure = failure
+        # A dict, because it keeps the order of arrival and forgets a job at once.
+        self._running: dict[Run, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Handle | None = None
+        self._wake_at = 0.0
+        # When the next token is due, on the loop's clock.
+        self._due = 0.0
+        self._cpu_seconds = 0.0
+
+    async def start(self) -> None:
+        """Opens the engine to jobs."""
+        self._loop = asyncio.get_running_loop()
+
+    def submit(self, job: Job, emit: Emit) -> Run:
+        """Accepts a job; raises MeshError OVERLOADED, CONTEXT_LENGTH_EXCEEDED or, for a grammar, INVALID_REQUEST."""
+        if self._loop is None:
+            raise engine_closed()
+        if len(self._running) >= self.slots:
+            raise slots_taken(self.slots)
+        prompt_tokens = voice.count_tokens(job.prompt)
+        if prompt_tokens >= self.context:
+            raise context_exceeded(self.context, prompt_tokens)
+        if job.grammar:
+            message = "the simulated engine cannot follow a response format or a forced tool call"
+            raise MeshError(Code.INVALID_REQUEST, message, param="response_format")
+        run = Run(job, emit, self._forget, prompt_tokens=prompt_tokens, room=self.context - prompt_tokens)
+        if self._fail_after is not None:
+            run.fail_at = run.position + self._fail_after
+        now = self._loop.time()
+        run.ready_at = now + prompt_tokens * self._prefill_seconds
+        if not self._running:
+            self._due = max(self._due, now)
+        self._running[run] = None
+        self._schedule(self._loop)
+        return run
+
+    def _forget(self, run: Run) -> None:
+        """Frees the slot of a cancelled job, and stops ticking if it was the last one."""
+        self._running.pop(run, None)
+        if not self._running and self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+
+    @property
+    def active(self) -> int:
+        """Jobs that occupy a slot now."""
+        return len(self._running)
+
+    @property
+    def chat_template(self) -> str:
+        """Plain ChatML, without tools."""
+        return _CHAT_TEMPLATE
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is open: a tick cannot hang."""
+        return self._loop is not None
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of its own work, without what the receivers of its steps do, so that benchmarks can subtract it."""
+        return self._cpu_seconds
+
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of tokens of this engine; raises MeshError for tokens of another one."""
+        if any(token_id >= len(voice.TEXTS) for token_id in token_ids):
+            raise MeshError(Code.INVALID_REQUEST, "these are not tokens of this model", param="resume_token_ids")
+        return voice.detokenize(token_ids)
+
+    async def close(self) -> None:
+        """Ends what runs with UNAVAILABLE, so that another runner can resume it."""
+        self._loop = None
+        if self._wake is not None:
+            self._wake.cancel()
+        running, self._running = list(self._running), {}
+        for run in running:
+            run.deliver(engine_closed())
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Arranges the next tick, or none if no job is left."""
+        if not self._running:
+            return
+        when = max(self._due, min(run.ready_at for run in self._running))
+        if self._wake is not None:
+            if self._wake_at <= when:
+                return
+            self._wake.cancel()
+        self._wake_at = when
+        self._wake = loop.call_soon(self._tick, loop) if when <= loop.time() else loop.call_at(when, self._tick, loop)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Advances every job whose prompt has been read by one token."""
+        began = time.thread_time()
+        self._wake = None
+        now = loop.time()
+        steps = self._advance(now)
+        # A tick that came late by less than an interval is made up for; longer pauses are not.
+        self._due = max(self._due + self._interval, now)
+        self._schedule(loop)
+        self._cpu_seconds += time.thread_time() - began
+        for run, step in steps:
+            run.deliver(step)
+
+    def _advance(self, now: float) -> list[tuple[Run, Step | MeshError]]:
+        steps: list[tuple[Run, Step | MeshError]] = []
+        for run in self._running:
+            if run.ready_at > now:
+                continue
+            if run.position >= run.fail_at:
+                steps.append((run, MeshError(self._failure, "the simulated engine failed, as it was told to")))
+            else:
+                steps.append((run, run.advance()))
+        for run, step in steps:
+            if isinstance(step, MeshError) or step.finish_reason is not None:
+                del self._running[run]
+        return steps

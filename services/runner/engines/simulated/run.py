@@ -1,0 +1,103 @@
+"""One job of the simulated engine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from services.common.errors import MeshError
+from services.runner.engines.base import Emit
+from services.runner.engines.simulated import voice
+from services.runner.engines.stops import StopScanner
+from services.runner.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
+
+
+class Run:
+    """One running job, which is also its ticket."""
+
+    __slots__ = (
+        "_emit",
+        "_forget",
+        "_scanner",
+        "_sent",
+        "_voice",
+        "end",
+        "fail_at",
+        "finish",
+        "logprobs",
+        "position",
+        "prompt_tokens",
+        "ready_at",
+    )
+
+    def __init__(self, job: Job, emit: Emit, forget: Callable[[Run], None], *, prompt_tokens: int, room: int) -> None:
+        # None once the job has ended.
+        self._emit: Emit | None = emit
+        # Tells the engine of a cancellation.
+        self._forget = forget
+        self.prompt_tokens = prompt_tokens
+        self._voice = voice.Voice(job.prompt)
+        self._scanner = StopScanner(job.stop) if job.stop else None
+        self.logprobs = job.logprobs
+        # Next position to speak, and the first one not sent yet: they differ while text is held back.
+        self.position = self._sent = len(job.resume_token_ids)
+        wanted = self._voice.length if job.max_tokens is None else job.max_tokens
+        self.end = min(wanted, room)
+        by_itself = job.max_tokens is None and self.end == wanted
+        self.finish = FinishReason.STOP if by_itself else FinishReason.LENGTH
+        self.fail_at = sys.maxsize
+        self.ready_at = 0.0
+
+    def cancel(self) -> None:
+        """Ends the job without another word."""
+        self._emit = None
+        self._forget(self)
+
+    def deliver(self, step: Step | MeshError) -> None:
+        """Hands a step over, unless the receiver of an earlier step of the same tick has cancelled this job."""
+        emit = self._emit
+        if emit is None:
+            return
+        if isinstance(step, MeshError) or step.finish_reason is not None:
+            self._emit = None
+        emit(step)
+
+    def advance(self) -> Step:
+        """Speaks one token."""
+        position = self.position
+        if position >= self.end:
+            return self._finished(Step("", [], []), self.finish)
+        token = self._voice.token(position)
+        self.position = position + 1
+        if self._scanner is None:
+            step = Step(voice.TEXTS[token], [token], [])
+        else:
+            text, tokens, stopped = self._scanner.push(token, voice.TEXTS[token])
+            step = Step(text, tokens, [])
+            if stopped:
+                return self._finished(step, FinishReason.STOP)
+        if self.position == self.end:
+            if self._scanner is not None:
+                text, tokens = self._scanner.flush()
+                step.text += text
+                step.token_ids += tokens
+            return self._finished(step, self.finish)
+        if self.logprobs is not None:
+            self._add_logprobs(step)
+        return step
+
+    def _finished(self, step: Step, reason: FinishReason) -> Step:
+        if self.logprobs is not None:
+            self._add_logprobs(step)
+        step.finish_reason = reason
+        step.usage = Usage(self.prompt_tokens, self.position)
+        return step
+
+    def _add_logprobs(self, step: Step) -> None:
+        count = max(self.logprobs or 0, 1)
+        for position in range(self._sent, self._sent + len(step.token_ids)):
+            words = self._voice.alternatives(position, count)
+            # The k-th most likely word has probability 2^-(k+1).
+            tops = [TopLogprob(voice.BYTES[word], -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
+            step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
+        self._sent += len(step.token_ids)

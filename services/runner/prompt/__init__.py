@@ -1,0 +1,1 @@
+"""What lies between OpenAI's messages and a model's text, shared by every engine."""

@@ -1,0 +1,84 @@
+"""Renders a conversation with a model's own chat template, the way the transformers library does.
+
+Templates come with model files, so they are run in a sandbox: they cannot reach Python or change what they are given.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from services.common.clock import Clock, system_clock
+from services.common.errors import Code, MeshError
+
+# A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
+Document = Mapping[str, Any]
+
+
+class ChatTemplate:
+    """A compiled chat template."""
+
+    def __init__(self, source: str, *, eos_token: str = "", clock: Clock = system_clock) -> None:
+        """Compiles the template; raises ValueError if it is not valid Jinja.
+
+        The engine puts the beginning-of-sequence token before the prompt, so templates see an empty `bos_token`.
+        """
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _raise_exception
+        environment.globals["strftime_now"] = lambda form: datetime.fromtimestamp(clock(), UTC).strftime(form)
+        try:
+            self._template = environment.from_string(source)
+        except TemplateSyntaxError as error:
+            raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
+        self._source = source
+        self._eos_token = eos_token
+
+    def render(self, messages: Sequence[Document], tools: Sequence[Document] = (), *, thinking: bool = False) -> str:
+        """Returns the prompt, up to where the assistant speaks; raises MeshError INVALID_REQUEST if it cannot.
+
+        `thinking` reaches templates that can turn reasoning on and off.
+        """
+        try:
+            return self._template.render(
+                messages=list(messages),
+                tools=list(tools) or None,
+                add_generation_prompt=True,
+                enable_thinking=thinking,
+                bos_token="",
+                eos_token=self._eos_token,
+            )
+        except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
+            # The template's own words may quote the conversation; only a text that stands in the template does not.
+            reason = f": {error}" if str(error) and str(error) in self._source else ""
+            message = f"the model's chat template does not accept these messages{reason}"
+            raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
+
+
+def packaged_template(name: str) -> str:
+    """Returns the source of a template that is part of this package, such as "smollm2"."""
+    return (Path(__file__).parent / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Writes JSON as models saw it in training, in the given order and unescaped; Jinja's own filter does neither."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    """Lets a template refuse a conversation."""
+    raise TemplateError(message)

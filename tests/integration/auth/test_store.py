@@ -1,0 +1,112 @@
+"""The store's SQL on real databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from services.auth.accounts import Account
+from services.auth.store import MIGRATIONS, AuthStore
+from services.common.database import Database
+from services.common.errors import Code, MeshError
+from services.common.migrations import migrate
+from tests.unit.auth.keys_for_tests import api_key
+
+ACCOUNT = Account("acct_1", "a customer", 1)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    await migrate(database, MIGRATIONS)
+    await database.open(migrations=MIGRATIONS)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def store(database: Database) -> AuthStore:
+    store = AuthStore(database)
+    await store.insert_account(ACCOUNT)
+    return store
+
+
+async def test_accounts_come_back_oldest_first(store: AuthStore) -> None:
+    later = [Account(f"acct_{9 - number}", "Zoë №1", 2 + number) for number in range(3)]
+    for account in later:
+        await store.insert_account(account)
+    assert await store.list_accounts() == [ACCOUNT, *later]
+
+
+async def test_what_is_written_twice_is_there_once(store: AuthStore) -> None:
+    await store.insert_account(ACCOUNT)
+    for _ in range(2):
+        await store.insert_key(api_key())
+    assert await store.list_accounts() == [ACCOUNT]
+    assert await store.list_keys() == [api_key()]
+
+
+async def test_every_field_of_a_key_comes_back(store: AuthStore) -> None:
+    key = api_key(
+        requests_per_minute=2**32 - 1,
+        created_at_ms=2,
+        expires_at_ms=2**62,
+        revoked_at_ms=4,
+        last_used_at_ms=5,
+        name="N" * 200,
+    )
+    await store.insert_key(key)
+    assert await store.list_keys() == [key]
+
+
+async def test_keys_are_listed_by_account_or_all(store: AuthStore) -> None:
+    await store.insert_account(Account("acct_2", "", 2))
+    first = api_key("sk-x-1", id="key_9", created_at_ms=1)
+    second = api_key("sk-x-2", id="key_1", created_at_ms=2, account_id="acct_2")
+    for key in (second, first):
+        await store.insert_key(key)
+    assert await store.list_keys() == [first, second]
+    assert await store.list_keys("acct_2") == [second]
+    assert await store.list_keys("acct_3") == []
+
+
+async def test_a_key_needs_an_account(store: AuthStore) -> None:
+    with pytest.raises(MeshError) as caught:
+        await store.insert_key(api_key(account_id="acct_unknown"))
+    assert (caught.value.code, caught.value.param) == (Code.NOT_FOUND, "account_id")
+
+
+async def test_a_digest_belongs_to_one_key(store: AuthStore) -> None:
+    await store.insert_key(api_key(id="key_1"))
+    with pytest.raises(sa.exc.IntegrityError):
+        await store.insert_key(api_key(id="key_2"))
+
+
+async def test_a_revocation_keeps_its_first_time(store: AuthStore) -> None:
+    key = api_key()
+    await store.insert_key(key)
+    for now_ms in (10, 20):
+        assert await store.revoke_key(key.id, now_ms) == replace(key, revoked_at_ms=10)
+    with pytest.raises(MeshError) as caught:
+        await store.revoke_key("key_unknown", 10)
+    assert (caught.value.code, caught.value.param) == (Code.NOT_FOUND, "key_id")
+
+
+async def test_the_last_use_never_goes_back(store: AuthStore) -> None:
+    for number in range(3):
+        await store.insert_key(api_key(f"sk-x-{number}", id=f"key_{number}"))
+    await store.set_last_used({"key_0": 10, "key_1": 10, "key_unknown": 10})
+    await store.set_last_used({"key_0": 5, "key_1": 20})
+    assert [key.last_used_at_ms for key in await store.list_keys()] == [10, 20, 0]
+
+
+async def test_many_writers_do_not_hold_each_other_up(store: AuthStore) -> None:
+    keys = [api_key(f"sk-x-{number}", id=f"key_{number:03}") for number in range(50)]
+    await asyncio.gather(*(store.insert_key(key) for key in keys))
+    times = [{key.id: moment for key in (keys if moment % 2 else reversed(keys))} for moment in range(1, 21)]
+    await asyncio.gather(*(store.set_last_used(each) for each in times))
+    assert {key.last_used_at_ms for key in await store.list_keys()} == {20}

@@ -1,0 +1,176 @@
+"""What only a real model can show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from services.common.catalog import Model
+from services.runner.engines.base import Engine
+from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+from services.runner.job import FinishReason, Job, Sampling
+from services.runner.prompt.grammar import answer_grammar
+from services.runner.prompt.template import ChatTemplate
+from services.runner.prompt.tools import Toolbox
+from services.runner.reply import ReplyWriter
+from services.runner.request import RequestReader
+from tests.integration.engines.conftest import healthy
+from tests.support.recording import generate, submit
+from tests.support.waiting import eventually
+from tiermesh.runner.v1 import runner_pb2 as pb
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+GREEDY = Sampling(temperature=0)
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 20}, "population": {"type": "integer", "maximum": 99999999}},
+    "required": ["city", "population"],
+    "additionalProperties": False,
+}
+MODEL = Model(id="model", kind="chat", tier="pro", price=10, context=1024, capabilities=("tools",))
+
+
+def job(engine: Engine, question: str = "What is the capital of France?", **fields: object) -> Job:
+    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
+    prompt = ChatTemplate(engine.chat_template).render(messages)
+    return Job("request", prompt, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
+
+
+async def test_it_knows_the_capital_of_france(llamacpp: Engine) -> None:
+    assert "Paris" in (await generate(llamacpp, job(llamacpp))).text
+
+
+async def test_different_seeds_give_different_answers(llamacpp: Engine) -> None:
+    sampled = [Sampling(temperature=1, seed=seed) for seed in (1, 2, 3)]
+    answers = [submit(llamacpp, job(llamacpp, "Tell me a story.", sampling=one, max_tokens=12)) for one in sampled]
+    assert len({(await answer.end()).text for answer in answers}) == 3
+
+
+async def test_a_bias_bans_or_forces_a_token(llamacpp: Engine) -> None:
+    first = (await generate(llamacpp, job(llamacpp, max_tokens=1))).token_ids[0]
+    banned = Sampling(temperature=0, logit_bias={first: -100})
+    assert (await generate(llamacpp, job(llamacpp, sampling=banned, max_tokens=1))).token_ids != [first]
+    forced = Sampling(temperature=0, logit_bias={first: 100})
+    assert (await generate(llamacpp, job(llamacpp, sampling=forced, max_tokens=3))).token_ids == [first] * 3
+
+
+async def test_a_frequency_penalty_ends_repetition(llamacpp: Engine) -> None:
+    first = (await generate(llamacpp, job(llamacpp, max_tokens=1))).token_ids[0]
+    stuck = {first: 10.0}
+    text = "Say something."
+    repeated = await generate(
+        llamacpp, job(llamacpp, text, sampling=Sampling(temperature=0, logit_bias={first: 30}), max_tokens=20)
+    )
+    penalised = await generate(
+        llamacpp,
+        job(llamacpp, text, sampling=Sampling(temperature=0, logit_bias=stuck, frequency_penalty=2), max_tokens=20),
+    )
+    assert repeated.token_ids.count(first) > penalised.token_ids.count(first)
+
+
+async def test_an_answer_by_schema(llamacpp: Engine) -> None:
+    sampled = Sampling(temperature=1, seed=3)
+    grammar = answer_grammar(CITY, Toolbox())
+    answer = await generate(llamacpp, job(llamacpp, sampling=sampled, grammar=grammar, max_tokens=60))
+    value = json.loads(answer.text)
+    assert isinstance(value["city"], str)
+    assert isinstance(value["population"], int)
+    assert answer.finish is FinishReason.STOP
+
+
+async def test_an_answer_by_schema_can_be_resumed(llamacpp: Engine) -> None:
+    grammar = answer_grammar(CITY, Toolbox())
+    whole = await generate(llamacpp, job(llamacpp, grammar=grammar, max_tokens=60))
+    delivered = tuple(whole.token_ids[:5])
+    rest = await generate(llamacpp, job(llamacpp, grammar=grammar, max_tokens=60, resume_token_ids=delivered))
+    assert llamacpp.detokenize(delivered) + rest.text == whole.text
+    assert rest.usage == type(rest.usage)(
+        whole.usage.prompt_tokens, whole.usage.completion_tokens, rest.usage.cached_tokens
+    )
+
+
+async def test_characters_made_of_several_tokens_lose_none(llamacpp: Engine) -> None:
+    text = "é日本語🎉"
+    said = await generate(llamacpp, job(llamacpp, grammar=f'%llguidance {{}}\nstart: "{text}"\n'))
+    assert said.text == text
+    assert llamacpp.detokenize(said.token_ids) == text
+    assert len(said.token_ids) == said.usage.completion_tokens - 1
+    for step in said.steps:
+        assert llamacpp.detokenize(step.token_ids) == step.text
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_forced_call_reaches_the_client_in_pieces(llamacpp: Engine, named: bool) -> None:
+    choice = pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED, single=True)
+    if named:
+        choice = pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="get_weather")
+    parameters = {**CITY, "required": ["city"], "properties": {"city": {"type": "string", "maxLength": 20}}}
+    call = pb.GenerateCall(
+        messages=[pb.Message(role="user", content="What's the weather in Paris?")],
+        sampling=pb.Sampling(temperature=0, top_p=1),
+        tools=[pb.Tool(name="get_weather", description="Weather in a city", parameters_json=json.dumps(parameters))],
+        tool_choice=choice,
+        max_tokens=80,
+    )
+    template = ChatTemplate(llamacpp.chat_template)
+    reader = RequestReader(template, detokenize=llamacpp.detokenize, new_call_id=lambda: "call_1")
+    request = reader.read(call, MODEL)
+    writer = ReplyWriter(1, request)
+    replies = [writer.write(step) for step in (await generate(llamacpp, request.job)).steps]
+    deltas = [delta for reply in replies if reply is not None for delta in reply.tool_calls]
+    assert [(delta.id, delta.name) for delta in deltas if delta.id] == [("call_1", "get_weather")]
+    assert len(deltas) > 2
+    assert "Paris" in json.loads("".join(delta.arguments for delta in deltas))["city"]
+    assert replies[-1] is not None
+    assert replies[-1].finish_reason == pb.FINISH_REASON_TOOL_CALLS
+    assert not any(reply.text for reply in replies if reply is not None)
+
+
+async def test_a_prompt_is_read_only_once(llamacpp: Engine) -> None:
+    long = "Count the foxes. " + "The quick brown fox. " * 20
+    first = await generate(llamacpp, job(llamacpp, long, max_tokens=1))
+    again = await generate(llamacpp, job(llamacpp, long, max_tokens=1))
+    assert again.usage.cached_tokens >= first.usage.prompt_tokens - 2
+
+
+async def test_signals_stay_with_the_program() -> None:
+    loop = asyncio.get_running_loop()
+    received = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, received.set)
+    try:
+        engine = LlamaCppEngine(find_smollm2(), slots=1, context=256)
+        await engine.start()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await received.wait()
+        await engine.close()
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def test_an_engine_that_makes_no_progress_is_not_healthy() -> None:
+    now = 0.0
+    engine = LlamaCppEngine(find_smollm2(), slots=1, context=256, stall_seconds=60, clock=lambda: now)
+    await engine.start()
+    now = 1000.0
+    assert healthy(engine)
+    running = submit(engine, Job("request", "Once upon a time", GREEDY))
+    assert healthy(engine)
+    # Nothing can arrive within this turn of the event loop.
+    now = 1060.0
+    assert not healthy(engine)
+    await running.tokens(1)
+    assert healthy(engine)
+    running.cancel()
+    await eventually(lambda: engine.active == 0)
+    await engine.close()
+
+
+async def test_a_missing_model_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="no model file nowhere"):
+        await LlamaCppEngine("nowhere.gguf").start()

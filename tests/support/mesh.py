@@ -1,0 +1,177 @@
+"""A whole mesh, started as a user does: `tiermesh up` with the options of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from tests.support.waiting import eventually
+
+TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
+# Generous, because test machines are slow and busy.
+START_SECONDS = 90.0
+STOP_SECONDS = 60.0
+_COMMAND_SECONDS = 30.0
+_SHOWN_LOG_CHARACTERS = 4000
+
+
+class LocalMesh:
+    """One `tiermesh up` with its files under `directory`; `async with` starts and stops it.
+
+    It runs the simulated engine on a free port unless `options` say otherwise. `environ` is added to the environment:
+    settings such as TIERMESH_RUNNER_SIMULATED_SPEED go there. Nothing belongs to an event loop, so a fixture of any
+    scope may start it with `asyncio.run(mesh.start())`. What it wrote is printed when it stops, which pytest shows for
+    tests that failed.
+    """
+
+    def __init__(self, directory: Path, *options: str, environ: Mapping[str, str] | None = None) -> None:
+        self.state_dir = directory / "state"
+        self.ready_file = directory / "ready.json"
+        self.output_file = directory / "up.log"
+        self._options = options
+        self._environ = {**os.environ, **(environ or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base_url(self) -> str:
+        """For OpenAI's clients, with /v1."""
+        return str(self._ready()["base_url"])
+
+    @property
+    def api_key(self) -> str:
+        """The local account's key, limited to 60 requests a minute; `create_key` makes others."""
+        return str(self._ready()["api_key"])
+
+    @property
+    def account_id(self) -> str:
+        """The local account."""
+        return str(self._ready()["account_id"])
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids now, by service."""
+        return dict(self._ready()["pids"])
+
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The URLs for Prometheus, by service."""
+        return dict(self._ready()["metrics"])
+
+    @property
+    def output(self) -> str:
+        """What `tiermesh up` has printed, standard error included."""
+        return self.output_file.read_text(errors="replace")
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process of `tiermesh up`."""
+        assert self._process is not None, "the mesh was not started"
+        return self._process
+
+    async def start(self) -> None:
+        """Starts it, with the state that is there, and waits until it serves."""
+        self.spawn()
+        try:
+            await eventually(lambda: self.ready_file.exists() or self.process.poll() is not None, START_SECONDS)
+            assert self.process.poll() is None, "tiermesh up ended while it started"
+        except BaseException:
+            self.dump()
+            await self.kill_all()
+            raise
+
+    def spawn(self) -> None:
+        """Starts it without waiting."""
+        options = ["--port", "0", "--engine", "simulated", *self._options]
+        files = ["--state-dir", str(self.state_dir), "--ready-file", str(self.ready_file)]
+        with self.output_file.open("ab") as output:
+            self._process = subprocess.Popen(
+                [TIERMESH, "up", *options, *files],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self._environ,
+            )
+
+    async def stop(self) -> int:
+        """Ends it by SIGINT, as Ctrl-C does, and returns its exit status."""
+        self.process.send_signal(signal.SIGINT)
+        code = await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        self.dump()
+        return code
+
+    async def kill_all(self) -> None:
+        """Ends `tiermesh up` by SIGKILL; the kernel ends its children."""
+        self.process.kill()
+        await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+
+    def kill(self, service: str) -> int:
+        """Kills one service by SIGKILL and returns the id of the process that is no more."""
+        pid = self.pids[service]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    async def until_restarted(self, service: str, old_pid: int, timeout: float = START_SECONDS) -> None:
+        """Waits until the service has a new process; whether that serves already is for the test to find out."""
+        await eventually(lambda: self.pids[service] != old_pid, timeout)
+
+    async def command(self, *arguments: str) -> Any:
+        """Runs a management command on this mesh and returns what its JSON says; fails the test if it fails."""
+        done = await self.run_command(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    async def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs a management command on this mesh, whatever comes of it."""
+        return await run_tiermesh(*arguments, "--state-dir", str(self.state_dir))
+
+    async def create_key(self, *options: str) -> str:
+        """Returns a new key of the local account, such as one without a limit for `--rpm 0`."""
+        return str((await self.command("key", "create", *options))["api_key"])
+
+    def processes(self) -> list[psutil.Process]:
+        """Returns the processes that run now, `tiermesh up` first."""
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def dump(self) -> None:
+        """Prints the ends of all logs."""
+        for path in (self.output_file, *sorted(self.state_dir.glob("logs/*.log"))):
+            if path.exists():
+                print(f"--- {path.name}\n{path.read_text(errors='replace')[-_SHOWN_LOG_CHARACTERS:]}")  # noqa: T201
+
+    def _ready(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self.ready_file.read_bytes())
+        return content
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            await self.stop()
+
+
+async def run_tiermesh(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs a `tiermesh` command to its end."""
+    return await asyncio.to_thread(
+        subprocess.run,
+        [TIERMESH, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=_COMMAND_SECONDS,
+        env={**os.environ, **(environ or {})},
+        check=False,
+    )

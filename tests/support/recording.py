@@ -1,0 +1,91 @@
+"""Receives the steps of one engine job."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.common.errors import MeshError
+from services.runner.engines.base import Engine, Ticket
+from services.runner.job import FinishReason, Job, Step, TokenLogprob, Usage
+
+
+class Recording:
+    """What a job has said so far, and how it ended."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.error: MeshError | None = None
+        self.ends = 0
+        # Steps that came although the job had ended or been cancelled.
+        self.late = 0
+        self.closed = False
+        self._changed = asyncio.Event()
+        self.ticket: Ticket | None = None
+
+    def __call__(self, step: Step | MeshError) -> None:
+        self.late += self.closed
+        if isinstance(step, MeshError):
+            self.error = step
+        else:
+            self.steps.append(step)
+        if isinstance(step, MeshError) or step.finish_reason is not None:
+            self.ends += 1
+            self.closed = True
+        self._changed.set()
+
+    def cancel(self) -> None:
+        assert self.ticket is not None
+        self.ticket.cancel()
+        self.closed = True
+        self._changed.set()
+
+    async def tokens(self, count: int, timeout: float = 60.0) -> None:
+        """Waits until so many tokens have come."""
+        async with asyncio.timeout(timeout):
+            while len(self.token_ids) < count and not self.closed:
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def end(self, timeout: float = 60.0) -> Recording:
+        """Waits for the end; raises the error if it ended with one."""
+        async with asyncio.timeout(timeout):
+            while not self.closed:
+                self._changed.clear()
+                await self._changed.wait()
+        if self.error is not None:
+            raise self.error
+        return self
+
+    @property
+    def text(self) -> str:
+        return "".join(step.text for step in self.steps)
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [token_id for step in self.steps for token_id in step.token_ids]
+
+    @property
+    def logprobs(self) -> list[TokenLogprob]:
+        return [logprob for step in self.steps for logprob in step.logprobs]
+
+    @property
+    def finish(self) -> FinishReason | None:
+        return self.steps[-1].finish_reason
+
+    @property
+    def usage(self) -> Usage:
+        usage = self.steps[-1].usage
+        assert usage is not None
+        return usage
+
+
+def submit(engine: Engine, job: Job) -> Recording:
+    """Starts a job."""
+    recording = Recording()
+    recording.ticket = engine.submit(job, recording)
+    return recording
+
+
+async def generate(engine: Engine, job: Job) -> Recording:
+    """Runs a job to its end."""
+    return await submit(engine, job).end()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+from prometheus_client import REGISTRY
+
+from services.auth.authenticate_stream import AuthenticateHandler
+from services.auth.authentication import Authenticator
+from services.auth.key_cache import KeyCache
+from services.auth.last_used import LastUsed
+from services.auth.rate_limits import RateLimits
+from services.auth.store import AuthStore
+from services.common.batch import Session
+from services.common.errors import Code, MeshError
+from tests.unit.auth.keys_for_tests import api_key
+from tests.unit.auth.manual_clock import ManualClock
+from tiermesh.auth.v1 import auth_pb2
+
+SECRET = "sk-tiermesh-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+
+
+class Stream:
+    """The handler under test with a real session; `ask` returns what a client would read."""
+
+    def __init__(self, store: AuthStore, clock: ManualClock) -> None:
+        self.keys = KeyCache()
+        self.last_used = LastUsed(store, 60)
+        authenticator = Authenticator(self.keys, RateLimits(clock), self.last_used, clock=clock)
+        self.handler = AuthenticateHandler(authenticator)
+        self.session = Session(auth_pb2.AuthenticateReply, 1000)
+
+    async def ask(self, *secrets: str) -> list[auth_pb2.AuthenticateReply]:
+        calls = [auth_pb2.AuthenticateCall(id=number, api_key=secret) for number, secret in enumerate(secrets, 1)]
+        self.handler.on_calls(calls, self.session)
+        taken = await self.session.outbox.take()
+        assert [reply.id for reply in taken] == [call.id for call in calls]
+        return taken
+
+
+@pytest.fixture
+async def stream(store: AuthStore, clock: ManualClock) -> Stream:
+    return Stream(store, clock)
+
+
+def count(result: str) -> float:
+    return REGISTRY.get_sample_value("tiermesh_auth_authentications_total", {"result": result}) or 0.0
+
+
+async def test_every_call_of_a_frame_gets_its_own_answer(stream: Stream) -> None:
+    stream.keys.put(api_key(SECRET, id="key_7", account_id="acct_9", requests_per_minute=2))
+    before = {result: count(result) for result in ("allowed", "unauthenticated", "rate_limited")}
+    good, wrong, second, refused = await stream.ask(SECRET, "sk-wrong", SECRET, SECRET)
+    assert (good.key_id, good.account_id) == ("key_7", "acct_9")
+    assert not good.HasField("error")
+    assert good.rate_limit == auth_pb2.RateLimit(limit=2, remaining=1, reset_ms=60_000)
+    assert MeshError.from_proto(wrong.error).code is Code.UNAUTHENTICATED
+    assert not wrong.HasField("rate_limit")
+    assert second.rate_limit.remaining == 0
+    error = MeshError.from_proto(refused.error)
+    assert (error.code, error.retry_after, refused.key_id) == (Code.RATE_LIMITED, 60.0, "")
+    assert refused.rate_limit == auth_pb2.RateLimit(limit=2, remaining=0, reset_ms=60_000)
+    assert {result: count(result) - before[result] for result in before} == {
+        "allowed": 2,
+        "unauthenticated": 1,
+        "rate_limited": 1,
+    }
+
+
+async def test_a_key_stops_at_its_expiry(stream: Stream, clock: ManualClock) -> None:
+    stream.keys.put(api_key(SECRET, expires_at_ms=1_800_000_001_000))
+    assert not (await stream.ask(SECRET))[0].HasField("error")
+    clock.advance(1)
+    assert "expired" in (await stream.ask(SECRET))[0].error.message
+
+
+async def test_no_limit_shows_as_zero(stream: Stream) -> None:
+    stream.keys.put(api_key(SECRET))
+    for reply in await stream.ask(*[SECRET] * 100):
+        assert reply.rate_limit == auth_pb2.RateLimit()
+        assert not reply.HasField("error")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from services.auth.key_cache import KeyCache
+from services.auth.keys import ApiKey
+from services.common.errors import Code, MeshError
+from tests.unit.auth.keys_for_tests import api_key
+
+SECRET = "sk-tiermesh-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+
+
+def cache_of(*keys: ApiKey) -> KeyCache:
+    cache = KeyCache()
+    cache.load(keys)
+    return cache
+
+
+def refusal(cache: KeyCache, secret: str, now_ms: int = 0) -> str:
+    with pytest.raises(MeshError) as caught:
+        cache.verify(secret, now_ms)
+    assert caught.value.code is Code.UNAUTHENTICATED
+    assert SECRET not in caught.value.message
+    return caught.value.message
+
+
+def test_a_known_key_tells_whose_it_is() -> None:
+    cache = cache_of(api_key(SECRET, id="key_7", account_id="acct_9", requests_per_minute=5))
+    credential = cache.verify(SECRET, 0)
+    assert (credential.key_id, credential.account_id, credential.requests_per_minute) == ("key_7", "acct_9", 5)
+    assert len(cache) == 1
+
+
+def test_no_key_is_told_where_it_goes() -> None:
+    assert "Authorization" in refusal(KeyCache(), "")
+
+
+@pytest.mark.parametrize("wrong", [SECRET[:-1], SECRET + "x", SECRET.swapcase(), "x" * 100_000, "s", "ключ", " "])
+def test_an_unknown_key_is_not_repeated(wrong: str) -> None:
+    message = refusal(cache_of(api_key(SECRET)), wrong)
+    assert message.startswith("Incorrect API key provided.")
+    assert "sk-" not in message
+
+
+def test_an_unknown_key_tells_the_same_as_one_that_is_too_long() -> None:
+    assert refusal(KeyCache(), "sk-x") == refusal(KeyCache(), "sk-x" * 1000)
+
+
+def test_a_revoked_key_says_so() -> None:
+    message = refusal(cache_of(api_key(SECRET, revoked_at_ms=1)), SECRET)
+    assert "sk-tiermesh-abcd… was revoked" in message
+
+
+def test_a_key_works_until_the_millisecond_of_its_expiry() -> None:
+    cache = cache_of(api_key(SECRET, expires_at_ms=1_800_000_000_000))
+    cache.verify(SECRET, 1_799_999_999_999)
+    message = refusal(cache, SECRET, 1_800_000_000_000)
+    assert "sk-tiermesh-abcd… expired at 2027-01-15 08:00:00 UTC" in message
+
+
+def test_a_change_holds_for_the_next_verification() -> None:
+    key = api_key(SECRET, requests_per_minute=60)
+    cache = cache_of(key)
+    cache.put(replace(key, requests_per_minute=5))
+    assert cache.verify(SECRET, 0).requests_per_minute == 5
+    cache.put(replace(key, revoked_at_ms=1))
+    refusal(cache, SECRET)
+
+
+def test_a_late_notice_brings_no_revoked_key_back() -> None:
+    key = api_key(SECRET)
+    cache = cache_of(replace(key, revoked_at_ms=1))
+    cache.put(key)
+    assert "revoked" in refusal(cache, SECRET)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+from services.auth.rate_limits import RateLimits
+from services.common.errors import Code, MeshError
+from tests.unit.auth.manual_clock import ManualClock
+
+
+@pytest.fixture
+def limits(clock: ManualClock) -> RateLimits:
+    return RateLimits(clock)
+
+
+def test_the_61st_request_is_refused_until_the_first_is_a_minute_old(limits: RateLimits, clock: ManualClock) -> None:
+    for sent in range(60):
+        state = limits.hit("key_1", 60)
+        assert (state.allowed, state.limit, state.remaining, state.reset_ms) == (True, 60, 59 - sent, 60_000)
+        clock.advance(0.5)
+    refused = limits.hit("key_1", 60)
+    assert (refused.allowed, refused.remaining, refused.retry_after) == (False, 0, 30.0)
+    # The last request was half a second ago.
+    assert refused.reset_ms == 59_500
+    clock.advance(refused.retry_after)
+    assert limits.hit("key_1", 60).allowed
+    assert not limits.hit("key_1", 60).allowed
+
+
+def test_one_millisecond_early_is_too_early(limits: RateLimits, clock: ManualClock) -> None:
+    assert limits.hit("key_1", 1).allowed
+    clock.advance(59.999)
+    assert limits.hit("key_1", 1).retry_after == pytest.approx(0.001)
+    clock.advance(0.001)
+    assert limits.hit("key_1", 1).allowed
+
+
+def test_refused_requests_do_not_count(limits: RateLimits, clock: ManualClock) -> None:
+    limits.hit("key_1", 1)
+    for _ in range(59):
+        clock.advance(1)
+        assert not limits.hit("key_1", 1).allowed
+    clock.advance(1)
+    assert limits.hit("key_1", 1).allowed
+
+
+def test_keys_do_not_share_a_limit(limits: RateLimits) -> None:
+    assert limits.hit("key_1", 1).allowed
+    assert limits.hit("key_2", 1).allowed
+    assert not limits.hit("key_1", 1).allowed
+
+
+def test_no_limit_is_no_state(limits: RateLimits) -> None:
+    state = limits.hit("key_1", 0)
+    assert (state.allowed, state.limit, state.remaining, state.reset_ms) == (True, 0, 0, 0)
+    assert limits.hit("key_1", 0) is state
+
+
+def test_a_refusal_says_when_to_come_back(limits: RateLimits) -> None:
+    limits.hit("key_1", 1)
+    error = limits.hit("key_1", 1).refusal()
+    assert isinstance(error, MeshError)
+    assert (error.code, error.retry_after) == (Code.RATE_LIMITED, 60.0)
+    assert "1 requests in any 60 seconds" in error.message
+    assert "try again in 60 s" in error.message
+
+
+def test_a_large_limit_is_exact_within_a_burst_and_never_exceeded(limits: RateLimits, clock: ManualClock) -> None:
+    assert sum(limits.hit("key_1", 100_000).allowed for _ in range(100_050)) == 100_000
+    state = limits.hit("key_1", 100_000)
+    assert state.retry_after == 60.0
+    clock.advance(60)
+    assert limits.hit("key_1", 100_000).remaining == 99_999

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import pytest
+
+from services.auth.settings import AuthSettings
+from services.common.settings import SettingsError, load_settings
+
+
+def test_the_defaults_work_on_one_machine() -> None:
+    settings = load_settings(AuthSettings, "auth", {})
+    assert (settings.database_url, settings.key_prefix) == ("sqlite:///auth.db", "tiermesh")
+    assert settings.default_requests_per_minute == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KEY_PREFIX", "a-b"), ("KEY_PREFIX", ""), ("DEFAULT_REQUESTS_PER_MINUTE", "-1"), ("LAST_USED_SECONDS", "0")],
+)
+def test_what_could_not_work_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError):
+        load_settings(AuthSettings, "auth", {f"TIERMESH_AUTH_{name}": value})

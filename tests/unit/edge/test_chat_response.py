@@ -1,0 +1,111 @@
+"""What is rendered is what OpenAI's own types accept, with nothing left over."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from services.edge.chat_response import ChunkRenderer, completion_body, error_event, usage_body
+from services.edge.payment import Receipt
+from tiermesh.runner.v1 import runner_pb2
+from tiermesh.runner.v1.runner_pb2 import GenerateReply
+
+LOGPROB = runner_pb2.TokenLogprob(
+    token="Hi",
+    token_bytes=b"Hi",
+    logprob=-0.5,
+    top=[runner_pb2.TopLogprob(token="Hi", token_bytes=b"Hi", logprob=-0.5)],
+)
+
+
+def renderer(*, usage: bool = False, logprobs: bool = False) -> ChunkRenderer:
+    return ChunkRenderer("chatcmpl-1", "tiermesh-pro", 1700000000, usage=usage, logprobs=logprobs)
+
+
+def chunk(event: bytes) -> ChatCompletionChunk:
+    assert event.startswith(b"data: ")
+    assert event.endswith(b"\n\n")
+    assert event.count(b"\n") == 2
+    return ChatCompletionChunk.model_validate_json(event.removeprefix(b"data: "), strict=True)
+
+
+def finished(text: str, **fields: object) -> GenerateReply:
+    usage = runner_pb2.Usage(prompt_tokens=7, completion_tokens=3, cached_tokens=2)
+    return GenerateReply(text=text, finish_reason=runner_pb2.FINISH_REASON_STOP, usage=usage, **fields)  # type: ignore[arg-type] # the tests pass fields through
+
+
+def test_text_chunks_survive_any_text() -> None:
+    text = 'line\n"quoted" \\ \u2028 \U0001f600 \x00 </script>'
+    assert chunk(renderer().step(0, GenerateReply(text=text))).choices[0].delta.content == text
+
+
+def test_the_first_chunk_names_the_role() -> None:
+    first = chunk(renderer().first(2)).choices[0]
+    assert (first.index, first.delta.role, first.delta.content) == (2, "assistant", "")
+
+
+def test_a_step_without_anything_to_show_is_no_chunk() -> None:
+    assert renderer().step(0, GenerateReply(token_ids=[1])) == b""
+    assert renderer(logprobs=True).step(0, GenerateReply()) == b""
+
+
+def test_the_finish_chunk_has_no_content() -> None:
+    last = chunk(renderer().finish(0, runner_pb2.FINISH_REASON_LENGTH)).choices[0]
+    assert last.finish_reason == "length"
+    assert last.delta.content is None
+
+
+def test_usage_is_null_until_the_last_chunk() -> None:
+    stream = renderer(usage=True)
+    assert json.loads(stream.step(0, GenerateReply(text="a"))[6:])["usage"] is None
+    end = stream.usage(usage_body([finished("a").usage]), Receipt(10, 90))
+    last = chunk(end)
+    assert last.choices == []
+    assert last.usage is not None
+    assert last.usage.total_tokens == 10
+    assert json.loads(end[6:])["tiermesh"] == {"credits_charged": 10, "credits_remaining": 90}
+
+
+def test_without_usage_no_chunk_mentions_it() -> None:
+    assert "usage" not in json.loads(renderer().step(0, GenerateReply(text="a"))[6:])
+
+
+def test_logprobs_travel_with_their_token() -> None:
+    step = chunk(renderer(logprobs=True).step(0, GenerateReply(text="Hi", logprobs=[LOGPROB]))).choices[0]
+    assert step.logprobs is not None
+    assert step.logprobs.content is not None
+    assert step.logprobs.content[0].bytes == [72, 105]
+    assert step.logprobs.content[0].top_logprobs[0].token == "Hi"
+
+
+def test_tool_calls_name_themselves_once() -> None:
+    first = runner_pb2.ToolCallDelta(index=0, id="call_1", name="f", arguments="")
+    more = runner_pb2.ToolCallDelta(index=0, arguments='{"a":')
+    calls = chunk(renderer().step(0, GenerateReply(tool_calls=[first, more]))).choices[0].delta.tool_calls
+    assert calls is not None
+    assert (calls[0].id, calls[0].type, calls[1].id, calls[1].type) == ("call_1", "function", None, None)
+
+
+def test_a_whole_body_is_a_chat_completion() -> None:
+    replies = [finished("Hello"), finished("Hi", logprobs=[LOGPROB])]
+    body = completion_body("chatcmpl-1", "tiermesh-pro", 1700000000, replies, logprobs=True)
+    completion = ChatCompletion.model_validate_json(body, strict=True)
+    assert [choice.message.content for choice in completion.choices] == ["Hello", "Hi"]
+    assert completion.usage is not None
+    # The prompt is counted once, the answers add up.
+    assert (completion.usage.prompt_tokens, completion.usage.completion_tokens) == (7, 6)
+
+
+def test_an_answer_that_only_calls_has_null_content() -> None:
+    call = runner_pb2.ToolCallDelta(index=0, id="call_1", name="f", arguments="{}")
+    body = msgspec.json.decode(
+        completion_body("chatcmpl-1", "m", 1700000000, [finished("", tool_calls=[call])], logprobs=False)
+    )
+    assert body["choices"][0]["message"]["content"] is None
+    ChatCompletion.model_validate(body, strict=False)
+
+
+def test_an_error_event_is_one_event() -> None:
+    assert error_event(b'{"error":{}}') == b'data: {"error":{}}\n\n'

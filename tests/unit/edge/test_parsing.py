@@ -1,0 +1,109 @@
+"""Mistakes in bodies become 400s that name the field."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.edge.chat_request import ChatBody, chat_decoder, check_chat
+from services.edge.parsing import parse_body
+
+
+def refusal(body: bytes) -> MeshError:
+    with pytest.raises(MeshError) as caught:
+        check_chat(parse_body(body, chat_decoder), max_choices=8, vision=False)
+    assert caught.value.code is Code.INVALID_REQUEST
+    return caught.value
+
+
+def chat(extra: str) -> bytes:
+    return b'{"model": "m", "messages": [{"role": "user", "content": "hi"}], ' + extra.encode() + b"}"
+
+
+@pytest.mark.parametrize(
+    ("extra", "param"),
+    [
+        ('"temperature": "warm"', "temperature"),
+        ('"temperature": 2.5', "temperature"),
+        ('"top_p": -0.1', "top_p"),
+        ('"n": 0', "n"),
+        ('"n": 9', "n"),
+        ('"max_tokens": 0', "max_tokens"),
+        ('"max_completion_tokens": "many"', "max_completion_tokens"),
+        ('"stop": ["a", "b", "c", "d", "e"]', "stop"),
+        ('"stop": [""]', "stop"),
+        ('"seed": 1.5', "seed"),
+        ('"presence_penalty": 3', "presence_penalty"),
+        ('"frequency_penalty": -3', "frequency_penalty"),
+        ('"logit_bias": {"50256": 101}', "logit_bias[...]"),
+        ('"logit_bias": {"word": 1}', "logit_bias"),
+        ('"logprobs": "yes"', "logprobs"),
+        ('"logprobs": true, "top_logprobs": 21', "top_logprobs"),
+        ('"top_logprobs": 2', "top_logprobs"),
+        ('"stream_options": {"include_usage": true}', "stream_options"),
+        ('"stream": "true"', "stream"),
+        ('"response_format": {"type": "xml"}', "response_format.type"),
+        ('"response_format": {"type": "json_schema"}', "response_format"),
+        ('"tools": [{"type": "function"}]', "tools[0].function"),
+        ('"tool_choice": "required"', "tool_choice"),
+        ('"tools": [{"function": {"name": "a"}}], "tool_choice": {"function": {"name": "b"}}', "tool_choice"),
+        ('"tools": [{"function": {"name": "a"}}, {"function": {"name": "a"}}]', "tools"),
+    ],
+)
+def test_a_wrong_field_is_named(extra: str, param: str) -> None:
+    error = refusal(chat(extra))
+    assert error.param == param
+    assert error.message
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"messages": [{"role": "user", "content": "hi"}]}', "model"),
+        (b'{"model": "m"}', "messages"),
+        (b'{"model": "m", "messages": []}', "messages"),
+        (b'{"model": "m", "messages": [{"content": "hi"}]}', "messages[0].role"),
+        (b'{"model": "m", "messages": [{"role": "robot", "content": "hi"}]}', "messages[0].role"),
+        (b'{"model": "m", "messages": [{"role": "user", "content": 5}]}', "messages[0].content"),
+        (b'{"model": "m", "messages": [{"role": "user"}]}', "messages[0].content"),
+        (b'{"model": "m", "messages": [{"role": "tool", "content": "18C"}]}', "messages[0].tool_call_id"),
+        (
+            b'{"model": "m", "messages": [{"role": "user", "content": [{"type": "text"}]}]}',
+            "messages[0].content[0].text",
+        ),
+    ],
+)
+def test_missing_and_wrong_parts_of_messages_are_named(body: bytes, param: str) -> None:
+    assert refusal(body).param == param
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"hello", b'{"model": "m", "x": ' + b"[" * 100_000, b'{"model": "\xff"}', b"[1]", b"null"],
+)
+def test_what_is_no_json_object_is_refused(body: bytes) -> None:
+    assert refusal(body).param == ""
+
+
+def test_an_image_for_a_model_without_vision_is_refused() -> None:
+    body = (
+        b'{"model": "m", "messages": [{"role": "user", "content": '
+        b'[{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]}'
+    )
+    assert "cannot see images" in refusal(body).message
+
+
+def test_unknown_fields_and_nulls_are_tolerated() -> None:
+    body = parse_body(chat('"store": true, "metadata": {"a": 1}, "temperature": null, "stop": null'), chat_decoder)
+    check_chat(body, max_choices=8, vision=False)
+    assert isinstance(body, ChatBody)
+    assert body.stop_strings == []
+
+
+def test_an_assistant_turn_that_only_calls_tools_needs_no_content() -> None:
+    message = (
+        '{"role": "assistant", "content": null, "tool_calls": '
+        '[{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}'
+    )
+    body = parse_body(f'{{"model": "m", "messages": [{message}]}}'.encode(), chat_decoder)
+    check_chat(body, max_choices=8, vision=False)

@@ -1,0 +1,165 @@
+"""The parts of the llama.cpp engine that need no running model, with the vocabulary of the real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.runner.engines.llamacpp import find_smollm2
+from services.runner.engines.llamacpp.body import completion_body
+from services.runner.engines.llamacpp.events import EventReader
+from services.runner.engines.llamacpp.gguf import read_metadata
+from services.runner.engines.llamacpp.held import HeldTokens
+from services.runner.engines.llamacpp.vocabulary import Vocabulary
+from services.runner.job import FinishReason, Job, Sampling, Step
+
+# In SmolLM2's vocabulary: " is", " Paris", the last byte of the character, and the end of a turn.
+IS, PARIS, LAST_BYTE, END = 314, 7042, 115, 2
+GRAMMAR = '%llguidance {}\nstart: "yes" | "no"\n'
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Vocabulary:
+    return Vocabulary(find_smollm2())
+
+
+def job(**fields: object) -> Job:
+    return Job("request", "prompt", **{"sampling": Sampling(), **fields})  # type: ignore[arg-type] # fields of Job
+
+
+def body(job: Job, vocabulary: Vocabulary) -> dict[str, object]:
+    decoded: dict[str, object] = msgspec.json.decode(completion_body(job, vocabulary, 2048))
+    return decoded
+
+
+def event(content: str, tokens: list[int], predicted: int) -> bytes:
+    return msgspec.json.encode({"__verbose": {"content": content, "tokens": tokens, "tokens_predicted": predicted}})
+
+
+def test_the_vocabulary_speaks_in_bytes(vocabulary: Vocabulary) -> None:
+    assert vocabulary.text([IS, PARIS]) == " is Paris"
+    assert vocabulary.text([END]) == ""
+    assert vocabulary.pieces[LAST_BYTE] == b"\xa5"
+    with pytest.raises(MeshError) as refusal:
+        vocabulary.text([999_999])
+    assert refusal.value.param == "resume_token_ids"
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUFnonsense" * 10)
+    with pytest.raises(ValueError, match=r"model\.gguf is not a readable GGUF file"):
+        read_metadata(path, {"anything"})
+
+
+def test_tokens_wait_for_their_text(vocabulary: Vocabulary) -> None:
+    held = HeldTokens(vocabulary)
+    held.add(0, IS, None)
+    assert held.take("") == ([], [])
+    held.add(0, PARIS, None)
+    assert held.take(" is Paris")[0] == [IS, PARIS]
+
+
+def test_the_end_of_the_turn_has_no_text(vocabulary: Vocabulary) -> None:
+    held = HeldTokens(vocabulary)
+    held.add(0, IS, None)
+    held.add(0, END, None)
+    assert held.take(" is")[0] == [IS]
+
+
+def test_a_token_cut_by_a_stop_string_is_not_among_the_tokens(vocabulary: Vocabulary) -> None:
+    held = HeldTokens(vocabulary)
+    held.add(0, IS, None)
+    held.add(0, PARIS, None)
+    assert held.take(" is Pa")[0] == [IS]
+
+
+def test_tokens_that_llama_cpp_does_not_tell_are_found_by_their_bytes(vocabulary: Vocabulary) -> None:
+    held = HeldTokens(vocabulary)
+    held.add(1, LAST_BYTE, None)
+    token_ids, _ = held.take("日")
+    assert len(token_ids) == 2
+    assert vocabulary.text(token_ids) == "日"
+
+
+def test_llama_cpp_s_own_defaults_are_off(vocabulary: Vocabulary) -> None:
+    sent = body(job(), vocabulary)
+    expected = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "repeat_last_n": 0}
+    assert sent.items() >= expected.items()
+    assert "seed" not in sent
+
+
+def test_seeds_are_folded_into_32_bits_and_never_mean_random(vocabulary: Vocabulary) -> None:
+    for seed in (-1, 2**32 - 1, 2**63 - 1):
+        sent = body(job(sampling=Sampling(seed=seed)), vocabulary)["seed"]
+        assert isinstance(sent, int)
+        assert 0 <= sent < 2**32 - 1
+
+
+def test_penalties_do_not_keep_the_model_from_ending_its_turn(vocabulary: Vocabulary) -> None:
+    sampling = Sampling(presence_penalty=1.0, frequency_penalty=0.5, logit_bias={END: 2.0, PARIS: 1.0})
+    sent = body(Job("request", "a<|im_end|>b<|im_end|>", sampling), vocabulary)
+    assert sent["logit_bias"] == [[END, 4.0], [PARIS, 1.0]]
+    assert sent["repeat_last_n"] == 2048
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"sampling": Sampling(logit_bias={999_999: 1.0})}, "logit_bias"),
+        ({"resume_token_ids": (999_999,)}, "resume_token_ids"),
+    ],
+)
+def test_tokens_that_the_model_does_not_have_are_refused(
+    vocabulary: Vocabulary, fields: dict[str, object], param: str
+) -> None:
+    with pytest.raises(MeshError) as refusal:
+        body(job(**fields), vocabulary)
+    assert refusal.value.param == param
+
+
+def test_a_resumed_job_goes_on_after_its_tokens(vocabulary: Vocabulary) -> None:
+    sent = body(job(resume_token_ids=(IS, PARIS), max_tokens=10), vocabulary)
+    assert sent["prompt"] == ["prompt", IS, PARIS]
+    assert sent["n_predict"] == 8
+
+
+def test_a_resumed_job_with_a_grammar_says_everything_again_silently(vocabulary: Vocabulary) -> None:
+    resumed = job(resume_token_ids=(IS,), max_tokens=10, grammar=GRAMMAR)
+    sent = body(resumed, vocabulary)
+    assert (sent["prompt"], sent["n_predict"]) == ("prompt", 10)
+    reader = EventReader(resumed, vocabulary)
+    assert reader.read(event("", [IS], 1)) == Step()
+    assert reader.read(event(" is Paris", [PARIS], 2)) == Step(" Paris", [PARIS])
+
+
+def test_a_resumed_job_that_says_something_else_fails(vocabulary: Vocabulary) -> None:
+    reader = EventReader(job(resume_token_ids=(IS,), grammar=GRAMMAR), vocabulary)
+    failure = reader.read(event(" Paris", [PARIS], 1))
+    assert isinstance(failure, MeshError)
+    assert failure.code is Code.UNAVAILABLE
+
+
+def test_a_job_that_has_all_its_tokens_only_ends(vocabulary: Vocabulary) -> None:
+    reader = EventReader(job(resume_token_ids=(IS, PARIS), max_tokens=2), vocabulary)
+    assert reader.read(event("x", [1], 1)) == Step()
+    last = reader.read(
+        msgspec.json.encode(
+            {"__verbose": {"stop": True, "stop_type": "limit"}, "usage": {"prompt_tokens": 12, "completion_tokens": 1}}
+        )
+    )
+    assert isinstance(last, Step)
+    assert last.finish_reason is FinishReason.LENGTH
+    assert last.usage is not None
+    assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (10, 2)
+
+
+def test_the_servers_words_are_not_repeated(vocabulary: Vocabulary) -> None:
+    reader = EventReader(job(), vocabulary)
+    failure = reader.read(b'{"error": {"code": 500, "message": "secret prompt", "type": "server_error"}}')
+    assert isinstance(failure, MeshError)
+    assert failure.code is Code.INTERNAL
+    assert "secret" not in failure.message

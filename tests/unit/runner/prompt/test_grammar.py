@@ -1,0 +1,124 @@
+"""Grammars accept exactly the answers that were asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llguidance
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.runner.prompt import grammar
+from services.runner.prompt.grammar import LARGEST_GRAMMAR, MOST_CALLS, answer_grammar, any_object
+from services.runner.prompt.tools import Mode, Tool, Toolbox
+
+CITY: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"$ref": "#/$defs/name"}},
+    "required": ["city"],
+    "additionalProperties": False,
+    "$defs": {"name": {"type": "string", "maxLength": 10}},
+}
+WEATHER, TIME = Tool("get_weather", "", CITY), Tool("get_time")
+NO_TOOLS = Toolbox()
+
+
+def accepts(lark: str, text: str) -> bool:
+    tokenizer = grammar._byte_tokenizer()
+    matcher = llguidance.LLMatcher(tokenizer, lark)
+    data = list(text.encode())
+    return bool(matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting())
+
+
+def call(name: str, arguments: str) -> str:
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
+
+
+PARIS = call("get_weather", '{"city": "Paris"}')
+
+
+def test_free_text_needs_no_grammar() -> None:
+    assert answer_grammar(None, NO_TOOLS) == ""
+    assert answer_grammar(None, Toolbox((WEATHER,))) == ""
+    assert answer_grammar(None, Toolbox((WEATHER,), Mode.NONE)) == ""
+
+
+def test_a_schema() -> None:
+    lark = answer_grammar(CITY, NO_TOOLS)
+    assert accepts(lark, '{"city": "Paris"}')
+    assert not accepts(lark, '{"city": 7}')
+    assert not accepts(lark, '{"city": "a name that is too long"}')
+    assert not accepts(lark, 'Sure! {"city": "Paris"}')
+
+
+def test_any_object() -> None:
+    lark = answer_grammar(any_object(), NO_TOOLS)
+    assert accepts(lark, '{"a": [1, null]}')
+    assert not accepts(lark, "[1]")
+
+
+def test_a_named_function_is_called_once() -> None:
+    lark = answer_grammar(None, Toolbox((WEATHER, TIME), Mode.REQUIRED, required=(WEATHER,), single=True))
+    assert accepts(lark, PARIS)
+    assert not accepts(lark, PARIS + "\n" + PARIS)
+    assert not accepts(lark, call("get_time", "{}"))
+    assert not accepts(lark, call("get_weather", "{}"))
+
+
+def test_required_calls_may_be_parallel_but_end() -> None:
+    lark = answer_grammar(None, Toolbox((WEATHER, TIME), Mode.REQUIRED, required=(WEATHER, TIME)))
+    assert accepts(lark, PARIS + "\n" + call("get_time", '{"zone": 1}'))
+    assert accepts(lark, "\n".join([PARIS] * MOST_CALLS))
+    assert not accepts(lark, "\n".join([PARIS] * (MOST_CALLS + 1)))
+    assert not accepts(lark, "")
+
+
+def test_an_automatic_choice_with_a_schema_is_a_call_or_an_answer() -> None:
+    lark = answer_grammar(any_object(), Toolbox((WEATHER,)))
+    assert accepts(lark, '{"a": 1}')
+    assert accepts(lark, PARIS)
+
+
+def test_a_model_that_thinks_does_so_first() -> None:
+    lark = answer_grammar(any_object(), NO_TOOLS, thinks=True)
+    assert accepts(lark, '<think>so <b> it is</think>\n\n{"a": 1}')
+    assert accepts(lark, '{"a": 1}')
+    opened = answer_grammar(any_object(), NO_TOOLS, thinks=True, opened=True)
+    assert accepts(opened, 'so it is</think>\n\n{"a": 1}')
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "foo"}, "Invalid type: foo"),
+        ({"not": {"type": "string"}}, "Unimplemented keys"),
+        ({"$ref": "#/$defs/nowhere"}, "does not exist"),
+        ({"$ref": "https://example.com/schema"}, "Default retriever does not fetch"),
+        ({"type": "string", "pattern": "("}, "regex parse error"),
+    ],
+)
+def test_a_schema_that_cannot_be_enforced_is_refused(schema: dict[str, Any], reason: str) -> None:
+    with pytest.raises(MeshError, match="cannot be enforced") as refusal:
+        answer_grammar(schema, NO_TOOLS)
+    assert refusal.value.code is Code.INVALID_REQUEST
+    assert refusal.value.param == "response_format"
+    assert reason in refusal.value.message
+    assert "\n" not in refusal.value.message
+
+
+def test_a_function_that_cannot_be_enforced_is_refused_only_if_it_is_forced() -> None:
+    bad = Tool("bad", "", {"type": "foo"})
+    assert answer_grammar(None, Toolbox((bad,))) == ""
+    with pytest.raises(MeshError) as refusal:
+        answer_grammar(None, Toolbox((bad,), Mode.REQUIRED, required=(bad,)))
+    assert refusal.value.param == "tools"
+
+
+def test_a_huge_schema_is_refused_before_it_is_compiled() -> None:
+    with pytest.raises(MeshError, match="too large"):
+        answer_grammar({"enum": ["x" * LARGEST_GRAMMAR]}, NO_TOOLS)
+
+
+def test_own_settings_of_the_compiler_do_not_pass() -> None:
+    lark = answer_grammar({"type": "object", "x-guidance": {"whitespace_flexible": True}}, NO_TOOLS)
+    assert not accepts(lark, '{   "a":    1}')

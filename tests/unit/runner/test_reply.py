@@ -1,0 +1,118 @@
+"""Steps become the replies that the contract describes."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.runner.job import FinishReason, Job, Sampling, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.prompt.parser import OutputParser
+from services.runner.reply import ReplyWriter
+from services.runner.request import Request
+from tiermesh.runner.v1 import runner_pb2 as pb
+
+JOB = Job("request", "prompt", Sampling())
+
+
+def writer(job: Job = JOB, *, whole: bool = False, calls: bool = False, reasoning: bool = False) -> ReplyWriter:
+    parser = None
+    if calls or reasoning:
+        parser = OutputParser(calls=calls, reasoning=reasoning, new_id=lambda: "call_1")
+    return ReplyWriter(7, Request(job, parser, whole))
+
+
+def last(text: str = "", tokens: int = 0, reason: FinishReason = FinishReason.STOP) -> Step:
+    return Step(text, list(range(tokens)), [], reason, Usage(10, 20, 5))
+
+
+def test_plain_text_passes_through() -> None:
+    subject = writer()
+    assert subject.write(Step("hi", [1])) == pb.GenerateReply(id=7, text="hi", token_ids=[1])
+    assert subject.write(Step()) is None
+    assert subject.write(last("!", 1)) == pb.GenerateReply(
+        id=7,
+        text="!",
+        token_ids=[0],
+        finish_reason=pb.FINISH_REASON_STOP,
+        usage=pb.Usage(prompt_tokens=10, completion_tokens=20, cached_tokens=5),
+    )
+
+
+def test_an_error() -> None:
+    reply = writer().write(MeshError(Code.UNAVAILABLE, "gone"))
+    assert reply is not None
+    assert (reply.id, MeshError.from_proto(reply.error).code) == (7, Code.UNAVAILABLE)
+
+
+def test_a_whole_answer_says_when_it_starts() -> None:
+    subject = writer(whole=True)
+    assert subject.write(Step("a", [1])) == pb.GenerateReply(id=7, started=True)
+    assert subject.write(Step("b", [2])) is None
+    reply = subject.write(last("c", 1, FinishReason.LENGTH))
+    assert reply is not None
+    assert (reply.text, list(reply.token_ids), reply.started) == ("abc", [1, 2, 0], True)
+    assert reply.finish_reason == pb.FINISH_REASON_LENGTH
+
+
+def test_log_probabilities() -> None:
+    job = Job("request", "prompt", Sampling(), logprobs=1)
+    entry = TokenLogprob(b"\xe6\x97", -0.5, (TopLogprob(b"a", -0.25),))
+    reply = writer(job).write(Step("a", [1], [entry]))
+    assert reply is not None
+    assert list(reply.logprobs) == [
+        pb.TokenLogprob(
+            token="\ufffd",
+            token_bytes=b"\xe6\x97",
+            logprob=-0.5,
+            top=[pb.TopLogprob(token="a", token_bytes=b"a", logprob=-0.25)],
+        )
+    ]
+
+
+def test_tokens_wait_for_text_that_the_parser_holds_back() -> None:
+    subject = writer(calls=True)
+    assert subject.write(Step("a <tool", [1, 2])) is None
+    reply = subject.write(Step("box>", [3]))
+    assert reply is not None
+    assert (reply.text, list(reply.token_ids)) == ("a <toolbox>", [1, 2, 3])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_call_is_the_reason_to_finish(whole: bool) -> None:
+    subject = writer(calls=True, whole=whole)
+    replies = [
+        subject.write(step)
+        for step in (
+            Step('<tool_call>{"name": "f", "argu', [1]),
+            Step('ments": {"a"', [2]),
+            Step(": 1}", [3]),
+            Step("}</tool_call>", [4]),
+            last(),
+        )
+    ]
+    deltas = [delta for reply in replies if reply is not None for delta in reply.tool_calls]
+    assert [delta.id for delta in deltas if delta.id] == ["call_1"]
+    assert [delta.name for delta in deltas if delta.name] == ["f"]
+    assert "".join(delta.arguments for delta in deltas) == '{"a": 1}'
+    assert [token for reply in replies if reply is not None for token in reply.token_ids] == [1, 2, 3, 4]
+    assert replies[-1] is not None
+    assert replies[-1].finish_reason == pb.FINISH_REASON_TOOL_CALLS
+
+
+def test_a_call_that_was_cut_off_ends_with_length() -> None:
+    subject = writer(calls=True)
+    subject.write(Step('<tool_call>{"name": "f", "arguments": {"a"', [1]))
+    reply = subject.write(last(reason=FinishReason.LENGTH))
+    assert reply is not None
+    assert reply.finish_reason == pb.FINISH_REASON_LENGTH
+
+
+def test_reasoning_is_counted_apart() -> None:
+    subject = writer(reasoning=True)
+    replies = [
+        subject.write(step) for step in (Step("<think>", [1]), Step("hm", [2]), Step("</think>yes", [3, 4]), last())
+    ]
+    assert replies[1] is not None
+    assert replies[1].reasoning == "hm"
+    assert replies[-1] is not None
+    assert replies[-1].usage.reasoning_tokens == 4

@@ -1,0 +1,142 @@
+"""Only valid calls become jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from services.common.catalog import Model
+from services.common.errors import Code, MeshError
+from services.runner.job import Sampling
+from services.runner.prompt.template import ChatTemplate, packaged_template
+from services.runner.request import Request, RequestReader
+from tiermesh.runner.v1 import runner_pb2 as pb
+
+MODEL = Model(id="model", kind="chat", tier="pro", price=10, context=2048, capabilities=("tools",))
+THINKER = Model(id="thinker", kind="chat", tier="pro", price=10, context=2048, reasoning=True)
+PLAIN = Model(id="plain", kind="chat", tier="pro", price=10, context=2048)
+WEATHER = pb.Tool(name="get_weather", parameters_json='{"type": "object", "properties": {"city": {"type": "string"}}}')
+
+
+def detokenize(token_ids: Sequence[int]) -> str:
+    return "".join(map(chr, token_ids))
+
+
+def call(**fields: object) -> pb.GenerateCall:
+    sampling = pb.Sampling(temperature=1, top_p=1)
+    fields = {"messages": [pb.Message(role="user", content="hi")], "sampling": sampling, **fields}
+    return pb.GenerateCall(request_id="r", model="model", **fields)  # type: ignore[arg-type] # fields of the message
+
+
+def read(call: pb.GenerateCall, model: Model = MODEL, template: str = "") -> Request:
+    source = template or packaged_template("smollm2")
+    reader = RequestReader(ChatTemplate(source), detokenize=detokenize, new_call_id=lambda: "call_1")
+    return reader.read(call, model)
+
+
+def test_a_plain_call() -> None:
+    request = read(call(max_tokens=5, stop=["\n"], resume_token_ids=[1, 2], whole=True))
+    assert request.parser is None
+    assert request.whole
+    job = request.job
+    assert (job.request_id, job.max_tokens, job.stop, job.resume_token_ids) == ("r", 5, ("\n",), (1, 2))
+    assert (job.sampling, job.logprobs, job.grammar) == (Sampling(), None, "")
+    assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_no_limit_and_no_seed_are_told_from_zero() -> None:
+    assert read(call()).job.max_tokens is None
+    assert read(call()).job.sampling.seed is None
+    assert read(call(sampling=pb.Sampling(seed=0))).job.sampling.seed == 0
+    assert read(call(logprobs=True)).job.logprobs == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"sampling": pb.Sampling(temperature=2.1)}, "temperature"),
+        ({"sampling": pb.Sampling(temperature=-1)}, "temperature"),
+        ({"sampling": pb.Sampling(temperature=float("nan"))}, "temperature"),
+        ({"sampling": pb.Sampling(top_p=1.5)}, "top_p"),
+        ({"sampling": pb.Sampling(presence_penalty=3)}, "presence_penalty"),
+        ({"sampling": pb.Sampling(frequency_penalty=float("inf"))}, "frequency_penalty"),
+        ({"sampling": pb.Sampling(logit_bias={1: 101})}, "logit_bias"),
+        ({"sampling": pb.Sampling(logit_bias=dict.fromkeys(range(2000), 1.0))}, "logit_bias"),
+        ({"stop": list("abcde")}, "stop"),
+        ({"stop": [""]}, "stop"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"messages": []}, "messages"),
+        ({"messages": [pb.Message(role="robot")]}, "messages[0].role"),
+        ({"messages": [pb.Message(role="user", tool_calls=[pb.ToolCall()])]}, "messages[0].tool_calls"),
+        (
+            {"messages": [pb.Message(role="assistant", tool_calls=[pb.ToolCall(name="f", arguments="[")])]},
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        ({"tools": [pb.Tool(name="no spaces")]}, "tools[0].function.name"),
+        ({"tools": [pb.Tool(name="f", parameters_json="[]")]}, "tools[0].function.parameters"),
+        ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="x")}, "tool_choice"),
+        ({"response_format": pb.ResponseFormat(json_schema="7")}, "response_format"),
+        ({"response_format": pb.ResponseFormat(json_schema="[" * 100_000)}, "response_format"),
+        ({"response_format": pb.ResponseFormat(json_schema='{"type": "foo"}')}, "response_format"),
+    ],
+)
+def test_what_is_wrong_is_named(fields: dict[str, object], param: str) -> None:
+    with pytest.raises(MeshError) as refusal:
+        read(call(**fields))
+    assert refusal.value.code is Code.INVALID_REQUEST
+    assert refusal.value.param == param
+
+
+def test_tools_need_a_model_that_can_call() -> None:
+    with pytest.raises(MeshError) as refusal:
+        read(call(tools=[WEATHER]), PLAIN)
+    assert refusal.value.param == "tools"
+
+
+def test_offered_tools_are_shown_and_looked_for() -> None:
+    request = read(call(tools=[WEATHER]))
+    assert '"name": "get_weather"' in request.job.prompt
+    assert request.parser is not None
+    assert request.job.grammar == ""
+
+
+def test_forbidden_tools_are_neither_shown_nor_looked_for() -> None:
+    request = read(call(tools=[WEATHER], tool_choice=pb.ToolChoice(mode=pb.ToolChoice.MODE_NONE)))
+    assert "get_weather" not in request.job.prompt
+    assert request.parser is None
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED),
+        pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="get_weather"),
+    ],
+)
+def test_forced_tools_have_a_grammar(choice: pb.ToolChoice) -> None:
+    assert "get_weather" in read(call(tools=[WEATHER], tool_choice=choice)).job.grammar
+
+
+@pytest.mark.parametrize(
+    "wanted", [pb.ResponseFormat(json_object=True), pb.ResponseFormat(json_schema='{"type": "object"}')]
+)
+def test_a_response_format_has_a_grammar(wanted: pb.ResponseFormat) -> None:
+    assert "%json" in read(call(response_format=wanted)).job.grammar
+
+
+def test_an_opened_thought_is_seen_in_the_prompt() -> None:
+    request = read(call(), THINKER, "{{ messages[0].content }}<think>\n")
+    assert request.parser is not None
+    assert request.parser.thinking
+
+
+def test_a_resumed_answer_is_parsed_on_from_where_it_was() -> None:
+    said = "<think>so</think>"
+    parsers = [read(call(resume_token_ids=map(ord, text)), THINKER).parser for text in (said[:9], said + "x")]
+    thinking: Callable[[int], bool] = lambda at: parsers[at] is not None and parsers[at].thinking  # type: ignore[union-attr] # noqa: E731
+    assert thinking(0)
+    assert not thinking(1)
