@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from bench.cost import send
+from bench.direct import generate
 from bench.load import Order, request_body
 from bench.mesh import RunningMesh
 from services.runner.engines.simulated import SimulatedEngine
@@ -43,10 +44,8 @@ async def _engine_median(order: Order) -> float:
     prompt = request_body(order).decode()
     latencies = []
     for _ in range(REQUESTS):
-        done = asyncio.Event()
         began = time.perf_counter()
-        engine.submit(Job("bench", prompt, Sampling(), max_tokens=1), lambda _step, done=done: done.set())
-        await done.wait()
+        await generate(engine, Job("bench", prompt, Sampling(), max_tokens=1))
         latencies.append(time.perf_counter() - began)
     await engine.close()
     return sorted(latencies)[REQUESTS // 2]

@@ -1,7 +1,7 @@
 """The yardstick: a bare aiohttp relay that checks nothing and charges nothing, in front of a server of canned answers.
 
-`python -m bench.relay upstream PORT` and `python -m bench.relay relay PORT UPSTREAM_PORT` are run beside the mesh, so that
-both are measured in one run on the same noisy machine.
+`python -m bench.relay upstream PORT` and `python -m bench.relay relay PORT UPSTREAM_PORT` are run beside the mesh, so
+that both are measured in one run on the same noisy machine.
 """
 
 from __future__ import annotations

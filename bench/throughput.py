@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from bench.cost import TOKENS, send
+from bench.direct import generate
 from bench.load import Order, request_body
 from bench.mesh import running_mesh
 from services.runner.engines.simulated import SimulatedEngine
@@ -51,12 +52,7 @@ async def _direct(order: Order) -> float:
         nonlocal left
         while left > 0:
             left -= 1
-            done = asyncio.Event()
-            engine.submit(
-                Job("bench", prompt, Sampling(), max_tokens=TOKENS),
-                lambda step: done.set() if getattr(step, "finish_reason", None) else None,
-            )
-            await done.wait()
+            await generate(engine, Job("bench", prompt, Sampling(), max_tokens=TOKENS))
 
     began = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))

@@ -15,3 +15,18 @@ DURATION = Histogram("tiermesh_edge_request_seconds", "From the request to its e
 DISCONNECTS = Counter(
     "tiermesh_edge_disconnects_total", "Clients that left before their answer was complete.", ["when"]
 )
+
+
+class StatusCounter:
+    """Counts the answers of one route; labels are looked up once for each status."""
+
+    def __init__(self, route: str) -> None:
+        self._route = route
+        self._counters: dict[int, Counter] = {}
+
+    def __call__(self, status: int) -> None:
+        """Counts one answer."""
+        counter = self._counters.get(status)
+        if counter is None:
+            counter = self._counters[status] = REQUESTS.labels(self._route, str(status))
+        counter.inc()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -15,8 +14,9 @@ from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.balance import Balances
 from services.edge.chat import Chat, Mesh, RequestContext, find_model
 from services.edge.http_errors import body_too_large, error_response, unknown_url, wrong_method
-from services.edge.metrics import DURATION, IN_FLIGHT, REQUESTS
+from services.edge.metrics import DURATION, IN_FLIGHT, StatusCounter
 from services.edge.models import model_body, models_body
+from services.edge.request_ids import RequestIds
 from services.edge.routing import Availability
 
 log = get_logger()
@@ -46,6 +46,7 @@ class EdgeService:
         self._handlers = handlers
         self._max_body_bytes = max_body_bytes
         self._monotonic = monotonic
+        self._request_ids = RequestIds()
 
     def application(self) -> web.Application:
         """Returns the application with every route."""
@@ -66,9 +67,10 @@ class EdgeService:
     def _guard(self, route: str, handler: PaidHandler) -> Handler:
         """Wraps a handler: identifies the request, checks its key, and turns every failure into OpenAI's shape."""
         duration = DURATION.labels(route)
+        count = StatusCounter(route)
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            context = RequestContext(_new_request_id(), self._monotonic())
+            context = RequestContext(self._request_ids.new(), self._monotonic())
             context.headers["x-request-id"] = context.request_id
             IN_FLIGHT.inc()
             status = 499
@@ -78,7 +80,7 @@ class EdgeService:
                 return response
             finally:
                 IN_FLIGHT.dec()
-                REQUESTS.labels(route, str(status)).inc()
+                count(status)
                 duration.observe(self._monotonic() - context.arrived)
 
         return guarded
@@ -138,10 +140,6 @@ def rate_limit_headers(limit: RateLimit) -> dict[str, str]:
         "x-ratelimit-remaining-requests": str(limit.remaining),
         "x-ratelimit-reset-requests": f"{limit.reset:.3f}s",
     }
-
-
-def _new_request_id() -> str:
-    return "req_" + secrets.token_hex(16)
 
 
 def _json(body: object) -> web.Response:

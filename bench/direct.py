@@ -1,0 +1,21 @@
+"""Drives an engine without any mesh around it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.common.errors import MeshError
+from services.runner.engines.base import Engine
+from services.runner.job import Job, Step
+
+
+async def generate(engine: Engine, job: Job) -> None:
+    """Runs one job to its end."""
+    done = asyncio.Event()
+
+    def emit(step: Step | MeshError) -> None:
+        if isinstance(step, MeshError) or step.finish_reason is not None:
+            done.set()
+
+    engine.submit(job, emit)
+    await done.wait()

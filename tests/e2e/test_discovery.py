@@ -1,0 +1,49 @@
+"""Models and balance, under both prefixes, by SDK and by plain HTTP."""
+
+from __future__ import annotations
+
+import httpx2
+import openai
+
+from tests.support.mesh import LocalMesh
+
+
+def test_models_show_price_and_live_availability(client: openai.OpenAI) -> None:
+    models = {model.id: model.model_dump() for model in client.models.list()}
+    assert models["tiermesh-pro"]["available"] is True
+    assert models["tiermesh-pro"]["pricing"] == {"unit": "request", "credits": 10, "usd": "0.10"}
+    # No runner of the tier runs on a laptop.
+    assert models["tiermesh-max"]["available"] is False
+
+
+def test_one_model_is_found_by_its_id(client: openai.OpenAI) -> None:
+    assert client.models.retrieve("tiermesh-pro").model_dump()["available"] is True
+
+
+def test_the_other_prefix_serves_the_same(real_mesh: LocalMesh) -> None:
+    other = real_mesh.base_url.removesuffix("/v1") + "/api/v1"
+    with openai.OpenAI(base_url=other, api_key=real_mesh.api_key, max_retries=0) as client:
+        assert "tiermesh-pro" in {model.id for model in client.models.list()}
+        completion = client.chat.completions.create(
+            model="tiermesh-pro", messages=[{"role": "user", "content": "Hi"}], max_tokens=2
+        )
+        assert completion.choices
+
+
+def test_responses_carry_ids_limits_and_charges(real_mesh: LocalMesh) -> None:
+    headers = {"Authorization": f"Bearer {real_mesh.api_key}"}
+    body = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+    with httpx2.Client(base_url=real_mesh.base_url, headers=headers, timeout=60) as http:
+        before = http.get("/balance").json()["credits"]
+        response = http.post("/chat/completions", json=body)
+    assert response.headers["x-request-id"].startswith("req_")
+    assert response.headers["x-tiermesh-credits-charged"] == "10"
+    assert response.headers["x-tiermesh-credits-remaining"] == str(before - 10)
+
+
+def test_a_limited_key_sees_its_limit(real_mesh: LocalMesh) -> None:
+    key = real_mesh.cli("key", "create", real_mesh.account_id, "--rpm", "7")["api_key"]
+    response = httpx2.get(real_mesh.base_url + "/models", headers={"Authorization": f"Bearer {key}"})
+    assert response.headers["x-ratelimit-limit-requests"] == "7"
+    assert response.headers["x-ratelimit-remaining-requests"] == "6"
+    assert response.headers["x-ratelimit-reset-requests"].endswith("s")
