@@ -28,23 +28,33 @@ class AdminServer:
     async def start(self) -> None:
         """Binds the address; raises OSError if it is taken."""
         app = web.Application()
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", lambda _: self._answer(self._healthy()))
-        app.router.add_get("/readyz", lambda _: self._answer(self._ready()))
+        app.router.add_get("/metrics", self._get_metrics)
+        app.router.add_get("/healthz", self._get_health)
+        app.router.add_get("/readyz", self._get_readiness)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
         host, _, port = self._listen.rpartition(":")
         site = web.TCPSite(self._runner, host.strip("[]"), int(port))
-        await site.start()
-        bound = self._runner.addresses[0]
-        self.address = f"{bound[0]}:{bound[1]}"
+        try:
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self.address = f"{host}:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Closes the port."""
         await self._runner.cleanup()
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _get_metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    async def _answer(self, good: bool) -> web.Response:
-        return web.Response(text="ok\n") if good else web.Response(status=503, text="not ready\n")
+    async def _get_health(self, _: web.Request) -> web.Response:
+        return _answer(self._healthy())
+
+    async def _get_readiness(self, _: web.Request) -> web.Response:
+        return _answer(self._ready())
+
+
+def _answer(good: bool) -> web.Response:
+    return web.Response(text="ok\n") if good else web.Response(status=503, text="not ready\n")

@@ -64,7 +64,7 @@ def load_catalog(path: str | Path) -> Catalog:
         return Catalog(msgspec.convert(content, _File).models)
     except OSError as error:
         raise CatalogError(f"cannot read the catalog {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CatalogError(f"the catalog {path} is not valid YAML: {error}") from error
     except (msgspec.ValidationError, CatalogError) as error:
         raise CatalogError(f"the catalog {path} is wrong: {error}") from error

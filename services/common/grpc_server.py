@@ -44,13 +44,15 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
 
     async def start(self, service_names: Sequence[str]) -> None:
-        """Binds the address and reports SERVING; raises OSError if the address is taken."""
+        """Binds the address and reports SERVING; raises OSError if it is taken or a certificate file is wrong."""
         names = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self.server)
         try:
             port = self._bind()
         except RuntimeError as error:
-            raise OSError(f"cannot listen on {self._listen}: is the port taken?") from error
+            # gRPC does not say which of them it is.
+            cause = "is the port taken, or a certificate file wrong?" if self._tls.enabled else "is the port taken?"
+            raise OSError(f"cannot listen on {self._listen}: {cause}") from error
         self.address = f"{self._listen.rpartition(':')[0]}:{port}"
         await self.server.start()
         for name in ("", *service_names):

@@ -11,6 +11,10 @@ from services.common.errors import ERROR_METADATA_KEY, Code, MeshError
 from services.common.logs import get_logger
 
 log = get_logger()
+
+# gRPC refuses a call's end with more than 8 KiB of metadata, which holds the text twice and may treble its bytes.
+_MAX_MESSAGE = 800
+_MAX_DETAILS = 200
 ResponseT = TypeVar("ResponseT")
 
 _UnaryMethod = Callable[[Any, "grpc.aio.ServicerContext[Any, Any]"], Awaitable[Any]]
@@ -47,8 +51,9 @@ def _report_errors(method: _UnaryMethod, name: str) -> _UnaryMethod:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: MeshError) -> None:
-    metadata = ((ERROR_METADATA_KEY, error.to_proto().SerializeToString()),)
-    await context.abort(error.grpc_status, error.message, trailing_metadata=metadata)
+    short = MeshError(error.code, error.message[:_MAX_MESSAGE], param=error.param, retry_after=error.retry_after)
+    metadata = ((ERROR_METADATA_KEY, short.to_proto().SerializeToString()),)
+    await context.abort(error.grpc_status, error.message[:_MAX_DETAILS], trailing_metadata=metadata)
 
 
 async def call_unary(call: Awaitable[ResponseT]) -> ResponseT:

@@ -11,20 +11,24 @@ from typing import Any
 
 import structlog
 
+from services.common.settings import SettingsError
+
 Logger = structlog.typing.FilteringBoundLogger
 
 
 def configure_logs(service: str, *, format: str, level: str) -> None:  # noqa: A002 - the setting has this name
     """Sends the process's logs to standard error; `format` is "console" or "json"."""
     if format not in {"console", "json"}:
-        raise ValueError(f'LOG_FORMAT is "console" or "json", not {format!r}')
+        raise SettingsError(f'LOG_FORMAT is "console" or "json", not {format!r}')
     threshold = logging.getLevelNamesMapping().get(level.upper())
     if threshold is None:
-        raise ValueError(f"LOG_LEVEL is debug, info, warning or error, not {level!r}")
+        raise SettingsError(f"LOG_LEVEL is debug, info, warning or error, not {level!r}")
     logging.basicConfig(level=max(threshold, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
     renderer: Any = structlog.processors.JSONRenderer()
     if format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        # The default prints the local variables of each frame, where prompts and keys may be.
+        plain = structlog.dev.plain_traceback
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

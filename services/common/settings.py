@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 DEFAULT_CATALOG = Path(__file__).with_name("models.yaml")
+
+# host:port; an IPv6 address stands in brackets.
+Address = Annotated[str, msgspec.Meta(pattern=r":\d{1,5}$")]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or wrong; the message names it."""
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +30,7 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         given = [bool(self.ca_file), bool(self.cert_file), bool(self.key_file)]
         if any(given) and not all(given):
-            raise ValueError("set all of TLS_CA_FILE, TLS_CERT_FILE and TLS_KEY_FILE, or none of them")
+            raise SettingsError("set all of TLS_CA_FILE, TLS_CERT_FILE and TLS_KEY_FILE, or none of them")
 
     @property
     def enabled(self) -> bool:
@@ -34,9 +42,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service can be told."""
 
     # Where the service listens, host:port; port 0 takes a free one.
-    listen: str = "127.0.0.1:0"
+    listen: Address = "127.0.0.1:0"
     # Where /metrics, /healthz and /readyz are served, host:port.
-    admin_listen: str = "127.0.0.1:0"
+    admin_listen: Address = "127.0.0.1:0"
     # The catalog of models (models.yaml); the packaged one by default.
     catalog_file: str = str(DEFAULT_CATALOG)
     # How long running requests may take to finish after SIGTERM, in seconds.
@@ -57,10 +65,6 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 
-class SettingsError(ValueError):
-    """A setting is unknown or has the wrong type; the message names the environment variable."""
-
-
 def load_settings(kind: type[SettingsT], service: str, environ: Mapping[str, str] | None = None) -> SettingsT:
     """Reads the settings of `service`, refusing names that no field has, so that a typo is never silently ignored."""
     environ = os.environ if environ is None else environ
@@ -73,7 +77,9 @@ def load_settings(kind: type[SettingsT], service: str, environ: Mapping[str, str
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"a {prefix}* setting is wrong: {error}") from error
+        # msgspec names the field: "… - at `$.drain_seconds`".
+        message = re.sub(r"\$\.(\w+)", lambda match: prefix + match[1].upper(), str(error))
+        raise SettingsError(f"a setting is wrong: {message}") from error
 
 
 def split_list(value: str) -> list[str]:

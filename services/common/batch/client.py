@@ -13,10 +13,14 @@ import grpc
 
 from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
 from services.common.batch.lane import Lane, LaneState, OpenStream
-from services.common.batch.metrics import EXPIRED, PENDING, RETRIED
+from services.common.batch.metrics import EXPIRED, RETRIED, watch_pending
 from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
 
-# Receives each reply of a call; a MeshError is always the last thing it receives.
+log = get_logger()
+
+# Receives each reply of a call; a MeshError is always the last thing it receives. One that raises loses its call, and
+# no other: the call is withdrawn and the exception logged.
 Sink = Callable[[Any], None]
 
 
@@ -39,7 +43,8 @@ class BatchClient(Generic[CallT, ReplyT]):
 
     With `retry`, calls must be idempotent: those that a broken stream has left unanswered are sent again, on another
     lane or when one is back, until their deadline. Without it they fail with UNAVAILABLE at once, also when the
-    first attempt to connect fails. `is_last` tells which reply ends a call; by default the first does.
+    first attempt to connect fails. `is_last` tells which reply ends a call; by default the first does. Calls of many
+    replies cannot be retried: their first replies would come twice.
     """
 
     def __init__(
@@ -56,6 +61,8 @@ class BatchClient(Generic[CallT, ReplyT]):
     ) -> None:
         if not addresses:
             raise ValueError(f"{name}: at least one address is needed")
+        if retry and is_last is not _always_last:
+            raise ValueError(f"{name}: calls of many replies cannot be retried")
         self.name = name
         self._retry = retry
         self._is_last = is_last
@@ -64,23 +71,17 @@ class BatchClient(Generic[CallT, ReplyT]):
         self._pending: dict[int, _Pending[CallT, ReplyT]] = {}
         self._retried = RETRIED.labels(name)
         self._expired = EXPIRED.labels(name)
+        self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: list[Lane[CallT, ReplyT]] = [
-            Lane(
-                name,
-                address,
-                open_channel=open_channel,
-                open_stream=open_stream,
-                new_frame=new_frame,
-                outbox_limit=max_pending,
-            )
+            Lane(name, address, open_channel=open_channel, open_stream=open_stream, new_frame=new_frame)
             for address in addresses
         ]
 
     @property
     def connected(self) -> bool:
         """Whether at least one replica can be called."""
-        return any(lane.state is LaneState.READY for lane in self._lanes)
+        return not self._closed and any(lane.state is LaneState.READY for lane in self._lanes)
 
     @property
     def pending(self) -> int:
@@ -90,7 +91,7 @@ class BatchClient(Generic[CallT, ReplyT]):
     def open(self) -> None:
         """Starts connecting. Calls may be started at once; they wait for a lane."""
         self._loop = asyncio.get_running_loop()
-        PENDING.labels(self.name).set_function(lambda: len(self._pending))
+        watch_pending(self.name, self)
         for lane in self._lanes:
             lane.on_up = partial(self._lane_up, lane)
             lane.on_frame = partial(self._deliver, lane)
@@ -98,17 +99,22 @@ class BatchClient(Generic[CallT, ReplyT]):
             self._tasks.append(self._loop.create_task(lane.run(), name=f"lane {self.name} {lane.address}"))
 
     async def close(self) -> None:
-        """Closes every lane; calls still pending fail with UNAVAILABLE."""
+        """Closes every lane; calls still pending fail with UNAVAILABLE, and so do those started later."""
+        self._closed = True
         for task in self._tasks:
             task.cancel()
+        for lane in self._lanes:
+            lane.carried.clear()
+        for pending in self._pending.values():
+            pending.lane = None
+        self._fail_parked("is shutting down")
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._fail(list(self._pending), "the client is closing")
 
     def start(self, call: CallT, sink: Sink, timeout: float) -> int:
         """Starts a call; `timeout` is in seconds, to the last reply. Returns the id to cancel it by.
 
         The sink is called from the event loop, never before `start` returns. Raises MeshError UNAVAILABLE when too
-        many calls are pending already.
+        many calls are pending already; every other failure goes to the sink.
         """
         if len(self._pending) >= self._max_pending:
             raise MeshError(Code.UNAVAILABLE, "too many requests are waiting; try again shortly", retry_after=1.0)
@@ -132,30 +138,38 @@ class BatchClient(Generic[CallT, ReplyT]):
         """Withdraws a call: its sink is not called again. Does nothing after the last reply."""
         pending = self._forget(call_id)
         if pending is not None and pending.lane is not None:
-            pending.lane.outbox.put_cancel(call_id)
+            pending.lane.outbox.cancel(call_id)
 
     def _dispatch(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
-        ready = [lane for lane in self._lanes if lane.state is LaneState.READY]
+        ready = [lane for lane in self._lanes if lane.state is LaneState.READY] if not self._closed else []
         if not ready:
-            if not self._retry and all(lane.state is LaneState.DRAINING for lane in self._lanes):
-                self._loop.call_soon(self._fail, [call_id], "is shutting down")
+            draining = not self._retry and all(lane.state is LaneState.DRAINING for lane in self._lanes)
+            if draining or self._closed:
+                self._loop.call_soon(self._fail_parked, "is shutting down")
             return
         lane = min(ready, key=lambda lane: len(lane.carried)) if len(ready) > 1 else ready[0]
         pending.lane = lane
         pending.call.timeout_ms = max(1, int((pending.deadline - self._loop.time()) * 1000))
         lane.carried.add(call_id)
-        lane.outbox.put(pending.call)
+        lane.outbox.put(call_id, pending.call)
 
     def _deliver(self, lane: Lane[CallT, ReplyT], frame: ResponseFrame[ReplyT]) -> None:
         for reply in frame.replies:
             call_id = reply.id
             pending = self._pending.get(call_id)
-            # A retried call may be answered by the lane it was taken from; only its present lane counts.
+            # Unknown are replies that crossed with a cancel; another lane's call is not this lane's to answer.
             if pending is None or pending.lane is not lane:
                 continue
             if self._is_last(reply):
                 self._forget(call_id)
+            self._tell(call_id, pending, reply)
+
+    def _tell(self, call_id: int, pending: _Pending[CallT, ReplyT], reply: ReplyT | MeshError) -> None:
+        try:
             pending.sink(reply)
+        except Exception:
+            log.exception("batch_sink_failed", stream=self.name)
+            self.cancel(call_id)
 
     def _forget(self, call_id: int) -> _Pending[CallT, ReplyT] | None:
         pending = self._pending.pop(call_id, None)
@@ -172,9 +186,10 @@ class BatchClient(Generic[CallT, ReplyT]):
         self._expired.inc()
         self.cancel(call_id)
         if pending.lane is None:
-            pending.sink(self._unavailable("cannot be reached"))
+            self._tell(call_id, pending, self._unavailable("cannot be reached"))
         else:
-            pending.sink(MeshError(Code.DEADLINE_EXCEEDED, f"{self.name} did not answer in time; try again"))
+            error = MeshError(Code.DEADLINE_EXCEEDED, f"{self.name} did not answer in time; try again")
+            self._tell(call_id, pending, error)
 
     def _lane_up(self, lane: Lane[CallT, ReplyT]) -> None:
         del lane
@@ -188,18 +203,18 @@ class BatchClient(Generic[CallT, ReplyT]):
         for call_id in orphans:
             self._pending[call_id].lane = None
         if not self._retry:
-            parked = [call_id for call_id, pending in self._pending.items() if pending.lane is None]
-            self._fail(parked, f"broke off ({reason})")
+            self._fail_parked(f"broke off ({reason})")
             return
         self._retried.inc(len(orphans))
         for call_id in orphans:
             self._dispatch(call_id, self._pending[call_id])
 
-    def _fail(self, call_ids: list[int], what: str) -> None:
-        for call_id in call_ids:
+    def _fail_parked(self, what: str) -> None:
+        for call_id in [call_id for call_id, pending in self._pending.items() if pending.lane is None]:
             pending = self._forget(call_id)
+            # A sink before it may have cancelled it.
             if pending is not None:
-                pending.sink(self._unavailable(what))
+                self._tell(call_id, pending, self._unavailable(what))
 
     def _unavailable(self, what: str) -> MeshError:
         return MeshError(Code.UNAVAILABLE, f"{self.name} {what}; try again shortly", retry_after=1.0)

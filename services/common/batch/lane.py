@@ -12,7 +12,7 @@ import grpc
 
 from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
 from services.common.batch.metrics import CONNECTS, FrameCounter
-from services.common.batch.outbox import Outbox
+from services.common.batch.outbox import CallOutbox
 from services.common.logs import get_logger
 
 log = get_logger()
@@ -23,6 +23,9 @@ OpenStream = Callable[[grpc.aio.Channel], Any]
 CONNECT_TIMEOUT = 2.0
 FIRST_BACKOFF = 0.05
 LAST_BACKOFF = 0.5
+
+# What writing raises once the stream has ended.
+_ENDED = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
 
 
 class LaneState(Enum):
@@ -48,12 +51,11 @@ class Lane(Generic[CallT, ReplyT]):
         open_channel: Callable[[str], grpc.aio.Channel],
         open_stream: OpenStream,
         new_frame: NewRequestFrame[CallT],
-        outbox_limit: int,
     ) -> None:
         self.name = name
         self.address = address
         self.state = LaneState.CONNECTING
-        self.outbox: Outbox[CallT] = Outbox(outbox_limit)
+        self.outbox: CallOutbox[CallT] = CallOutbox()
         # Ids of the calls that this lane carries.
         self.carried: set[int] = set()
         self.on_up: Callable[[], None] = lambda: None
@@ -62,6 +64,7 @@ class Lane(Generic[CallT, ReplyT]):
         self._open_channel = open_channel
         self._open_stream = open_stream
         self._new_frame = new_frame
+        self._last_reason = ""
         self._sent = FrameCounter(name, "sent")
         self._received = FrameCounter(name, "received")
 
@@ -69,39 +72,55 @@ class Lane(Generic[CallT, ReplyT]):
         """Opens the stream again and again until cancelled."""
         backoff = FIRST_BACKOFF
         while True:
-            # A fresh channel each time: no back-off of gRPC's own in the way, and rotated certificates are used.
-            channel = self._open_channel(self.address)
-            reason = "the server closed the stream"
-            try:
-                was_up = await self._serve_once(channel)
-                backoff = FIRST_BACKOFF if was_up else backoff
-            except (grpc.aio.AioRpcError, TimeoutError) as error:
-                reason = error.code().name if isinstance(error, grpc.aio.AioRpcError) else "no answer to connecting"
-                backoff = FIRST_BACKOFF if self.state is not LaneState.CONNECTING else backoff
-            finally:
-                await channel.close()
-            self._down(reason)
+            was_up = await self._run_once()
+            backoff = FIRST_BACKOFF if was_up else min(backoff * 2, LAST_BACKOFF)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
-            backoff = min(backoff * 2, LAST_BACKOFF)
 
-    async def _serve_once(self, channel: grpc.aio.Channel) -> bool:
-        stream = self._open_stream(channel)
-        writer: asyncio.Task[None] | None = None
+    async def _run_once(self) -> bool:
+        try:
+            # A fresh channel each time: no back-off of gRPC's own in the way, and rotated certificates are used.
+            async with self._open_channel(self.address) as channel:
+                reason = await self._serve(self._open_stream(channel))
+                # Before the channel is closed, which takes a while: the calls may have another way.
+                return self._down(reason)
+        except OSError as error:
+            return self._down(f"a certificate file cannot be read: {error.strerror}")
+        except Exception as error:
+            # Whatever it is, the next attempt may do better; a lane that ended would never be missed.
+            log.exception("batch_stream_failed", stream=self.name, address=self.address)
+            return self._down(type(error).__name__)
+
+    async def _serve(self, stream: Any) -> str:
+        """Carries calls until the stream ends, and returns why it did."""
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 hello = await stream.read()
-            if hello is grpc.aio.EOF:
-                return False
-            self.state = LaneState.READY
-            CONNECTS.labels(self.name).inc()
-            writer = asyncio.create_task(self._write_frames(stream))
+            if hello is not grpc.aio.EOF and not hello.draining:
+                await self._carry(stream)
+        except grpc.aio.AioRpcError as error:
+            return error.code().name
+        except TimeoutError:
+            return "no answer to connecting"
+        except asyncio.CancelledError:
+            # gRPC raises it as well when the writing side has cancelled the stream.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return "writing failed"
+        finally:
+            stream.cancel()
+        return "the server closed the stream"
+
+    async def _carry(self, stream: Any) -> None:
+        self.state = LaneState.READY
+        self._last_reason = ""
+        CONNECTS.labels(self.name).inc()
+        writer = asyncio.create_task(self._write_frames(stream))
+        try:
             self.on_up()
             await self._read_frames(stream)
-            return True
         finally:
-            if writer is not None:
-                writer.cancel()
-            stream.cancel()
+            writer.cancel()
 
     async def _write_frames(self, stream: Any) -> None:
         try:
@@ -114,8 +133,11 @@ class Lane(Generic[CallT, ReplyT]):
                     # The server waits for this before it exits.
                     await stream.done_writing()
                     return
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # The reading side sees the same break and reports it.
+        except _ENDED:
+            # The reading side sees the same and reports it.
+            return
+        except Exception:
+            log.exception("batch_write_failed", stream=self.name, address=self.address)
             stream.cancel()
 
     async def _read_frames(self, stream: Any) -> None:
@@ -127,14 +149,17 @@ class Lane(Generic[CallT, ReplyT]):
             self.on_frame(frame)
             if self.state is LaneState.DRAINING and not self.carried:
                 self.outbox.poke()
-        # Closing in good order still raises what the server ended with, if it was an error.
-        status = await stream.code()
-        if status is not grpc.StatusCode.OK:
-            raise grpc.aio.AioRpcError(status, await stream.initial_metadata(), await stream.trailing_metadata())
 
-    def _down(self, reason: str) -> None:
-        if self.state is not LaneState.CONNECTING:
-            log.warning("batch_stream_lost", stream=self.name, address=self.address, reason=reason)
+    def _down(self, reason: str) -> bool:
+        """Returns whether the lane was up."""
+        was = self.state
         self.state = LaneState.CONNECTING
+        if was is LaneState.READY or self.carried:
+            log.warning("batch_stream_lost", stream=self.name, address=self.address, reason=reason)
+        elif was is LaneState.CONNECTING and reason != self._last_reason:
+            # Once, not at each of many attempts.
+            log.warning("batch_stream_refused", stream=self.name, address=self.address, reason=reason)
+        self._last_reason = reason
         self.outbox.clear()
         self.on_down(reason)
+        return was is not LaneState.CONNECTING

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+from weakref import WeakSet
+
 from prometheus_client import Counter, Gauge
 
 FRAMES = Counter("tiermesh_batch_frames_total", "Frames of a batch stream.", ["stream", "direction"])
@@ -25,3 +28,22 @@ class FrameCounter:
         """Counts one frame."""
         self._frames.inc()
         self._items.inc(items)
+
+
+class HasPending(Protocol):
+    """A client whose pending calls are counted."""
+
+    @property
+    def pending(self) -> int:
+        """Calls that wait for their last reply."""
+
+
+_clients: dict[str, WeakSet[HasPending]] = {}
+
+
+def watch_pending(stream: str, client: HasPending) -> None:
+    """Adds a client to the gauge. Several share a stream's name: an edge has one client for each runner."""
+    clients = _clients.setdefault(stream, WeakSet())
+    clients.add(client)
+    # Asked when metrics are read, so that calls cost nothing.
+    PENDING.labels(stream).set_function(lambda: sum(client.pending for client in clients))

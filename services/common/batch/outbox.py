@@ -1,8 +1,9 @@
-"""Collects items for a stream and hands them over in frames, at most one frame being written at a time."""
+"""What waits for the next frame of a stream: all that gathers while one frame is written travels in the next."""
 
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import Generic, TypeVar
 
 from services.common.batch.frames import MAX_FRAME_ITEMS
@@ -10,50 +11,85 @@ from services.common.batch.frames import MAX_FRAME_ITEMS
 ItemT = TypeVar("ItemT")
 
 
-class Outbox(Generic[ItemT]):
-    """Items and cancels that wait for the next frame. Whoever fills it never waits; `full` says when to stop."""
+class ReplyOutbox(Generic[ItemT]):
+    """Replies, in order. Whoever fills it never waits; `full` says when to stop."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._items: list[ItemT] = []
-        self._cancels: list[int] = []
+        self._replies: list[ItemT] = []
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._replies)
 
     @property
     def full(self) -> bool:
-        """Whether the peer reads more slowly than items arrive."""
-        return len(self._items) >= self._limit
+        """Whether the client reads more slowly than replies arrive."""
+        return len(self._replies) >= self._limit
 
-    def put(self, item: ItemT) -> None:
-        """Adds an item to the next frame."""
-        self._items.append(item)
-        self._wake.set()
-
-    def put_cancel(self, call_id: int) -> None:
-        """Adds a cancel to the next frame."""
-        self._cancels.append(call_id)
+    def put(self, reply: ItemT) -> None:
+        """Adds a reply to the next frame."""
+        self._replies.append(reply)
         self._wake.set()
 
     def poke(self) -> None:
-        """Makes the next `take` return even without items."""
+        """Makes the next `take` return even without replies."""
         self._wake.set()
 
     def clear(self) -> None:
         """Forgets everything, because the stream it was for is gone."""
-        self._items = []
+        self._replies = []
+
+    async def take(self) -> list[ItemT]:
+        """Waits until something is there and returns one frame's worth of it."""
+        await self._wake.wait()
+        replies = self._replies
+        if len(replies) > MAX_FRAME_ITEMS:
+            self._replies = replies[MAX_FRAME_ITEMS:]
+            return replies[:MAX_FRAME_ITEMS]
+        self._replies = []
+        self._wake.clear()
+        return replies
+
+
+class CallOutbox(Generic[ItemT]):
+    """Calls, in order, and cancels. It never holds more calls than are pending, so it needs no limit of its own."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, ItemT] = {}
+        self._cancels: list[int] = []
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def put(self, call_id: int, call: ItemT) -> None:
+        """Adds a call to the next frame."""
+        self._calls[call_id] = call
+        self._wake.set()
+
+    def cancel(self, call_id: int) -> None:
+        """Withdraws a call: one that still waits is never sent, for any other a cancel goes with the next frame."""
+        if self._calls.pop(call_id, None) is None:
+            self._cancels.append(call_id)
+        self._wake.set()
+
+    def poke(self) -> None:
+        """Makes the next `take` return even without calls."""
+        self._wake.set()
+
+    def clear(self) -> None:
+        """Forgets everything, because the stream it was for is gone."""
+        self._calls = {}
         self._cancels = []
 
     async def take(self) -> tuple[list[ItemT], list[int]]:
-        """Waits until something is there and returns one frame's worth of items, and all cancels."""
+        """Waits until something is there and returns one frame's worth of calls, and all cancels."""
         await self._wake.wait()
-        items, cancels = self._items, self._cancels
-        if len(items) > MAX_FRAME_ITEMS:
-            # Cancels never overtake the calls they are about.
-            self._items = items[MAX_FRAME_ITEMS:]
-            return items[:MAX_FRAME_ITEMS], []
-        self._items, self._cancels = [], []
+        calls, cancels, self._cancels = self._calls, self._cancels, []
+        if len(calls) > MAX_FRAME_ITEMS:
+            head = list(islice(calls, MAX_FRAME_ITEMS))
+            return [calls.pop(call_id) for call_id in head], cancels
+        self._calls = {}
         self._wake.clear()
-        return items, cancels
+        return list(calls.values()), cancels

@@ -10,9 +10,11 @@ import grpc
 
 from services.common.batch.frames import CallT, NewReply, NewResponseFrame, ReplyT
 from services.common.batch.metrics import FrameCounter
-from services.common.batch.outbox import Outbox
-from services.common.errors import MeshError
+from services.common.batch.outbox import ReplyOutbox
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
 
+log = get_logger()
 CallT_contra = TypeVar("CallT_contra", contravariant=True)
 
 
@@ -20,19 +22,20 @@ class Session(Generic[ReplyT]):
     """One client's stream. Handlers reply through it at any later time; replies after its end go nowhere."""
 
     def __init__(self, new_reply: NewReply[ReplyT], limit: int) -> None:
-        self.outbox: Outbox[ReplyT] = Outbox(limit)
+        self.outbox: ReplyOutbox[ReplyT] = ReplyOutbox(limit)
         self.draining = False
+        # Why the server ends the stream, if it does.
+        self.cut_reason = ""
         self._new_reply = new_reply
-        self._reader = asyncio.current_task()
+        self._task = asyncio.current_task()
         self._open = True
 
     def reply(self, reply: ReplyT) -> None:
         """Sends a reply with the next frame. A client that does not read is cut off, so that memory stays bounded."""
         if not self._open:
             return
-        if self.outbox.full and self._reader is not None:
-            self.close()
-            self._reader.cancel()
+        if self.outbox.full:
+            self.cut("the client does not read its replies")
             return
         self.outbox.put(reply)
 
@@ -45,6 +48,13 @@ class Session(Generic[ReplyT]):
         self.draining = True
         self.outbox.poke()
 
+    def cut(self, reason: str) -> None:
+        """Ends the stream from this side; the client may open another one."""
+        if self._open and self._task is not None:
+            self.close()
+            self.cut_reason = reason
+            self._task.cancel()
+
     def close(self) -> None:
         """Makes later replies go nowhere."""
         self._open = False
@@ -52,7 +62,10 @@ class Session(Generic[ReplyT]):
 
 
 class BatchHandler(Protocol[CallT_contra, ReplyT]):
-    """What a service does with calls. Nothing here waits: long work happens in tasks of the handler's own."""
+    """What a service does with calls. Nothing here waits: long work happens in tasks of the handler's own.
+
+    If `on_calls` raises, the calls of that frame are dropped and answered with INTERNAL; others are not touched.
+    """
 
     def on_calls(self, calls: Sequence[CallT_contra], session: Session[ReplyT]) -> None:
         """Takes the calls of one frame; each must be answered through the session, once or more as the rpc says."""
@@ -76,6 +89,7 @@ class BatchServer(Generic[CallT, ReplyT]):
         new_reply: NewReply[ReplyT],
         outbox_limit: int = 100_000,
     ) -> None:
+        self._name = name
         self._handler = handler
         self._new_frame = new_frame
         self._new_reply = new_reply
@@ -93,17 +107,22 @@ class BatchServer(Generic[CallT, ReplyT]):
         session.draining = self._draining
         self._sessions.add(session)
         self._empty.clear()
-        await context.write(self._new_frame(replies=(), draining=self._draining))
-        writer = asyncio.create_task(self._write_frames(session, context))
         try:
-            await self._read_frames(session, context)
+            await context.write(self._new_frame(replies=(), draining=self._draining))
+            await self._carry(session, context)
+        except asyncio.CancelledError:
+            if not session.cut_reason:
+                raise
         finally:
             session.close()
-            writer.cancel()
-            self._handler.on_close(session)
             self._sessions.discard(session)
             if not self._sessions:
                 self._empty.set()
+            self._handler.on_close(session)
+        if session.cut_reason:
+            log.warning("batch_stream_cut", stream=self._name, reason=session.cut_reason)
+            # Without a status the client would wait for ever: gRPC sends none for a cancelled method.
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, session.cut_reason)
 
     async def drain(self, seconds: float) -> None:
         """Asks every client to stop sending, and waits until all have been answered, at most `seconds`."""
@@ -116,20 +135,43 @@ class BatchServer(Generic[CallT, ReplyT]):
         except TimeoutError:
             pass
 
-    async def _read_frames(self, session: Session[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        while (frame := await context.read()) is not grpc.aio.EOF:
-            self._received.count(len(frame.calls))
-            if frame.calls:
-                self._handler.on_calls(frame.calls, session)
-            for call_id in frame.cancels:
-                self._handler.on_cancel(call_id, session)
+    async def _carry(self, session: Session[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        writer = asyncio.create_task(self._write_frames(session, context))
+        try:
+            while (frame := await context.read()) is not grpc.aio.EOF:
+                self._received.count(len(frame.calls))
+                if frame.calls:
+                    self._on_calls(frame.calls, session)
+                for call_id in frame.cancels:
+                    self._on_cancel(call_id, session)
+        finally:
+            writer.cancel()
+
+    def _on_calls(self, calls: Sequence[CallT], session: Session[ReplyT]) -> None:
+        try:
+            self._handler.on_calls(calls, session)
+        except Exception:
+            log.exception("batch_calls_failed", stream=self._name, calls=len(calls))
+            error = MeshError(Code.INTERNAL, "an internal error happened; its log has the details")
+            for call in calls:
+                self._on_cancel(call.id, session)
+                session.reply_error(call.id, error)
+
+    def _on_cancel(self, call_id: int, session: Session[ReplyT]) -> None:
+        try:
+            self._handler.on_cancel(call_id, session)
+        except Exception:
+            log.exception("batch_cancel_failed", stream=self._name)
 
     async def _write_frames(self, session: Session[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
         try:
             while True:
-                replies, _ = await session.outbox.take()
+                replies = await session.outbox.take()
                 await context.write(self._new_frame(replies=replies, draining=session.draining))
                 self._sent.count(len(replies))
-        except (grpc.aio.AioRpcError, grpc.RpcError, asyncio.InvalidStateError):
+        except grpc.aio.BaseError:
             # The client is gone; the reading side ends the session.
             session.close()
+        except Exception:
+            log.exception("batch_write_failed", stream=self._name)
+            session.cut("an internal error happened")
