@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 import grpc
 
+from services.common.batch.deadlines import Deadlines
 from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
 from services.common.batch.lane import Lane, LaneState, OpenStream
 from services.common.batch.metrics import EXPIRED, RETRIED, watch_pending
@@ -29,7 +30,7 @@ class _Pending(Generic[CallT, ReplyT]):
     call: CallT
     sink: Sink
     deadline: float
-    timer: asyncio.TimerHandle
+    tick: int
     # None while no lane is up: the call is parked.
     lane: Lane[CallT, ReplyT] | None = None
 
@@ -91,6 +92,7 @@ class BatchClient(Generic[CallT, ReplyT]):
     def open(self) -> None:
         """Starts connecting. Calls may be started at once; they wait for a lane."""
         self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(self._loop, self._expire)
         watch_pending(self.name, self)
         for lane in self._lanes:
             lane.on_up = partial(self._lane_up, lane)
@@ -119,8 +121,9 @@ class BatchClient(Generic[CallT, ReplyT]):
         if len(self._pending) >= self._max_pending:
             raise MeshError(Code.UNAVAILABLE, "too many requests are waiting; try again shortly", retry_after=1.0)
         call_id = call.id = next(self._ids)
-        timer = self._loop.call_later(timeout, self._expire, call_id)
-        pending = self._pending[call_id] = _Pending(call, sink, self._loop.time() + timeout, timer)
+        call.timeout_ms = max(1, int(timeout * 1000))
+        deadline = self._loop.time() + timeout
+        pending = self._pending[call_id] = _Pending(call, sink, deadline, self._deadlines.add(call_id, deadline))
         self._dispatch(call_id, pending)
         return call_id
 
@@ -149,7 +152,6 @@ class BatchClient(Generic[CallT, ReplyT]):
             return
         lane = min(ready, key=lambda lane: len(lane.carried)) if len(ready) > 1 else ready[0]
         pending.lane = lane
-        pending.call.timeout_ms = max(1, int((pending.deadline - self._loop.time()) * 1000))
         lane.carried.add(call_id)
         lane.outbox.put(call_id, pending.call)
 
@@ -174,7 +176,7 @@ class BatchClient(Generic[CallT, ReplyT]):
     def _forget(self, call_id: int) -> _Pending[CallT, ReplyT] | None:
         pending = self._pending.pop(call_id, None)
         if pending is not None:
-            pending.timer.cancel()
+            self._deadlines.remove(call_id, pending.tick)
             if pending.lane is not None:
                 pending.lane.carried.discard(call_id)
         return pending
@@ -195,7 +197,7 @@ class BatchClient(Generic[CallT, ReplyT]):
         del lane
         for call_id, pending in self._pending.items():
             if pending.lane is None:
-                self._dispatch(call_id, pending)
+                self._dispatch_again(call_id, pending)
 
     def _lane_down(self, lane: Lane[CallT, ReplyT], reason: str) -> None:
         orphans = list(lane.carried)
@@ -207,7 +209,11 @@ class BatchClient(Generic[CallT, ReplyT]):
             return
         self._retried.inc(len(orphans))
         for call_id in orphans:
-            self._dispatch(call_id, self._pending[call_id])
+            self._dispatch_again(call_id, self._pending[call_id])
+
+    def _dispatch_again(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
+        pending.call.timeout_ms = max(1, int((pending.deadline - self._loop.time()) * 1000))
+        self._dispatch(call_id, pending)
 
     def _fail_parked(self, what: str) -> None:
         for call_id in [call_id for call_id, pending in self._pending.items() if pending.lane is None]:
