@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,9 @@ Serve = Callable[[asyncio.Event], Awaitable[None]]
 
 def run_service(serve: Serve) -> None:
     """Runs `serve` until SIGTERM or SIGINT, then lets it drain. A mistake of the operator's ends with a clear line."""
+    # Requests make many short-lived objects and hardly any cycles: with Python's default of 700, looking for cycles
+    # takes a twentieth of the CPU time.
+    gc.set_threshold(20_000, 20, 50)
     try:
         uvloop.run(_serve_until_signal(serve))
     except (SettingsError, CatalogError, OSError) as error:

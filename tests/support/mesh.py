@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -91,6 +91,8 @@ class LocalMesh:
 
     def spawn(self) -> None:
         """Starts it without waiting."""
+        # One that was killed leaves its ready file, which must not be taken for the new one's.
+        self.ready_file.unlink(missing_ok=True)
         options = ["--port", "0", "--engine", "simulated", *self._options]
         files = ["--state-dir", str(self.state_dir), "--ready-file", str(self.ready_file)]
         with self.output_file.open("ab") as output:
@@ -139,7 +141,7 @@ class LocalMesh:
         return str((await self.command("key", "create", *options))["api_key"])
 
     def processes(self) -> list[psutil.Process]:
-        """Returns the processes that run now, `tiermesh up` first."""
+        """Returns the processes that run now, `tiermesh up` first; `any_alive` later tells what became of them."""
         root = psutil.Process(self.process.pid)
         return [root, *root.children(recursive=True)]
 
@@ -162,6 +164,18 @@ class LocalMesh:
     ) -> None:
         if self.process.poll() is None:
             await self.stop()
+
+
+def any_alive(processes: Sequence[psutil.Process]) -> bool:
+    """Tells whether one of the processes still runs; one that nobody has buried yet does not."""
+    return any(_alive(process) for process in processes)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def run_tiermesh(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -43,6 +43,8 @@ class ReplyOutbox(Generic[ItemT]):
     async def take(self) -> list[ItemT]:
         """Waits until something is there and returns one frame's worth of it."""
         await self._wake.wait()
+        # One more turn of the loop: what is just becoming due travels along, and an idle loop turns at once.
+        await asyncio.sleep(0)
         replies = self._replies
         if len(replies) > MAX_FRAME_ITEMS:
             self._replies = replies[MAX_FRAME_ITEMS:]
@@ -86,6 +88,8 @@ class CallOutbox(Generic[ItemT]):
     async def take(self) -> tuple[list[ItemT], list[int]]:
         """Waits until something is there and returns one frame's worth of calls, and all cancels."""
         await self._wake.wait()
+        # One more turn of the loop: what is just becoming due travels along, and an idle loop turns at once.
+        await asyncio.sleep(0)
         calls, cancels, self._cancels = self._calls, self._cancels, []
         if len(calls) > MAX_FRAME_ITEMS:
             head = list(islice(calls, MAX_FRAME_ITEMS))

@@ -1,0 +1,66 @@
+"""Prints the CPU time of one placement with 50 runners: `python -m bench.placement`."""
+
+from __future__ import annotations
+
+import random
+import time
+import timeit
+
+from services.common.catalog import load_catalog
+from services.common.logs import configure_logs
+from services.common.registry import RunnerRecord
+from services.common.settings import DEFAULT_CATALOG
+from services.router.live_runner import LiveRunner
+from services.router.load import Report
+from services.router.placement import Needs, Placement
+from services.router.routing import Limits, Routing
+from services.router.table import Table
+
+RUNNERS = 50
+ROUNDS = 50_000
+MODEL = "tiermesh-pro"
+# So many that a run never fills them.
+SLOTS = 10**6
+
+
+class NoStreams:
+    """Leaves the statuses to the benchmark."""
+
+    def open(self, runner: LiveRunner, delay: float) -> None:
+        pass
+
+    def close(self, runner: LiveRunner) -> None:
+        pass
+
+
+def main() -> None:
+    configure_logs("bench", format="console", level="error")
+    table = Table(NoStreams(), time.monotonic)
+    placement = Placement(table, time.monotonic, random.Random(1).random)
+    routing = Routing(load_catalog(DEFAULT_CATALOG), table, placement, Limits(), time.monotonic)
+    table.replace(record(number) for number in range(RUNNERS))
+    fill(table, full=0)
+    show("all have room", routing, Needs(MODEL))
+    show("one failed this request", routing, Needs(MODEL, excluded=frozenset({"r3"})))
+    fill(table, full=RUNNERS - 2)
+    show("all but two are full", routing, Needs(MODEL))
+
+
+def record(number: int) -> RunnerRecord:
+    return RunnerRecord(
+        id=f"r{number}", address="", tier="pro", models=[MODEL], context=4096, slots=SLOTS, engine="bench", version="0"
+    )
+
+
+def fill(table: Table, *, full: int) -> None:
+    for number, runner in enumerate(table.all()):
+        table.report(runner, Report(slots=1 if number < full else SLOTS, active=number % 7 + 1, admitted=10 * SLOTS))
+
+
+def show(what: str, routing: Routing, needs: Needs) -> None:
+    seconds = timeit.timeit(lambda: routing.route(needs, "account", 1.0, lambda _: None), number=ROUNDS)
+    print(f"{what:<25} {seconds / ROUNDS * 1e6:5.1f} µs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""PostgreSQL over asyncpg: a small pool, bounded waits, and another try for what a new transaction can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, TypeVar
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.common.logs import get_logger
+from services.common.transactions import ATTEMPTS, RetryTransaction, unavailable
+
+log = get_logger()
+T = TypeVar("T")
+
+POOL_SIZE = 4
+CONNECT_SECONDS = 3.0
+STATEMENT_SECONDS = 10.0
+
+# serialization_failure and deadlock_detected: the server has undone the transaction, and the next try may pass.
+_RETRIED_STATES = {"40001", "40P01"}
+# Connection exceptions; admin_shutdown, crash_shutdown.
+_CONNECTION_STATES = ("08", "57P01", "57P02")
+# Insufficient resources, operator intervention, system errors; and lock_not_available, read_only_sql_transaction (a
+# replica after a fail-over), idle_in_transaction_session_timeout.
+_UNAVAILABLE_STATES = ("53", "57", "58", "55P03", "25006", "25P03")
+
+_SERVER_SETTINGS = {
+    "application_name": "tiermesh",
+    # A process that hangs or is cut off must not keep its row locks for long.
+    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "5s",
+    # Every statement that runs often finds its rows by an index. Without this, a plan made while a table was still
+    # small reads the whole of it, and is kept after the table has grown. (It is a strong preference, not a ban.)
+    "enable_seqscan": "off",
+    "jit": "off",
+}
+
+
+class PostgresqlBackend:
+    """Runs each transaction on a connection of the pool."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self._engine = create_async_engine(
+            url,
+            # SQLAlchemy begins no transactions of its own; asyncpg's are used, which serve its own statements as well.
+            isolation_level="AUTOCOMMIT",
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=CONNECT_SECONDS,
+            connect_args={
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": STATEMENT_SECONDS,
+                "server_settings": _SERVER_SETTINGS,
+            },
+        )
+
+    async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs the function on the event loop; see `Database.transaction`."""
+        return await self._retry(work)
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs the function on a snapshot."""
+        return await self._retry(work, isolation="repeatable_read", readonly=True)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._engine.dispose()
+
+    async def _retry(self, work: Callable[[sa.Connection], T], **options: Any) -> T:
+        reconnected = False
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._attempt(work, options)
+            except RetryTransaction:
+                continue
+            except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, PoolTimeout) as error:
+                failure = _classify(error)
+                if failure is _Failure.OTHER:
+                    raise
+                # After a restart of the server every pooled connection is dead, but a new one may work.
+                if failure is _Failure.UNAVAILABLE or (failure is _Failure.CONNECTION and reconnected):
+                    log.warning("database_failed", reason=_describe(error))
+                    raise unavailable() from error
+                reconnected = reconnected or failure is _Failure.CONNECTION
+        raise unavailable()
+
+    async def _attempt(self, work: Callable[[sa.Connection], T], options: dict[str, Any]) -> T:
+        async with self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            try:
+                async with driver.transaction(**options):
+                    return await connection.run_sync(work)
+            except BaseException:
+                if driver.is_closed():
+                    # The pool must not hand it out again; the others are as old and likely as dead.
+                    await connection.invalidate()
+                    await self._engine.dispose()
+                raise
+
+
+class _Failure(Enum):
+    """What a failed transaction calls for."""
+
+    RETRY = "another try at once"
+    CONNECTION = "another connection"
+    UNAVAILABLE = "patience"
+    OTHER = "a programmer"
+
+
+def _classify(error: Exception) -> _Failure:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    state = str(getattr(cause, "sqlstate", None) or "")
+    if state in _RETRIED_STATES:
+        return _Failure.RETRY
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return _Failure.CONNECTION
+    if isinstance(cause, asyncpg.InterfaceError) or state.startswith(_CONNECTION_STATES):
+        return _Failure.CONNECTION
+    if isinstance(cause, (OSError, PoolTimeout)) or state.startswith(_UNAVAILABLE_STATES):
+        return _Failure.UNAVAILABLE
+    return _Failure.OTHER
+
+
+def _describe(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return f"{type(cause).__name__}: {cause}"

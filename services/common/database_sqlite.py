@@ -1,0 +1,104 @@
+"""SQLite: one connection in one thread, one writer at a time, every commit on disk before it is reported."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from services.common.logs import get_logger
+from services.common.transactions import ATTEMPTS, RetryTransaction, unavailable
+
+log = get_logger()
+T = TypeVar("T")
+
+# How long a transaction waits for another process (a migration, a command) that writes, in seconds.
+BUSY_SECONDS = 5.0
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    # FULL syncs the log at each commit; NORMAL may lose the last ones when the machine loses power.
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
+    "PRAGMA cache_size=-8000",
+)
+
+
+def _create_engine(url: sa.URL, begin: str) -> sa.Engine:
+    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_SECONDS})
+    sa.event.listen(engine, "connect", _configure)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+    return engine
+
+
+def _configure(connection: Any, _: object) -> None:
+    # The driver's own habit of beginning transactions by itself is switched off.
+    connection.isolation_level = None
+    for pragma in _PRAGMAS:
+        connection.execute(pragma).close()
+
+
+class SqliteBackend:
+    """Runs transactions one after another; reads run beside them, as write-ahead logging allows."""
+
+    def __init__(self, url: sa.URL) -> None:
+        # Beginning with the write lock means that no transaction fails half-way for want of it.
+        self._writer = _Worker(_create_engine(url, "BEGIN IMMEDIATE"), "sqlite-writer")
+        self._reader = _Worker(_create_engine(url, "BEGIN"), "sqlite-reader")
+
+    async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs the function with the write lock. Cancelling the caller does not stop a transaction that runs."""
+        return await self._writer.run(work)
+
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Runs the function on a snapshot."""
+        return await self._reader.run(work)
+
+    async def close(self) -> None:
+        """Closes the connections; the last one folds the write-ahead log into the database file."""
+        await self._reader.close()
+        await self._writer.close()
+
+
+class _Worker:
+    """One connection in its own thread. Connecting costs more than a transaction, so the connection is kept."""
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        self._engine = engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._connection: sa.Connection | None = None
+
+    async def run(self, work: Callable[[sa.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown()
+
+    def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        for _ in range(ATTEMPTS):
+            try:
+                if self._connection is None:
+                    self._connection = self._engine.connect()
+                with self._connection.begin():
+                    return work(self._connection)
+            except RetryTransaction:
+                continue
+            except (OperationalError, sqlite3.OperationalError) as error:
+                # Locked, full or damaged: whoever tries again starts better with a new connection.
+                log.warning("database_failed", reason=str(getattr(error, "orig", error)))
+                self._disconnect()
+                raise unavailable() from error
+        raise unavailable()
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.close()

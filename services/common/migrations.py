@@ -1,0 +1,70 @@
+"""Brings a database to the newest schema. Only the migrate commands import this: Alembic costs a service memory.
+
+A service has a folder `migrations/` with `versions/` and an `env.py` of two lines that calls `run_in_alembic`, and a
+`migrate.py` that calls `main`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command, context
+from alembic.config import Config
+
+from services.common.database import Database
+from services.common.errors import MeshError
+from services.common.schema import SchemaError, current_revision, revisions, version_table
+from services.common.settings import SettingsError
+
+# Any number will do as long as every migration of every service takes the same one.
+_ADVISORY_LOCK = 0x7469_6572
+
+
+def upgrade(connection: sa.Connection, migrations: Path) -> None:
+    """Brings the schema up to date inside the given transaction; several processes may try at once."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    current = current_revision(connection, migrations)
+    known = revisions(migrations)
+    if current is not None and current not in known:
+        raise SchemaError(f"the schema {current} is newer than this version knows ({known[-1]}); nothing was changed")
+    config = Config()
+    # ConfigParser, which Alembic uses, gives the percent sign a meaning.
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["version_table"] = version_table(migrations)
+    command.upgrade(config, "head")
+
+
+def run_in_alembic() -> None:
+    """The body of every `env.py`: runs the migrations on the connection that `upgrade` was given."""
+    attributes = context.config.attributes
+    context.configure(connection=attributes["connection"], version_table=attributes["version_table"])
+    context.run_migrations()
+
+
+async def migrate(database: Database, migrations: Path) -> None:
+    """Brings a database up to date; all of it or nothing."""
+    await database.transaction(lambda connection: upgrade(connection, migrations))
+
+
+def main(url: str, migrations: Path) -> None:
+    """The migrate command: says what it did, or why it could not."""
+    try:
+        asyncio.run(_migrate_and_close(url, migrations))
+    except (SettingsError, MeshError) as error:
+        detail = f" ({error.__cause__})" if error.__cause__ else ""
+        sys.exit(f"cannot migrate: {error}{detail}")
+
+
+async def _migrate_and_close(url: str, migrations: Path) -> None:
+    database = Database(url)
+    try:
+        await migrate(database, migrations)
+    finally:
+        await database.close()
+    sys.stdout.write(f"{database.name} has schema {revisions(migrations)[-1]}\n")

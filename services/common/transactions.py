@@ -1,0 +1,17 @@
+"""What both kinds of database agree on about failing transactions."""
+
+from __future__ import annotations
+
+from services.common.errors import Code, MeshError
+
+# How often one transaction is tried before its caller is told to come back later.
+ATTEMPTS = 5
+
+
+class RetryTransaction(Exception):  # noqa: N818 - it is an instruction
+    """Raised inside a transaction whose decision another process has overtaken: undo it and run it again."""
+
+
+def unavailable() -> MeshError:
+    """The error for a database that cannot be reached, is too busy, or cannot write."""
+    return MeshError(Code.UNAVAILABLE, "the database does not answer; try again shortly", retry_after=1.0)

@@ -1,0 +1,79 @@
+"""`python -m services.router` runs the router."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from prometheus_client import REGISTRY
+
+from services.common.admin import AdminServer
+from services.common.catalog import Catalog, load_catalog
+from services.common.channels import channel_opener, client_credentials
+from services.common.etcd import EtcdClient
+from services.common.grpc_server import GrpcServer
+from services.common.logs import configure_logs
+from services.common.process import run_service
+from services.common.settings import load_settings, split_list
+from services.router.availability import Availability
+from services.router.metrics import StateCollector
+from services.router.placement import Placement
+from services.router.pulse import pulse
+from services.router.registrations import Registrations
+from services.router.routing import Routing
+from services.router.service import SERVICE_NAME, RouteHandler, RouterService, route_server
+from services.router.settings import RouterSettings
+from services.router.status import RunnerStatusStreams
+from services.router.table import Table
+from tiermesh.router.v1.router_pb2_grpc import add_RouterServiceServicer_to_server
+
+
+async def serve(stop: asyncio.Event) -> None:
+    """Serves until `stop` is set, then drains."""
+    settings = load_settings(RouterSettings, "router")
+    configure_logs("router", format=settings.log_format, level=settings.log_level)
+    catalog = load_catalog(settings.catalog_file)
+    streams = RunnerStatusStreams(channel_opener(settings.tls), random.random)
+    table = Table(streams, time.monotonic)
+    streams.listen(table)
+    admin = AdminServer(settings.admin_listen, ready=lambda: table.synced and not stop.is_set())
+    etcd = EtcdClient(
+        split_list(settings.etcd_endpoints),
+        credentials=client_credentials(settings.etcd_tls),
+        username=settings.etcd_username,
+        password=settings.etcd_password,
+    )
+    await admin.start()
+    await _serve_routes(settings, catalog, table, Registrations(etcd, table), stop)
+    await streams.close_all()
+    await etcd.close()
+    await admin.stop()
+
+
+async def _serve_routes(
+    settings: RouterSettings, catalog: Catalog, table: Table, registrations: Registrations, stop: asyncio.Event
+) -> None:
+    clock = time.monotonic
+    routing = Routing(catalog, table, Placement(table, clock, random.random), settings.limits, clock)
+    availability = Availability(catalog, table)
+    routes = route_server(RouteHandler(routing, table))
+    REGISTRY.register(StateCollector(table.states, routing.depths))
+    server = GrpcServer(settings.listen, settings.tls)
+    add_RouterServiceServicer_to_server(RouterService(routes, availability, table, clock), server.server)
+    await server.start([SERVICE_NAME])
+    # A background task that fails ends the process, so that it is replaced instead of lingering half alive.
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(registrations.follow()),
+            group.create_task(registrations.forget_unregistered(settings.unregistered_grace_seconds)),
+            group.create_task(pulse(routing.tick, availability.refresh)),
+        ]
+        await stop.wait()
+        await server.stop([availability, routes], settings.drain_seconds)
+        for task in tasks:
+            task.cancel()
+
+
+if __name__ == "__main__":
+    run_service(serve)

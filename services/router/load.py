@@ -1,0 +1,76 @@
+"""How busy one runner is: what it says, plus what has been sent its way and is not in its word yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+# A placement that no status has counted by then never became a generation: its client left on the way.
+PLACEMENT_LIFE = 2.0
+# How long a runner that refused a request counts as full, in seconds, if no status says otherwise. The room may have
+# been told of before the refusal was, and then no further status would come.
+FULL_LIFE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One status of a runner."""
+
+    slots: int
+    active: int
+    # Requests admitted since the runner started; it never falls while the runner lives.
+    admitted: int
+    draining: bool = False
+
+
+class Load:
+    """The requests of one runner. Times are monotonic seconds.
+
+    `admitted` tells which placements a status has counted: a status that was under way while a placement was made
+    does not hide it. Placements by other routers are counted too, so the sum may be low for a moment; the runner's own
+    admission has the last word.
+    """
+
+    __slots__ = ("_admitted", "_full_until", "_placed", "active", "slots")
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.active = 0
+        self._admitted = 0
+        self._placed: deque[float] = deque()
+        self._full_until = 0.0
+
+    def place(self, now: float) -> None:
+        """Counts a request that is being sent to the runner."""
+        self._placed.append(now)
+
+    def report(self, report: Report) -> None:
+        """Takes over a status; placements that it counts are forgotten."""
+        counted = report.admitted - self._admitted
+        self.slots, self.active, self._admitted = report.slots, report.active, report.admitted
+        self._full_until = 0.0
+        for _ in range(min(counted, len(self._placed))):
+            self._placed.popleft()
+
+    def restart(self, report: Report) -> None:
+        """Takes over the first status of a stream: whatever was sent before it has arrived or is lost."""
+        self._placed.clear()
+        self._admitted = report.admitted
+        self.report(report)
+
+    def refuse(self, now: float) -> None:
+        """Notes that the runner refused a placement for want of room: no status will ever count that one."""
+        if self._placed:
+            self._placed.popleft()
+        self._full_until = now + FULL_LIFE
+
+    def current(self, now: float) -> int:
+        """Returns how many requests the runner has, as far as can be known."""
+        placed = self._placed
+        while placed and placed[0] <= now - PLACEMENT_LIFE:
+            placed.popleft()
+        return self.active + len(placed)
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more request fits."""
+        return self.current(now) < self.slots and now >= self._full_until

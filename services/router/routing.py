@@ -1,0 +1,129 @@
+"""Answers each request: a runner at once, a place in the queue of its tier, or a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from services.common.catalog import Catalog
+from services.common.errors import Code, MeshError
+from services.router.metrics import QUEUE_WAIT, REFUSALS
+from services.router.placement import Lack, Needs, Placement
+from services.router.queue import Answer, FairQueue, Waiter
+from services.router.table import Table
+
+# Seconds by which a refusal precedes the caller's own deadline, so that it is still heard; at most a fifth of it.
+ANSWER_MARGIN = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many may wait and how long; the settings document the fields."""
+
+    queue: int = 2000
+    account: int = 500
+    settle_seconds: float = 2.0
+
+
+class Routing:
+    """Everything that happens between a request and its answer. `tick` must be called several times a second."""
+
+    def __init__(
+        self, catalog: Catalog, table: Table, placement: Placement, limits: Limits, clock: Callable[[], float]
+    ) -> None:
+        self._catalog = catalog
+        self._placement = placement
+        self._limits = limits
+        self._clock = clock
+        tiers = dict.fromkeys(model.tier for model in catalog.models)
+        self._queues = {tier: FairQueue(limits.queue, limits.account) for tier in tiers}
+        table.on_change = self.serve_waiting
+
+    def route(
+        self, needs: Needs, account_id: str, timeout: float, answer: Answer, *, again: bool = False
+    ) -> Waiter | None:
+        """Answers, or returns the waiter that will be answered within `timeout` seconds and that `cancel` withdraws.
+
+        `again` marks a request that was placed before and refused by the runner for want of room.
+        """
+        model = self._catalog.get(needs.model)
+        if model is None:
+            answer(MeshError(Code.MODEL_NOT_FOUND, f"the model {needs.model!r} does not exist", param="model"))
+            return None
+        queue = self._queues[model.tier]
+        outcome = Lack.BUSY if queue.wanted(needs) else self._placement.choose(needs)
+        if not isinstance(outcome, Lack):
+            answer(outcome)
+            return None
+        if outcome is Lack.NONE:
+            answer(self._no_runner(model.tier, needs))
+            return None
+        waiter = self._waiter(needs, account_id, model.tier, timeout, answer)
+        if not queue.add(waiter, again=again):
+            answer(self._queue_full(model.tier))
+            return None
+        return waiter
+
+    def cancel(self, waiter: Waiter) -> None:
+        """Withdraws a waiting request; it is not answered any more."""
+        self._queues[waiter.tier].remove(waiter)
+
+    def serve_waiting(self) -> None:
+        """Places those who wait, as far as there is room, and refuses those for whom there is nobody left."""
+        for queue in self._queues.values():
+            if queue:
+                queue.serve(self._settle)
+
+    def tick(self) -> None:
+        """Does what only time brings about: room by forgotten placements, and deadlines."""
+        self.serve_waiting()
+        now = self._clock()
+        for queue in self._queues.values():
+            for waiter in queue or ():
+                if (refusal := self._overdue(waiter, now)) is not None:
+                    queue.remove(waiter)
+                    waiter.answer(refusal)
+
+    def depths(self) -> list[tuple[str, int]]:
+        """Returns how many wait in each tier."""
+        return [(tier, len(queue)) for tier, queue in self._queues.items()]
+
+    def _waiter(self, needs: Needs, account_id: str, tier: str, timeout: float, answer: Answer) -> Waiter:
+        now = self._clock()
+        deadline = now + timeout - min(ANSWER_MARGIN, timeout / 5)
+        return Waiter(needs, account_id, tier, answer, now, deadline, min(deadline, now + self._limits.settle_seconds))
+
+    def _settle(self, waiter: Waiter) -> bool:
+        """Tries to place a waiting request; True if it has been answered."""
+        outcome = self._placement.choose(waiter.needs)
+        if outcome is Lack.NONE:
+            waiter.answer(self._no_runner(waiter.tier, waiter.needs))
+        elif isinstance(outcome, Lack):
+            return False
+        else:
+            QUEUE_WAIT.labels(waiter.tier).observe(self._clock() - waiter.since)
+            waiter.answer(outcome)
+        return True
+
+    def _overdue(self, waiter: Waiter, now: float) -> MeshError | None:
+        """Returns the refusal that is due, if any."""
+        if now < waiter.settle_by:
+            return None
+        if self._placement.lack(waiter.needs) is not Lack.BUSY:
+            return self._no_runner(waiter.tier, waiter.needs)
+        if now < waiter.deadline:
+            return None
+        REFUSALS.labels(waiter.tier, "busy").inc()
+        message = f"every runner of tier {waiter.tier!r} stayed busy; try again shortly"
+        return MeshError(Code.DEADLINE_EXCEEDED, message, retry_after=1.0)
+
+    def _queue_full(self, tier: str) -> MeshError:
+        REFUSALS.labels(tier, "queue_full").inc()
+        message = f"too many requests wait for a runner of tier {tier!r}; try again shortly"
+        return MeshError(Code.OVERLOADED, message, retry_after=1.0)
+
+    def _no_runner(self, tier: str, needs: Needs) -> MeshError:
+        REFUSALS.labels(tier, "no_runner").inc()
+        able = f" that can do {', '.join(sorted(needs.capabilities))}" if needs.capabilities else ""
+        message = f"no runner of tier {tier!r}{able} is available for model {needs.model!r} now; try again later"
+        return MeshError(Code.UNAVAILABLE, message, retry_after=5.0)

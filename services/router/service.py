@@ -1,0 +1,146 @@
+"""The router's gRPC face."""
+
+# ruff: noqa: N802 - gRPC names methods in upper camel case.
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import grpc
+
+from services.common.batch import BatchServer, Session
+from services.common.errors import MeshError
+from services.router.availability import Availability
+from services.router.live_runner import LiveRunner
+from services.router.placement import Needs
+from services.router.queue import Waiter
+from services.router.routing import Routing
+from services.router.table import Table
+from tiermesh.router.v1 import router_pb2, router_pb2_grpc
+
+SERVICE_NAME = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+
+_Session = Session[router_pb2.RouteReply]
+RouteServer = BatchServer[router_pb2.RouteCall, router_pb2.RouteReply]
+
+
+class RouteHandler:
+    """Answers the calls of the Route stream."""
+
+    def __init__(self, routing: Routing, table: Table) -> None:
+        self._routing = routing
+        self._table = table
+        self._waiting: dict[_Session, dict[int, Waiter]] = {}
+
+    def on_calls(self, calls: Sequence[router_pb2.RouteCall], session: _Session) -> None:
+        """Places each call or lets it wait."""
+        for call in calls:
+            again = bool(call.attempts) and self._learn(call.attempts[-1])
+            answer = partial(self._answer, session, call.id)
+            timeout = call.timeout_ms / 1000
+            waiter = self._routing.route(_needs(call), call.account_id, timeout, answer, again=again)
+            if waiter is not None:
+                self._waiting.setdefault(session, {})[call.id] = waiter
+
+    def on_cancel(self, call_id: int, session: _Session) -> None:
+        """Takes a waiting call out of the queue."""
+        waiter = self._waiting.get(session, {}).pop(call_id, None)
+        if waiter is not None:
+            self._routing.cancel(waiter)
+
+    def on_close(self, session: _Session) -> None:
+        """Takes all waiting calls of an edge out of the queue."""
+        for waiter in self._waiting.pop(session, {}).values():
+            self._routing.cancel(waiter)
+
+    def _learn(self, attempt: router_pb2.Attempt) -> bool:
+        """Hears of a call's last attempt and says whether the runner was only full.
+
+        Earlier attempts were heard with the calls before; to hear them again would eject runners that have recovered.
+        """
+        if attempt.result == router_pb2.Attempt.RESULT_FAILED:
+            self._table.fail(attempt.runner_id)
+            return False
+        self._table.refuse(attempt.runner_id)
+        return True
+
+    def _answer(self, session: _Session, call_id: int, outcome: LiveRunner | MeshError) -> None:
+        if waiting := self._waiting.get(session):
+            waiting.pop(call_id, None)
+        if isinstance(outcome, MeshError):
+            session.reply_error(call_id, outcome)
+        else:
+            session.reply(
+                router_pb2.RouteReply(id=call_id, runner_id=outcome.id, address=outcome.record.address),
+            )
+
+
+class RouterService(router_pb2_grpc.RouterServiceServicer):
+    """Translates between the protos and the domain."""
+
+    def __init__(
+        self, routes: RouteServer, availability: Availability, table: Table, clock: Callable[[], float]
+    ) -> None:
+        self._routes = routes
+        self._availability = availability
+        self._table = table
+        self._clock = clock
+
+    async def Route(self, request_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:  # type: ignore[override]  # The batch server reads and writes through the context, which the generated signature does not foresee.
+        """Serves one edge's batch stream."""
+        del request_iterator
+        await self._routes.serve(context)
+
+    async def WatchAvailability(
+        self, request: router_pb2.WatchAvailabilityRequest, context: Any
+    ) -> AsyncIterator[router_pb2.WatchAvailabilityResponse]:
+        """Sends a snapshot now and after each change."""
+        del request, context
+        async with aclosing(self._availability.follow()) as snapshots:
+            async for counts in snapshots:
+                yield router_pb2.WatchAvailabilityResponse(
+                    models=[
+                        router_pb2.ModelAvailability(model=model, available=runners > 0, runners=runners)
+                        for model, runners in counts
+                    ]
+                )
+
+    async def ListRunners(self, request: router_pb2.ListRunnersRequest, context: Any) -> router_pb2.ListRunnersResponse:
+        """Describes the live table."""
+        del request, context
+        now = self._clock()
+        return router_pb2.ListRunnersResponse(runners=[_view(runner, now) for runner in self._table.all()])
+
+
+def route_server(handler: RouteHandler) -> RouteServer:
+    """Returns the batch server of the Route stream."""
+    return BatchServer("route", handler, new_frame=router_pb2.RouteResponse, new_reply=router_pb2.RouteReply)
+
+
+def _needs(call: router_pb2.RouteCall) -> Needs:
+    if not call.capabilities and not call.attempts:
+        return Needs(call.model)
+    failed = router_pb2.Attempt.RESULT_FAILED
+    return Needs(
+        call.model,
+        frozenset(call.capabilities),
+        frozenset(attempt.runner_id for attempt in call.attempts if attempt.result == failed),
+    )
+
+
+def _view(runner: LiveRunner, now: float) -> router_pb2.RunnerView:
+    record = runner.record
+    return router_pb2.RunnerView(
+        id=runner.id,
+        address=record.address,
+        tier=record.tier,
+        models=record.models,
+        state=runner.state,
+        slots=runner.load.slots,
+        active=runner.load.current(now),
+        engine=record.engine,
+        version=record.version,
+    )

@@ -1,0 +1,175 @@
+"""The live table: every runner that etcd names or that still talks to us, and who of them can be chosen.
+
+etcd says who exists; each runner's status stream says who lives. Where the two disagree:
+
+- A broken stream takes a runner out at once, however long its lease still lasts.
+- A runner that lives stays although etcd has lost it, because etcd may have been wiped or its lease may have run out
+  while etcd was slow; it registers again by itself. `unregistered_for` finds those that never did.
+- A runner that is draining, or that does not live, goes when its record goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from services.common.logs import get_logger
+from services.common.registry import RunnerRecord
+from services.router.live_runner import Health, LiveRunner
+from services.router.load import Report
+from services.router.metrics import EJECTIONS
+
+log = get_logger()
+
+
+class StatusStreams(Protocol):
+    """Keeps a status stream to each runner and calls the table's `report` and `lost`."""
+
+    def open(self, runner: LiveRunner, delay: float) -> None:
+        """Opens the stream after `delay` seconds; one that is there already is closed first."""
+
+    def close(self, runner: LiveRunner) -> None:
+        """Closes the stream and tells nothing more of it."""
+
+
+class Table:
+    """All runners by id. `on_change` is called when a runner has come, gone or got room."""
+
+    def __init__(self, streams: StatusStreams, clock: Callable[[], float]) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        # Whether etcd has told us once who exists.
+        self.synced = False
+        self._streams = streams
+        self._clock = clock
+        self._runners: dict[str, LiveRunner] = {}
+        self._serving: dict[str, list[LiveRunner]] = {}
+
+    def all(self) -> list[LiveRunner]:
+        """Returns every runner, ordered by id."""
+        return sorted(self._runners.values(), key=lambda runner: runner.id)
+
+    def states(self) -> list[tuple[str, str]]:
+        """Returns the tier and state of every runner."""
+        return [(runner.record.tier, runner.state) for runner in self._runners.values()]
+
+    def serving(self, model: str) -> list[LiveRunner]:
+        """Returns the runners on which requests for a model may be placed; not to be changed by the caller."""
+        return self._serving.get(model, [])
+
+    def connecting(self) -> list[LiveRunner]:
+        """Returns the runners of which nothing is known yet."""
+        return [runner for runner in self._runners.values() if runner.health is Health.CONNECTING]
+
+    def unregistered_for(self, seconds: float) -> list[LiveRunner]:
+        """Returns the runners that etcd has not known for at least so long."""
+        limit = self._clock() - seconds
+        since = ((runner, runner.unregistered_since) for runner in self._runners.values())
+        return [runner for runner, moment in since if moment is not None and moment <= limit]
+
+    # What etcd says.
+
+    def replace(self, records: Iterable[RunnerRecord]) -> None:
+        """Takes over etcd's whole list."""
+        registered = {record.id: record for record in records}
+        for runner_id in self._runners.keys() - registered.keys():
+            self.unregister(runner_id)
+        for record in registered.values():
+            self.register(record)
+        self.synced = True
+        self.on_change()
+
+    def register(self, record: RunnerRecord) -> None:
+        """Takes over one record."""
+        runner = self._runners.get(record.id)
+        if runner is None or runner.record.address != record.address:
+            if runner is not None:
+                self._streams.close(runner)
+            runner = self._runners[record.id] = LiveRunner(record)
+            log.info("runner_registered", runner=record.id, tier=record.tier, address=record.address)
+            self._streams.open(runner, 0.0)
+        else:
+            runner.take(record)
+            if runner.health in {Health.DOWN, Health.PROBING}:
+                # Whoever registers is alive: there is no need to wait out a back-off.
+                self._streams.open(runner, 0.0)
+        self._changed()
+
+    def unregister(self, runner_id: str) -> None:
+        """Notes that etcd has no record of a runner any more."""
+        runner = self._runners.get(runner_id)
+        if runner is None:
+            return
+        if runner.draining or runner.health in {Health.CONNECTING, Health.DOWN}:
+            self.remove(runner)
+        elif runner.unregistered_since is None:
+            runner.unregistered_since = self._clock()
+            log.warning("runner_lost_its_record", runner=runner_id, tier=runner.record.tier)
+
+    def remove(self, runner: LiveRunner) -> None:
+        """Forgets a runner."""
+        del self._runners[runner.id]
+        self._streams.close(runner)
+        log.info("runner_removed", runner=runner.id, tier=runner.record.tier)
+        self._changed()
+
+    # What its status stream says.
+
+    def report(self, runner: LiveRunner, report: Report) -> None:
+        """Takes over a status."""
+        was_draining, was_up = runner.draining, runner.health is Health.UP
+        runner.says_draining = report.draining
+        if was_up:
+            runner.load.report(report)
+        else:
+            runner.health, runner.trouble = Health.UP, ""
+            runner.load.restart(report)
+            log.info("runner_up", runner=runner.id, tier=runner.record.tier)
+        if runner.draining and runner.unregistered_since is not None:
+            self.remove(runner)
+        elif not was_up or was_draining != runner.draining:
+            self._changed()
+        elif runner.load.has_room(self._clock()):
+            self.on_change()
+
+    def lost(self, runner: LiveRunner, reason: str) -> None:
+        """Takes a runner out because its stream broke or could not be opened."""
+        if runner.health is Health.UP:
+            EJECTIONS.labels(runner.record.tier, "stream_lost").inc()
+        if reason != runner.trouble:
+            # Only what is new: attempts to connect fail again and again.
+            log.warning("runner_lost", runner=runner.id, tier=runner.record.tier, reason=reason)
+        runner.health, runner.trouble = Health.DOWN, reason
+        if runner.unregistered_since is None:
+            self._changed()
+        else:
+            self.remove(runner)
+
+    # What became of requests.
+
+    def fail(self, runner_id: str) -> None:
+        """Takes a runner out because it failed a request; one that is out already is not punished twice."""
+        runner = self._runners.get(runner_id)
+        if runner is None or runner.health is not Health.UP:
+            return
+        seconds = runner.ejection.fail(self._clock())
+        runner.health = Health.PROBING
+        EJECTIONS.labels(runner.record.tier, "request_failed").inc()
+        log.warning("runner_ejected", runner=runner_id, tier=runner.record.tier, seconds=seconds)
+        self._streams.open(runner, seconds)
+        self._changed()
+
+    def refuse(self, runner_id: str) -> None:
+        """Notes that a runner had no room for a request that was placed on it."""
+        runner = self._runners.get(runner_id)
+        if runner is not None:
+            runner.load.refuse(self._clock())
+
+    def _changed(self) -> None:
+        """Sorts the serving runners by model anew: seldom done, so that each placement finds them ready."""
+        serving: dict[str, list[LiveRunner]] = {}
+        for runner in self._runners.values():
+            if runner.serving:
+                for model in runner.record.models:
+                    serving.setdefault(model, []).append(runner)
+        self._serving = serving
+        self.on_change()

@@ -1,0 +1,60 @@
+from services.router.load import FULL_LIFE, PLACEMENT_LIFE, Load, Report
+
+
+def report(active: int, admitted: int) -> Report:
+    return Report(slots=2, active=active, admitted=admitted)
+
+
+def test_placements_count_until_a_status_has_counted_them() -> None:
+    load = Load(2)
+    load.restart(report(active=0, admitted=100))
+    load.place(now=1.0)
+    load.place(now=1.0)
+    assert load.current(now=1.0) == 2
+    # This status was under way before the first placement arrived.
+    load.report(report(active=0, admitted=100))
+    assert load.current(now=1.0) == 2
+    load.report(report(active=1, admitted=101))
+    assert load.current(now=1.0) == 2
+    load.report(report(active=2, admitted=102))
+    assert load.current(now=1.0) == 2
+    load.report(report(active=1, admitted=102))
+    assert load.current(now=1.0) == 1
+
+
+def test_requests_that_others_placed_do_not_make_the_load_negative() -> None:
+    load = Load(2)
+    load.restart(report(active=0, admitted=0))
+    load.place(now=1.0)
+    load.report(report(active=2, admitted=50))
+    assert load.current(now=1.0) == 2
+
+
+def test_a_placement_that_never_arrives_is_forgotten() -> None:
+    load = Load(1)
+    load.place(now=1.0)
+    assert not load.has_room(now=1.0 + PLACEMENT_LIFE * 0.9)
+    assert load.has_room(now=1.0 + PLACEMENT_LIFE)
+
+
+def test_a_restarted_runner_counts_from_its_own_beginning() -> None:
+    load = Load(2)
+    load.restart(report(active=2, admitted=500))
+    load.place(now=1.0)
+    load.restart(report(active=0, admitted=0))
+    assert load.current(now=1.0) == 0
+    load.place(now=1.0)
+    load.report(report(active=1, admitted=1))
+    assert load.current(now=1.0) == 1
+
+
+def test_a_refusal_makes_it_full_until_the_next_status_or_a_short_time() -> None:
+    load = Load(2)
+    load.place(now=1.0)
+    load.refuse(now=1.1)
+    assert load.current(now=1.1) == 0
+    assert not load.has_room(now=1.1)
+    assert load.has_room(now=1.1 + FULL_LIFE)
+    load.refuse(now=2.0)
+    load.report(report(active=1, admitted=0))
+    assert load.has_room(now=2.0)

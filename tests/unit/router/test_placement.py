@@ -1,0 +1,109 @@
+import random
+from collections import Counter
+
+from services.router.live_runner import LiveRunner
+from services.router.load import Report
+from services.router.placement import Lack, Needs
+from tests.unit.router.world import World, record
+
+SMALL = Needs("small")
+
+
+def choose(world: World, needs: Needs = SMALL) -> str:
+    outcome = world.placement.choose(needs)
+    assert isinstance(outcome, LiveRunner)
+    return outcome.id
+
+
+def test_two_choices_keep_the_loads_close_together() -> None:
+    world = World()
+    for number in range(50):
+        world.up(f"r{number}", slots=1000)
+    counts = Counter(choose(world) for _ in range(5000))
+    assert len(counts) == 50
+    # One random choice would spread about from 75 to 125; two stay within log log n of the mean.
+    assert max(counts.values()) - 100 <= 5
+    assert 100 - min(counts.values()) <= 10
+
+
+def test_load_is_weighed_by_slots() -> None:
+    world = World()
+    world.up("big", slots=300)
+    world.up("little", slots=100)
+    counts = Counter(choose(world) for _ in range(200))
+    assert counts["big"] == 150
+
+
+def test_of_two_the_less_loaded_is_chosen() -> None:
+    world = World()
+    world.up("busy", active=3)
+    world.up("idle", active=0)
+    assert [choose(world) for _ in range(3)] == ["idle"] * 3
+
+
+def test_a_full_runner_is_never_chosen_while_another_has_room() -> None:
+    world = World()
+    for number in range(20):
+        world.up(f"full{number}", slots=1, active=1)
+    world.up("free", slots=3)
+    assert [choose(world) for _ in range(3)] == ["free"] * 3
+    assert world.placement.choose(SMALL) is Lack.BUSY
+
+
+def test_a_runner_that_refused_is_full_until_it_says_otherwise() -> None:
+    world = World()
+    runner = world.up("a")
+    assert choose(world) == "a"
+    world.table.refuse("a")
+    assert world.placement.choose(SMALL) is Lack.BUSY
+    world.table.report(runner, Report(slots=4, active=1, admitted=0))
+    assert choose(world) == "a"
+
+
+def test_capabilities_and_earlier_failures_narrow_the_choice() -> None:
+    world = World()
+    world.up("plain")
+    world.up("able", capabilities=("vision", "tools"))
+    world.up("other", "large")
+    needs = Needs("small", frozenset({"vision"}))
+    assert {choose(world, needs) for _ in range(4)} == {"able"}
+    assert world.placement.choose(Needs("small", frozenset({"vision"}), frozenset({"able"}))) is Lack.NONE
+    assert {choose(world, Needs("small", excluded=frozenset({"able"}))) for _ in range(4)} == {"plain"}
+
+
+def test_why_nobody_was_chosen() -> None:
+    world = World(synced=False)
+    assert world.placement.choose(SMALL) is Lack.UNKNOWN
+    world.table.replace([record("a"), record("b", "large")])
+    assert world.placement.choose(SMALL) is Lack.UNKNOWN
+    assert world.placement.choose(Needs("large-think")) is Lack.NONE
+    world.table.lost(world.runner("a"), "refused")
+    assert world.placement.choose(SMALL) is Lack.NONE
+    assert world.placement.lack(SMALL) is Lack.NONE
+    world.up("c", slots=1, active=1)
+    assert world.placement.choose(SMALL) is Lack.BUSY
+    assert world.placement.lack(SMALL) is Lack.BUSY
+
+
+def test_never_more_than_the_slots_whatever_happens() -> None:
+    """Random placements, arrivals and endings: the router's own count never lets it overfill a runner."""
+    rng = random.Random(3)
+    world = World()
+    runners = [world.up(f"r{number}", slots=rng.randint(1, 5)) for number in range(6)]
+    travelling = {runner.id: 0 for runner in runners}
+    active, admitted = dict(travelling), dict(travelling)
+    for _ in range(5000):
+        runner = rng.choice(runners)
+        step = rng.random()
+        if step < 0.5 and isinstance(chosen := world.placement.choose(SMALL), LiveRunner):
+            travelling[chosen.id] += 1
+            assert active[chosen.id] + travelling[chosen.id] <= chosen.load.slots
+        elif step < 0.7 and travelling[runner.id]:
+            travelling[runner.id] -= 1
+            active[runner.id] += 1
+            admitted[runner.id] += 1
+        elif step < 0.85 and active[runner.id]:
+            active[runner.id] -= 1
+        else:
+            status = Report(slots=runner.load.slots, active=active[runner.id], admitted=admitted[runner.id])
+            world.table.report(runner, status)

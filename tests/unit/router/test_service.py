@@ -1,0 +1,100 @@
+from services.common.batch import Session
+from services.router.service import RouteHandler
+from tests.unit.router.world import World
+from tiermesh.common.v1 import error_pb2
+from tiermesh.router.v1 import router_pb2
+
+FAILED, FULL = router_pb2.Attempt.RESULT_FAILED, router_pb2.Attempt.RESULT_FULL
+
+
+def attempt(runner_id: str, result: router_pb2.Attempt.Result.ValueType) -> router_pb2.Attempt:
+    return router_pb2.Attempt(runner_id=runner_id, result=result)
+
+
+def call(call_id: int, *attempts: router_pb2.Attempt, capabilities: tuple[str, ...] = ()) -> router_pb2.RouteCall:
+    return router_pb2.RouteCall(
+        id=call_id, timeout_ms=5000, model="small", account_id="x", capabilities=capabilities, attempts=attempts
+    )
+
+
+class RecordingSession(Session[router_pb2.RouteReply]):
+    """Keeps the replies instead of sending them."""
+
+    def __init__(self) -> None:
+        super().__init__(router_pb2.RouteReply, 100)
+        self.replies: list[router_pb2.RouteReply] = []
+
+    def reply(self, reply: router_pb2.RouteReply) -> None:
+        self.replies.append(reply)
+
+
+class Edge:
+    """A session with the handler, and the replies that it got."""
+
+    def __init__(self, world: World) -> None:
+        self.handler = RouteHandler(world.routing, world.table)
+        self.session = RecordingSession()
+
+    def send(self, *calls: router_pb2.RouteCall) -> None:
+        self.handler.on_calls(calls, self.session)
+
+    def replies(self) -> list[router_pb2.RouteReply]:
+        """Returns the replies since the last look."""
+        replies, self.session.replies = self.session.replies, []
+        return replies
+
+
+async def test_a_call_gets_a_runner_and_its_address() -> None:
+    world = World()
+    edge = Edge(world)
+    world.up("a")
+    edge.send(call(7), call(8, capabilities=("vision",)))
+    placed, refused = edge.replies()
+    assert (placed.id, placed.runner_id, placed.address) == (7, "a", "a:1")
+    assert (refused.id, refused.error.code) == (8, error_pb2.CODE_UNAVAILABLE)
+    assert refused.error.retry_after_ms > 0
+
+
+async def test_a_failed_attempt_ejects_and_is_not_tried_again() -> None:
+    world = World()
+    edge = Edge(world)
+    world.up("a")
+    world.up("b")
+    edge.send(call(1, attempt("a", FAILED)), call(2))
+    assert [reply.runner_id for reply in edge.replies()] == ["b", "b"]
+    assert world.runner("a").state == "ejected"
+
+
+async def test_only_the_last_attempt_is_news() -> None:
+    world = World()
+    edge = Edge(world)
+    world.up("a")
+    world.up("b")
+    edge.send(call(1, attempt("a", FAILED), attempt("b", FAILED)))
+    assert world.runner("a").state == "ready"
+    assert world.runner("b").state == "ejected"
+    assert [reply.error.code for reply in edge.replies()] == [error_pb2.CODE_UNAVAILABLE]
+
+
+async def test_a_full_runner_is_tried_again_once_it_has_room_before_the_accounts_others() -> None:
+    world = World()
+    edge = Edge(world)
+    runner = world.up("a", slots=1)
+    edge.send(call(1), call(2))
+    edge.send(call(3, attempt("a", FULL)))
+    assert [reply.id for reply in edge.replies()] == [1]
+    world.finish(runner, admitted=0)
+    assert [reply.id for reply in edge.replies()] == [3]
+
+
+async def test_cancelled_calls_and_closed_sessions_leave_the_queue() -> None:
+    world = World()
+    edge = Edge(world)
+    world.up("a", slots=1, active=1)
+    edge.send(call(1), call(2))
+    edge.handler.on_cancel(1, edge.session)
+    edge.handler.on_cancel(99, edge.session)
+    assert dict(world.routing.depths())["pro"] == 1
+    edge.handler.on_close(edge.session)
+    assert dict(world.routing.depths())["pro"] == 0
+    assert edge.replies() == []
