@@ -13,7 +13,7 @@ from services.common.settings import ServiceSettings
 class AuthSettings(ServiceSettings, frozen=True, kw_only=True):
     """The settings of one auth process."""
 
-    listen: str = "127.0.0.1:7301"
+    listen: str = "127.0.0.1:7101"
     # sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host/name.
     database_url: str = "sqlite:///auth.db"
     # New keys start with "sk-<key_prefix>-"; keys made under another prefix go on working.

@@ -62,6 +62,24 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return TlsSettings(ca_file=self.tls_ca_file, cert_file=self.tls_cert_file, key_file=self.tls_key_file)
 
 
+class EtcdServiceSettings(ServiceSettings, frozen=True, kw_only=True):
+    """What a service that uses etcd can be told besides."""
+
+    # Comma-separated host:port of etcd's members.
+    etcd_endpoints: str = "127.0.0.1:2379"
+    etcd_username: str = ""
+    etcd_password: str = ""
+    # Mutual TLS towards etcd; all three paths or none.
+    etcd_ca_file: str = ""
+    etcd_cert_file: str = ""
+    etcd_key_file: str = ""
+
+    @property
+    def etcd_tls(self) -> TlsSettings:
+        """The mutual-TLS files for etcd."""
+        return TlsSettings(ca_file=self.etcd_ca_file, cert_file=self.etcd_cert_file, key_file=self.etcd_key_file)
+
+
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
 
 

@@ -10,12 +10,12 @@ from prometheus_client import REGISTRY
 
 from services.common.admin import AdminServer
 from services.common.catalog import Catalog, load_catalog
-from services.common.channels import channel_opener, client_credentials
-from services.common.etcd import EtcdClient
+from services.common.channels import channel_opener
+from services.common.etcd import etcd_client
 from services.common.grpc_server import GrpcServer
 from services.common.logs import configure_logs
 from services.common.process import run_service
-from services.common.settings import load_settings, split_list
+from services.common.settings import load_settings
 from services.router.availability import Availability
 from services.router.metrics import StateCollector
 from services.router.placement import Placement
@@ -38,12 +38,7 @@ async def serve(stop: asyncio.Event) -> None:
     table = Table(streams, time.monotonic)
     streams.listen(table)
     admin = AdminServer(settings.admin_listen, ready=lambda: table.synced and not stop.is_set())
-    etcd = EtcdClient(
-        split_list(settings.etcd_endpoints),
-        credentials=client_credentials(settings.etcd_tls),
-        username=settings.etcd_username,
-        password=settings.etcd_password,
-    )
+    etcd = etcd_client(settings)
     await admin.start()
     await _serve_routes(settings, catalog, table, Registrations(etcd, table), stop)
     await streams.close_all()

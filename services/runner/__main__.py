@@ -8,11 +8,11 @@ import secrets
 from services.common.admin import AdminServer
 from services.common.catalog import load_catalog
 from services.common.clock import system_clock
-from services.common.etcd import EtcdClient, Registration
+from services.common.etcd import Registration, etcd_client
 from services.common.grpc_server import GrpcServer
 from services.common.logs import configure_logs, get_logger
 from services.common.process import run_service
-from services.common.settings import load_settings, split_list
+from services.common.settings import load_settings
 from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
 from services.runner.metrics import ACTIVE, ENGINE_CPU, SLOTS
@@ -59,9 +59,7 @@ async def serve(stop: asyncio.Event) -> None:
     await server.start([SERVICE_NAME])
 
     record = runner_record(runner_id, settings.advertise or server.address, settings, models, engine)
-    etcd = EtcdClient(
-        split_list(settings.etcd_endpoints), username=settings.etcd_username, password=settings.etcd_password
-    )
+    etcd = etcd_client(settings)
     registration = Registration(etcd, record.key, record.to_json(), ttl=settings.lease_seconds)
     registering = asyncio.create_task(registration.run())
     serving.set()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from services.common.settings import ServiceSettings
+from services.common.settings import Address, EtcdServiceSettings
 
 
-class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
+class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     """Settings of a runner."""
 
+    listen: Address = "127.0.0.1:7104"
     # Unique among all runners; empty takes a random one.
     id: str = ""
     # Where edges and routers reach this runner, host:port; empty means where it listens.
@@ -31,9 +32,5 @@ class RunnerSettings(ServiceSettings, frozen=True, kw_only=True):
     simulated_speed: float = 0.0
     # Breaks each answer of the simulated engine off after this many tokens; 0 never does. For fault tests.
     simulated_fail_after: int = 0
-    # Comma-separated host:port.
-    etcd_endpoints: str = "127.0.0.1:2379"
-    etcd_username: str = ""
-    etcd_password: str = ""
     # How long the registration outlives a runner that was killed, in seconds.
     lease_seconds: int = 5

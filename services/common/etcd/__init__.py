@@ -2,6 +2,7 @@
 
 from services.common.etcd.binary import EtcdBinaryError, find_etcd
 from services.common.etcd.client import EtcdClient, Lease, Listing, Status
+from services.common.etcd.configured import etcd_client
 from services.common.etcd.errors import (
     AuthenticationError,
     EtcdError,
@@ -28,6 +29,7 @@ __all__ = [
     "Snapshot",
     "Status",
     "WatchEvent",
+    "etcd_client",
     "find_etcd",
     "watch_prefix",
 ]
