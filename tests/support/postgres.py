@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import os
 import secrets
@@ -14,6 +13,8 @@ from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
+
+from tests.support.apart import run_apart
 
 URL_VARIABLE = "TIERMESH_TEST_POSTGRES_URL"
 
@@ -114,7 +115,7 @@ def create_database(server_url: str, template: str = "template1") -> str:
 
 
 def execute(url: str, statement: str) -> None:
-    """Runs one statement on a connection of its own. Call it from outside the event loop."""
+    """Runs one statement on a connection of its own, also while an event loop runs in this thread."""
 
     async def run() -> None:
         connection: Any = await asyncpg.connect(url)
@@ -123,4 +124,4 @@ def execute(url: str, statement: str) -> None:
         finally:
             await connection.close()
 
-    asyncio.run(run())
+    run_apart(run())

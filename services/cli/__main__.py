@@ -1,0 +1,26 @@
+"""The `tiermesh` command."""
+
+from __future__ import annotations
+
+import click
+
+from services.cli.commands.account import account
+from services.cli.commands.credits import balance, credits_group
+from services.cli.commands.key import key
+from services.cli.commands.ledger import ledger
+from services.cli.commands.mesh import models, runners
+from services.cli.commands.up import up
+from services.common.version import VERSION
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(VERSION, message="tiermesh %(version)s")
+def main() -> None:
+    """An OpenAI-compatible inference service sold by prepaid credits."""
+
+
+for command in (up, account, key, credits_group, balance, runners, models, ledger):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Which models can be served now, as the router sees it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+from services.cli.clients import RouterClient
+from tiermesh.router.v1 import router_pb2
+
+_TIMEOUT_SECONDS = 10.0
+_RETRY_SECONDS = 0.1
+
+
+async def current_availability(router: RouterClient) -> dict[str, router_pb2.ModelAvailability]:
+    """Returns the router's view now, by model; raises CliError."""
+    stream = router.stub.WatchAvailability(router_pb2.WatchAvailabilityRequest(), timeout=_TIMEOUT_SECONDS)
+    try:
+        async for snapshot in stream:
+            return {entry.model: entry for entry in snapshot.models}
+    except grpc.aio.AioRpcError as error:
+        raise router.explain(error) from error
+    finally:
+        stream.cancel()
+    return {}
+
+
+async def wait_until_available(router: RouterClient, model: str) -> None:
+    """Returns once the model can be served, however long that takes."""
+    while True:
+        try:
+            async for snapshot in router.stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()):
+                if any(entry.model == model and entry.available for entry in snapshot.models):
+                    return
+        except grpc.aio.AioRpcError:
+            # The router is being started.
+            await asyncio.sleep(_RETRY_SECONDS)

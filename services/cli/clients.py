@@ -1,0 +1,90 @@
+"""gRPC clients of a mesh's services, whose failures read as one clear line."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Generic, Self, TypeAlias, TypeVar
+
+import grpc
+
+from services.cli.errors import CliError
+from services.common.channels import OpenChannel
+from services.common.errors import ERROR_METADATA_KEY, MeshError
+from tiermesh.auth.v1 import auth_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2_grpc
+from tiermesh.router.v1 import router_pb2_grpc
+
+_TIMEOUT_SECONDS = 10.0
+
+StubT = TypeVar("StubT")
+ResponseT = TypeVar("ResponseT")
+
+
+class ServiceClient(Generic[StubT]):
+    """One service at one address. Use it in `async with`."""
+
+    def __init__(
+        self, service: str, address: str, open_channel: OpenChannel, new_stub: Callable[[grpc.aio.Channel], StubT]
+    ) -> None:
+        self._service = service
+        self._address = address
+        self._channel = open_channel(address)
+        self.stub = new_stub(self._channel)
+
+    async def call(self, method: Callable[..., Awaitable[ResponseT]], request: object) -> ResponseT:
+        """Makes a unary call; raises CliError."""
+        try:
+            return await method(request, timeout=_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise self.explain(error) from error
+
+    def explain(self, error: grpc.aio.AioRpcError) -> CliError:
+        """Returns the peer's own error, or advice about how to reach the peer."""
+        if any(key == ERROR_METADATA_KEY for key, _ in error.trailing_metadata() or ()):
+            return CliError(MeshError.from_rpc(error).message)
+        if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+            return CliError(f"{self._service} at {self._address} failed: {error.code().name}: {error.details()}")
+        return CliError(
+            f"cannot reach {self._service} at {self._address} ({error.code().name.lower()}): "
+            f"start a mesh with `tiermesh up`, or say where one runs with {address_advice(self._service)}"
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+
+# The generated classes of asynchronous stubs exist for type checkers only.
+AuthClient: TypeAlias = "ServiceClient[auth_pb2_grpc.AuthServiceAsyncStub]"
+BillingClient: TypeAlias = "ServiceClient[billing_pb2_grpc.BillingServiceAsyncStub]"
+RouterClient: TypeAlias = "ServiceClient[router_pb2_grpc.RouterServiceAsyncStub]"
+
+
+def address_variable(service: str) -> str:
+    """Returns the environment variable that holds the address of a service."""
+    return f"TIERMESH_{service.upper()}_ADDRESS"
+
+
+def address_advice(service: str) -> str:
+    """Names the ways to give the address of a service."""
+    return f"--{service}-address or {address_variable(service)}"
+
+
+def auth_client(address: str, open_channel: OpenChannel) -> AuthClient:
+    """Returns a client of auth."""
+    return ServiceClient("auth", address, open_channel, auth_pb2_grpc.AuthServiceStub)
+
+
+def billing_client(address: str, open_channel: OpenChannel) -> BillingClient:
+    """Returns a client of billing."""
+    return ServiceClient("billing", address, open_channel, billing_pb2_grpc.BillingServiceStub)
+
+
+def router_client(address: str, open_channel: OpenChannel) -> RouterClient:
+    """Returns a client of the router."""
+    return ServiceClient("router", address, open_channel, router_pb2_grpc.RouterServiceStub)

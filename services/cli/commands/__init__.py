@@ -1,0 +1,1 @@
+"""The subcommands of `tiermesh`: options in, tables or JSON out."""

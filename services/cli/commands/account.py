@@ -1,0 +1,49 @@
+"""`tiermesh account …`."""
+
+from __future__ import annotations
+
+import click
+
+from services.cli.commands.options import management
+from services.cli.output import to_row
+from services.cli.session import Session
+from services.cli.wording import moment
+from tiermesh.auth.v1 import auth_pb2
+
+
+@click.group()
+def account() -> None:
+    """Open and list accounts."""
+
+
+@account.command()
+@click.argument("name")
+@management("auth")
+async def create(session: Session, name: str) -> None:
+    """Open an account called NAME."""
+    async with session.auth() as auth:
+        response = await auth.call(auth.stub.CreateAccount, auth_pb2.CreateAccountRequest(name=name))
+    created = response.account
+    session.output.record(
+        to_row(created),
+        f"Opened account {created.id} ({created.name}). It needs credits and a key:\n"
+        f"  {session.command(f'credits grant {created.id} 1000')}\n"
+        f"  {session.command(f'key create {created.id}')}",
+    )
+
+
+@account.command("list")
+@management("auth")
+async def list_accounts(session: Session) -> None:
+    """List all accounts, oldest first."""
+    async with session.auth() as auth:
+        response = await auth.call(auth.stub.ListAccounts, auth_pb2.ListAccountsRequest())
+    session.output.rows(
+        [to_row(each) for each in response.accounts],
+        {
+            "account": lambda row: row["id"],
+            "name": lambda row: row["name"],
+            "created": lambda row: moment(row["created_at_ms"], "-"),
+        },
+        empty=f"There is no account yet; open one with `{session.command('account create NAME')}`.",
+    )

@@ -1,0 +1,51 @@
+"""`tiermesh credits …` and `tiermesh balance`."""
+
+from __future__ import annotations
+
+import click
+
+from services.cli.accounts import find_account
+from services.cli.commands.options import management
+from services.cli.output import to_row
+from services.cli.session import Session
+from services.cli.wording import credits_text
+from tiermesh.billing.v1 import billing_pb2
+
+_MAX_INT64 = 2**63 - 1
+
+
+@click.group("credits")
+def credits_group() -> None:
+    """Give credits to accounts."""
+
+
+@credits_group.command()
+@click.argument("account")
+@click.argument("amount", metavar="CREDITS", type=click.IntRange(1, _MAX_INT64))
+@click.option("--note", default="", help="Why, for people.")
+@click.option("--grant-id", default="", help="Repeating a grant with the same id changes nothing.")
+@management("auth", "billing")
+async def grant(session: Session, account: str, amount: int, note: str, grant_id: str) -> None:
+    """Add CREDITS (one is one US cent) to ACCOUNT (id or name)."""
+    account_id = await find_account(session, account)
+    request = billing_pb2.GrantRequest(account_id=account_id, credits=amount, note=note, grant_id=grant_id)
+    async with session.billing() as billing:
+        response = await billing.call(billing.stub.Grant, request)
+    session.output.record(
+        {"grant_id": response.grant_id, **to_row(response.balance)},
+        f"Grant {response.grant_id}: {account_id} now has {credits_text(response.balance.available)} to spend.",
+    )
+
+
+@click.command()
+@click.argument("account", required=False)
+@management("auth", "billing")
+async def balance(session: Session, account: str | None) -> None:
+    """Show what ACCOUNT (id or name; the local mesh's own by default) has to spend."""
+    account_id = await find_account(session, account)
+    async with session.billing() as billing:
+        response = await billing.call(billing.stub.GetBalance, billing_pb2.GetBalanceRequest(account_id=account_id))
+    found = response.balance
+    held = f", and {found.held:,} held for requests in progress" if found.held else ""
+    more = f"\nMore: {session.command(f'credits grant {account_id} 1000')}" if found.available <= 0 else ""
+    session.output.record(to_row(found), f"{account_id} has {credits_text(found.available)} to spend{held}.{more}")

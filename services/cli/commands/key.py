@@ -1,0 +1,102 @@
+"""`tiermesh key …`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from services.cli.accounts import find_account
+from services.cli.commands.options import management
+from services.cli.output import Row, to_row
+from services.cli.session import Session
+from services.cli.wording import moment
+from services.common.clock import system_clock, to_ms
+from tiermesh.auth.v1 import auth_pb2
+
+_MAX_UINT32 = 2**32 - 1
+
+
+@click.group()
+def key() -> None:
+    """Make, list and revoke API keys."""
+
+
+@key.command()
+@click.argument("account", required=False)
+@click.option("--name", default="", help="A label for people.")
+@click.option("--rpm", type=click.IntRange(0, _MAX_UINT32), help="Requests a minute, 0 for no limit; 60 by default.")
+@click.option(
+    "--expires-in", type=click.FloatRange(0, 100_000, min_open=True), metavar="DAYS", help="Never by default."
+)
+@management("auth")
+async def create(session: Session, account: str | None, name: str, rpm: int | None, expires_in: float | None) -> None:
+    """Make a key for ACCOUNT (id or name; the local mesh's own by default). It is shown only once."""
+    expires_at = system_clock() + timedelta(days=expires_in).total_seconds() if expires_in else 0
+    request = auth_pb2.CreateKeyRequest(
+        account_id=await find_account(session, account),
+        name=name,
+        requests_per_minute=rpm,
+        expires_at_ms=to_ms(expires_at),
+    )
+    async with session.auth() as auth:
+        response = await auth.call(auth.stub.CreateKey, request)
+    row = {"api_key": response.api_key, **to_row(response.key)}
+    session.output.record(row, _created(session, row))
+
+
+@key.command("list")
+@click.argument("account", required=False)
+@management("auth")
+async def list_keys(session: Session, account: str | None) -> None:
+    """List the keys of ACCOUNT (id or name), or all keys, oldest first."""
+    account_id = await find_account(session, account) if account else ""
+    async with session.auth() as auth:
+        response = await auth.call(auth.stub.ListKeys, auth_pb2.ListKeysRequest(account_id=account_id))
+    session.output.rows(
+        [to_row(each) for each in response.keys],
+        {
+            "key": lambda row: row["id"],
+            "starts with": lambda row: row["hint"],
+            "name": lambda row: row["name"],
+            "account": lambda row: row["account_id"],
+            "per minute": _limit,
+            "last used": lambda row: moment(row["last_used_at_ms"], "never"),
+            "state": _state,
+        },
+        empty=f"There is no key yet; make one with `{session.command('key create ACCOUNT')}`.",
+    )
+
+
+@key.command()
+@click.argument("key_id")
+@management("auth")
+async def revoke(session: Session, key_id: str) -> None:
+    """Make the key KEY_ID (key_…) useless for ever."""
+    async with session.auth() as auth:
+        response = await auth.call(auth.stub.RevokeKey, auth_pb2.RevokeKeyRequest(key_id=key_id))
+    row = to_row(response.key)
+    session.output.record(row, f"Revoked {row['id']} ({row['hint']}…); requests with it now get 401.")
+
+
+def _created(session: Session, row: dict[str, Any]) -> str:
+    limit = f"{_limit(row)} requests a minute" if row["requests_per_minute"] else "no rate limit"
+    return (
+        f"{row['api_key']}\n\n"
+        f"Keep it now: it cannot be shown again. Account {row['account_id']}, {limit}, {_state(row)}.\n"
+        f"To take it back: {session.command('key revoke ' + row['id'])}"
+    )
+
+
+def _limit(row: Row) -> str:
+    return str(row["requests_per_minute"] or "no limit")
+
+
+def _state(row: Row) -> str:
+    if row["revoked_at_ms"]:
+        return f"revoked {moment(row['revoked_at_ms'], '')}"
+    if not row["expires_at_ms"]:
+        return "active"
+    ended = row["expires_at_ms"] <= to_ms(system_clock())
+    return f"{'expired' if ended else 'expires'} {moment(row['expires_at_ms'], '')}"

@@ -1,0 +1,73 @@
+"""`tiermesh runners` and `tiermesh models`: what the router sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from services.cli.availability import current_availability
+from services.cli.commands.options import management
+from services.cli.output import Row, to_row
+from services.cli.preparation import read_catalog
+from services.cli.session import Session
+from services.cli.wording import counted
+from tiermesh.router.v1 import router_pb2
+
+
+@click.command()
+@management("router")
+async def runners(session: Session) -> None:
+    """List the runners that the router knows."""
+    async with session.router() as router:
+        response = await router.call(router.stub.ListRunners, router_pb2.ListRunnersRequest())
+    session.output.rows(
+        [to_row(runner) for runner in response.runners],
+        {
+            "runner": lambda row: row["id"],
+            "address": lambda row: row["address"],
+            "tier": lambda row: row["tier"],
+            "models": lambda row: ", ".join(row["models"]),
+            "state": lambda row: row["state"],
+            "busy": lambda row: f"{row['active']} of {row['slots']}",
+            "engine": lambda row: row["engine"],
+            "version": lambda row: row["version"],
+        },
+        empty="No runner is registered, so every model answers 503. A runner registers itself in etcd when it starts.",
+    )
+
+
+@click.command()
+@click.option("--models", "catalog", type=click.Path(path_type=Path), help="Catalog; the local mesh's by default.")
+@management("router")
+async def models(session: Session, catalog: Path | None) -> None:
+    """List what is sold, and whether it can be served now."""
+    sold = read_catalog(catalog or session.catalog_file()).models
+    async with session.router() as router:
+        availability = await current_availability(router)
+    rows = [_row(msgspec.to_builtins(model), availability.get(model.id)) for model in sold]
+    session.output.rows(
+        rows,
+        {
+            "model": lambda row: row["id"],
+            "also": lambda row: ", ".join(row["aliases"]),
+            "tier": lambda row: row["tier"],
+            "credits": lambda row: str(row["price"]),
+            "context": lambda row: str(row["context"]),
+            "can": lambda row: ", ".join(row["capabilities"]),
+            "available": _available,
+        },
+        empty="The catalog is empty.",
+    )
+
+
+def _row(model: dict[str, Any], seen: router_pb2.ModelAvailability | None) -> dict[str, Any]:
+    return {**model, "available": bool(seen and seen.available), "runners": seen.runners if seen else 0}
+
+
+def _available(row: Row) -> str:
+    if not row["available"]:
+        return f"no runner of tier {row['tier']}"
+    return f"yes, {counted(row['runners'], 'runner')}"

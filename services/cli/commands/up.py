@@ -1,0 +1,61 @@
+"""`tiermesh up`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from services.cli.commands.options import state_directory_option
+from services.cli.errors import CliError
+from services.cli.preparation import forget_registrations, make_plan
+from services.cli.ready_file import ReadyFile
+from services.cli.state import StateDirectory
+from services.cli.up import LocalMesh
+from services.common.settings import DEFAULT_CATALOG
+
+
+@click.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port of the API; 0 takes a free one.",
+)
+@state_directory_option
+@click.option("--models", type=click.Path(path_type=Path), help="Catalog of what is sold; a small example by default.")
+@click.option(
+    "--engine",
+    type=click.Choice(["llamacpp", "simulated"]),
+    default="llamacpp",
+    show_default=True,
+    help="What generates the answers.",
+)
+@click.option("--slots", type=click.IntRange(min=1), default=4, show_default=True, help="Answers generated at once.")
+@click.option(
+    "--ready-file", type=click.Path(path_type=Path), help="JSON file to write once the mesh serves, for scripts."
+)
+def up(port: int, state_dir: Path, models: Path | None, engine: str, slots: int, ready_file: Path | None) -> None:
+    """Start a whole mesh on this machine and serve until Ctrl-C.
+
+    It runs etcd, auth, billing, router, edge and one runner, which serves the tier of the catalog's first model. The
+    first start makes an account with a key and credits; later ones find them in the state directory again. Any setting
+    of a service that is not decided here can be given by its environment variable, such as TIERMESH_RUNNER_MODEL_PATH.
+    """
+    # Databases, logs and keys are nobody else's business, whichever process writes them.
+    os.umask(0o077)
+    state = StateDirectory(state_dir)
+    state.create()
+    try:
+        with state.locked():
+            forget_registrations(state)
+            plan = make_plan(port=port, engine=engine, slots=slots, catalog_file=models or DEFAULT_CATALOG, state=state)
+            status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
+    except OSError as error:
+        # A full disk, for example.
+        raise CliError(f"cannot go on: {error}") from error
+    sys.exit(status)

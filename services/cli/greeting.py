@@ -1,0 +1,82 @@
+"""What `tiermesh up` prints once it serves: everything a person needs for the first request and the next ones."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.cli.wording import credits_text
+from services.common.catalog import Catalog, Model
+from services.common.version import VERSION
+
+# Small models answer better when told who they are, and best with their most likely words.
+_MESSAGES = [
+    {"role": "system", "content": "You are a helpful assistant."},
+    {"role": "user", "content": "What is the capital of France?"},
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greeting:
+    """The facts of one start."""
+
+    base_url: str
+    api_key: str
+    account_id: str
+    available: int
+    engine: str
+    # What the runner serves; the first one is used in the examples.
+    models: tuple[Model, ...]
+    catalog: Catalog
+    state_directory: Path
+    logs: Path
+    # How to call this command again, and the option with which it finds this mesh, with a space before it, if any.
+    program: str
+    option: str
+
+    def __str__(self) -> str:
+        parts = [self._facts(), "Try it:", self._curl(), "Or in Python (pip install openai):", self._python()]
+        return "\n\n".join([*parts, self._next()])
+
+    def _facts(self) -> str:
+        lines = [
+            f"tiermesh {VERSION} serves {', '.join(model.id for model in self.models)} with the {self.engine} engine.",
+            "",
+            f"  base_url  {self.base_url}",
+            f"  API key   {self.api_key}",
+            f"  account   {self.account_id}, {credits_text(self.available)}",
+            f"  state     {self.state_directory} (kept for the next start)",
+            f"  logs      {self.logs}/<service>.log",
+        ]
+        if elsewhere := [model.id for model in self.catalog.models if model not in self.models]:
+            lines += ["", f"  Without a runner here, so answered with 503: {', '.join(elsewhere)}"]
+        return "\n".join(lines)
+
+    def _curl(self) -> str:
+        body = json.dumps({"model": self.models[0].id, "stream": True, "temperature": 0, "messages": _MESSAGES})
+        return (
+            f"curl -N {self.base_url}/chat/completions \\\n"
+            f"  -H 'Authorization: Bearer {self.api_key}' -H 'Content-Type: application/json' \\\n"
+            f"  -d '{body}'"
+        )
+
+    def _python(self) -> str:
+        messages = "".join(f"    {json.dumps(message)},\n" for message in _MESSAGES)
+        return (
+            "from openai import OpenAI\n"
+            f'client = OpenAI(base_url="{self.base_url}", api_key="{self.api_key}")\n'
+            f"messages = [\n{messages}]\n"
+            f'options = {{"model": "{self.models[0].id}", "temperature": 0, "stream": True}}\n'
+            "for chunk in client.chat.completions.create(messages=messages, **options):\n"
+            '    print(chunk.choices[0].delta.content or "", end="", flush=True)\n'
+        )
+
+    def _next(self) -> str:
+        commands = "".join(
+            f"  {self.program} {command}{self.option}\n"
+            for command in ("balance", "models", "runners", "key create --rpm 0")
+        )
+        return (
+            f"Then, in another terminal (the last one makes a key without a rate limit):\n{commands}\nCtrl-C stops it."
+        )

@@ -1,0 +1,74 @@
+"""The account that `tiermesh up` makes for whoever starts it, with a key and credits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.cli.clients import AuthClient, BillingClient
+from services.cli.state import Credentials, StateDirectory
+from services.common.clock import Clock, system_clock, to_ms
+from tiermesh.auth.v1 import auth_pb2
+from tiermesh.billing.v1 import billing_pb2
+
+NAME = "local"
+CREDITS = 1_000_000
+
+
+@dataclass(frozen=True)
+class LocalAccount:
+    """The account, and what it may spend now."""
+
+    credentials: Credentials
+    available: int
+
+
+async def ensure_local_account(
+    auth: AuthClient, billing: BillingClient, state: StateDirectory, clock: Clock = system_clock
+) -> LocalAccount:
+    """Returns the account of an earlier start, or makes what is missing of it; raises CliError.
+
+    Every step may have been the last one before a crash, so each is looked for before it is done.
+    """
+    credentials = await _credentials(auth, state, clock)
+    grant = billing_pb2.GrantRequest(
+        account_id=credentials.account_id,
+        credits=CREDITS,
+        # The same id at each start: billing grants it once.
+        grant_id=f"welcome-{credentials.account_id}",
+        note="Credits of a local mesh",
+    )
+    response = await billing.call(billing.stub.Grant, grant)
+    return LocalAccount(credentials, response.balance.available)
+
+
+async def _credentials(auth: AuthClient, state: StateDirectory, clock: Clock) -> Credentials:
+    saved = state.load_credentials()
+    account_id = await _account_id(auth, saved)
+    if saved is not None and saved.account_id == account_id and await _works(auth, saved, clock):
+        return saved
+    # The first start, or somebody revoked the key or deleted the database.
+    created = await auth.call(auth.stub.CreateKey, auth_pb2.CreateKeyRequest(account_id=account_id, name=NAME))
+    credentials = Credentials(account_id=account_id, key_id=created.key.id, api_key=created.api_key)
+    state.save_credentials(credentials)
+    return credentials
+
+
+async def _account_id(auth: AuthClient, saved: Credentials | None) -> str:
+    accounts = (await auth.call(auth.stub.ListAccounts, auth_pb2.ListAccountsRequest())).accounts
+    if saved is not None and any(account.id == saved.account_id for account in accounts):
+        return saved.account_id
+    for account in accounts:
+        if account.name == NAME:
+            return account.id
+    created = await auth.call(auth.stub.CreateAccount, auth_pb2.CreateAccountRequest(name=NAME))
+    return created.account.id
+
+
+async def _works(auth: AuthClient, saved: Credentials, clock: Clock) -> bool:
+    request = auth_pb2.ListKeysRequest(account_id=saved.account_id)
+    keys = (await auth.call(auth.stub.ListKeys, request)).keys
+    now = to_ms(clock())
+    return any(
+        key.id == saved.key_id and not key.revoked_at_ms and (not key.expires_at_ms or key.expires_at_ms > now)
+        for key in keys
+    )

@@ -1,0 +1,62 @@
+"""Where a child's output goes: all of it into its log file, what matters to the terminal as well."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from services.cli.log_lines import LogLine, parse_log_line
+
+# A mesh that runs for weeks does not fill the disk: each service keeps two files of this size.
+_FILE_BYTES = 10 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+_REMEMBERED_LINES = 15
+
+Show = Callable[[str, LogLine], None]
+
+
+class LogOutput:
+    """The output of one service, over all its restarts."""
+
+    def __init__(self, service: str, path: Path, show: Show) -> None:
+        self.path = path
+        # The last lines, for the message about a start that failed.
+        self.recent: deque[LogLine] = deque(maxlen=_REMEMBERED_LINES)
+        # Off where warnings are expected, as while everything is being started or stopped.
+        self.show_warnings = False
+        self._service = service
+        self._show = show
+        self._file = RotatingFileHandler(path, maxBytes=_FILE_BYTES, backupCount=1, encoding="utf-8")
+
+    async def follow(self, stream: asyncio.StreamReader, *, shown: bool = True) -> None:
+        """Takes everything the stream yields until it ends; a line of any length does no harm.
+
+        Without `shown`, nothing of it goes to the terminal.
+        """
+        rest = b""
+        while chunk := await stream.read(_CHUNK_BYTES):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > _CHUNK_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._take(line, shown)
+        if rest:
+            self._take(rest, shown)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def _take(self, raw: bytes, shown: bool) -> None:
+        text = raw.decode(errors="replace").rstrip()
+        if not text:
+            return
+        self._file.emit(logging.makeLogRecord({"msg": text}))
+        line = parse_log_line(text)
+        self.recent.append(line)
+        if shown and line.important and (self.show_warnings or not line.warning):
+            self._show(self._service, line)

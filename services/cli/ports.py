@@ -1,0 +1,55 @@
+"""Free ports on this machine's loopback address."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+import time
+
+from services.cli.errors import CliError
+
+HOST = "127.0.0.1"
+
+# The kernel gives outgoing connections ports from 32768 on (49152 on macOS). A port below stays free while the process
+# that listens on it is restarted.
+_RANGE = range(20_000, 32_000)
+# A mesh that was killed a moment ago may need this long to vanish, in seconds.
+_PATIENCE = 1.0
+_POLL_SECONDS = 0.05
+
+
+def why_taken(port: int) -> OSError | None:
+    """Returns what would keep a server from listening on the port now, or None; a port that just closed is free."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            return error
+    return None
+
+
+def wait_until_free(port: int, patience: float = _PATIENCE) -> None:
+    """Returns when a server can listen on the port; raises CliError after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while (reason := why_taken(port)) is not None:
+        if reason.errno != errno.EADDRINUSE:
+            raise CliError(f"cannot listen on port {port}: {reason.strerror}; choose another with --port")
+        if time.monotonic() > deadline:
+            raise CliError(f"port {port} is taken by another program; choose another with --port")
+        time.sleep(_POLL_SECONDS)
+
+
+def free_ports(count: int, randomness: random.Random) -> list[int]:
+    """Returns so many different free ports; raises CliError if there are not enough.
+
+    They are chosen at random, so that two meshes that start together do not collide.
+    """
+    found: list[int] = []
+    for port in randomness.sample(_RANGE, len(_RANGE)):
+        if why_taken(port) is None:
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise CliError(f"fewer than {count} ports from {_RANGE.start} to {_RANGE.stop - 1} are free")

@@ -1,0 +1,84 @@
+"""Everything `tiermesh up` decides and checks before it starts a process, so that mistakes are found at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.cli.errors import CliError
+from services.cli.mesh import PORTS_NEEDED, Addresses, Choices, Process, assign_addresses, plan
+from services.cli.ports import free_ports, wait_until_free
+from services.cli.state import RunningMesh, StateDirectory
+from services.common.catalog import Catalog, CatalogError, load_catalog
+from services.common.etcd.binary import EtcdBinaryError, find_etcd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A start that has been decided and only needs to be done."""
+
+    choices: Choices
+    catalog: Catalog
+    addresses: Addresses
+    processes: list[Process]
+    state: StateDirectory
+
+    @property
+    def base_url(self) -> str:
+        """The base URL for OpenAI's clients."""
+        return f"http://{self.addresses.edge}/v1"
+
+    def description(self) -> RunningMesh:
+        """Returns what the management commands need to know of the mesh that this process runs."""
+        services = ("auth", "billing", "router", "runner", "etcd")
+        return RunningMesh(
+            base_url=self.base_url,
+            addresses={name: getattr(self.addresses, name) for name in services},
+            metrics={process.name: process.metrics_url for process in self.processes},
+            catalog_file=str(self.choices.catalog_file),
+            pid=os.getpid(),
+        )
+
+
+def read_catalog(path: Path) -> Catalog:
+    """Loads the catalog; raises CliError."""
+    try:
+        return load_catalog(path)
+    except CatalogError as error:
+        raise CliError(str(error)) from error
+
+
+def find_etcd_program() -> Path:
+    """Returns etcd's path; raises CliError with advice."""
+    try:
+        # Absolute, because the launcher does not search PATH.
+        return find_etcd().absolute()
+    except EtcdBinaryError as error:
+        raise CliError(str(error)) from error
+
+
+def make_plan(*, port: int, engine: str, slots: int, catalog_file: Path, state: StateDirectory) -> Plan:
+    """Makes the plan; raises CliError. The state directory must be locked by this process."""
+    catalog = read_catalog(catalog_file)
+    program = find_etcd_program()
+    ports = free_ports(PORTS_NEEDED + 1, random.Random())  # noqa: S311 - ports are no secret
+    if port:
+        wait_until_free(port)
+    addresses = assign_addresses(port or ports[-1], ports[:-1])
+    choices = Choices(
+        engine=engine,
+        slots=slots,
+        catalog_file=catalog_file.absolute(),
+        models=tuple(catalog.tier(catalog.models[0].tier)),
+    )
+    processes = plan(choices, addresses, state, program, os.environ)
+    return Plan(choices=choices, catalog=catalog, addresses=addresses, processes=processes, state=state)
+
+
+def forget_registrations(state: StateDirectory) -> None:
+    """Empties etcd, which holds only registrations of runners that are gone; raises OSError."""
+    if state.etcd_data.exists():
+        shutil.rmtree(state.etcd_data)

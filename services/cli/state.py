@@ -1,0 +1,123 @@
+"""The state directory of a local mesh: databases, credentials, logs, and the file that says where the mesh listens.
+
+It is `.state` in the current directory unless `--state-dir` or `TIERMESH_STATE_DIR` says otherwise, so that each
+checkout or project has a mesh of its own, and deleting the directory deletes all of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from services.cli.errors import CliError
+from services.cli.private_files import read_json, write_private_json
+
+DEFAULT_STATE_DIRECTORY = ".state"
+STATE_DIRECTORY_VARIABLE = "TIERMESH_STATE_DIR"
+
+T = TypeVar("T")
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """The account and key that `tiermesh up` made. The key is kept here because the mesh itself keeps only its hash."""
+
+    account_id: str
+    key_id: str
+    api_key: str
+
+
+class RunningMesh(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the mesh of this directory listens while it runs."""
+
+    # With /v1, as OpenAI's clients want it.
+    base_url: str
+    # host:port of auth, billing, router, runner and etcd.
+    addresses: dict[str, str]
+    # URLs for Prometheus, by service.
+    metrics: dict[str, str]
+    catalog_file: str
+    # Of `tiermesh up`.
+    pid: int
+
+
+class StateDirectory:
+    """Knows where everything is; makes nothing before `create`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self.logs = self.path / "logs"
+        self.etcd_data = self.path / "etcd"
+        self._credentials = self.path / "credentials.json"
+        self._mesh = self.path / "mesh.json"
+
+    def database_url(self, service: str) -> str:
+        """Returns the URL of a service's SQLite database."""
+        return f"sqlite:///{self.path / service}.db"
+
+    def create(self) -> None:
+        """Makes the directory, private to its owner; raises CliError."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs.mkdir(mode=0o700, exist_ok=True)
+            # The directory holds a key and usually lies inside somebody's repository.
+            (self.path / ".gitignore").write_text("*\n", encoding="ascii")
+        except OSError as error:
+            raise CliError(
+                f"cannot write to the state directory {self.path}: {error.strerror}; choose another with --state-dir"
+            ) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the directory for this process; raises CliError if another `tiermesh up` has it.
+
+        The kernel lets go of the lock when the process ends, however it ends.
+        """
+        with (self.path / "lock").open("a+", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                owner = file.read().strip()
+                raise CliError(
+                    f"the state directory {self.path} is in use by another `tiermesh up` (process {owner}); "
+                    "stop that one, or choose another directory with --state-dir"
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+
+    def load_credentials(self) -> Credentials | None:
+        """Returns what the first start saved; None before."""
+        return _read(self._credentials, Credentials)
+
+    def save_credentials(self, credentials: Credentials) -> None:
+        """Keeps the credentials for the next start."""
+        write_private_json(self._credentials, credentials)
+
+    def load_mesh(self) -> RunningMesh | None:
+        """Returns where the mesh listens; None if none runs."""
+        return _read(self._mesh, RunningMesh)
+
+    def save_mesh(self, mesh: RunningMesh) -> None:
+        """Tells the management commands where the mesh listens."""
+        write_private_json(self._mesh, mesh)
+
+    def forget_mesh(self) -> None:
+        """Says that no mesh runs here any more."""
+        self._mesh.unlink(missing_ok=True)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return read_json(path, kind)
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise CliError(f"{error}; restore or delete it") from error

@@ -1,0 +1,112 @@
+"""Runs a whole mesh on this machine until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from services.cli.availability import wait_until_available
+from services.cli.clients import auth_client, billing_client, router_client
+from services.cli.first_of import first_of
+from services.cli.greeting import Greeting
+from services.cli.interrupts import Interrupts
+from services.cli.invocation import program, state_option
+from services.cli.local_account import LocalAccount, ensure_local_account
+from services.cli.mesh import SERVICES
+from services.cli.preparation import Plan
+from services.cli.ready_file import ReadyFile
+from services.cli.supervisor import Supervisor
+from services.cli.terminal import say, show_log_line
+from services.common.channels import channel_opener
+from services.common.settings import TlsSettings
+
+# Generous: a cold start on a slow disk reads hundreds of megabytes of libraries and models.
+_START_SECONDS = 180.0
+# The exit status of a program that ended by Ctrl-C, as shells report it; an orderly end is 0.
+_INTERRUPTED = 130
+
+
+class LocalMesh:
+    """A mesh on this machine, from its start to its end."""
+
+    def __init__(self, plan: Plan, ready_file: ReadyFile) -> None:
+        self._plan = plan
+        self._ready_file = ready_file
+        self._description = plan.description()
+        self._supervisor = Supervisor(
+            plan.processes, plan.state.logs, show=show_log_line, say=say, started=self._processes_changed
+        )
+        self._interrupts = Interrupts(on_second=self._supervisor.kill)
+
+    async def run(self) -> int:
+        """Serves until a signal comes and returns the exit status; raises CliError if the mesh cannot start."""
+        self._interrupts.listen()
+        self._ready_file.remove()
+        self._plan.state.save_mesh(self._description)
+        say(f"starting etcd, {', '.join(SERVICES)} (logs in {self._plan.state.logs})")
+        try:
+            self._supervisor.start()
+            await first_of(self._serve(), self._supervisor.failed(), self._interrupts.first.wait())
+            say("stopping after the answers in progress; Ctrl-C again ends it at once")
+        finally:
+            self._ready_file.remove()
+            await self._supervisor.stop()
+            self._plan.state.forget_mesh()
+        say("stopped")
+        return _INTERRUPTED if self._interrupts.repeated else 0
+
+    async def _serve(self) -> None:
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                account = await self._start()
+        except TimeoutError:
+            raise self._supervisor.too_late(_START_SECONDS) from None
+        self._announce(account)
+        # Serving is what the other processes do.
+        await asyncio.Event().wait()
+
+    async def _start(self) -> LocalAccount:
+        """Waits until everything serves, and makes the local account as soon as auth and billing do."""
+        addresses = self._plan.addresses
+        open_channel = channel_opener(TlsSettings())
+        await self._supervisor.ready("auth", "billing")
+        async with (
+            auth_client(addresses.auth, open_channel) as auth,
+            billing_client(addresses.billing, open_channel) as billing,
+        ):
+            account = await ensure_local_account(auth, billing, self._plan.state)
+        await self._supervisor.ready("etcd", *SERVICES)
+        async with router_client(addresses.router, open_channel) as router:
+            await wait_until_available(router, self._plan.choices.models[0].id)
+        return account
+
+    def _announce(self, account: LocalAccount) -> None:
+        plan, credentials = self._plan, account.credentials
+        greeting = Greeting(
+            base_url=plan.base_url,
+            api_key=credentials.api_key,
+            account_id=credentials.account_id,
+            available=account.available,
+            engine=plan.choices.engine,
+            models=plan.choices.models,
+            catalog=plan.catalog,
+            state_directory=plan.state.path,
+            logs=plan.state.logs,
+            program=program(),
+            option=state_option(plan.state),
+        )
+        click.echo(f"\n{greeting}\n")
+        self._ready_file.publish(
+            {
+                "base_url": plan.base_url,
+                "api_key": credentials.api_key,
+                "account_id": credentials.account_id,
+                "state_dir": str(plan.state.path),
+                "pids": self._supervisor.pids,
+                "metrics": self._description.metrics,
+            }
+        )
+
+    def _processes_changed(self) -> None:
+        self._ready_file.update(self._supervisor.pids)

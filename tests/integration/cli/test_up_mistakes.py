@@ -1,0 +1,87 @@
+"""What `tiermesh up` says when it cannot start: what is wrong, what would help, and never a traceback."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from services.cli.state import StateDirectory
+from tests.support.mesh import LocalMesh, run_tiermesh
+
+
+async def refused(directory: Path, *options: str, **environ: str) -> str:
+    state = () if "--state-dir" in options else ("--state-dir", str(directory / "state"))
+    done = await run_tiermesh("up", "--port", "0", "--engine", "simulated", *state, *options, environ=environ)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+async def test_a_taken_port(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        error = await refused(tmp_path, "--port", str(port))
+    assert error == f"Error: port {port} is taken by another program; choose another with --port\n"
+
+
+async def test_a_state_directory_in_use(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "state")
+    state.create()
+    with state.locked():
+        assert "is in use by another `tiermesh up` (process " in await refused(tmp_path)
+
+
+async def test_a_state_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    error = await refused(tmp_path, "--state-dir", str(tmp_path / "file" / "state"))
+    assert "cannot write to the state directory" in error
+
+
+async def test_a_typing_error_in_the_models_file(tmp_path: Path) -> None:
+    models = tmp_path / "models.yaml"
+    models.write_text("models:\n  - {id: a, kind: chat, tier: pro, prize: 1, context: 4096}\n")
+    error = await refused(tmp_path, "--models", str(models))
+    assert f"the catalog {models} is wrong" in error
+    assert "prize" in error
+
+
+async def test_a_missing_models_file(tmp_path: Path) -> None:
+    assert "cannot read the catalog /missing.yaml" in await refused(tmp_path, "--models", "/missing.yaml")
+
+
+async def test_a_missing_etcd(tmp_path: Path) -> None:
+    error = await refused(tmp_path, ETCD_BIN="/missing/etcd")
+    assert "correct it or unset it" in error
+
+
+async def test_an_etcd_that_is_no_program(tmp_path: Path) -> None:
+    program = tmp_path / "etcd"
+    program.write_text("no program")
+    program.chmod(0o755)
+    error = await refused(tmp_path, ETCD_BIN=str(program))
+    assert "etcd did not start: it ended with status 1" in error
+    assert f"cannot run {program}: Exec format error" in error
+
+
+async def test_a_ready_file_without_a_folder(tmp_path: Path) -> None:
+    error = await refused(tmp_path, "--ready-file", str(tmp_path / "missing" / "ready.json"))
+    assert "cannot write the ready file" in error
+
+
+async def test_a_service_that_does_not_start(tmp_path: Path) -> None:
+    """The setting reaches the runner, which refuses it; its own words are shown and nothing stays behind."""
+    error = await refused(tmp_path, TIERMESH_RUNNER_LEASE_SECONDS="soon")
+    assert "runner did not start: it ended with status 1" in error
+    assert "TIERMESH_RUNNER_" in error.split("the last lines of ")[1]
+    assert StateDirectory(tmp_path / "state").load_mesh() is None
+
+
+async def test_a_damaged_database(tmp_path: Path) -> None:
+    mesh = LocalMesh(tmp_path)
+    mesh.state_dir.mkdir()
+    (mesh.state_dir / "auth.db").write_bytes(b"this is no database at all, but something else" * 100)
+    error = await refused(tmp_path)
+    assert "auth could not prepare its database" in error
