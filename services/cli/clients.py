@@ -67,7 +67,7 @@ RouterClient: TypeAlias = "ServiceClient[router_pb2_grpc.RouterServiceAsyncStub]
 
 def address_variable(service: str) -> str:
     """Returns the environment variable that holds the address of a service."""
-    return f"TIERMESH_{service.upper()}_ADDRESS"
+    return f"TIERMESH_CLI_{service.upper()}_ADDRESS"
 
 
 def address_advice(service: str) -> str:

@@ -82,21 +82,20 @@ def plan(
     choices: Choices, addresses: Addresses, state: StateDirectory, etcd_program: Path, environ: Mapping[str, str]
 ) -> list[Process]:
     """Returns the processes. `environ` is the user's: it may tune any setting that is not decided here."""
-    inherited = _without_client_settings(environ)
     etcd = Process(
         name="etcd",
         command=etcd_command(etcd_program, state.etcd_data, addresses.etcd, addresses.etcd_peer),
-        environment={name: value for name, value in inherited.items() if not name.startswith("ETCD_")},
+        environment={name: value for name, value in environ.items() if not name.startswith("ETCD_")},
         ready_url=f"http://{addresses.etcd}/health",
         metrics_url=f"http://{addresses.etcd}/metrics",
         # It warns of what is right on a single machine, such as tokens without a certificate.
         warnings_matter=False,
     )
-    return [etcd, *(_service(name, choices, addresses, state, inherited) for name in SERVICES)]
+    return [etcd, *(_service(name, choices, addresses, state, environ) for name in SERVICES)]
 
 
 def _service(
-    name: str, choices: Choices, addresses: Addresses, state: StateDirectory, inherited: Mapping[str, str]
+    name: str, choices: Choices, addresses: Addresses, state: StateDirectory, environ: Mapping[str, str]
 ) -> Process:
     admin = addresses.admin[name]
     chosen = {
@@ -117,7 +116,7 @@ def _service(
     return Process(
         name=name,
         command=_python("services." + name),
-        environment={**_prefixed(name, defaults), **inherited, **_prefixed(name, chosen)},
+        environment={**_prefixed(name, defaults), **environ, **_prefixed(name, chosen)},
         ready_url=f"http://{admin}/readyz",
         metrics_url=f"http://{admin}/metrics",
         preparation=_python(f"services.{name}.migrate") if "DATABASE_URL" in defaults else (),
@@ -153,9 +152,3 @@ def _python(module: str) -> tuple[str, ...]:
 
 def _prefixed(service: str, settings: Mapping[str, str]) -> dict[str, str]:
     return {f"TIERMESH_{service.upper()}_{name}": value for name, value in settings.items()}
-
-
-def _without_client_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Removes what only management commands read; a service would take it for a misspelt setting of its own."""
-    client = {f"TIERMESH_{service.upper()}_ADDRESS" for service in SERVICES}
-    return {name: value for name, value in environ.items() if name not in client}

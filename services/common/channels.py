@@ -24,6 +24,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_send_message_length", -1),
     # Each channel owns its connection, so that a new channel really connects anew.
     ("grpc.use_local_subchannel_pool", 1),
+    # The mesh talks to itself; a proxy meant for the internet has no place in between.
+    ("grpc.enable_http_proxy", 0),
 )
 
 OpenChannel = Callable[[str], grpc.aio.Channel]

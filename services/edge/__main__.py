@@ -51,7 +51,10 @@ async def serve(stop: asyncio.Event) -> None:
     )
     service = EdgeService(handlers, max_body_bytes=settings.max_body_bytes, monotonic=time.monotonic)
     http = HttpServer(settings.listen, service.application(), drain_seconds=settings.drain_seconds)
-    admin = AdminServer(settings.admin_listen, ready=lambda: all(client.connected for client in clients))
+    admin = AdminServer(
+        settings.admin_listen,
+        ready=lambda: availability.known and not stop.is_set() and all(client.connected for client in clients),
+    )
     for client in clients:
         client.open()
     background = [asyncio.create_task(availability.run()), asyncio.create_task(runners.run())]

@@ -65,10 +65,15 @@ class Availability:
     def __init__(self, addresses: Sequence[str], open_channel: OpenChannel) -> None:
         self._addresses = addresses
         self._open_channel = open_channel
-        self._available: dict[str, bool] = {}
+        self._available: dict[str, bool] | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the first snapshot is in."""
+        return self._available is not None
 
     def __getitem__(self, model_id: str) -> bool:
-        return self._available.get(model_id, False)
+        return self._available is not None and self._available.get(model_id, False)
 
     async def run(self) -> None:
         """Follows the stream of one router after the other until cancelled."""

@@ -12,13 +12,12 @@ from tests.support.mesh import LocalMesh
 
 @pytest.fixture(scope="session")
 def real_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    """`tiermesh up` as a person starts it; its key has no rate limit, so that tests do not hinder each other."""
-    with LocalMesh(tmp_path_factory.mktemp("real")) as mesh:
-        mesh.api_key = mesh.cli("key", "create", mesh.account_id, "--rpm", "0")["api_key"]
+    """`tiermesh up` as a person starts it."""
+    with LocalMesh(tmp_path_factory.mktemp("real"), "--engine", "llamacpp") as mesh:
         yield mesh
 
 
 @pytest.fixture
 def client(real_mesh: LocalMesh) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=real_mesh.base_url, api_key=real_mesh.api_key, max_retries=0) as client:
+    with openai.OpenAI(base_url=real_mesh.base_url, api_key=real_mesh.unlimited_key, max_retries=0) as client:
         yield client

@@ -34,7 +34,9 @@ def test_a_stream_adds_up_to_the_whole_answer(client: openai.OpenAI) -> None:
 
 
 async def test_the_async_client_works_too(real_mesh: LocalMesh) -> None:
-    async with openai.AsyncOpenAI(base_url=real_mesh.base_url, api_key=real_mesh.api_key, max_retries=0) as client:
+    async with openai.AsyncOpenAI(
+        base_url=real_mesh.base_url, api_key=real_mesh.unlimited_key, max_retries=0
+    ) as client:
         whole = await client.chat.completions.create(model=MODEL, messages=CAPITAL, temperature=0, max_tokens=16)
         stream = await client.chat.completions.create(
             model=MODEL, messages=CAPITAL, temperature=0, max_tokens=16, stream=True

@@ -22,7 +22,7 @@ def test_one_model_is_found_by_its_id(client: openai.OpenAI) -> None:
 
 def test_the_other_prefix_serves_the_same(real_mesh: LocalMesh) -> None:
     other = real_mesh.base_url.removesuffix("/v1") + "/api/v1"
-    with openai.OpenAI(base_url=other, api_key=real_mesh.api_key, max_retries=0) as client:
+    with openai.OpenAI(base_url=other, api_key=real_mesh.unlimited_key, max_retries=0) as client:
         assert "tiermesh-pro" in {model.id for model in client.models.list()}
         completion = client.chat.completions.create(
             model="tiermesh-pro", messages=[{"role": "user", "content": "Hi"}], max_tokens=2
@@ -31,7 +31,7 @@ def test_the_other_prefix_serves_the_same(real_mesh: LocalMesh) -> None:
 
 
 def test_responses_carry_ids_limits_and_charges(real_mesh: LocalMesh) -> None:
-    headers = {"Authorization": f"Bearer {real_mesh.api_key}"}
+    headers = {"Authorization": f"Bearer {real_mesh.unlimited_key}"}
     body = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
     with httpx2.Client(base_url=real_mesh.base_url, headers=headers, timeout=60) as http:
         before = http.get("/balance").json()["credits"]
@@ -42,7 +42,7 @@ def test_responses_carry_ids_limits_and_charges(real_mesh: LocalMesh) -> None:
 
 
 def test_a_limited_key_sees_its_limit(real_mesh: LocalMesh) -> None:
-    key = real_mesh.cli("key", "create", real_mesh.account_id, "--rpm", "7")["api_key"]
+    key = real_mesh.command_now("key", "create", "--rpm", "7")["api_key"]
     response = httpx2.get(real_mesh.base_url + "/models", headers={"Authorization": f"Bearer {key}"})
     assert response.headers["x-ratelimit-limit-requests"] == "7"
     assert response.headers["x-ratelimit-remaining-requests"] == "6"

@@ -16,9 +16,9 @@ HELLO: Any = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": 
 
 @pytest.fixture(autouse=True)
 def nothing_is_charged(real_mesh: LocalMesh) -> Iterator[None]:
-    before = real_mesh.cli("balance", real_mesh.account_id)
+    before = real_mesh.command_now("balance", real_mesh.account_id)
     yield
-    assert real_mesh.cli("balance", real_mesh.account_id) == before
+    assert real_mesh.command_now("balance", real_mesh.account_id) == before
 
 
 def ask(mesh: LocalMesh, key: str, **changes: Any) -> None:
@@ -41,33 +41,33 @@ def test_no_key_is_401(real_mesh: LocalMesh) -> None:
 
 
 def test_a_revoked_key_is_401(real_mesh: LocalMesh) -> None:
-    key = real_mesh.cli("key", "create", real_mesh.account_id)
-    real_mesh.cli("key", "revoke", key["id"])
+    key = real_mesh.command_now("key", "create", real_mesh.account_id)
+    real_mesh.command_now("key", "revoke", key["id"])
     with pytest.raises(openai.AuthenticationError, match="revoked"):
         ask(real_mesh, key["api_key"])
 
 
 def test_no_credits_is_402(real_mesh: LocalMesh) -> None:
-    account = real_mesh.cli("account", "create", "poor")
-    real_mesh.cli("credits", "grant", account["id"], "9")
-    key = real_mesh.cli("key", "create", account["id"])["api_key"]
+    account = real_mesh.command_now("account", "create", "poor")
+    real_mesh.command_now("credits", "grant", account["id"], "9")
+    key = real_mesh.command_now("key", "create", account["id"])["api_key"]
     with pytest.raises(openai.APIStatusError) as caught:
         ask(real_mesh, key)
     assert caught.value.status_code == 402
     assert caught.value.code == "insufficient_credits"
-    assert real_mesh.cli("balance", account["id"])["available"] == 9
+    assert real_mesh.command_now("balance", account["id"])["available"] == 9
 
 
 def test_an_unknown_model_is_404(real_mesh: LocalMesh, client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="tiermesh-pro") as caught:
-        ask(real_mesh, real_mesh.api_key, model="gpt-9")
+        ask(real_mesh, real_mesh.unlimited_key, model="gpt-9")
     assert caught.value.code == "model_not_found"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-9")
 
 
 def test_the_61st_request_in_a_minute_is_429(real_mesh: LocalMesh) -> None:
-    key = real_mesh.cli("key", "create", real_mesh.account_id)["api_key"]
+    key = real_mesh.command_now("key", "create", real_mesh.account_id)["api_key"]
     with openai.OpenAI(base_url=real_mesh.base_url, api_key=key, max_retries=0) as client:
         for _ in range(60):
             client.models.list()
@@ -80,7 +80,7 @@ def test_the_61st_request_in_a_minute_is_429(real_mesh: LocalMesh) -> None:
 
 def test_a_tier_without_a_runner_is_503(real_mesh: LocalMesh) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
-        ask(real_mesh, real_mesh.api_key, model="tiermesh-max")
+        ask(real_mesh, real_mesh.unlimited_key, model="tiermesh-max")
     assert caught.value.status_code == 503
     assert "max" in str(caught.value)
 
@@ -91,18 +91,18 @@ def test_a_tier_without_a_runner_is_503(real_mesh: LocalMesh) -> None:
 )
 def test_a_wrong_type_is_400_with_its_param(real_mesh: LocalMesh, changes: dict[str, Any], param: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        ask(real_mesh, real_mesh.api_key, **changes)
+        ask(real_mesh, real_mesh.unlimited_key, **changes)
     assert caught.value.param == param
 
 
 def test_a_prompt_beyond_the_context_is_400(real_mesh: LocalMesh) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        ask(real_mesh, real_mesh.api_key, messages=[{"role": "user", "content": "word " * 6000}])
+        ask(real_mesh, real_mesh.unlimited_key, messages=[{"role": "user", "content": "word " * 6000}])
     assert caught.value.code == "context_length_exceeded"
 
 
 def post(mesh: LocalMesh, content: bytes) -> httpx2.Response:
-    headers = {"Authorization": f"Bearer {mesh.api_key}"}
+    headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}
     return httpx2.post(mesh.base_url + "/chat/completions", content=content, headers=headers)
 
 

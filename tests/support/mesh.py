@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx2
 import psutil
 
 from tests.support.waiting import eventually
@@ -26,7 +28,7 @@ _SHOWN_LOG_CHARACTERS = 4000
 
 
 class LocalMesh:
-    """One `tiermesh up` with its files under `directory`; `async with` starts and stops it.
+    """One `tiermesh up` with its files under `directory`; `with` or `async with` starts and stops it.
 
     It runs the simulated engine on a free port unless `options` say otherwise. `environ` is added to the environment:
     settings such as TIERMESH_RUNNER_SIMULATED_SPEED go there. Nothing belongs to an event loop, so a fixture of any
@@ -128,7 +130,11 @@ class LocalMesh:
 
     async def command(self, *arguments: str) -> Any:
         """Runs a management command on this mesh and returns what its JSON says; fails the test if it fails."""
-        done = await self.run_command(*arguments, "--json")
+        return await asyncio.to_thread(self.command_now, *arguments)
+
+    def command_now(self, *arguments: str) -> Any:
+        """The same for tests and fixtures without an event loop."""
+        done = run_tiermesh_now(*arguments, "--state-dir", str(self.state_dir), "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -139,6 +145,16 @@ class LocalMesh:
     async def create_key(self, *options: str) -> str:
         """Returns a new key of the local account, such as one without a limit for `--rpm 0`."""
         return str((await self.command("key", "create", *options))["api_key"])
+
+    @cached_property
+    def unlimited_key(self) -> str:
+        """A key of the local account without a rate limit, so that tests that share a mesh do not hinder each other."""
+        return str(self.command_now("key", "create", "--rpm", "0")["api_key"])
+
+    @property
+    def etcd_endpoint(self) -> str:
+        """Where etcd listens, for further runners."""
+        return str(json.loads((self.state_dir / "mesh.json").read_bytes())["addresses"]["etcd"])
 
     def processes(self) -> list[psutil.Process]:
         """Returns the processes that run now, `tiermesh up` first; `any_alive` later tells what became of them."""
@@ -154,6 +170,27 @@ class LocalMesh:
     def _ready(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.ready_file.read_bytes())
         return content
+
+    async def until_serving(self) -> None:
+        """Waits until the edge reaches every service again and the first model is available."""
+        await eventually(self._serves, START_SECONDS)
+
+    def _serves(self) -> bool:
+        try:
+            runners = self.command_now("runners")
+            httpx2.get(self.metrics["edge"].replace("/metrics", "/readyz")).raise_for_status()
+        except (AssertionError, httpx2.HTTPError):
+            return False
+        return any(runner["state"] == "ready" for runner in runners)
+
+    def __enter__(self) -> Self:
+        asyncio.run(self.start())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run(self.__aexit__(kind, error, trace))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -180,8 +217,12 @@ def _alive(process: psutil.Process) -> bool:
 
 async def run_tiermesh(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs a `tiermesh` command to its end."""
-    return await asyncio.to_thread(
-        subprocess.run,
+    return await asyncio.to_thread(run_tiermesh_now, *arguments, environ=environ)
+
+
+def run_tiermesh_now(*arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The same for tests and fixtures without an event loop."""
+    return subprocess.run(
         [TIERMESH, *arguments],
         capture_output=True,
         text=True,

@@ -24,6 +24,8 @@ _OPTIONS = [
     # Clients of one process share no connection, so that a broken one breaks only its own client.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", 64 << 20),
+    # The mesh talks to itself; a proxy meant for the internet has no place in between.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 

@@ -161,7 +161,7 @@ async def test_wrong_usage_exits_with_2(mesh: LocalMesh, arguments: tuple[str, .
 
 async def test_addresses_need_no_state_directory(mesh: LocalMesh) -> None:
     addresses = json.loads((mesh.state_dir / "mesh.json").read_bytes())["addresses"]
-    environ = {f"TIERMESH_{name.upper()}_ADDRESS": addresses[name] for name in ("auth", "billing", "router")}
+    environ = {f"TIERMESH_CLI_{name.upper()}_ADDRESS": addresses[name] for name in ("auth", "billing", "router")}
     elsewhere = ("--state-dir", str(mesh.state_dir / "none"), "--json")
     by_environment = await run_tiermesh("balance", "local", *elsewhere, environ=environ)
     assert json.loads(by_environment.stdout)["account_id"] == mesh.account_id
@@ -179,7 +179,7 @@ async def test_without_a_mesh_it_is_said_how_to_start_or_find_one(mesh: LocalMes
     refused = await run_tiermesh("runners", "--router-address", "127.0.0.1:1")
     assert refused.returncode == 1
     assert "cannot reach router at 127.0.0.1:1 (unavailable)" in refused.stderr
-    assert "TIERMESH_ROUTER_ADDRESS" in refused.stderr
+    assert "TIERMESH_CLI_ROUTER_ADDRESS" in refused.stderr
 
 
 async def test_the_version_is_told() -> None:

@@ -90,8 +90,6 @@ def test_the_user_may_tune_what_is_not_decided() -> None:
 
 def test_the_user_cannot_break_the_wiring_by_accident() -> None:
     stray = {
-        # Addresses for management commands are no settings of a service.
-        "TIERMESH_AUTH_ADDRESS": "elsewhere:1",
         "TIERMESH_AUTH_LISTEN": "elsewhere:2",
         "TIERMESH_AUTH_TLS_CA_FILE": "/ca.pem",
         "ETCD_DATA_DIR": "/elsewhere",

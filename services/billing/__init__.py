@@ -1,0 +1,1 @@
+"""Answers "can they pay": the double-entry ledger, prices, holds and usage."""

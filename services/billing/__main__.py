@@ -1,0 +1,63 @@
+"""`python -m services.billing` runs the billing service."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.billing.accounts import Accounts
+from services.billing.committer import Committer
+from services.billing.prices import Prices
+from services.billing.service import SERVICE_NAME, BillingService
+from services.billing.settings import BillingSettings
+from services.billing.store import MIGRATIONS, LedgerStore
+from services.billing.sweeper import Sweeper
+from services.billing.transact_stream import transact_server
+from services.common.admin import AdminServer
+from services.common.catalog import load_catalog
+from services.common.clock import system_clock
+from services.common.database import Database
+from services.common.grpc_server import GrpcServer
+from services.common.logs import configure_logs
+from services.common.process import run_service
+from services.common.settings import load_settings
+from services.common.stopping import unless_stopped
+from tiermesh.billing.v1.billing_pb2_grpc import add_BillingServiceServicer_to_server
+
+
+async def serve(stop: asyncio.Event) -> None:
+    """Serves until `stop` is set, then finishes what waits."""
+    settings = load_settings(BillingSettings, "billing")
+    configure_logs("billing", format=settings.log_format, level=settings.log_level)
+    prices = Prices(load_catalog(settings.catalog_file))
+    serving = asyncio.Event()
+    admin = AdminServer(settings.admin_listen, ready=lambda: serving.is_set() and not stop.is_set())
+    await admin.start()
+    database = Database(settings.database_url)
+    if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
+        await _serve_ledger(settings, LedgerStore(database), prices, serving, stop)
+    await database.close()
+    await admin.stop()
+
+
+async def _serve_ledger(
+    settings: BillingSettings, store: LedgerStore, prices: Prices, serving: asyncio.Event, stop: asyncio.Event
+) -> None:
+    committer = Committer(store.commit, system_clock, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
+    sweeper = Sweeper(store, committer, system_clock, ttl=settings.hold_ttl_seconds)
+    transact = transact_server(committer, prices)
+    grpc_server = GrpcServer(settings.listen, settings.tls)
+    service = BillingService(Accounts(committer, store.balance), store, transact)
+    add_BillingServiceServicer_to_server(service, grpc_server.server)
+    await grpc_server.start([SERVICE_NAME])
+    committing = asyncio.create_task(committer.run())
+    sweeping = asyncio.create_task(sweeper.run(settings.sweep_seconds))
+    serving.set()
+    await stop.wait()
+    sweeping.cancel()
+    await grpc_server.stop([transact, committer], settings.drain_seconds)
+    committing.cancel()
+    await asyncio.gather(committing, sweeping, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    run_service(serve)

@@ -1,0 +1,150 @@
+"""Group commit: everything that waits when a transaction starts is committed by it, from all streams together.
+
+A commit costs a disk write whatever it carries. While one is under way the next batch gathers, so that an idle service
+commits each call at once and a busy one commits many for the price of one, without a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from services.billing import refusals
+from services.billing.metrics import COMMIT_FAILURES, COMMIT_SECONDS, COMMIT_SIZE, WAITING
+from services.billing.operations import Answer, Operation, Receipt
+from services.common.clock import Clock, to_ms
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
+from services.common.transactions import unavailable
+
+log = get_logger()
+
+Done = Callable[[Answer], None]
+
+
+class Commit(Protocol):
+    """Does operations in one transaction; `LedgerStore.commit` is one."""
+
+    async def __call__(self, operations: list[Operation], now_ms: int) -> list[Answer]:
+        """Returns what became of each operation; raises MeshError UNAVAILABLE if the transaction failed."""
+
+
+class _Waiting(NamedTuple):
+    operation: Operation
+    done: Done
+    # In the event loop's time.
+    deadline: float
+
+
+class Committer:
+    """`run` it in a task. `done` is called from the event loop once what it reports is durable."""
+
+    def __init__(self, commit: Commit, clock: Clock, *, max_waiting: int = 10_000, max_batch: int = 256) -> None:
+        self._commit = commit
+        self._clock = clock
+        self._max_waiting = max_waiting
+        self._max_batch = max_batch
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        WAITING.set_function(lambda: len(self._waiting))
+
+    def submit(self, operation: Operation, timeout: float, done: Done) -> None:
+        """Adds an operation to the next transaction.
+
+        One that no transaction has taken after `timeout` seconds is answered with DEADLINE_EXCEEDED and not done.
+        Raises MeshError UNAVAILABLE when too many wait.
+        """
+        if len(self._waiting) >= self._max_waiting:
+            raise refusals.too_busy()
+        deadline = asyncio.get_running_loop().time() + timeout
+        self._waiting.append(_Waiting(operation, done, deadline))
+        self._idle.clear()
+        self._wake.set()
+
+    async def execute(self, operation: Operation, timeout: float) -> Receipt:
+        """Does one operation and waits for it; raises MeshError."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.submit(operation, timeout, partial(_resolve, future))
+        answer = await future
+        if isinstance(answer, MeshError):
+            raise answer
+        return answer
+
+    async def run(self) -> None:
+        """Commits batch after batch until cancelled; no failure ends it."""
+        while True:
+            await self._wake.wait()
+            if batch := self._take():
+                await self._commit_batch(batch)
+            if not self._waiting:
+                self._wake.clear()
+                self._idle.set()
+
+    async def drain(self, seconds: float) -> None:
+        """Waits until nothing waits, at most `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("drain_incomplete", waiting=len(self._waiting))
+
+    def _take(self) -> list[_Waiting]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Waiting] = []
+        while self._waiting and len(batch) < self._max_batch:
+            one = self._waiting.popleft()
+            if one.deadline > now:
+                batch.append(one)
+            else:
+                _answer(one, refusals.deadline_exceeded())
+        return batch
+
+    async def _commit_batch(self, batch: list[_Waiting]) -> None:
+        try:
+            answers = await self._attempt(batch)
+        except MeshError as error:
+            answers = [error] * len(batch)
+        except Exception:
+            log.exception("commit_failed", operations=len(batch))
+            if len(batch) > 1:
+                # One of them is at fault; alone, it cannot harm the others.
+                for one in batch:
+                    await self._commit_batch([one])
+                return
+            answers = [MeshError(Code.INTERNAL, "the ledger could not do this; its log has the details")]
+        for one, answer in zip(batch, answers, strict=True):
+            _answer(one, answer)
+
+    async def _attempt(self, batch: list[_Waiting]) -> list[Answer]:
+        started = time.perf_counter()
+        try:
+            answers = await self._commit([one.operation for one in batch], to_ms(self._clock()))
+        except BaseException:
+            COMMIT_FAILURES.inc()
+            raise
+        COMMIT_SECONDS.observe(time.perf_counter() - started)
+        COMMIT_SIZE.observe(len(batch))
+        return answers
+
+    def close(self) -> None:
+        """Answers what still waits with UNAVAILABLE; nothing of it was done."""
+        while self._waiting:
+            _answer(self._waiting.popleft(), unavailable())
+
+
+def _answer(one: _Waiting, answer: Answer) -> None:
+    try:
+        one.done(answer)
+    except Exception:
+        log.exception("answer_failed")
+
+
+def _resolve(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if not future.done():
+        future.set_result(answer)

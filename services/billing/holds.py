@@ -1,0 +1,64 @@
+"""A hold: the price of one request set aside while it runs, and afterwards the record of what it used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tiermesh.billing.v1 import billing_pb2
+
+
+class Outcome(StrEnum):
+    """How a request ended; the text is what the database and reports hold."""
+
+    NONE = "none"
+    COMPLETED = "completed"
+    EMPTY = "empty"
+    CLIENT_LEFT_LATE = "client_left_late"
+    CLIENT_LEFT_EARLY = "client_left_early"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+
+# The wire's numbers. EXPIRED is missing: only the sweeper decides it.
+SETTLED_OUTCOMES = {
+    int(billing_pb2.OUTCOME_COMPLETED): Outcome.COMPLETED,
+    int(billing_pb2.OUTCOME_EMPTY): Outcome.EMPTY,
+    int(billing_pb2.OUTCOME_CLIENT_LEFT_LATE): Outcome.CLIENT_LEFT_LATE,
+    int(billing_pb2.OUTCOME_CLIENT_LEFT_EARLY): Outcome.CLIENT_LEFT_EARLY,
+    int(billing_pb2.OUTCOME_FAILED): Outcome.FAILED,
+}
+CHARGED = frozenset({Outcome.COMPLETED, Outcome.CLIENT_LEFT_LATE})
+
+
+class State(StrEnum):
+    """Where a hold's credits are."""
+
+    OPEN = "open"
+    CAPTURED = "captured"
+    RELEASED = "released"
+
+
+@dataclass(slots=True)
+class Hold:
+    """One request. The first eight fields never change; the order is that of the columns."""
+
+    request_id: str
+    account_id: str
+    key_id: str
+    model: str
+    quantity: int
+    unit_price: int
+    amount: int
+    reserved_ms: int
+    state: str = State.OPEN
+    outcome: str = Outcome.NONE
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    runner_id: str = ""
+    settled_ms: int | None = None
+
+    @property
+    def charged(self) -> int:
+        """Credits that the account has paid for this request."""
+        return self.amount if self.state == State.CAPTURED else 0

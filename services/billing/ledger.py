@@ -1,0 +1,182 @@
+"""The rules of the ledger, on a working copy of what one transaction has read.
+
+Double entry: every movement is two lines that sum to zero. A customer's account has two pockets, available and held;
+whatever leaves a pocket arrives in another.
+
+    grant     system:grants        -> account, available
+    reserve   account, available   -> account, held
+    capture   account, held        -> system:revenue
+    release   account, held        -> account, available
+
+One more capture exists, from the available pocket: of a hold that the sweeper had released before its edge came back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from services.billing import refusals
+from services.billing.holds import CHARGED, Hold, Outcome, State
+from services.billing.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
+from services.common.errors import MeshError
+
+AVAILABLE = "available"
+HELD = "held"
+GRANTS = "system:grants"
+REVENUE = "system:revenue"
+
+# The most that one account may own: far below what a database integer holds, so that no sum ever overflows.
+MAX_CREDITS = 10**15
+
+
+class Entry(NamedTuple):
+    """One line of a movement; the order is that of the columns."""
+
+    reference: str
+    kind: str
+    account_id: str
+    pocket: str
+    amount: int
+    at_ms: int
+
+
+@dataclass(slots=True)
+class Balance:
+    """What one account owns."""
+
+    available: int = 0
+    held: int = 0
+
+
+class Ledger:
+    """Applies operations one after another to what was read, and collects what has to be written."""
+
+    def __init__(
+        self, holds: dict[str, Hold], balances: dict[str, Balance], grants: dict[str, Grant], *, now_ms: int
+    ) -> None:
+        self._holds = holds
+        self._balances = balances
+        self._grants = grants
+        self._now_ms = now_ms
+        self.new_holds: dict[str, Hold] = {}
+        self.ended_holds: dict[str, Hold] = {}
+        self.new_grants: dict[str, Grant] = {}
+        self.new_balances: dict[str, Balance] = {}
+        self.changed_balances: dict[str, Balance] = {}
+        self.entries: list[Entry] = []
+        # Credits by kind of movement.
+        self.moved: dict[str, int] = {}
+
+    def apply(self, operation: Operation) -> Answer:
+        """Does one operation, or returns why not, having changed nothing."""
+        try:
+            match operation:
+                case Reserve():
+                    return self._reserve(operation)
+                case Settle():
+                    return self._settle(operation)
+                case Expire():
+                    return self._expire(operation)
+                case Grant():
+                    return self._grant(operation)
+        except MeshError as error:
+            return error
+
+    def _reserve(self, asked: Reserve) -> Receipt:
+        hold = self._holds.get(asked.request_id)
+        if hold is not None:
+            return self._reserve_again(asked, hold)
+        quote = asked.quote
+        amount = quote.unit_price * quote.quantity
+        if amount > self._balance(asked.account_id).available:
+            raise refusals.insufficient_credits(quote.model, amount, self._balance(asked.account_id).available)
+        hold = Hold(
+            *(asked.request_id, asked.account_id, asked.key_id, quote.model),
+            *(quote.quantity, quote.unit_price, amount, self._now_ms),
+        )
+        self._holds[hold.request_id] = self.new_holds[hold.request_id] = hold
+        self._move(hold.request_id, "reserve", hold.account_id, amount, (AVAILABLE, HELD))
+        return self._receipt(hold.account_id, amount)
+
+    def _reserve_again(self, asked: Reserve, hold: Hold) -> Receipt:
+        same = (hold.account_id, hold.model, hold.quantity)
+        if same != (asked.account_id, asked.quote.model, asked.quote.quantity):
+            raise refusals.request_id_taken()
+        if hold.state != State.OPEN:
+            # A repeat that arrives after the end is no retry: saying yes would let a second answer go unpaid.
+            raise refusals.request_ended()
+        return self._receipt(hold.account_id, hold.amount)
+
+    def _settle(self, asked: Settle) -> Receipt:
+        hold = self._holds.get(asked.request_id)
+        if hold is None:
+            raise refusals.no_such_request()
+        charge = asked.outcome in CHARGED
+        if hold.state == State.OPEN:
+            to = (HELD, REVENUE) if charge else (HELD, AVAILABLE)
+            self._end(hold, asked, "capture" if charge else "release", to)
+        elif charge and hold.outcome == Outcome.EXPIRED:
+            self._capture_late(hold, asked)
+        return self._receipt(hold.account_id, hold.charged)
+
+    def _capture_late(self, hold: Hold, asked: Settle) -> None:
+        """Takes the price of an expired hold from what is available now: the answer was produced after all."""
+        available = self._balance(hold.account_id).available
+        if hold.amount > available:
+            raise refusals.insufficient_credits(hold.model, hold.amount, available)
+        self._end(hold, asked, "capture", (AVAILABLE, REVENUE))
+
+    def _expire(self, asked: Expire) -> Receipt:
+        hold = self._holds.get(asked.request_id)
+        if hold is None:
+            raise refusals.no_such_request()
+        if hold.state == State.OPEN:
+            self._end(hold, Settle(hold.request_id, Outcome.EXPIRED), "release", (HELD, AVAILABLE))
+        return self._receipt(hold.account_id, hold.amount)
+
+    def _end(self, hold: Hold, how: Settle, kind: str, pockets: tuple[str, str]) -> None:
+        hold.state = State.CAPTURED if kind == "capture" else State.RELEASED
+        hold.outcome = how.outcome
+        hold.prompt_tokens, hold.completion_tokens = how.prompt_tokens, how.completion_tokens
+        hold.runner_id, hold.settled_ms = how.runner_id, self._now_ms
+        if hold.request_id not in self.new_holds:
+            self.ended_holds[hold.request_id] = hold
+        self._move(hold.request_id, kind, hold.account_id, hold.amount, pockets)
+
+    def _grant(self, asked: Grant) -> Receipt:
+        known = self._grants.get(asked.grant_id)
+        if known is None:
+            balance = self._balance(asked.account_id)
+            if balance.available + balance.held + asked.credits > MAX_CREDITS:
+                raise refusals.too_many_credits(MAX_CREDITS)
+            self._grants[asked.grant_id] = self.new_grants[asked.grant_id] = asked
+            self._move(asked.grant_id, "grant", asked.account_id, asked.credits, (GRANTS, AVAILABLE))
+        elif (known.account_id, known.credits) != (asked.account_id, asked.credits):
+            raise refusals.grant_id_taken()
+        return self._receipt(asked.account_id, asked.credits)
+
+    def _move(self, reference: str, kind: str, account_id: str, amount: int, pockets: tuple[str, str]) -> None:
+        """Writes the two lines and keeps the balance equal to their sum."""
+        self.moved[kind] = self.moved.get(kind, 0) + amount
+        balance = self._balances.get(account_id)
+        if balance is None:
+            balance = self._balances[account_id] = self.new_balances[account_id] = Balance()
+        elif account_id not in self.new_balances:
+            self.changed_balances[account_id] = balance
+        for pocket, change in zip(pockets, (-amount, amount), strict=True):
+            if pocket == AVAILABLE:
+                balance.available += change
+            elif pocket == HELD:
+                balance.held += change
+            else:
+                self.entries.append(Entry(reference, kind, pocket, AVAILABLE, change, self._now_ms))
+                continue
+            self.entries.append(Entry(reference, kind, account_id, pocket, change, self._now_ms))
+
+    def _balance(self, account_id: str) -> Balance:
+        return self._balances.get(account_id) or Balance()
+
+    def _receipt(self, account_id: str, amount: int) -> Receipt:
+        balance = self._balance(account_id)
+        return Receipt(amount, balance.available, balance.held)

@@ -1,0 +1,23 @@
+"""`python -m services.billing.migrate` brings the ledger's database to the newest schema."""
+
+from __future__ import annotations
+
+import sys
+
+from services.billing.settings import BillingSettings
+from services.billing.store import MIGRATIONS
+from services.common import migrations
+from services.common.settings import SettingsError, load_settings
+
+
+def main() -> None:
+    """Migrates the database that the settings name."""
+    try:
+        settings = load_settings(BillingSettings, "billing")
+    except SettingsError as error:
+        sys.exit(f"cannot migrate: {error}")
+    migrations.main(settings.database_url, MIGRATIONS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""What can be asked of the ledger. Each is idempotent by its id, so that it may be sent and run again."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from services.billing.holds import Outcome
+from services.billing.prices import Quote
+from services.common.errors import MeshError
+
+
+class Reserve(NamedTuple):
+    """Hold the price of a request."""
+
+    request_id: str
+    account_id: str
+    key_id: str
+    quote: Quote
+
+
+class Settle(NamedTuple):
+    """End a hold as the outcome says."""
+
+    request_id: str
+    outcome: Outcome
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    runner_id: str = ""
+
+
+class Expire(NamedTuple):
+    """Release a hold whose edge has forgotten it."""
+
+    request_id: str
+
+
+class Grant(NamedTuple):
+    """Add credits to an account."""
+
+    grant_id: str
+    account_id: str
+    credits: int
+    note: str = ""
+
+
+Operation = Reserve | Settle | Expire | Grant
+
+
+class Receipt(NamedTuple):
+    """What an operation did: credits held, charged or granted, and the account's balance after it."""
+
+    amount: int
+    available: int
+    held: int
+
+
+Answer = Receipt | MeshError

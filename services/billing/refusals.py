@@ -1,0 +1,55 @@
+"""Why the ledger says no, in words for the API user: what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+from services.common.errors import Code, MeshError
+
+
+def insufficient_credits(model: str, price: int, available: int) -> MeshError:
+    """The account cannot pay."""
+    message = (
+        f"Not enough credits: a request to {model} costs {price}, and {available} are available. "
+        "Ask the operator of this service to top up your account; GET /v1/balance shows the balance."
+    )
+    return MeshError(Code.INSUFFICIENT_CREDITS, message)
+
+
+def request_id_taken() -> MeshError:
+    """A request id was used for two different requests."""
+    return MeshError(Code.CONFLICT, "This request id was already used for a different request.", param="request_id")
+
+
+def request_ended() -> MeshError:
+    """A request id was used again after its request had ended."""
+    return MeshError(Code.CONFLICT, "The request with this id has already ended.", param="request_id")
+
+
+def no_such_request() -> MeshError:
+    """Nothing was ever reserved under this id."""
+    return MeshError(Code.NOT_FOUND, "Nothing was reserved under this request id.", param="request_id")
+
+
+def grant_id_taken() -> MeshError:
+    """A grant id was used for two different grants."""
+    message = "This grant id was already used for another account or amount; choose a new one."
+    return MeshError(Code.CONFLICT, message, param="grant_id")
+
+
+def too_many_credits(limit: int) -> MeshError:
+    """The account would own more than the ledger can add up safely."""
+    return MeshError(Code.INVALID_REQUEST, f"An account can own at most {limit} credits.", param="credits")
+
+
+def deadline_exceeded() -> MeshError:
+    """The caller has stopped waiting before a transaction took its call, so nothing was done."""
+    return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to answer in time; nothing was charged.")
+
+
+def too_busy() -> MeshError:
+    """More calls wait than the service is ready to remember."""
+    return MeshError(Code.UNAVAILABLE, "billing is too busy; try again shortly", retry_after=1.0)
+
+
+def invalid(param: str, problem: str) -> MeshError:
+    """A field has a value that no caller should send."""
+    return MeshError(Code.INVALID_REQUEST, f"{param} {problem}", param=param)

@@ -1,0 +1,60 @@
+"""The gRPC face of the billing service: translate, call, translate back."""
+
+# ruff: noqa: D102, N802 - the contract names the methods and documents them.
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from services.billing.accounts import Accounts
+from services.billing.ledger import Balance
+from services.billing.store import LedgerStore
+from services.billing.transact_stream import TransactServer
+from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
+
+SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_name
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class BillingService(billing_pb2_grpc.BillingServiceServicer):
+    """Answers every rpc of tiermesh.billing.v1.BillingService."""
+
+    def __init__(self, accounts: Accounts, store: LedgerStore, transact: TransactServer) -> None:
+        self._accounts = accounts
+        self._store = store
+        self._transact = transact
+
+    async def Transact(self, request_iterator: object, context: Context) -> None:  # type: ignore[override]  # The generated type knows generators only; grpc.aio also takes a method that reads and writes the context.
+        del request_iterator
+        await self._transact.serve(context)
+
+    async def Grant(self, request: billing_pb2.GrantRequest, context: Context) -> billing_pb2.GrantResponse:
+        del context
+        grant_id, balance = await self._accounts.grant(
+            request.account_id, request.credits, request.grant_id, request.note
+        )
+        return billing_pb2.GrantResponse(grant_id=grant_id, balance=_balance(request.account_id, balance))
+
+    async def GetBalance(
+        self, request: billing_pb2.GetBalanceRequest, context: Context
+    ) -> billing_pb2.GetBalanceResponse:
+        del context
+        balance = await self._accounts.balance(request.account_id)
+        return billing_pb2.GetBalanceResponse(balance=_balance(request.account_id, balance))
+
+    async def Audit(self, request: billing_pb2.AuditRequest, context: Context) -> billing_pb2.AuditResponse:
+        del request, context
+        report = await self._store.audit()
+        return billing_pb2.AuditResponse(
+            violations=report.violations,
+            entries=report.entries,
+            accounts=report.accounts,
+            open_holds=report.open_holds,
+        )
+
+
+def _balance(account_id: str, balance: Balance) -> billing_pb2.Balance:
+    return billing_pb2.Balance(account_id=account_id, available=balance.available, held=balance.held)

@@ -1,0 +1,62 @@
+"""Releases the holds of edges that died: nobody else will ever settle them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from services.billing.committer import Committer
+from services.billing.metrics import EXPIRED_HOLDS, OPEN_HOLDS
+from services.billing.operations import Expire
+from services.common.clock import Clock, to_ms
+from services.common.errors import MeshError
+from services.common.logs import get_logger
+
+log = get_logger()
+
+# How many holds are released at a time, and how long that may wait for its transactions, in seconds.
+BATCH = 500
+TIMEOUT = 30.0
+
+
+class HoldReader(Protocol):
+    """Reads holds; `LedgerStore` is one."""
+
+    async def overdue(self, before_ms: int, limit: int) -> list[str]:
+        """The ids of open holds made before a time."""
+
+    async def open_holds(self) -> int:
+        """How many holds are open."""
+
+
+class Sweeper:
+    """Several replicas may sweep at once: an operation on a hold that another has ended changes nothing."""
+
+    def __init__(self, holds: HoldReader, committer: Committer, clock: Clock, *, ttl: float) -> None:
+        self._holds = holds
+        self._committer = committer
+        self._clock = clock
+        self._ttl = ttl
+
+    async def run(self, every: float) -> None:
+        """Sweeps every so many seconds until cancelled; a database that is away only delays it."""
+        while True:
+            try:
+                await self.sweep()
+            except MeshError as error:
+                log.warning("sweep_failed", reason=error.message)
+            except Exception:
+                log.exception("sweep_failed")
+            await asyncio.sleep(every)
+
+    async def sweep(self) -> int:
+        """Releases every hold that is older than allowed; returns how many there were."""
+        before_ms = to_ms(self._clock() - self._ttl)
+        total = 0
+        while overdue := await self._holds.overdue(before_ms, BATCH):
+            await asyncio.gather(*(self._committer.execute(Expire(each), TIMEOUT) for each in overdue))
+            total += len(overdue)
+            log.warning("holds_expired", count=len(overdue))
+            EXPIRED_HOLDS.inc(len(overdue))
+        OPEN_HOLDS.set(await self._holds.open_holds())
+        return total

@@ -1,0 +1,87 @@
+"""The gRPC face of the hot path: calls become operations, receipts become replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from services.billing import refusals
+from services.billing.committer import Committer
+from services.billing.holds import SETTLED_OUTCOMES
+from services.billing.identifiers import check_id, check_text
+from services.billing.metrics import REFUSALS
+from services.billing.operations import Answer, Operation, Reserve, Settle
+from services.billing.prices import Prices
+from services.common.batch import BatchServer, Session
+from services.common.errors import MeshError
+from tiermesh.billing.v1 import billing_pb2
+
+TransactServer = BatchServer[billing_pb2.TransactCall, billing_pb2.TransactReply]
+TransactSession = Session[billing_pb2.TransactReply]
+
+# How long a call without a timeout of its own may wait for a transaction, in seconds.
+_DEFAULT_TIMEOUT = 30.0
+
+
+class TransactHandler:
+    """Hands the calls of all streams to the committer."""
+
+    def __init__(self, committer: Committer, prices: Prices) -> None:
+        self._committer = committer
+        self._prices = prices
+
+    def on_calls(self, calls: Sequence[billing_pb2.TransactCall], session: TransactSession) -> None:
+        """Submits every call of one frame; what is wrong by itself is refused without a transaction."""
+        for call in calls:
+            answer = partial(_reply, session, call.id)
+            try:
+                timeout = call.timeout_ms / 1000 or _DEFAULT_TIMEOUT
+                self._committer.submit(self._operation(call), timeout, answer)
+            except MeshError as error:
+                answer(error)
+
+    def on_cancel(self, call_id: int, session: TransactSession) -> None:
+        """Does nothing: the contract says that what was asked is still done. The reply is ignored by the client."""
+
+    def on_close(self, session: TransactSession) -> None:
+        """Does nothing: an edge that lost its stream asks again, and finds the operation done."""
+
+    def _operation(self, call: billing_pb2.TransactCall) -> Operation:
+        if call.HasField("reserve"):
+            return self._reserve(call.reserve)
+        if call.HasField("settle"):
+            return _settle(call.settle)
+        raise refusals.invalid("operation", "is missing: send reserve or settle")
+
+    def _reserve(self, asked: billing_pb2.Reserve) -> Reserve:
+        request_id = check_id("request_id", asked.request_id)
+        account_id = check_id("account_id", asked.account_id)
+        quote = self._prices.quote(asked.model, asked.quantity)
+        return Reserve(request_id, account_id, check_text("key_id", asked.key_id), quote)
+
+
+def _settle(asked: billing_pb2.Settle) -> Settle:
+    outcome = SETTLED_OUTCOMES.get(asked.outcome)
+    if outcome is None:
+        raise refusals.invalid("outcome", "is not one that a request can end with")
+    request_id = check_id("request_id", asked.request_id)
+    runner_id = check_text("runner_id", asked.runner_id)
+    return Settle(request_id, outcome, asked.prompt_tokens, asked.completion_tokens, runner_id)
+
+
+def _reply(session: TransactSession, call_id: int, answer: Answer) -> None:
+    if isinstance(answer, MeshError):
+        REFUSALS.labels(answer.code.name.lower()).inc()
+        session.reply_error(call_id, answer)
+    else:
+        session.reply(billing_pb2.TransactReply(id=call_id, amount=answer.amount, available=answer.available))
+
+
+def transact_server(committer: Committer, prices: Prices) -> TransactServer:
+    """Returns the batch server of the Transact rpc."""
+    return BatchServer(
+        "billing.transact",
+        TransactHandler(committer, prices),
+        new_frame=billing_pb2.TransactResponse,
+        new_reply=billing_pb2.TransactReply,
+    )

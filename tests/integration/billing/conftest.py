@@ -1,0 +1,90 @@
+"""The ledger on a fresh database of each kind, and a real billing process on it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from services.billing.store import MIGRATIONS, LedgerStore
+from services.common.database import Database
+from services.common.migrations import migrate
+from tests.integration.billing.billing_client import BillingClient
+from tests.support.apart import run_apart
+from tests.support.postgres import create_database
+from tests.support.process import ServiceProcess
+
+
+async def _migrate(url: str) -> None:
+    database = Database(url)
+    await migrate(database, MIGRATIONS)
+    await database.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file that tests copy, because migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("ledger") / "template.db"
+    run_apart(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> str:
+    """The name of a migrated database that tests copy."""
+    url = create_database(postgres_url)
+    run_apart(_migrate(url))
+    return str(sa.make_url(url).database)
+
+
+@pytest.fixture
+def sqlite_database_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A new ledger on SQLite."""
+    path = tmp_path / "billing.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_database_url(postgres_url: str, postgres_template: str) -> str:
+    """A new ledger on PostgreSQL."""
+    return create_database(postgres_url, postgres_template)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A new ledger on each kind of database."""
+    url: str = request.getfixturevalue(f"{request.param}_database_url")
+    return url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The open database."""
+    database = Database(database_url)
+    await database.open(migrations=MIGRATIONS)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def store(database: Database) -> LedgerStore:
+    """The ledger in it."""
+    return LedgerStore(database)
+
+
+@pytest.fixture
+async def billing(database_url: str, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+    """A process of the test's own."""
+    async with ServiceProcess("billing", tmp_path, {"database_url": database_url}) as process:
+        yield process
+
+
+@pytest.fixture
+async def client(billing: ServiceProcess) -> AsyncIterator[BillingClient]:
+    """A client of that process."""
+    async with BillingClient(billing.address) as client:
+        yield client

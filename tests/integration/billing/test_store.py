@@ -1,0 +1,169 @@
+"""Reserve, Settle, Expire and Grant as rows on both databases."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.billing.holds import Outcome
+from services.billing.ledger import Balance
+from services.billing.operations import Receipt
+from services.billing.store import LedgerStore
+from services.common.database import Database
+from services.common.errors import Code
+from tests.integration.billing.operations_for_tests import (
+    NOW_MS,
+    PRICE,
+    assert_sound,
+    code,
+    commit,
+    expire,
+    grant,
+    one,
+    reserve,
+    rows,
+    settle,
+)
+
+
+async def test_a_completed_request_costs_its_price(store: LedgerStore, database: Database) -> None:
+    assert await one(store, grant(100)) == Receipt(100, 100, 0)
+    assert await one(store, reserve("r")) == Receipt(PRICE, 90, PRICE)
+    assert await one(store, settle("r")) == Receipt(PRICE, 90, 0)
+    assert await store.balance("acct") == Balance(90, 0)
+    entries = await rows(database, "SELECT reference, kind, account_id, pocket, amount FROM entries ORDER BY entry_id")
+    assert entries == [
+        ("grant", "grant", "system:grants", "available", -100),
+        ("grant", "grant", "acct", "available", 100),
+        ("r", "reserve", "acct", "available", -10),
+        ("r", "reserve", "acct", "held", 10),
+        ("r", "capture", "acct", "held", -10),
+        ("r", "capture", "system:revenue", "available", 10),
+    ]
+    await assert_sound(store)
+
+
+async def test_usage_is_kept_with_the_hold(store: LedgerStore, database: Database) -> None:
+    await commit(store, grant(100), reserve("r"))
+    await commit(store, settle("r", Outcome.CLIENT_LEFT_LATE))
+    assert await rows(database, "SELECT * FROM holds") == [
+        ("r", "acct", "key", "pro", 1, PRICE, PRICE, NOW_MS, "captured", "client_left_late", 7, 9, "runner", NOW_MS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "charged"),
+    [
+        (Outcome.COMPLETED, PRICE),
+        (Outcome.CLIENT_LEFT_LATE, PRICE),
+        (Outcome.EMPTY, 0),
+        (Outcome.CLIENT_LEFT_EARLY, 0),
+        (Outcome.FAILED, 0),
+    ],
+)
+async def test_each_outcome_costs_what_the_table_says(store: LedgerStore, outcome: Outcome, charged: int) -> None:
+    await commit(store, grant(100), reserve("r"))
+    assert await one(store, settle("r", outcome)) == Receipt(charged, 100 - charged, 0)
+    # The first settle decides; a repeat reports what it decided, whatever it says itself.
+    for repeat in Outcome.COMPLETED, Outcome.FAILED:
+        assert await one(store, settle("r", repeat)) == Receipt(charged, 100 - charged, 0)
+    await assert_sound(store)
+
+
+async def test_a_repeated_reserve_holds_once(store: LedgerStore) -> None:
+    await one(store, grant(100))
+    assert await one(store, reserve("r")) == await one(store, reserve("r")) == Receipt(PRICE, 90, PRICE)
+    # A changed price is not the repeat's: the hold keeps the first.
+    assert await one(store, reserve("r", price=99)) == Receipt(PRICE, 90, PRICE)
+
+
+async def test_a_request_id_belongs_to_one_request(store: LedgerStore) -> None:
+    await commit(store, grant(100), grant(100, "other", "grant-2"), reserve("r"))
+    answers = await commit(store, reserve("r", "other"), reserve("r", model="max"))
+    assert [code(answer) for answer in answers] == [Code.CONFLICT, Code.CONFLICT]
+    await one(store, settle("r"))
+    (answer,) = await commit(store, reserve("r"))
+    assert code(answer) is Code.CONFLICT
+
+
+async def test_refusals_do_not_touch_their_neighbours(store: LedgerStore) -> None:
+    answers = await commit(
+        store,
+        grant(25),
+        reserve("a"),
+        settle("nothing"),
+        reserve("b"),
+        reserve("too-much"),
+        settle("a"),
+        reserve("poor", "nobody"),
+        settle("b", Outcome.FAILED),
+    )
+    assert [answer if isinstance(answer, Receipt) else answer.code for answer in answers] == [
+        Receipt(25, 25, 0),
+        Receipt(10, 15, 10),
+        Code.NOT_FOUND,
+        Receipt(10, 5, 20),
+        Code.INSUFFICIENT_CREDITS,
+        Receipt(10, 5, 10),
+        Code.INSUFFICIENT_CREDITS,
+        Receipt(0, 15, 0),
+    ]
+    assert await store.balance("nobody") == Balance(0, 0)
+    await assert_sound(store)
+
+
+async def test_an_expired_hold_is_released_and_can_still_be_captured_once(store: LedgerStore) -> None:
+    await commit(store, grant(10), reserve("r"))
+    assert await one(store, expire("r")) == Receipt(PRICE, 10, 0)
+    assert await one(store, expire("r")) == Receipt(PRICE, 10, 0)
+    assert await one(store, settle("r", Outcome.FAILED)) == Receipt(0, 10, 0)
+    for _ in range(2):
+        assert await one(store, settle("r")) == Receipt(PRICE, 0, 0)
+    await assert_sound(store)
+
+
+async def test_a_late_settle_without_credits_is_refused_until_there_are_some(store: LedgerStore) -> None:
+    await commit(store, grant(10), reserve("r"))
+    await commit(store, expire("r"), reserve("next"))
+    (answer,) = await commit(store, settle("r"))
+    assert code(answer) is Code.INSUFFICIENT_CREDITS
+    assert await one(store, grant(10, grant_id="more")) == Receipt(10, 10, 10)
+    assert await one(store, settle("r")) == Receipt(PRICE, 0, 10)
+    await assert_sound(store)
+
+
+async def test_a_settled_hold_does_not_expire(store: LedgerStore) -> None:
+    await commit(store, grant(10), reserve("r"), settle("r"))
+    await one(store, expire("r"))
+    assert await store.balance("acct") == Balance(0, 0)
+    await assert_sound(store)
+
+
+async def test_a_repeated_grant_adds_once(store: LedgerStore) -> None:
+    assert await commit(store, grant(5), grant(5)) == [Receipt(5, 5, 0)] * 2
+    assert await one(store, grant(5)) == Receipt(5, 5, 0)
+    answers = await commit(store, grant(6), grant(5, "other"))
+    assert [code(answer) for answer in answers] == [Code.CONFLICT, Code.CONFLICT]
+    await assert_sound(store)
+
+
+async def test_free_models_need_no_credits(store: LedgerStore) -> None:
+    assert await one(store, reserve("r", price=0)) == Receipt(0, 0, 0)
+    assert await one(store, settle("r")) == Receipt(0, 0, 0)
+    await assert_sound(store)
+
+
+async def test_overdue_holds_are_found_oldest_first(store: LedgerStore) -> None:
+    await store.commit([grant(100), reserve("b")], 2_000)
+    await store.commit([reserve("a")], 1_000)
+    await store.commit([reserve("new")], 3_000)
+    await store.commit([settle("new")], 3_000)
+    assert await store.overdue(3_000, 10) == ["a", "b"]
+    assert await store.overdue(10_000, 1) == ["a"]
+    assert await store.open_holds() == 2
+
+
+async def test_a_batch_may_hold_anything_a_text_can(store: LedgerStore) -> None:
+    strange = "'; DROP TABLE entries; -- 🦙 %s :x $1 {\\"
+    await commit(store, grant(50, strange, strange), reserve(strange, strange, model=strange))
+    assert await one(store, settle(strange)) == Receipt(PRICE, 40, 0)
+    await assert_sound(store)

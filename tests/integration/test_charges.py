@@ -1,0 +1,183 @@
+"""The table of DESIGN §2, row by row: what the client sees and what it pays."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai.types.chat import ChatCompletionChunk
+
+from tests.support.mesh import LocalMesh
+from tests.support.waiting import eventually
+
+PRICE = 10
+PROMPT: Any = [{"role": "user", "content": "Tell me about the bridge over the river"}]
+# Slow enough to leave in the middle of: the prompt takes about half a second and each token 20 ms.
+SETTINGS = {
+    "TIERMESH_RUNNER_SIMULATED_PREFILL_SPEED": "20",
+    "TIERMESH_RUNNER_SIMULATED_SPEED": "50",
+    "TIERMESH_BILLING_HOLD_TTL_SECONDS": "3",
+    "TIERMESH_BILLING_SWEEP_SECONDS": "0.5",
+}
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
+    with LocalMesh(tmp_path_factory.mktemp("charges"), environ=SETTINGS) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+def customer(mesh: LocalMesh) -> Customer:
+    return Customer(mesh)
+
+
+class Customer:
+    """An account of its own with 1,000 credits and a key without a limit."""
+
+    def __init__(self, mesh: LocalMesh) -> None:
+        self.mesh = mesh
+        self.account = mesh.command_now("account", "create", "customer")["id"]
+        mesh.command_now("credits", "grant", self.account, "1000")
+        self.key = mesh.command_now("key", "create", self.account, "--rpm", "0")["api_key"]
+        self.client = openai.OpenAI(base_url=mesh.base_url, api_key=self.key, max_retries=0)
+
+    def balance(self) -> tuple[int, int]:
+        """Returns what was spent and what is held."""
+        balance = self.mesh.command_now("balance", self.account)
+        return 1000 - balance["available"] - balance["held"], balance["held"]
+
+    async def settled(self, spent: int) -> None:
+        """Waits until nothing is held, then checks what was spent."""
+        await eventually(lambda: self.balance()[1] == 0)
+        assert self.balance() == (spent, 0)
+        assert self.mesh.command_now("ledger", "audit")["violations"] == []
+
+    def stream(self, **parameters: Any) -> Iterator[ChatCompletionChunk]:
+        return iter(
+            self.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, stream=True, **parameters)
+        )
+
+    def leave(self, *, chunks: int) -> float:
+        """Starts a stream, leaves after so many chunks, and returns how long the engine went on, in seconds."""
+        body = {"model": "tiermesh-pro", "messages": PROMPT, "stream": True, "max_tokens": 500}
+        headers = {"Authorization": f"Bearer {self.key}"}
+        with httpx2.Client(timeout=0.3 if chunks == 0 else 20) as http:
+            try:
+                url = self.mesh.base_url + "/chat/completions"
+                with http.stream("POST", url, json=body, headers=headers) as response:
+                    lines = (line for line in response.iter_lines() if line)
+                    for _ in range(chunks):
+                        next(lines)
+            except httpx2.TimeoutException:
+                assert chunks == 0
+        left = time.monotonic()
+        while active_slots(self.mesh):
+            assert time.monotonic() - left < 5
+        return time.monotonic() - left
+
+
+def active_slots(mesh: LocalMesh) -> int:
+    for line in httpx2.get(mesh.metrics["runner"]).text.splitlines():
+        if line.startswith("tiermesh_runner_slots_active "):
+            return int(float(line.split()[1]))
+    raise AssertionError("the runner does not tell its active slots")
+
+
+async def test_a_finished_stream_costs_the_price_once(customer: Customer) -> None:
+    chunks = list(customer.stream(max_tokens=5))
+    assert chunks[-1].choices[0].finish_reason == "length"
+    # The charge was durable before the end was sent: no waiting here.
+    assert customer.balance() == (PRICE, 0)
+    await customer.settled(PRICE)
+
+
+async def test_k_finished_answers_cost_k_times_the_price(customer: Customer) -> None:
+    for _ in range(3):
+        completion = customer.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, max_tokens=2)
+        assert completion.choices[0].message.content
+    assert customer.balance() == (3 * PRICE, 0)
+
+
+async def test_several_choices_are_one_request_with_one_price(customer: Customer) -> None:
+    completion = customer.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, max_tokens=2, n=3)
+    assert len(completion.choices) == 3
+    assert customer.balance() == (PRICE, 0)
+
+
+async def test_an_answer_without_output_is_free(customer: Customer) -> None:
+    completion = customer.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, max_tokens=1)
+    first = (completion.choices[0].message.content or "").strip()
+    empty = customer.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, max_tokens=9, stop=[first])
+    assert empty.choices[0].message.content == ""
+    assert empty.choices[0].finish_reason == "stop"
+    await customer.settled(PRICE)
+
+
+async def test_leaving_before_the_first_token_is_free_and_stops_the_engine(customer: Customer) -> None:
+    assert customer.leave(chunks=0) < 0.25
+    await customer.settled(0)
+
+
+async def test_leaving_after_the_first_token_costs_the_price_and_stops_the_engine(customer: Customer) -> None:
+    assert customer.leave(chunks=3) < 0.25
+    await customer.settled(PRICE)
+
+
+async def test_a_runner_that_dies_ends_the_stream_with_an_error_and_no_charge(customer: Customer) -> None:
+    stream = customer.stream(max_tokens=500)
+    next(stream)
+    customer.mesh.kill("runner")
+    rest: list[ChatCompletionChunk] = []
+    with pytest.raises(openai.APIError):
+        rest.extend(stream)
+    assert all(choice.finish_reason is None for chunk in rest for choice in chunk.choices)
+    await customer.settled(0)
+    await customer.mesh.until_serving()
+
+
+async def test_an_edge_that_dies_leaves_a_hold_that_expires(customer: Customer) -> None:
+    stream = customer.stream(max_tokens=500)
+    next(stream)
+    assert customer.balance() == (0, PRICE)
+    customer.mesh.kill("edge")
+    with pytest.raises((openai.APIError, httpx2.TransportError)):
+        list(stream)
+    await customer.settled(0)
+    await customer.mesh.until_serving()
+
+
+@pytest.mark.parametrize("service", ["auth", "billing", "router", "etcd"])
+async def test_a_service_that_restarts_meanwhile_changes_nothing(customer: Customer, service: str) -> None:
+    stream = customer.stream(max_tokens=60)
+    next(stream)
+    customer.mesh.kill(service)
+    chunks = list(stream)
+    assert chunks[-1].choices[0].finish_reason == "length"
+    await customer.settled(PRICE)
+    await customer.mesh.until_serving()
+
+
+async def test_what_was_refused_costs_nothing(customer: Customer) -> None:
+    with pytest.raises(openai.BadRequestError):
+        customer.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, temperature=9)
+    with pytest.raises(openai.NotFoundError):
+        customer.client.chat.completions.create(model="nothing", messages=PROMPT)
+    with pytest.raises(openai.InternalServerError):
+        customer.client.chat.completions.create(model="tiermesh-max", messages=PROMPT)
+    assert customer.balance() == (0, 0)
+
+
+async def test_the_price_is_in_the_usage_chunk(customer: Customer) -> None:
+    headers = {"Authorization": f"Bearer {customer.key}"}
+    body = {"model": "tiermesh-pro", "messages": PROMPT, "stream": True, "max_tokens": 2,
+            "stream_options": {"include_usage": True}}  # fmt: skip
+    text = httpx2.post(customer.mesh.base_url + "/chat/completions", json=body, headers=headers, timeout=20).text
+    events = [line.removeprefix("data: ") for line in text.splitlines() if line]
+    assert events[-1] == "[DONE]"
+    assert json.loads(events[-2])["tiermesh"] == {"credits_charged": PRICE, "credits_remaining": 990}
