@@ -22,7 +22,7 @@ SPEED = "100"
 async def meshes(tmp_path: Path) -> AsyncIterator[tuple[LocalMesh, ServiceProcess]]:
     """A mesh and a second runner beside its own."""
     settings = {"TIERMESH_RUNNER_SIMULATED_SPEED": SPEED}
-    with LocalMesh(tmp_path / "mesh", environ=settings) as mesh:
+    async with LocalMesh(tmp_path, environ=settings) as mesh:
         fields = {"engine": "simulated", "simulated_speed": SPEED, "etcd_endpoints": mesh.etcd_endpoint}
         async with ServiceProcess("runner", tmp_path, fields) as second:
             await eventually(lambda: len(mesh.command_now("runners")) == 2)

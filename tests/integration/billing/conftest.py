@@ -88,3 +88,13 @@ async def client(billing: ServiceProcess) -> AsyncIterator[BillingClient]:
     """A client of that process."""
     async with BillingClient(billing.address) as client:
         yield client
+
+
+@pytest.fixture
+async def sqlite_client(sqlite_database_url: str, tmp_path: Path) -> AsyncIterator[BillingClient]:
+    """A client of a process on SQLite, for what no database has a part in."""
+    async with (
+        ServiceProcess("billing", tmp_path, {"database_url": sqlite_database_url}) as process,
+        BillingClient(process.address) as client,
+    ):
+        yield client

@@ -1,0 +1,159 @@
+"""Group commit: who shares a transaction, who gets which answer, and what failures do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from services.billing.committer import Committer
+from services.billing.operations import Answer, Expire, Operation, Receipt
+from services.common.errors import Code, MeshError
+from tests.support.waiting import eventually
+
+
+class Ledger:
+    """Remembers its transactions; `gate` holds them up, `fail` makes one raise."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.fail: Callable[[list[str]], None] = lambda _: None
+
+    async def commit(self, operations: list[Operation], now_ms: int) -> list[Answer]:
+        assert now_ms == 5_000
+        names = [operation.request_id for operation in operations if isinstance(operation, Expire)]
+        self.batches.append(names)
+        await self.gate.wait()
+        self.fail(names)
+        return [Receipt(len(name), 0, 0) for name in names]
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest.fixture
+async def committer(ledger: Ledger) -> AsyncIterator[Committer]:
+    committer = Committer(ledger.commit, lambda: 5.0, max_waiting=6, max_batch=4)
+    task = asyncio.create_task(committer.run())
+    yield committer
+    assert not task.done(), "the committer has died"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def start(committer: Committer, name: str, timeout: float = 10.0) -> asyncio.Task[Receipt]:
+    return asyncio.create_task(committer.execute(Expire(name), timeout))
+
+
+async def block(ledger: Ledger, committer: Committer) -> asyncio.Task[Receipt]:
+    """Starts a transaction that waits for the gate."""
+    ledger.gate.clear()
+    first = start(committer, "first")
+    await eventually(lambda: ledger.batches == [["first"]])
+    return first
+
+
+async def test_an_idle_ledger_commits_at_once(ledger: Ledger, committer: Committer) -> None:
+    assert await start(committer, "abc") == Receipt(3, 0, 0)
+    assert await start(committer, "de") == Receipt(2, 0, 0)
+    assert ledger.batches == [["abc"], ["de"]]
+
+
+async def test_what_waits_shares_the_next_transaction(ledger: Ledger, committer: Committer) -> None:
+    first = await block(ledger, committer)
+    waiting = [start(committer, name) for name in "abcdef"]
+    await asyncio.sleep(0)
+    assert not first.done()
+    ledger.gate.set()
+    await asyncio.gather(first, *waiting)
+    assert ledger.batches == [["first"], list("abcd"), list("ef")]
+
+
+async def test_too_many_are_refused_at_once(ledger: Ledger, committer: Committer) -> None:
+    first = await block(ledger, committer)
+    waiting = [start(committer, name) for name in "abcdef"]
+    with pytest.raises(MeshError) as refused:
+        await start(committer, "g")
+    assert (refused.value.code, refused.value.retry_after) == (Code.UNAVAILABLE, 1.0)
+    ledger.gate.set()
+    await asyncio.gather(first, *waiting)
+
+
+async def test_what_nobody_waits_for_any_more_is_not_done(ledger: Ledger, committer: Committer) -> None:
+    first = await block(ledger, committer)
+    late, patient = start(committer, "late", 0.0), start(committer, "patient")
+    await asyncio.sleep(0)
+    ledger.gate.set()
+    with pytest.raises(MeshError, match="nothing was charged") as refused:
+        await late
+    assert refused.value.code is Code.DEADLINE_EXCEEDED
+    await asyncio.gather(first, patient)
+    assert ledger.batches == [["first"], ["patient"]]
+
+
+async def test_a_failed_transaction_fails_its_calls_and_no_others(ledger: Ledger, committer: Committer) -> None:
+    error = MeshError(Code.UNAVAILABLE, "the database is away", retry_after=1.0)
+
+    def fail(_: list[str]) -> None:
+        ledger.fail = lambda _: None
+        raise error
+
+    first = await block(ledger, committer)
+    ledger.fail = fail
+    waiting = [start(committer, name) for name in "abcde"]
+    await asyncio.sleep(0)
+    ledger.gate.set()
+    with pytest.raises(MeshError):
+        await first
+    assert [await each for each in waiting] == [Receipt(1, 0, 0)] * 5
+
+
+async def test_a_call_that_breaks_the_transaction_does_not_harm_its_neighbours(
+    ledger: Ledger, committer: Committer
+) -> None:
+    def fail(names: list[str]) -> None:
+        if "b" in names:
+            raise ValueError(names)
+
+    first = await block(ledger, committer)
+    waiting = {name: start(committer, name) for name in "abc"}
+    await asyncio.sleep(0)
+    ledger.fail = fail
+    ledger.gate.set()
+    assert await first == Receipt(5, 0, 0)
+    assert await waiting["a"] == await waiting["c"] == Receipt(1, 0, 0)
+    with pytest.raises(MeshError) as refused:
+        await waiting["b"]
+    assert refused.value.code is Code.INTERNAL
+    assert ledger.batches == [["first"], ["a", "b", "c"], ["a"], ["b"], ["c"]]
+
+
+async def test_a_caller_that_left_or_raises_does_not_stop_the_others(ledger: Ledger, committer: Committer) -> None:
+    first = await block(ledger, committer)
+    leaving, staying = start(committer, "leaving"), start(committer, "staying")
+    await asyncio.sleep(0)
+    leaving.cancel()
+
+    def raises(_: Answer) -> None:
+        raise RuntimeError("a mistake in a callback")
+
+    committer.submit(Expire("x"), 10.0, raises)
+    ledger.gate.set()
+    await asyncio.gather(first, staying)
+
+
+async def test_draining_waits_for_what_waits(ledger: Ledger, committer: Committer) -> None:
+    await committer.drain(0.0)
+    first = await block(ledger, committer)
+    await committer.drain(0.0)
+    assert not first.done()
+    draining = asyncio.create_task(committer.drain(10.0))
+    ledger.gate.set()
+    await draining
+    assert ledger.batches == [["first"]]
+    assert (await first).amount == 5
