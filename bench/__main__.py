@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     relay = measure_relay(arguments.requests, arguments.streams, arguments.in_flight)
-    with running_mesh(TIERMESH_RUNNER_ENGINE="simulated", TIERMESH_RUNNER_SLOTS="64") as mesh:
+    with running_mesh(slots=64) as mesh:
         cost = measure_mesh(mesh, arguments.requests, arguments.streams, arguments.in_flight)
         latency = measure_latency(mesh)
     console.print(cost_table(cost, relay, arguments.in_flight), memory_table(cost), latency_table(latency))

@@ -45,11 +45,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_mesh(**settings: str) -> Iterator[RunningMesh]:
-    """Starts `tiermesh up` with a fresh state directory and stops it at the end; `settings` join the environment."""
+def running_mesh(*, slots: int, **settings: str) -> Iterator[RunningMesh]:
+    """Starts `tiermesh up` with the simulated engine and a fresh state directory, and stops it at the end.
+
+    `settings` join the environment.
+    """
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
-        command = [TIERMESH, "up", "--port", str(free_port()), "--state-dir", str(state), "--ready-file", str(ready)]
+        command = [TIERMESH, "up", "--engine", "simulated", "--slots", str(slots), "--port", "0"]
+        command += ["--state-dir", str(state), "--ready-file", str(ready)]
         with (Path(folder) / "up.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
             try:
