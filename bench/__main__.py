@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.cost import measure_mesh, measure_relay
 from bench.latency import measure_latency
 from bench.mesh import running_mesh
+from bench.pace import STREAM_SPEED
 from bench.report import cost_table, latency_table, memory_table, throughput_table
 from bench.throughput import measure_throughput
 
@@ -27,9 +28,11 @@ def main() -> None:
     console = Console()
     relay = measure_relay(arguments.requests, arguments.streams, arguments.in_flight)
     with running_mesh(slots=64) as mesh:
-        cost = measure_mesh(mesh, arguments.requests, arguments.streams, arguments.in_flight)
+        unary = measure_mesh(mesh, arguments.requests, arguments.in_flight, stream=False)
         latency = measure_latency(mesh)
-    console.print(cost_table(cost, relay, arguments.in_flight), memory_table(cost), latency_table(latency))
+    with running_mesh(slots=64, TIERMESH_RUNNER_SIMULATED_SPEED=str(STREAM_SPEED)) as mesh:
+        stream = measure_mesh(mesh, arguments.streams, arguments.in_flight, stream=True)
+    console.print(cost_table(unary, stream, relay, arguments.in_flight), memory_table(stream), latency_table(latency))
     console.print(throughput_table(measure_throughput()))
 
 

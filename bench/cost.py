@@ -23,13 +23,11 @@ TOKENS = 64
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU-milliseconds for one request and one stream, by process, and resident megabytes after all of it."""
+    """CPU-milliseconds for one request, and resident megabytes after all of them, by process."""
 
-    unary: dict[str, float]
-    stream: dict[str, float]
+    cpu: dict[str, float]
     rss: dict[str, float]
-    unary_result: Result
-    stream_result: Result
+    result: Result
 
 
 def send(order: Order) -> Result:
@@ -42,30 +40,28 @@ def send(order: Order) -> Result:
     return result
 
 
-def measure_mesh(mesh: RunningMesh, requests: int, streams: int, in_flight: int) -> Cost:
-    """Measures the mesh; the first requests of each kind only warm it up."""
+def measure_mesh(mesh: RunningMesh, count: int, in_flight: int, *, stream: bool) -> Cost:
+    """Measures `count` requests; a tenth as many before them only warm the mesh up."""
 
-    def order(count: int, *, stream: bool) -> Order:
+    def order(count: int) -> Order:
         url = mesh.base_url + "/chat/completions"
         return Order(url=url, api_key=mesh.api_key, model="tiermesh-pro", requests=count, in_flight=in_flight,
                      stream=stream, max_tokens=TOKENS if stream else 1)  # fmt: skip
 
-    def usage() -> dict[str, float]:
-        used = cpu_seconds(mesh.pids)
-        used["engine"] = mesh.engine_cpu_seconds()
-        used["runner"] -= used["engine"]
-        return used
+    send(order(max(count // 10, in_flight)))
+    before = _cpu_seconds(mesh)
+    result = send(order(count))
+    after = _cpu_seconds(mesh)
+    cpu = {name: (after[name] - before[name]) * 1000 / count for name in after}
+    return Cost(cpu, rss_megabytes(mesh.pids), result)
 
-    def measure(count: int, *, stream: bool) -> tuple[dict[str, float], Result]:
-        send(order(count // 10, stream=stream))
-        before = usage()
-        result = send(order(count, stream=stream))
-        after = usage()
-        return {name: (after[name] - before[name]) * 1000 / count for name in after}, result
 
-    unary, unary_result = measure(requests, stream=False)
-    stream, stream_result = measure(streams, stream=True)
-    return Cost(unary, stream, rss_megabytes(mesh.pids), unary_result, stream_result)
+def _cpu_seconds(mesh: RunningMesh) -> dict[str, float]:
+    """Returns the CPU time of each process, the engine's own apart from its runner's."""
+    used = cpu_seconds(mesh.pids)
+    used["engine"] = mesh.engine_cpu_seconds()
+    used["runner"] -= used["engine"]
+    return used
 
 
 def measure_relay(requests: int, streams: int, in_flight: int) -> tuple[float, float]:

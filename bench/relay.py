@@ -13,12 +13,13 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
+from bench.pace import STREAM_SPEED
 from services.edge.chat_response import DONE, ChunkRenderer, encode
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
 
 class Upstream:
-    """Answers like an engine with an HTTP face: `max_tokens` chunks, one for each turn of the event loop."""
+    """Answers like an engine with an HTTP face: `max_tokens` chunks at the pace of the mesh's simulated engine."""
 
     def __init__(self) -> None:
         renderer = ChunkRenderer("chatcmpl-0", "yardstick", 0, usage=False, logprobs=False)
@@ -35,7 +36,7 @@ class Upstream:
         await response.prepare(request)
         for _ in range(body["max_tokens"]):
             await response.write(self._chunk)
-            await asyncio.sleep(0)
+            await asyncio.sleep(1 / STREAM_SPEED)
         await response.write(self._end)
         return response
 

@@ -16,19 +16,19 @@ RSS_BUDGET = 80.0
 NOT_MESH = {"engine"}
 
 
-def cost_table(cost: Cost, relay: tuple[float, float], in_flight: int) -> Table:
+def cost_table(unary: Cost, stream: Cost, relay: tuple[float, float], in_flight: int) -> Table:
     """Returns CPU by process, the sum, the budget and the ratio to a bare relay."""
     table = Table("process", "CPU-ms / unary request", f"CPU-ms / {TOKENS}-token stream",
                   title=f"CPU at {in_flight} in flight")  # fmt: skip
-    for name in sorted(cost.unary):
-        table.add_row(name, f"{cost.unary[name]:.3f}", f"{cost.stream[name]:.3f}", style="dim" * (name in NOT_MESH))
+    for name in sorted(unary.cpu):
+        table.add_row(name, f"{unary.cpu[name]:.3f}", f"{stream.cpu[name]:.3f}", style="dim" * (name in NOT_MESH))
     table.add_section()
-    unary, stream = mesh_total(cost.unary), mesh_total(cost.stream)
-    table.add_row("mesh (all but the engine)", f"{unary:.3f}", f"{stream:.3f}", style="bold")
+    totals = mesh_total(unary.cpu), mesh_total(stream.cpu)
+    table.add_row("mesh (all but the engine)", f"{totals[0]:.3f}", f"{totals[1]:.3f}", style="bold")
     table.add_row("budget", f"{UNARY_BUDGET:.3f}", f"{STREAM_BUDGET:.3f}")
     table.add_row("bare aiohttp relay, same run", f"{relay[0]:.3f}", f"{relay[1]:.3f}")
-    table.add_row("mesh ÷ relay", f"{unary / relay[0]:.2f}", f"{stream / relay[1]:.2f}")
-    table.add_row("requests or streams a second", f"{_rate(cost.unary_result)}", f"{_rate(cost.stream_result)}")
+    table.add_row("mesh ÷ relay", f"{totals[0] / relay[0]:.2f}", f"{totals[1] / relay[1]:.2f}")
+    table.add_row("answers a second", f"{_rate(unary.result)}", f"{_rate(stream.result)}")
     return table
 
 
