@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
@@ -25,9 +27,8 @@ _FULL = {Code.OVERLOADED}
 _FAILED = {Code.UNAVAILABLE, Code.INTERNAL}
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One step of one choice, or the error that ends it."""
+class Event(NamedTuple):
+    """One step of one choice, or the error that ends it. A tuple, because there is one for every token."""
 
     choice: int
     reply: runner_pb2.GenerateReply | MeshError
@@ -96,7 +97,7 @@ class Answer:
         choice.client = self._runners.get(choice.placement.address)
         timeout = self._deadline - self._clock()
         try:
-            choice.call_id = choice.client.start(choice.call, lambda reply: self._on_reply(choice, reply), timeout)
+            choice.call_id = choice.client.start(choice.call, partial(self._on_reply, choice), timeout)
         except MeshError as error:
             self._mailbox.put(Event(choice.index, error))
 
