@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+MINUTES ?= 5
 # Quiet pip: no index addresses, no progress bars, no version advice.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
@@ -12,10 +13,10 @@ PROTOS := .venv/.protos-generated
 PROTO_SOURCES := protos/generate.py $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench protos lock clean
+.PHONY: help run test lint format bench chaos protos lock clean
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: $(PROTOS) ## Start the whole mesh on this machine with a real small model (options by ARGS='…').
 	@exec $(BIN)/tiermesh up $(ARGS)
@@ -36,6 +37,12 @@ format: $(DEV) ## Format the code and mend what can be mended mechanically.
 
 bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh.
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: $(DEV) $(PROTOS) ## Kill a mesh at work and check its books (for long: MINUTES=60; options by ARGS='…').
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
+
+bench-ledger: $(DEV) $(PROTOS) ## Measure the ledger on SQLite and PostgreSQL.
+	$(BIN)/python -m bench.ledger $(ARGS)
 
 protos: $(PROTOS) ## Generate messages and stubs from protos/.
 

@@ -7,15 +7,17 @@ import asyncio
 from services.auth.accounts import Accounts
 from services.auth.authenticate_stream import authenticate_server
 from services.auth.authentication import Authenticator
+from services.auth.changes import ChangeFollower
 from services.auth.issuing import KeyIssuer
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
-from services.auth.metrics import KEYS
-from services.auth.rate_limits import RateLimits
+from services.auth.limiting import open_limiter
+from services.auth.metrics import KEYS, STALENESS
 from services.auth.service import SERVICE_NAME, AuthService
 from services.auth.settings import AuthSettings
 from services.auth.store import MIGRATIONS, AuthStore
 from services.common.admin import AdminServer
+from services.common.catalog import load_catalog
 from services.common.database import Database
 from services.common.grpc_server import GrpcServer
 from services.common.logs import configure_logs
@@ -29,39 +31,56 @@ async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then drains and writes what is still in memory."""
     settings = load_settings(AuthSettings, "auth")
     configure_logs("auth", format=settings.log_format, level=settings.log_level)
-    serving = asyncio.Event()
-    admin = AdminServer(settings.admin_listen, ready=lambda: serving.is_set() and not stop.is_set())
-    await admin.start()
     database = Database(settings.database_url)
+    store = AuthStore(database)
+    keys = KeyCache()
+    follower = ChangeFollower(store, keys, interval=settings.change_poll_seconds, max_stale=settings.max_stale_seconds)
+    serving = asyncio.Event()
+    admin = AdminServer(settings.admin_listen, ready=lambda: serving.is_set() and follower.fresh and not stop.is_set())
+    await admin.start()
     if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
-        await _serve_keys(settings, AuthStore(database), serving, stop)
+        await _serve_keys(settings, store, keys, follower, serving=serving, stop=stop)
     await database.close()
     await admin.stop()
 
 
-async def _serve_keys(settings: AuthSettings, store: AuthStore, serving: asyncio.Event, stop: asyncio.Event) -> None:
-    keys = KeyCache()
-    keys.load(await store.list_keys())
+async def _serve_keys(
+    settings: AuthSettings,
+    store: AuthStore,
+    keys: KeyCache,
+    follower: ChangeFollower,
+    *,
+    serving: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    await follower.load()
     KEYS.set_function(lambda: len(keys))
+    STALENESS.set_function(lambda: follower.staleness)
     last_used = LastUsed(store, settings.last_used_seconds)
-    authenticate = authenticate_server(Authenticator(keys, RateLimits(), last_used))
+    limiter = open_limiter(settings.rate_limit_url)
+    authenticate = authenticate_server(Authenticator(keys, last_used), limiter, lambda: follower.fresh)
     issuer = KeyIssuer(
         store,
         keys.put,
+        load_catalog(settings.catalog_file),
         prefix=settings.key_prefix,
         default_requests_per_minute=settings.default_requests_per_minute,
+        max_keys_per_account=settings.max_keys_per_account,
     )
     grpc_server = GrpcServer(settings.listen, settings.tls)
-    add_AuthServiceServicer_to_server(AuthService(Accounts(store), issuer, authenticate), grpc_server.server)
+    service = AuthService(Accounts(store), issuer, authenticate, lambda: follower.fresh)
+    add_AuthServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])
-    writing = asyncio.create_task(last_used.run())
+    background = [asyncio.create_task(last_used.run()), asyncio.create_task(follower.run())]
     serving.set()
     await stop.wait()
     await grpc_server.stop([authenticate], settings.drain_seconds)
-    writing.cancel()
+    for task in background:
+        task.cancel()
     await issuer.drain(settings.drain_seconds)
     await last_used.drain(settings.drain_seconds)
-    await asyncio.gather(writing, return_exceptions=True)
+    await asyncio.gather(*background, return_exceptions=True)
+    await limiter.close()
 
 
 if __name__ == "__main__":

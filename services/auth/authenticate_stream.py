@@ -1,11 +1,17 @@
-"""The gRPC face of the hot path: every call is answered in the turn of the event loop that brought it."""
+"""The gRPC face of the hot path. A frame's calls are verified in the turn of the event loop that brought them.
+
+They are answered in that turn too, unless their rate limits are shared with other replicas: then when those are known,
+which is one round trip for the whole frame.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from services.auth.authentication import Authenticator
+from services.auth.key_cache import Credential
 from services.auth.metrics import AUTHENTICATIONS
+from services.auth.rate_limits import Limiter, RateLimitState
 from services.common.batch import BatchServer, Session
 from services.common.errors import MeshError
 from tiermesh.auth.v1 import auth_pb2
@@ -17,54 +23,75 @@ _ALLOWED = AUTHENTICATIONS.labels("allowed")
 _UNAUTHENTICATED = AUTHENTICATIONS.labels("unauthenticated")
 _RATE_LIMITED = AUTHENTICATIONS.labels("rate_limited")
 
+# Why a stream is ended, or not begun.
+STALE = "this replica has not been able to follow changes of keys for too long"
+
 
 class AuthenticateHandler:
-    """Answers the frames of the Authenticate stream."""
+    """Answers the frames of the Authenticate stream, as long as `fresh` says that the keys in memory may be trusted."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, limits: Limiter, fresh: Callable[[], bool]) -> None:
         self._authenticator = authenticator
+        self._limits = limits
+        self._fresh = fresh
 
     def on_calls(self, calls: Sequence[auth_pb2.AuthenticateCall], session: AuthenticateSession) -> None:
-        """Answers every call of one frame."""
-        unauthenticated = rate_limited = 0
+        """Answers every call of one frame, or ends the stream: its edge then asks another replica."""
+        if not self._fresh():
+            session.cut(STALE)
+            return
+        known: list[tuple[int, Credential]] = []
         for call in calls:
-            reply = auth_pb2.AuthenticateReply(id=call.id)
             try:
-                if not self._answer(call.api_key, reply):
-                    rate_limited += 1
+                known.append((call.id, self._authenticator.authenticate(call.api_key)))
             except MeshError as error:
-                unauthenticated += 1
-                reply.error.CopyFrom(error.to_proto())
-            session.reply(reply)
+                session.reply_error(call.id, error)
         # Counting takes a lock, so it is done once a frame.
-        _UNAUTHENTICATED.inc(unauthenticated)
-        _RATE_LIMITED.inc(rate_limited)
-        _ALLOWED.inc(len(calls) - unauthenticated - rate_limited)
+        _UNAUTHENTICATED.inc(len(calls) - len(known))
+        hits = [(credential.key_id, credential.requests_per_minute) for _, credential in known]
+        self._limits.hit_all(hits, lambda states: _reply_all(known, states, session))
 
     def on_cancel(self, call_id: int, session: AuthenticateSession) -> None:
-        """Does nothing: whatever is cancelled has been answered already."""
+        """Does nothing: the reply to a call that was cancelled is ignored."""
 
     def on_close(self, session: AuthenticateSession) -> None:
-        """Does nothing: no call outlives its frame."""
-
-    def _answer(self, secret: str, reply: auth_pb2.AuthenticateReply) -> bool:
-        """Fills in the reply and returns whether the rate limit allows the request."""
-        credential, state = self._authenticator.authenticate(secret)
-        limit = reply.rate_limit
-        limit.limit, limit.remaining, limit.reset_ms = state.limit, state.remaining, state.reset_ms
-        if not state.allowed:
-            reply.error.CopyFrom(state.refusal().to_proto())
-            return False
-        reply.key_id = credential.key_id
-        reply.account_id = credential.account_id
-        return True
+        """Does nothing: replies to a session that has ended go nowhere."""
 
 
-def authenticate_server(authenticator: Authenticator) -> AuthenticateServer:
+def _reply_all(
+    known: Sequence[tuple[int, Credential]], states: Sequence[RateLimitState], session: AuthenticateSession
+) -> None:
+    rate_limited = 0
+    for (call_id, credential), state in zip(known, states, strict=True):
+        rate_limited += not state.allowed
+        session.reply(_reply(call_id, credential, state))
+    _RATE_LIMITED.inc(rate_limited)
+    _ALLOWED.inc(len(known) - rate_limited)
+
+
+def _reply(call_id: int, credential: Credential, state: RateLimitState) -> auth_pb2.AuthenticateReply:
+    reply = auth_pb2.AuthenticateReply(id=call_id)
+    limit = reply.rate_limit
+    limit.limit, limit.remaining, limit.reset_ms = state.limit, state.remaining, state.reset_ms
+    if not state.allowed:
+        reply.error.CopyFrom(state.refusal().to_proto())
+        return reply
+    reply.key_id = credential.key_id
+    reply.account_id = credential.account_id
+    reply.monthly_credit_cap = credential.monthly_credit_cap
+    # Most keys have neither, and then nothing is spent on them.
+    if credential.models:
+        reply.models.extend(credential.models)
+    if credential.endpoints:
+        reply.endpoints.extend(credential.endpoints)
+    return reply
+
+
+def authenticate_server(authenticator: Authenticator, limits: Limiter, fresh: Callable[[], bool]) -> AuthenticateServer:
     """Returns the batch server of the Authenticate rpc."""
     return BatchServer(
         "auth.authenticate",
-        AuthenticateHandler(authenticator),
+        AuthenticateHandler(authenticator, limits, fresh),
         new_frame=auth_pb2.AuthenticateResponse,
         new_reply=auth_pb2.AuthenticateReply,
     )

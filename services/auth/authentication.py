@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from services.auth.key_cache import Credential, KeyCache
 from services.auth.last_used import LastUsed
-from services.auth.rate_limits import RateLimits, RateLimitState
 from services.common.clock import Clock, system_clock, to_ms
 
 
 class Authenticator:
-    """Verifies keys, counts their requests and notes their use. Nothing here waits."""
+    """Verifies keys and notes their use. Nothing here waits."""
 
-    def __init__(self, keys: KeyCache, limits: RateLimits, last_used: LastUsed, *, clock: Clock = system_clock) -> None:
+    def __init__(self, keys: KeyCache, last_used: LastUsed, *, clock: Clock = system_clock) -> None:
         self._keys = keys
-        self._limits = limits
         self._last_used = last_used
         self._clock = clock
 
-    def authenticate(self, secret: str) -> tuple[Credential, RateLimitState]:
-        """Counts one request of the key; the state says whether it is allowed. Raises MeshError UNAUTHENTICATED."""
+    def authenticate(self, secret: str) -> Credential:
+        """Returns whose key it is; raises MeshError UNAUTHENTICATED."""
         now_ms = to_ms(self._clock())
         credential = self._keys.verify(secret, now_ms)
         # A refused request is a use as well: its owner sees that something still calls with this key.
         self._last_used.note(credential.key_id, now_ms)
-        return credential, self._limits.hit(credential.key_id, credential.requests_per_minute)
+        return credential

@@ -1,34 +1,45 @@
-"""Issues, lists and revokes keys: the store first, then whoever verifies."""
+"""Issues, lists, rotates and revokes keys: the store first, then whoever verifies."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from services.auth.keys import ApiKey, check_expiry, digest_of, hint_of, new_secret
 from services.auth.labels import RandomBytes, check_label, new_id
+from services.auth.rights import Wish, check_wish, passed_on
+from services.auth.rotation import DEFAULT_OVERLAP_SECONDS, check_rotation, with_overlap
+from services.common.catalog import Catalog
 from services.common.clock import Clock, system_clock, to_ms
+from services.common.errors import Code, MeshError
 
 ResultT = TypeVar("ResultT")
 
-# Is told of every key that was made or changed, after the store has committed. One replica puts it into its own
-# cache; several will announce it to each other here.
+# Is told of every key that was made or changed, after the store has committed. It puts it into this replica's own
+# cache; the others find the change in the store.
 OnChange = Callable[[ApiKey], None]
 
 
 class KeyStore(Protocol):
     """Where keys are kept."""
 
-    async def insert_key(self, key: ApiKey) -> None:
-        """Keeps a new key; raises MeshError NOT_FOUND without its account."""
+    async def insert_key(self, key: ApiKey) -> ApiKey:
+        """Keeps a new key and returns it as it is kept; raises MeshError NOT_FOUND without its account."""
+
+    async def get_key(self, key_id: str) -> ApiKey:
+        """Returns one key; raises MeshError NOT_FOUND."""
 
     async def list_keys(self, account_id: str = "") -> list[ApiKey]:
         """Returns the keys of one account, or all, oldest first."""
 
-    async def revoke_key(self, key_id: str, now_ms: int) -> ApiKey:
-        """Marks a key as revoked unless it is already; raises MeshError NOT_FOUND."""
+    async def revoke_key(self, key_id: str, now_ms: int, account_id: str = "") -> ApiKey:
+        """Marks a key, perhaps only of one account, as revoked unless it is already; raises MeshError NOT_FOUND."""
+
+    async def replace_key(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
+        """Keeps a new key and the old one's new expiry; raises MeshError CONFLICT if the old one has changed."""
 
 
 class KeyIssuer:
@@ -38,68 +49,117 @@ class KeyIssuer:
         self,
         store: KeyStore,
         on_change: OnChange,
+        catalog: Catalog,
         *,
         prefix: str,
         default_requests_per_minute: int,
+        max_keys_per_account: int,
         clock: Clock = system_clock,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._store = store
         self._on_change = on_change
+        self._catalog = catalog
         self._prefix = prefix
         self._default_requests_per_minute = default_requests_per_minute
+        self._max_keys_per_account = max_keys_per_account
         self._clock = clock
         self._random = random
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def create(
-        self, account_id: str, name: str, *, requests_per_minute: int | None = None, expires_at_ms: int = 0
-    ) -> tuple[str, ApiKey]:
+    async def create(self, account_id: str, wish: Wish, *, creator_key_id: str = "") -> tuple[str, ApiKey]:
         """Makes a key and returns it with what is kept of it; nobody can ask for the key itself again.
 
-        Without `requests_per_minute` the default holds. Raises MeshError INVALID_REQUEST for a bad name or an expiry
-        in the past, NOT_FOUND for an unknown account.
+        With a creator the new key gets no right that the creator lacks. Raises MeshError INVALID_REQUEST for what
+        makes no sense, NOT_FOUND for an unknown account or creator, PERMISSION_DENIED beyond the creator's rights.
         """
         now_ms = to_ms(self._clock())
-        check_label(name)
-        check_expiry(expires_at_ms, now_ms)
-        secret = new_secret(self._prefix, self._random)
-        key = ApiKey(
-            id=new_id("key", self._random),
-            account_id=account_id,
-            name=name,
-            hint=hint_of(secret),
-            digest=digest_of(secret),
-            requests_per_minute=self._default_requests_per_minute
-            if requests_per_minute is None
-            else requests_per_minute,
-            created_at_ms=now_ms,
-            expires_at_ms=expires_at_ms,
+        check_label(wish.name)
+        check_expiry(wish.expires_at_ms, now_ms)
+        wish = check_wish(wish, self._catalog)
+        if creator_key_id:
+            wish = await self._passed_on(account_id, wish, creator_key_id, now_ms)
+        rate = wish.requests_per_minute
+        secret, key = self._new_key(account_id, now_ms)
+        key = replace(
+            key,
+            name=wish.name,
+            models=wish.models,
+            endpoints=wish.endpoints,
+            requests_per_minute=self._default_requests_per_minute if rate is None else rate,
+            monthly_credit_cap=wish.monthly_credit_cap or 0,
+            expires_at_ms=wish.expires_at_ms,
         )
-        await self._to_the_end(self._insert(key))
-        return secret, key
+        return secret, await self._to_the_end(self._insert(key))
 
     async def list(self, account_id: str = "") -> list[ApiKey]:
         """Returns the keys of one account, or all keys, oldest first."""
         return await self._store.list_keys(account_id)
 
-    async def revoke(self, key_id: str) -> ApiKey:
+    async def revoke(self, key_id: str, account_id: str = "") -> ApiKey:
         """Makes a key useless for ever; again changes nothing. Raises MeshError NOT_FOUND."""
-        return await self._to_the_end(self._revoke(key_id))
+        return await self._to_the_end(self._revoke(key_id, account_id))
+
+    async def rotate(self, key_id: str, overlap_seconds: int = DEFAULT_OVERLAP_SECONDS) -> tuple[str, ApiKey, ApiKey]:
+        """Makes a key with another one's settings; returns it, what is kept of it, and the old one, which will expire.
+
+        Raises MeshError NOT_FOUND, and CONFLICT for a key that does not work any more or was rotated before.
+        """
+        now_ms = to_ms(self._clock())
+        old = await self._store.get_key(key_id)
+        check_rotation(old, now_ms)
+        secret, fresh = self._new_key(old.account_id, now_ms)
+        successor = replace(
+            old, id=fresh.id, hint=fresh.hint, digest=fresh.digest, created_at_ms=now_ms, last_used_at_ms=0
+        )
+        old, new = await self._to_the_end(self._replace(with_overlap(old, now_ms, overlap_seconds), successor))
+        return secret, new, old
 
     async def drain(self, seconds: float) -> None:
         """Waits until changes that have begun are stored and told, at most `seconds`."""
         if self._running:
             await asyncio.wait(self._running, timeout=seconds)
 
-    async def _insert(self, key: ApiKey) -> None:
-        await self._store.insert_key(key)
-        self._on_change(key)
+    def _new_key(self, account_id: str, now_ms: int) -> tuple[str, ApiKey]:
+        """Returns a key that nothing is said about yet but whose it is."""
+        secret = new_secret(self._prefix, self._random)
+        key = ApiKey(
+            id=new_id("key", self._random),
+            account_id=account_id,
+            name="",
+            hint=hint_of(secret),
+            digest=digest_of(secret),
+            requests_per_minute=0,
+            created_at_ms=now_ms,
+        )
+        return secret, key
 
-    async def _revoke(self, key_id: str) -> ApiKey:
-        key = await self._store.revoke_key(key_id, to_ms(self._clock()))
+    async def _passed_on(self, account_id: str, wish: Wish, creator_key_id: str, now_ms: int) -> Wish:
+        """Returns the wish within the creator's rights, if the account may have one more key."""
+        keys = await self._store.list_keys(account_id)
+        creator = next((key for key in keys if key.id == creator_key_id), None)
+        if creator is None or not creator.works(now_ms):
+            raise MeshError(Code.NOT_FOUND, "The calling key does not work any more.", param="creator_key_id")
+        if sum(key.works(now_ms) for key in keys) >= self._max_keys_per_account:
+            message = f"The account has {self._max_keys_per_account} working keys, the most allowed; revoke one first."
+            raise MeshError(Code.CONFLICT, message)
+        return passed_on(wish, creator, self._default_requests_per_minute)
+
+    async def _insert(self, key: ApiKey) -> ApiKey:
+        kept = await self._store.insert_key(key)
+        self._on_change(kept)
+        return kept
+
+    async def _revoke(self, key_id: str, account_id: str) -> ApiKey:
+        key = await self._store.revoke_key(key_id, to_ms(self._clock()), account_id)
         self._on_change(key)
         return key
+
+    async def _replace(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
+        kept = await self._store.replace_key(old, new)
+        for key in kept:
+            self._on_change(key)
+        return kept
 
     async def _to_the_end(self, change: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Runs a change that a caller who hangs up cannot split: a stored revocation must reach the cache."""

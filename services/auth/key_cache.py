@@ -1,7 +1,7 @@
 """Verifies keys from memory: every key that ever was is held by its digest, so no request waits for the database.
 
-The cache is filled at start and told of every change by `put`. Whoever learns of a change made elsewhere (another
-replica) tells it the same way, in any order and as often as it likes: revocation is final.
+The cache is filled at start and told of every change by `put`, also of those that other replicas made: in any order
+and as often as one likes, since changes are numbered and revocation is final.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ class Credential:
     requests_per_minute: int
     expires_at_ms: int
     revoked: bool
+    models: tuple[str, ...]
+    endpoints: tuple[str, ...]
+    monthly_credit_cap: int
+    change_number: int
 
 
 class KeyCache:
@@ -47,22 +51,14 @@ class KeyCache:
         return len(self._by_digest)
 
     def load(self, keys: Iterable[ApiKey]) -> None:
-        """Takes in the keys that the store holds."""
-        for key in keys:
-            self.put(key)
+        """Takes in the keys that the store holds, and forgets any others. Revoked ones stay so whatever it says."""
+        self._by_digest = {key.digest: _credential(key, self._by_digest.get(key.digest)) for key in keys}
 
     def put(self, key: ApiKey) -> None:
-        """Takes in a new or changed key; it holds for the very next verification."""
+        """Takes in a new or changed key; it holds for the very next verification. Old news changes nothing."""
         known = self._by_digest.get(key.digest)
-        self._by_digest[key.digest] = Credential(
-            key_id=key.id,
-            # Many keys share an account; interning keeps one copy of its id.
-            account_id=sys.intern(key.account_id),
-            digest=key.digest,
-            requests_per_minute=key.requests_per_minute,
-            expires_at_ms=key.expires_at_ms,
-            revoked=key.revoked_at_ms != 0 or (known is not None and known.revoked),
-        )
+        if known is None or known.change_number <= key.change_number:
+            self._by_digest[key.digest] = _credential(key, known)
 
     def verify(self, secret: str, now_ms: int) -> Credential:
         """Returns whose key `secret` is. Raises MeshError UNAUTHENTICATED, with what to do about it."""
@@ -82,6 +78,22 @@ class KeyCache:
         if 0 < credential.expires_at_ms <= now_ms:
             raise MeshError(Code.UNAUTHENTICATED, _expired(hint_of(secret), credential.expires_at_ms))
         return credential
+
+
+def _credential(key: ApiKey, known: Credential | None) -> Credential:
+    return Credential(
+        key_id=key.id,
+        # Many keys share an account; interning keeps one copy of its id.
+        account_id=sys.intern(key.account_id),
+        digest=key.digest,
+        requests_per_minute=key.requests_per_minute,
+        expires_at_ms=key.expires_at_ms,
+        revoked=key.revoked_at_ms != 0 or (known is not None and known.revoked),
+        models=key.models,
+        endpoints=key.endpoints,
+        monthly_credit_cap=key.monthly_credit_cap,
+        change_number=key.change_number,
+    )
 
 
 def _expired(hint: str, expires_at_ms: int) -> str:

@@ -41,6 +41,20 @@ class ApiKey:
     expires_at_ms: int = 0
     revoked_at_ms: int = 0
     last_used_at_ms: int = 0
+    # Catalog ids; empty means all models.
+    models: tuple[str, ...] = ()
+    # Of services.common.scopes.ENDPOINTS; empty means the ordinary ones.
+    endpoints: tuple[str, ...] = ()
+    # Credits in one calendar month (UTC); 0 means no cap.
+    monthly_credit_cap: int = 0
+    # The id of the key that took its place.
+    replaced_by: str = ""
+    # The number of the change that made it what it is; see services/auth/changes.py.
+    change_number: int = 0
+
+    def works(self, now_ms: int) -> bool:
+        """Whether requests with it are let in."""
+        return not self.revoked_at_ms and not 0 < self.expires_at_ms <= now_ms
 
 
 def new_secret(prefix: str, random: RandomBytes = secrets.token_bytes) -> str:

@@ -10,3 +10,10 @@ AUTHENTICATIONS = Counter(
     ["result"],
 )
 KEYS = Gauge("tiermesh_auth_keys", "Keys held in memory, revoked and expired ones included.")
+STALENESS = Gauge(
+    "tiermesh_auth_staleness_seconds", "How long ago the keys in memory are known to have been those of the database."
+)
+LOCAL_LIMITS = Counter(
+    "tiermesh_auth_local_rate_limits_total",
+    "Requests limited by this replica alone because the shared rate limits could not be reached.",
+)

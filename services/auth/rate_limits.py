@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItemPerMinute
 from limits.strategies import MovingWindowRateLimiter
 
 from services.auth.rate_window import RateWindowStorage
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 
-_WINDOW_SECONDS = 60
+WINDOW_SECONDS = 60
+
+# One request of a key, by its id, and how many of them are allowed in any 60 seconds; 0 means no limit.
+Hit = tuple[str, int]
 
 
 class RateLimitState(NamedTuple):
@@ -42,7 +47,24 @@ class RateLimitState(NamedTuple):
         return MeshError(Code.RATE_LIMITED, message, retry_after=self.retry_after)
 
 
-_UNLIMITED = RateLimitState(limit=0, remaining=0, reset_ms=0)
+UNLIMITED = RateLimitState(limit=0, remaining=0, reset_ms=0)
+
+# Takes the states after each of the hits, in their order.
+Answer = Callable[[list[RateLimitState]], None]
+
+
+# The library's name for a limit; there are few different ones.
+item_of = lru_cache(maxsize=1000)(RateLimitItemPerMinute)
+
+
+class Limiter(Protocol):
+    """Counts the requests of keys."""
+
+    def hit_all(self, hits: Sequence[Hit], answer: Answer) -> None:
+        """Counts requests, and answers once: before it returns, or later from the event loop."""
+
+    async def close(self) -> None:
+        """Answers what is still being counted, and lets go of connections."""
 
 
 class RateLimits:
@@ -55,22 +77,26 @@ class RateLimits:
         self._clock = clock
         self._storage = RateWindowStorage(clock)
         self._limiter = MovingWindowRateLimiter(self._storage)
-        self._items: dict[int, RateLimitItem] = {}
+
+    def hit_all(self, hits: Sequence[Hit], answer: Answer) -> None:
+        """Counts requests and answers before it returns."""
+        answer([self.hit(key_id, limit) for key_id, limit in hits])
+
+    async def close(self) -> None:
+        """Has nothing to let go of."""
 
     def hit(self, key_id: str, limit: int) -> RateLimitState:
         """Counts one request of a key, unless `limit` refuses it."""
         if limit == 0:
-            return _UNLIMITED
-        item = self._items.get(limit)
-        if item is None:
-            item = self._items[limit] = RateLimitItemPerMinute(limit)
+            return UNLIMITED
+        item = item_of(limit)
         allowed = self._limiter.hit(item, key_id)
         next_free, remaining = self._limiter.get_window_stats(item, key_id)
         if allowed:
             # This request is the newest, so the window is empty once it has left.
-            return RateLimitState(limit, remaining, _WINDOW_SECONDS * 1000)
+            return RateLimitState(limit, remaining, WINDOW_SECONDS * 1000)
         now = self._clock()
-        full_again = self._storage.newest(item.key_for(key_id)) + _WINDOW_SECONDS
+        full_again = self._storage.newest(item.key_for(key_id)) + WINDOW_SECONDS
         return RateLimitState(limit, 0, _ms_until(full_again, now), max(1, _ms_until(next_free, now)) / 1000)
 
 

@@ -4,14 +4,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from services.auth.accounts import Account, Accounts
-from services.auth.authenticate_stream import AuthenticateServer
+from services.auth.authenticate_stream import STALE, AuthenticateServer
 from services.auth.issuing import KeyIssuer
 from services.auth.keys import ApiKey
+from services.auth.rights import Wish
+from services.auth.rotation import DEFAULT_OVERLAP_SECONDS
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
@@ -22,14 +25,19 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AuthService(auth_pb2_grpc.AuthServiceServicer):
     """Answers every rpc of tiermesh.auth.v1.AuthService."""
 
-    def __init__(self, accounts: Accounts, issuer: KeyIssuer, authenticate: AuthenticateServer) -> None:
+    def __init__(
+        self, accounts: Accounts, issuer: KeyIssuer, authenticate: AuthenticateServer, fresh: Callable[[], bool]
+    ) -> None:
         self._accounts = accounts
         self._issuer = issuer
         self._authenticate = authenticate
+        self._fresh = fresh
 
     # The generated type knows generators only; grpc.aio also takes a method that reads and writes the context.
     async def Authenticate(self, request_iterator: object, context: Context) -> None:  # type: ignore[override]
         del request_iterator
+        if not self._fresh():
+            await context.abort(grpc.StatusCode.UNAVAILABLE, STALE)
         await self._authenticate.serve(context)
 
     async def CreateAccount(
@@ -48,10 +56,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     async def CreateKey(self, request: auth_pb2.CreateKeyRequest, context: Context) -> auth_pb2.CreateKeyResponse:
         del context
         secret, key = await self._issuer.create(
-            request.account_id,
-            request.name,
-            requests_per_minute=request.requests_per_minute if request.HasField("requests_per_minute") else None,
-            expires_at_ms=request.expires_at_ms,
+            request.account_id, _wish(request), creator_key_id=request.creator_key_id
         )
         return auth_pb2.CreateKeyResponse(api_key=secret, key=_api_key(key))
 
@@ -61,7 +66,25 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
 
     async def RevokeKey(self, request: auth_pb2.RevokeKeyRequest, context: Context) -> auth_pb2.RevokeKeyResponse:
         del context
-        return auth_pb2.RevokeKeyResponse(key=_api_key(await self._issuer.revoke(request.key_id)))
+        key = await self._issuer.revoke(request.key_id, request.account_id)
+        return auth_pb2.RevokeKeyResponse(key=_api_key(key))
+
+    async def RotateKey(self, request: auth_pb2.RotateKeyRequest, context: Context) -> auth_pb2.RotateKeyResponse:
+        del context
+        overlap = request.overlap_seconds if request.HasField("overlap_seconds") else DEFAULT_OVERLAP_SECONDS
+        secret, key, old = await self._issuer.rotate(request.key_id, overlap)
+        return auth_pb2.RotateKeyResponse(api_key=secret, key=_api_key(key), old_key=_api_key(old))
+
+
+def _wish(request: auth_pb2.CreateKeyRequest) -> Wish:
+    return Wish(
+        name=request.name,
+        models=tuple(request.models),
+        endpoints=tuple(request.endpoints),
+        requests_per_minute=request.requests_per_minute if request.HasField("requests_per_minute") else None,
+        monthly_credit_cap=request.monthly_credit_cap if request.HasField("monthly_credit_cap") else None,
+        expires_at_ms=request.expires_at_ms,
+    )
 
 
 def _account(account: Account) -> auth_pb2.Account:
@@ -79,4 +102,8 @@ def _api_key(key: ApiKey) -> auth_pb2.ApiKey:
         expires_at_ms=key.expires_at_ms,
         revoked_at_ms=key.revoked_at_ms,
         last_used_at_ms=key.last_used_at_ms,
+        models=key.models,
+        endpoints=key.endpoints,
+        monthly_credit_cap=key.monthly_credit_cap,
+        replaced_by=key.replaced_by,
     )

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from services.auth.accounts import Account
 from services.auth.keys import ApiKey
+from services.auth.store_tables import accounts, api_keys, changes, to_key, to_row
 from services.common.database import Database
 from services.common.errors import Code, MeshError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-
-_metadata = sa.MetaData()
-
-# Lengths, indexes and constraints are the migrations' business.
-_accounts = sa.Table(
-    "accounts",
-    _metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("name", sa.String),
-    sa.Column("created_at_ms", sa.BigInteger),
-)
-_api_keys = sa.Table(
-    "api_keys",
-    _metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("account_id", sa.String),
-    sa.Column("name", sa.String),
-    sa.Column("hint", sa.String),
-    sa.Column("digest", sa.LargeBinary),
-    sa.Column("requests_per_minute", sa.BigInteger),
-    sa.Column("created_at_ms", sa.BigInteger),
-    sa.Column("expires_at_ms", sa.BigInteger),
-    sa.Column("revoked_at_ms", sa.BigInteger),
-    sa.Column("last_used_at_ms", sa.BigInteger),
-)
 
 
 class AuthStore:
@@ -51,57 +27,101 @@ class AuthStore:
         """Keeps a new account."""
 
         def work(connection: sa.Connection) -> None:
-            if not _exists(connection, _accounts, account.id):
-                connection.execute(_accounts.insert().values(asdict(account)))
+            if not _exists(connection, accounts, account.id):
+                connection.execute(accounts.insert().values(asdict(account)))
 
         await self._database.transaction(work)
 
     async def list_accounts(self) -> list[Account]:
         """Returns every account, oldest first."""
-        query = _accounts.select().order_by(_accounts.c.created_at_ms, _accounts.c.id)
+        query = accounts.select().order_by(accounts.c.created_at_ms, accounts.c.id)
         rows = await self._database.transaction(lambda connection: connection.execute(query).mappings().all())
         return [Account(**row) for row in rows]
 
-    async def insert_key(self, key: ApiKey) -> None:
-        """Keeps a new key; raises MeshError NOT_FOUND without its account."""
+    async def insert_key(self, key: ApiKey) -> ApiKey:
+        """Keeps a new key and returns it with its change number; raises MeshError NOT_FOUND without its account."""
 
-        def work(connection: sa.Connection) -> None:
-            if not _exists(connection, _accounts, key.account_id):
+        def work(connection: sa.Connection) -> ApiKey:
+            if not _exists(connection, accounts, key.account_id):
                 message = "There is no such account. ListAccounts shows every account's id."
                 raise MeshError(Code.NOT_FOUND, message, param="account_id")
-            if not _exists(connection, _api_keys, key.id):
-                connection.execute(_api_keys.insert().values(asdict(key)))
+            return _find(connection, key.id) or _insert(connection, key, _next_change(connection))
 
-        await self._database.transaction(work)
+        return await self._database.transaction(work)
+
+    async def get_key(self, key_id: str) -> ApiKey:
+        """Returns one key; raises MeshError NOT_FOUND."""
+        return await self._database.transaction(lambda connection: _get(connection, key_id))
 
     async def list_keys(self, account_id: str = "") -> list[ApiKey]:
         """Returns the keys of one account, or all, oldest first; none for an unknown account."""
-        query = _api_keys.select().order_by(_api_keys.c.created_at_ms, _api_keys.c.id)
+        query = api_keys.select().order_by(api_keys.c.created_at_ms, api_keys.c.id)
         if account_id:
-            query = query.where(_api_keys.c.account_id == account_id)
+            query = query.where(api_keys.c.account_id == account_id)
         rows = await self._database.transaction(lambda connection: connection.execute(query).mappings().all())
-        return [ApiKey(**row) for row in rows]
+        return [to_key(row) for row in rows]
 
-    async def revoke_key(self, key_id: str, now_ms: int) -> ApiKey:
-        """Marks a key as revoked unless it is already, and returns it; raises MeshError NOT_FOUND."""
-        one = _api_keys.c.id == key_id
-        mark = _api_keys.update().where(one, _api_keys.c.revoked_at_ms == 0).values(revoked_at_ms=now_ms)
+    async def revoke_key(self, key_id: str, now_ms: int, account_id: str = "") -> ApiKey:
+        """Marks a key as revoked unless it is already, and returns it.
+
+        Raises MeshError NOT_FOUND, also for a key of another account than `account_id`, if that is given.
+        """
+        mark = api_keys.update().where(api_keys.c.id == key_id, api_keys.c.revoked_at_ms == 0)
 
         def work(connection: sa.Connection) -> ApiKey:
-            connection.execute(mark)
-            row = connection.execute(_api_keys.select().where(one)).mappings().one_or_none()
-            if row is None:
-                message = "There is no such key. ListKeys shows every key's id, which begins with 'key_'."
-                raise MeshError(Code.NOT_FOUND, message, param="key_id")
-            return ApiKey(**row)
+            key = _get(connection, key_id, account_id)
+            if key.revoked_at_ms:
+                return key
+            number = _next_change(connection)
+            connection.execute(mark.values(revoked_at_ms=now_ms, change_number=number))
+            return _get(connection, key_id)
 
         return await self._database.transaction(work)
+
+    async def replace_key(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
+        """Keeps a new key, and of the old one its expiry and what replaces it; returns both as they are kept.
+
+        Raises MeshError CONFLICT if the old one was revoked or replaced meanwhile.
+        """
+        still = (api_keys.c.id == old.id, api_keys.c.revoked_at_ms == 0, api_keys.c.replaced_by == "")
+        mark = api_keys.update().where(*still)
+
+        def work(connection: sa.Connection) -> tuple[ApiKey, ApiKey]:
+            if kept := _find(connection, new.id):
+                return _get(connection, old.id), kept
+            number = _next_change(connection)
+            values = {"expires_at_ms": old.expires_at_ms, "replaced_by": new.id, "change_number": number}
+            if connection.execute(mark.values(values)).rowcount == 0:
+                raise MeshError(Code.CONFLICT, "The key was revoked or rotated meanwhile.", param="key_id")
+            return _get(connection, old.id), _insert(connection, new, number)
+
+        return await self._database.transaction(work)
+
+    async def load_keys(self) -> tuple[int, list[ApiKey]]:
+        """Returns every key, and the number of the last change that they show."""
+
+        def work(connection: sa.Connection) -> tuple[int, list[ApiKey]]:
+            rows = connection.execute(api_keys.select()).mappings()
+            return _last_change(connection), [to_key(row) for row in rows]
+
+        return await self._database.read(work)
+
+    async def changed_since(self, number: int) -> tuple[int, list[ApiKey]]:
+        """Returns the number of the last change, and the keys that changed after the one given."""
+        query = api_keys.select().where(api_keys.c.change_number > number).order_by(api_keys.c.change_number)
+
+        def work(connection: sa.Connection) -> tuple[int, list[ApiKey]]:
+            last = _last_change(connection)
+            rows = connection.execute(query).mappings().all() if last > number else ()
+            return last, [to_key(row) for row in rows]
+
+        return await self._database.read(work)
 
     async def set_last_used(self, times_ms: Mapping[str, int]) -> None:
         """Moves the time of last use of each key, by key id, forward to the one given; never back."""
         key_id = sa.bindparam("key_id", type_=sa.String)
         used_ms = sa.bindparam("used_ms", type_=sa.BigInteger)
-        mark = _api_keys.update().where(_api_keys.c.id == key_id, _api_keys.c.last_used_at_ms < used_ms)
+        mark = api_keys.update().where(api_keys.c.id == key_id, api_keys.c.last_used_at_ms < used_ms)
         mark = mark.values(last_used_at_ms=used_ms)
         # In one order everywhere, so that two replicas that write the same keys never wait for each other in a circle.
         rows = [{"key_id": key, "used_ms": times_ms[key]} for key in sorted(times_ms)]
@@ -110,3 +130,39 @@ class AuthStore:
 
 def _exists(connection: sa.Connection, table: sa.Table, row_id: str) -> bool:
     return connection.execute(sa.select(table.c.id).where(table.c.id == row_id)).first() is not None
+
+
+def _find(connection: sa.Connection, key_id: str) -> ApiKey | None:
+    row = connection.execute(api_keys.select().where(api_keys.c.id == key_id)).mappings().one_or_none()
+    return None if row is None else to_key(row)
+
+
+def _get(connection: sa.Connection, key_id: str, account_id: str = "") -> ApiKey:
+    key = _find(connection, key_id)
+    if key is None or (account_id and key.account_id != account_id):
+        message = "There is no such key. A list of the keys shows every key's id, which begins with 'key_'."
+        raise MeshError(Code.NOT_FOUND, message, param="key_id")
+    return key
+
+
+def _insert(connection: sa.Connection, key: ApiKey, number: int) -> ApiKey:
+    numbered = replace(key, change_number=number)
+    connection.execute(api_keys.insert().values(to_row(numbered)))
+    return numbered
+
+
+def _next_change(connection: sa.Connection) -> int:
+    """Takes the next change number.
+
+    The row stays locked until the transaction ends, so numbers become visible in their order: whoever has seen a
+    change has seen all before it. Every transaction takes this lock before it changes a key, so none wait in a circle.
+    """
+    number: int = connection.execute(
+        changes.update().values(last=changes.c.last + 1).returning(changes.c.last)
+    ).scalar_one()
+    return number
+
+
+def _last_change(connection: sa.Connection) -> int:
+    number: int = connection.execute(sa.select(changes.c.last)).scalar_one()
+    return number

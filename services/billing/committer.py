@@ -19,7 +19,6 @@ from services.billing.operations import Answer, Operation, Receipt
 from services.common.clock import Clock, to_ms
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
-from services.common.transactions import unavailable
 
 log = get_logger()
 
@@ -131,11 +130,6 @@ class Committer:
         COMMIT_SECONDS.observe(time.perf_counter() - started)
         COMMIT_SIZE.observe(len(batch))
         return answers
-
-    def close(self) -> None:
-        """Answers what still waits with UNAVAILABLE; nothing of it was done."""
-        while self._waiting:
-            _answer(self._waiting.popleft(), unavailable())
 
 
 def _answer(one: _Waiting, answer: Answer) -> None:

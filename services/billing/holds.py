@@ -32,7 +32,7 @@ CHARGED = frozenset({Outcome.COMPLETED, Outcome.CLIENT_LEFT_LATE})
 
 
 class State(StrEnum):
-    """Where a hold's credits are."""
+    """Where a hold's credits are; refunded ones count as released."""
 
     OPEN = "open"
     CAPTURED = "captured"
@@ -41,7 +41,7 @@ class State(StrEnum):
 
 @dataclass(slots=True)
 class Hold:
-    """One request. The first eight fields never change; the order is that of the columns."""
+    """One request. The first eight fields and the last two never change; the order is that of the columns."""
 
     request_id: str
     account_id: str
@@ -57,6 +57,9 @@ class Hold:
     completion_tokens: int = 0
     runner_id: str = ""
     settled_ms: int | None = None
+    # The cap that the API key had; None if it had none, and then its spending is not counted.
+    key_monthly_cap: int | None = None
+    idempotency_key: str | None = None
 
     @property
     def charged(self) -> int:

@@ -7,8 +7,10 @@ whatever leaves a pocket arrives in another.
     reserve   account, available   -> account, held
     capture   account, held        -> system:revenue
     release   account, held        -> account, available
+    refund    system:revenue       -> account, available
 
 One more capture exists, from the available pocket: of a hold that the sweeper had released before its edge came back.
+A refund takes back the capture of an answer whose end its client never got (docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from typing import NamedTuple
 
 from services.billing import refusals
 from services.billing.holds import CHARGED, Hold, Outcome, State
+from services.billing.idempotency import Claims
 from services.billing.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
+from services.billing.spending import Spending
 from services.common.errors import MeshError
 
 AVAILABLE = "available"
@@ -53,12 +57,21 @@ class Ledger:
     """Applies operations one after another to what was read, and collects what has to be written."""
 
     def __init__(
-        self, holds: dict[str, Hold], balances: dict[str, Balance], grants: dict[str, Grant], *, now_ms: int
+        self,
+        holds: dict[str, Hold],
+        balances: dict[str, Balance],
+        grants: dict[str, Grant],
+        *,
+        now_ms: int,
+        claims: Claims | None = None,
+        spending: Spending | None = None,
     ) -> None:
         self._holds = holds
         self._balances = balances
         self._grants = grants
         self._now_ms = now_ms
+        self._claims = claims or Claims()
+        self.spending = spending or Spending()
         self.new_holds: dict[str, Hold] = {}
         self.ended_holds: dict[str, Hold] = {}
         self.new_grants: dict[str, Grant] = {}
@@ -94,12 +107,18 @@ class Ledger:
         hold = Hold(
             *(asked.request_id, asked.account_id, asked.key_id, quote.model),
             *(quote.quantity, quote.unit_price, amount, self._now_ms),
+            key_monthly_cap=asked.key_monthly_cap or None,
+            idempotency_key=asked.idempotency_key or None,
         )
+        self.spending.check(hold)
+        self._claims.claim(hold)
+        self.spending.add(hold, amount)
         self._holds[hold.request_id] = self.new_holds[hold.request_id] = hold
         self._move(hold.request_id, "reserve", hold.account_id, amount, (AVAILABLE, HELD))
         return self._receipt(hold.account_id, amount)
 
     def _reserve_again(self, asked: Reserve, hold: Hold) -> Receipt:
+        """Answers a repeat as the first time, at the price of the first time, while the hold is open."""
         same = (hold.account_id, hold.model, hold.quantity)
         if same != (asked.account_id, asked.quote.model, asked.quote.quantity):
             raise refusals.request_id_taken()
@@ -109,6 +128,11 @@ class Ledger:
         return self._receipt(hold.account_id, hold.amount)
 
     def _settle(self, asked: Settle) -> Receipt:
+        """Ends a hold. The first settle decides: a repeat reports what was charged, whatever its own outcome says.
+
+        Two ends are not final. A hold that expired is still captured when its edge comes back with an answer that was
+        delivered, if the account can pay. A completed request is refunded when its edge says that it failed after all.
+        """
         hold = self._holds.get(asked.request_id)
         if hold is None:
             raise refusals.no_such_request()
@@ -118,6 +142,9 @@ class Ledger:
             self._end(hold, asked, "capture" if charge else "release", to)
         elif charge and hold.outcome == Outcome.EXPIRED:
             self._capture_late(hold, asked)
+        elif asked.outcome == Outcome.FAILED and hold.outcome == Outcome.COMPLETED:
+            # The edge never heard that the charge was made, and has told its client that the answer failed.
+            self._end(hold, asked, "refund", (REVENUE, AVAILABLE))
         return self._receipt(hold.account_id, hold.charged)
 
     def _capture_late(self, hold: Hold, asked: Settle) -> None:
@@ -125,6 +152,9 @@ class Ledger:
         available = self._balance(hold.account_id).available
         if hold.amount > available:
             raise refusals.insufficient_credits(hold.model, hold.amount, available)
+        # A repeat of the request may have been charged instead.
+        self._claims.claim(hold)
+        self.spending.add(hold, hold.amount)
         self._end(hold, asked, "capture", (AVAILABLE, REVENUE))
 
     def _expire(self, asked: Expire) -> Receipt:
@@ -140,6 +170,8 @@ class Ledger:
         hold.outcome = how.outcome
         hold.prompt_tokens, hold.completion_tokens = how.prompt_tokens, how.completion_tokens
         hold.runner_id, hold.settled_ms = how.runner_id, self._now_ms
+        if hold.state == State.RELEASED:
+            self.spending.add(hold, -hold.amount)
         if hold.request_id not in self.new_holds:
             self.ended_holds[hold.request_id] = hold
         self._move(hold.request_id, kind, hold.account_id, hold.amount, pockets)

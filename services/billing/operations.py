@@ -16,6 +16,10 @@ class Reserve(NamedTuple):
     account_id: str
     key_id: str
     quote: Quote
+    # Credits that the key may spend in one calendar month (UTC); 0 for no cap.
+    key_monthly_cap: int = 0
+    # Empty for none.
+    idempotency_key: str = ""
 
 
 class Settle(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from services.common.errors import Code, MeshError
 
 
@@ -12,6 +14,35 @@ def insufficient_credits(model: str, price: int, available: int) -> MeshError:
         "Ask the operator of this service to top up your account; GET /v1/balance shows the balance."
     )
     return MeshError(Code.INSUFFICIENT_CREDITS, message)
+
+
+def cap_reached(model: str, price: int, cap: int, spent: int, resets: date) -> MeshError:
+    """The API key may not spend so much this month, whatever its account owns."""
+    message = (
+        f"This API key may spend at most {cap} credits in a calendar month: a request to {model} costs {price}, and "
+        f"{spent} are spent or held. The cap resets on {resets.isoformat()} at 00:00 UTC; until then use another key."
+    )
+    return MeshError(Code.INSUFFICIENT_CREDITS, message)
+
+
+def still_running(request_id: str) -> MeshError:
+    """A request with the same idempotency key has not ended."""
+    message = (
+        f"A request with this Idempotency-Key is still running, as {request_id}. Wait for it, or send a new key if "
+        "this is another request."
+    )
+    # Unlike the other conflicts, this one passes by itself.
+    return MeshError(Code.CONFLICT, message, param="Idempotency-Key", retry_after=1.0)
+
+
+def already_charged(request_id: str, price: int) -> MeshError:
+    """A request with the same idempotency key has ended and was paid for."""
+    message = (
+        f"A request with this Idempotency-Key was already answered and charged {price} credits, as {request_id}; "
+        f"GET /v1/requests/{request_id} shows it. Answers are not kept, so it cannot be sent again: for another answer "
+        "send a new key."
+    )
+    return MeshError(Code.CONFLICT, message, param="Idempotency-Key")
 
 
 def request_id_taken() -> MeshError:

@@ -8,10 +8,13 @@ from typing import Any
 
 import grpc
 
+from services.billing import service_messages as messages
 from services.billing.accounts import Accounts
+from services.billing.entries import Entries
 from services.billing.ledger import Balance
 from services.billing.store import LedgerStore
 from services.billing.transact_stream import TransactServer
+from services.billing.usage import Usage
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_name
@@ -25,6 +28,8 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
     def __init__(self, accounts: Accounts, store: LedgerStore, transact: TransactServer) -> None:
         self._accounts = accounts
         self._store = store
+        self._usage = Usage(store)
+        self._entries = Entries(store)
         self._transact = transact
 
     async def Transact(self, request_iterator: object, context: Context) -> None:  # type: ignore[override]  # The generated type knows generators only; grpc.aio also takes a method that reads and writes the context.
@@ -44,6 +49,33 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         del context
         balance = await self._accounts.balance(request.account_id)
         return billing_pb2.GetBalanceResponse(balance=_balance(request.account_id, balance))
+
+    async def GetRequest(
+        self, request: billing_pb2.GetRequestRequest, context: Context
+    ) -> billing_pb2.GetRequestResponse:
+        del context
+        hold = await self._usage.request(request.account_id, request.request_id)
+        return billing_pb2.GetRequestResponse(receipt=messages.receipt(hold))
+
+    async def GetUsage(self, request: billing_pb2.GetUsageRequest, context: Context) -> billing_pb2.GetUsageResponse:
+        del context
+        group_by = messages.group_by(request.group_by)
+        sums = await self._usage.report(request.account_id, request.from_ms, request.to_ms, group_by)
+        return billing_pb2.GetUsageResponse(groups=[billing_pb2.Usage(**each._asdict()) for each in sums])
+
+    async def ListEntries(
+        self, request: billing_pb2.ListEntriesRequest, context: Context
+    ) -> billing_pb2.ListEntriesResponse:
+        del context
+        lines, token = await self._entries.statement(request.account_id, request.page_size, request.page_token)
+        return billing_pb2.ListEntriesResponse(entries=map(messages.account_entry, lines), next_page_token=token)
+
+    async def ExportEntries(
+        self, request: billing_pb2.ExportEntriesRequest, context: Context
+    ) -> billing_pb2.ExportEntriesResponse:
+        del context
+        entries, token = await self._entries.export(request.account_id, request.page_size, request.page_token)
+        return billing_pb2.ExportEntriesResponse(entries=map(messages.entry, entries), next_page_token=token)
 
     async def Audit(self, request: billing_pb2.AuditRequest, context: Context) -> billing_pb2.AuditResponse:
         del request, context

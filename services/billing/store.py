@@ -9,10 +9,19 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from services.billing import store_postgresql, store_sqlite
+from services.billing.entries import NumberedEntry
+from services.billing.holds import Hold
+from services.billing.idempotency import Claims, asked_keys
 from services.billing.ledger import Balance, Ledger
 from services.billing.metrics import CREDITS, VIOLATIONS
 from services.billing.operations import Answer, Expire, Grant, Operation, Reserve, Settle
+from services.billing.spending import Spending, asked_months
 from services.billing.store_audit import Report, audit
+from services.billing.store_entries import read_balance, read_entries, read_horizon, read_newest, read_older
+from services.billing.store_idempotency import read_holders
+from services.billing.store_spending import read_spent, write_spent
+from services.billing.store_usage import read_request, read_usage
+from services.billing.usage import GroupBy, Sum
 from services.common.database import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -20,7 +29,6 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _OVERDUE = sa.text(
     "SELECT request_id FROM holds WHERE state = 'open' AND reserved_ms < :before ORDER BY reserved_ms LIMIT :limit"
 )
-_BALANCE = sa.text("SELECT available, held FROM balances WHERE account_id = :account_id")
 _OPEN_HOLDS = sa.text("SELECT count(*) FROM holds WHERE state = 'open'")
 
 
@@ -40,10 +48,33 @@ class LedgerStore:
 
     async def balance(self, account_id: str) -> Balance:
         """Reads one account's balance; zero if it has none."""
-        row = await self._database.read(
-            lambda connection: connection.execute(_BALANCE, {"account_id": account_id}).first()
+        return await self._database.read(lambda connection: read_balance(connection, account_id))
+
+    async def request(self, request_id: str) -> Hold | None:
+        """Reads one request."""
+        return await self._database.read(lambda connection: read_request(connection, request_id))
+
+    async def usage(self, account_id: str, from_ms: int, to_ms: int, group_by: GroupBy) -> list[Sum]:
+        """Adds up an account's requests."""
+        return await self._database.read(
+            lambda connection: read_usage(connection, account_id, from_ms, to_ms, group_by)
         )
-        return Balance(*row) if row is not None else Balance()
+
+    async def newest_entries(self, account_id: str, limit: int) -> tuple[Balance, list[NumberedEntry]]:
+        """Reads an account's balance and newest entries, of one moment."""
+        return await self._database.read(lambda connection: read_newest(connection, account_id, limit))
+
+    async def older_entries(self, account_id: str, before: int, limit: int) -> list[NumberedEntry]:
+        """Reads an account's entries before one, newest first."""
+        return await self._database.read(lambda connection: read_older(connection, account_id, before, limit))
+
+    async def horizon(self) -> int:
+        """Reads the last entry of now, once everything before it is committed."""
+        return await self._database.transaction(read_horizon)
+
+    async def entries(self, account_id: str, after: int, horizon: int, limit: int) -> list[NumberedEntry]:
+        """Reads the entries of an account, or of all, oldest first."""
+        return await self._database.read(lambda connection: read_entries(connection, account_id, after, horizon, limit))
 
     async def overdue(self, before_ms: int, limit: int) -> list[str]:
         """The ids of open holds made before a time, oldest first."""
@@ -78,7 +109,13 @@ class LedgerStore:
                     accounts.add(operation.account_id)
         holds, balances = self._sql.read_holds(connection, requests, accounts)
         known = self._sql.read_grants(connection, grants) if grants else {}
-        ledger = Ledger(holds, balances, known, now_ms=now_ms)
+        # Both are empty, and cost no statement, unless a request in the batch has an idempotency key or a cap.
+        keys, months = asked_keys(operations, holds), asked_months(operations, now_ms)
+        claims = Claims(read_holders(connection, keys, holds)) if keys else None
+        spending = Spending(read_spent(connection, months)) if months else None
+        ledger = Ledger(holds, balances, known, now_ms=now_ms, claims=claims, spending=spending)
         answers = [ledger.apply(operation) for operation in operations]
         self._sql.write(connection, ledger, now_ms)
+        if ledger.spending.changes:
+            write_spent(connection, ledger.spending.changes)
         return answers, ledger.moved

@@ -45,7 +45,8 @@ _VIEWS = """
         SELECT h.request_id, h.state,
             count(CASE WHEN m.kind = 'reserve' THEN 1 END) AS reserves,
             count(CASE WHEN m.kind = 'capture' THEN 1 END) AS captures,
-            count(CASE WHEN m.kind = 'release' THEN 1 END) AS releases
+            count(CASE WHEN m.kind = 'release' THEN 1 END) AS releases,
+            count(CASE WHEN m.kind = 'refund' THEN 1 END) AS refunds
         FROM holds h LEFT JOIN movements m ON m.reference = h.request_id AND m.kind <> 'grant'
         GROUP BY h.request_id, h.state
     ), open_holds AS (
@@ -98,16 +99,16 @@ CHECKS = [
         lambda row: f"account {row.account_id} has {row.held} held, but its open holds sum to {row.open}",
     ),
     Check(
-        # A captured hold has no release, unless it had expired before.
+        # A captured hold has no release, unless it had expired before. What was refunded had been captured.
         """
-        SELECT * FROM moves WHERE reserves <> 1 OR captures > 1 OR releases > 1
+        SELECT * FROM moves WHERE reserves <> 1 OR captures > 1 OR releases > 1 OR refunds > captures
             OR (state = 'open' AND captures + releases <> 0)
-            OR (state = 'released' AND (captures <> 0 OR releases <> 1))
-            OR (state = 'captured' AND captures <> 1)
+            OR (state = 'released' AND (captures <> refunds OR releases + refunds = 0))
+            OR (state = 'captured' AND captures - refunds <> 1)
         """,
         lambda row: (
-            f"hold {row.request_id} is {row.state}, but has {row.reserves} reserve, {row.captures} capture "
-            f"and {row.releases} release movements"
+            f"hold {row.request_id} is {row.state}, but has {row.reserves} reserve, {row.captures} capture, "
+            f"{row.releases} release and {row.refunds} refund movements"
         ),
     ),
     Check(
@@ -141,6 +142,17 @@ CHECKS = [
         WHERE g.grant_id IS NULL
         """,
         lambda row: f"the grant of {row.reference} belongs to no grant",
+    ),
+    Check(
+        """
+        SELECT k.key_id, k.begins_ms, k.spent, coalesce(sum(h.amount), 0) AS used FROM key_months k
+        LEFT JOIN holds h ON h.account_id = k.account_id AND h.key_id = k.key_id AND h.reserved_ms >= k.begins_ms
+            AND h.reserved_ms < k.ends_ms AND h.key_monthly_cap IS NOT NULL AND h.state <> 'released'
+        GROUP BY k.account_id, k.key_id, k.begins_ms, k.spent HAVING k.spent <> coalesce(sum(h.amount), 0)
+        """,
+        lambda row: (
+            f"key {row.key_id} has spent {row.spent} in the month from {row.begins_ms}, but its holds sum to {row.used}"
+        ),
     ),
 ]
 

@@ -17,11 +17,12 @@ def hold_row(hold: Hold) -> tuple[object, ...]:
         *(hold.request_id, hold.account_id, hold.key_id, hold.model),
         *(hold.quantity, hold.unit_price, hold.amount, hold.reserved_ms),
         *hold_end(hold),
+        *(hold.key_monthly_cap, hold.idempotency_key),
     )
 
 
 def hold_end(hold: Hold) -> tuple[object, ...]:
-    """The columns that ending a hold changes: the last six."""
+    """The columns that ending a hold changes: the six from `state` on."""
     return (
         *(hold.state, hold.outcome, hold.prompt_tokens, hold.completion_tokens),
         *(hold.runner_id, hold.settled_ms),

@@ -1,4 +1,4 @@
-"""The hot path's SQL for PostgreSQL: two reads and one write whatever the batch size, safe beside other replicas.
+"""The hot path's SQL for PostgreSQL: two reads, two copies and one update for any batch, safe beside other replicas.
 
 Whoever changes an account or one of its holds first locks the account's balance. All locks of a transaction are taken
 by one statement in the order of the account ids, so that transactions never wait for one another in a circle. Holds
@@ -9,17 +9,19 @@ New rows cannot be locked; two replicas that insert the same id meet at its uniq
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import sqlalchemy as sa
 
 from services.billing.holds import Hold
-from services.billing.ledger import Balance, Ledger
+from services.billing.ledger import Balance, Entry, Ledger
 from services.billing.operations import Grant
 from services.billing.store_columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
-from services.common.statements import fetch_postgresql
+from services.common.statements import copy_postgresql, fetch_postgresql
 from services.common.transactions import RetryTransaction
+
+T = TypeVar("T")
 
 _LOCK_BALANCES = """
     SELECT account_id, available, held FROM balances
@@ -29,38 +31,18 @@ _LOCK_BALANCES = """
 _READ_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE request_id = ANY ($1::text[])"  # noqa: S608 - constants only
 _READ_GRANTS = f"SELECT {', '.join(GRANT_COLUMNS)} FROM grants WHERE grant_id = ANY ($1::text[])"  # noqa: S608
 
-_HOLD_TYPES = ("text",) * 4 + ("bigint",) * 4 + ("text",) * 2 + ("bigint",) * 2 + ("text", "bigint")
-_ENTRY_TYPES = ("text",) * 4 + ("bigint",) * 2
-
-
-def _arrays(first: int, types: Iterable[str]) -> str:
-    return ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(types, first))
-
-
-# One statement, so that one round trip writes everything. Each array is a column.
-_WRITE = f"""
-    WITH new_holds AS (
-        INSERT INTO holds ({", ".join(HOLD_COLUMNS)}) SELECT * FROM unnest({_arrays(1, _HOLD_TYPES)})
-    ), ended_holds AS (
+# Each array is a column. A batch has few of these rows, and often none of the first kind.
+_UPDATE = """
+    WITH ended_holds AS (
         UPDATE holds SET state = e.state, outcome = e.outcome, prompt_tokens = e.prompt_tokens,
             completion_tokens = e.completion_tokens, runner_id = e.runner_id, settled_ms = e.settled_ms
-        FROM unnest({_arrays(15, ("text", *_HOLD_TYPES[8:]))})
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
             AS e (request_id, state, outcome, prompt_tokens, completion_tokens, runner_id, settled_ms)
         WHERE holds.request_id = e.request_id
-    ), new_entries AS (
-        INSERT INTO entries (reference, kind, account_id, pocket, amount, at_ms)
-        SELECT * FROM unnest({_arrays(22, _ENTRY_TYPES)})
     )
     UPDATE balances SET available = c.available, held = c.held
-    FROM unnest({_arrays(28, ("text", "bigint", "bigint"))}) AS c (account_id, available, held)
+    FROM unnest($8::text[], $9::bigint[], $10::bigint[]) AS c (account_id, available, held)
     WHERE balances.account_id = c.account_id
-"""  # noqa: S608 - constants only
-_INSERT_BALANCES = """
-    INSERT INTO balances (account_id, available, held) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[])
-"""
-_INSERT_GRANTS = """
-    INSERT INTO grants (grant_id, account_id, credits, note, at_ms)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
 """
 
 
@@ -86,32 +68,37 @@ def read_grants(connection: sa.Connection, grant_ids: Collection[str]) -> dict[s
 
 
 def write(connection: sa.Connection, ledger: Ledger, now_ms: int) -> None:
-    """Writes what the operations changed."""
+    """Writes what the operations changed. Copying rows costs half the CPU of inserting arrays, on both sides."""
     try:
-        if ledger.new_balances:
-            fetch_postgresql(connection, _INSERT_BALANCES, *_columns(_balance_rows(ledger.new_balances), 3))
-        if ledger.new_grants:
-            rows = [(*ledger.new_grants[name], now_ms) for name in sorted(ledger.new_grants)]
-            fetch_postgresql(connection, _INSERT_GRANTS, *_columns(rows, 5))
         if ledger.entries:
-            fetch_postgresql(connection, _WRITE, *_write_parameters(ledger))
+            # First the holds that end: a new one may take over the idempotency key of one of them.
+            fetch_postgresql(connection, _UPDATE, *_update_parameters(ledger))
+        if ledger.new_balances:
+            columns = "account_id", "available", "held"
+            copy_postgresql(connection, "balances", columns, _balance_rows(ledger.new_balances))
+        if ledger.new_grants:
+            rows = [(*grant, now_ms) for grant in _sorted(ledger.new_grants)]
+            copy_postgresql(connection, "grants", (*GRANT_COLUMNS, "at_ms"), rows)
+        if ledger.new_holds:
+            copy_postgresql(connection, "holds", HOLD_COLUMNS, [hold_row(hold) for hold in _sorted(ledger.new_holds)])
+        if ledger.entries:
+            copy_postgresql(connection, "entries", Entry._fields, ledger.entries)
     except asyncpg.UniqueViolationError as error:
         raise RetryTransaction from error
 
 
-def _write_parameters(ledger: Ledger) -> tuple[Any, ...]:
-    new = [hold_row(ledger.new_holds[name]) for name in sorted(ledger.new_holds)]
+def _update_parameters(ledger: Ledger) -> tuple[Any, ...]:
     ended = [(hold.request_id, *hold_end(hold)) for hold in ledger.ended_holds.values()]
-    return (
-        *_columns(new, len(HOLD_COLUMNS)),
-        *_columns(ended, 7),
-        *_columns(ledger.entries, 6),
-        *_columns(_balance_rows(ledger.changed_balances), 3),
-    )
+    return *_columns(ended, 7), *_columns(_balance_rows(ledger.changed_balances), 3)
 
 
 def _balance_rows(balances: dict[str, Balance]) -> list[tuple[Any, ...]]:
     return [(account, balances[account].available, balances[account].held) for account in sorted(balances)]
+
+
+def _sorted(by_id: dict[str, T]) -> list[T]:
+    # In one order everywhere, so that replicas that insert the same ids wait for one another in one direction only.
+    return [by_id[name] for name in sorted(by_id)]
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> tuple[list[Any], ...]:

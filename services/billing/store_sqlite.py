@@ -54,8 +54,9 @@ def read_grants(connection: sa.Connection, grant_ids: Collection[str]) -> dict[s
 
 def write(connection: sa.Connection, ledger: Ledger, now_ms: int) -> None:
     """Writes what the operations changed: at most one statement for each kind of change."""
-    _many(connection, _INSERT_HOLDS, [hold_row(hold) for hold in ledger.new_holds.values()])
+    # First those that end: a new one may take over the idempotency key of one of them.
     _many(connection, _END_HOLDS, [(*hold_end(hold), hold.request_id) for hold in ledger.ended_holds.values()])
+    _many(connection, _INSERT_HOLDS, [hold_row(hold) for hold in ledger.new_holds.values()])
     _many(connection, _INSERT_ENTRIES, [tuple(entry) for entry in ledger.entries])
     for statement, changed in (
         (_INSERT_BALANCES, ledger.new_balances),

@@ -57,7 +57,13 @@ class TransactHandler:
         request_id = check_id("request_id", asked.request_id)
         account_id = check_id("account_id", asked.account_id)
         quote = self._prices.quote(asked.model, asked.quantity)
-        return Reserve(request_id, account_id, check_text("key_id", asked.key_id), quote)
+        if asked.key_monthly_cap < 0:
+            raise refusals.invalid("key_monthly_cap", "is negative")
+        return Reserve(
+            *(request_id, account_id, check_text("key_id", asked.key_id), quote),
+            key_monthly_cap=asked.key_monthly_cap,
+            idempotency_key=check_text("idempotency_key", asked.idempotency_key),
+        )
 
 
 def _settle(asked: billing_pb2.Settle) -> Settle:

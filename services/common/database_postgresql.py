@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeVar
@@ -35,8 +36,11 @@ _SERVER_SETTINGS = {
     # A process that hangs or is cut off must not keep its row locks for long.
     "idle_in_transaction_session_timeout": "10s",
     "lock_timeout": "5s",
-    # Every statement that runs often finds its rows by an index. Without this, a plan made while a table was still
-    # small reads the whole of it, and is kept after the table has grown. (It is a strong preference, not a ban.)
+    # Statements that run often take arrays and find rows by an index, so that one plan is right for every array;
+    # planning anew each time would cost more than running them.
+    "plan_cache_mode": "force_generic_plan",
+    # A plan made while a table was small would read the whole of it, and be kept after the table has grown. (Off means
+    # a strong preference, not a ban.)
     "enable_seqscan": "off",
     "jit": "off",
 }
@@ -80,6 +84,7 @@ class PostgresqlBackend:
             except RetryTransaction:
                 continue
             except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, PoolTimeout) as error:
+                _raise_if_cancelled(error)
                 failure = _classify(error)
                 if failure is _Failure.OTHER:
                     raise
@@ -93,14 +98,23 @@ class PostgresqlBackend:
     async def _attempt(self, work: Callable[[sa.Connection], T], options: dict[str, Any]) -> T:
         async with self._engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
+            failure: Exception | None = None
             try:
                 async with driver.transaction(**options):
-                    return await connection.run_sync(work)
-            except BaseException:
+                    try:
+                        return await connection.run_sync(work)
+                    except Exception as error:
+                        failure = error
+                        raise
+            except BaseException as error:
                 if driver.is_closed():
-                    # The pool must not hand it out again; the others are as old and likely as dead.
-                    await connection.invalidate()
+                    # The pool's other connections are as old and likely as dead.
                     await self._engine.dispose()
+                if error is not failure or driver.is_closed():
+                    # Beginning, committing or rolling back has failed or was cancelled half-way. The next user of this
+                    # connection might find itself inside the old transaction, and its commit would mean nothing.
+                    driver.terminate()
+                    await connection.invalidate()
                 raise
 
 
@@ -111,6 +125,13 @@ class _Failure(Enum):
     CONNECTION = "another connection"
     UNAVAILABLE = "patience"
     OTHER = "a programmer"
+
+
+def _raise_if_cancelled(error: Exception) -> None:
+    # What a cancelled statement leads to in the driver can hide the cancellation; trying again would swallow it.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _classify(error: Exception) -> _Failure:

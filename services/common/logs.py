@@ -1,19 +1,27 @@
 """Structured logs: one event name with fields; JSON for machines, coloured lines for people.
 
 Prompts, answers and keys are never fields. Request ids are, so that one request can be followed through the mesh.
+Exceptions are logged without their messages (see `tracebacks`), ours and those that libraries log alike.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
+import re
 import sys
+from types import TracebackType
 from typing import Any
 
 import structlog
 
 from services.common.settings import SettingsError
+from services.common.tracebacks import describe
 
 Logger = structlog.typing.FilteringBoundLogger
+
+# What asyncio says before it shows tasks, arguments and exceptions.
+_PLAIN_WORDS = re.compile(r"[A-Za-z ]*")
 
 
 def configure_logs(service: str, *, format: str, level: str) -> None:  # noqa: A002 - the setting has this name
@@ -23,18 +31,19 @@ def configure_logs(service: str, *, format: str, level: str) -> None:  # noqa: A
     threshold = logging.getLevelNamesMapping().get(level.upper())
     if threshold is None:
         raise SettingsError(f"LOG_LEVEL is debug, info, warning or error, not {level!r}")
-    logging.basicConfig(level=max(threshold, logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LibraryFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler])
+    sys.excepthook = _report_crash
     renderer: Any = structlog.processors.JSONRenderer()
     if format == "console":
-        # The default prints the local variables of each frame, where prompts and keys may be.
-        plain = structlog.dev.plain_traceback
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=plain)
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(lambda info: describe(info[1])),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -48,3 +57,22 @@ def get_logger() -> Logger:
     """Returns a logger; call it as `log.info("event_name", field=value)`."""
     logger: Logger = structlog.get_logger()
     return logger
+
+
+class _LibraryFormatter(logging.Formatter):
+    """Formats the records of libraries, which know nothing of prompts and keys and may quote them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name == "asyncio":
+            record = copy.copy(record)
+            words = _PLAIN_WORDS.match(record.getMessage())
+            record.msg, record.args = (words[0] if words else ""), ()
+        return super().format(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name of the method that it replaces
+        return describe(ei[1])
+
+
+def _report_crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    del kind
+    get_logger().critical("crashed", exception=describe(error.with_traceback(trace)))

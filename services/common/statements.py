@@ -34,5 +34,11 @@ def fetch_postgresql(connection: sa.Connection, statement: str, *parameters: obj
     return rows
 
 
+def copy_postgresql(connection: sa.Connection, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Inserts many rows by COPY."""
+    driver: Any = connection.connection.driver_connection
+    await_only(driver.copy_records_to_table(table, records=rows, columns=columns))
+
+
 def _sqlite(connection: sa.Connection) -> sqlite3.Connection:
     return cast("sqlite3.Connection", connection.connection.driver_connection)

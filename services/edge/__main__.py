@@ -16,6 +16,7 @@ from services.edge.authentication import Authenticator, auth_client
 from services.edge.balance import Balances
 from services.edge.chat import Chat, Mesh
 from services.edge.http_server import HttpServer
+from services.edge.keys import Keys, auth_replicas
 from services.edge.payment import Cashier, billing_client
 from services.edge.routing import Availability, Placer, router_client
 from services.edge.runners import RunnerPool
@@ -42,12 +43,14 @@ async def serve(stop: asyncio.Event) -> None:
     mesh = Mesh(load_catalog(settings.catalog_file), Placer(router), cashier, runners)
     availability = Availability(split_list(settings.router_addresses), open_channel)
     balances = Balances(split_list(settings.billing_addresses), open_channel, settings.call_timeout)
+    auth_unary = auth_replicas(split_list(settings.auth_addresses), open_channel, settings.call_timeout)
     handlers = Handlers(
         authenticator=Authenticator(auth, settings.call_timeout),
         chat=Chat(mesh, settings, clock=system_clock, monotonic=time.monotonic),
         mesh=mesh,
         availability=availability,
         balances=balances,
+        keys=Keys(auth_unary, system_clock),
     )
     service = EdgeService(handlers, max_body_bytes=settings.max_body_bytes, monotonic=time.monotonic)
     http = HttpServer(settings.listen, service.application(), drain_seconds=settings.drain_seconds)
@@ -65,7 +68,7 @@ async def serve(stop: asyncio.Event) -> None:
     await cashier.drain(settings.drain_seconds)
     for task in background:
         task.cancel()
-    for closable in (runners, *clients, balances):
+    for closable in (runners, *clients, balances, auth_unary):
         await closable.close()
     await admin.stop()
 

@@ -32,6 +32,12 @@ class Principal:
 
     key_id: str
     account_id: str
+    # Catalog ids of the models that the key may use; empty means all.
+    models: tuple[str, ...] = ()
+    # The endpoints that it may use, as services.common.scopes reads them.
+    endpoints: tuple[str, ...] = ()
+    # Credits in one calendar month (UTC); 0 means no cap. Billing enforces it.
+    monthly_credit_cap: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,13 @@ class Authenticator:
             limit = RateLimit(state.limit, state.remaining, state.reset_ms / 1000)
         if reply.HasField("error"):
             return Verdict(MeshError.from_proto(reply.error), limit)
-        return Verdict(Principal(reply.key_id, reply.account_id), limit)
+        return Verdict(_principal(reply), limit)
+
+
+def _principal(reply: auth_pb2.AuthenticateReply) -> Principal:
+    return Principal(
+        reply.key_id, reply.account_id, tuple(reply.models), tuple(reply.endpoints), reply.monthly_credit_cap
+    )
 
 
 def _bearer(authorization: str | None) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
-import grpc
-
 from services.common.channels import OpenChannel
-from services.common.errors import Code, MeshError
-from services.common.interceptors import call_unary
 from services.edge.models import CREDITS_PER_DOLLAR
+from services.edge.replicas import Replicas
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 
@@ -19,37 +15,20 @@ class Balances:
     """Reads balances from any replica of billing; not a hot path."""
 
     def __init__(self, addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> None:
-        self._addresses = addresses
-        self._open_channel = open_channel
-        self._timeout = timeout
-        self._channels: dict[str, grpc.aio.Channel] = {}
-        self._turn = itertools.count()
+        # The generated class of asynchronous stubs exists for type checkers only.
+        self._billing: Replicas[billing_pb2_grpc.BillingServiceAsyncStub] = Replicas(
+            "Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout
+        )
 
     async def get(self, account_id: str) -> dict[str, Any]:
         """Returns the body for an account; raises MeshError UNAVAILABLE if no replica answers."""
         request = billing_pb2.GetBalanceRequest(account_id=account_id)
-        first = next(self._turn)
-        for offset in range(len(self._addresses)):
-            stub = self._stub(self._addresses[(first + offset) % len(self._addresses)])
-            try:
-                response = await call_unary(stub.GetBalance(request, timeout=self._timeout))
-            except MeshError as error:
-                if error.code not in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
-                    raise
-            else:
-                return _body(response.balance)
-        raise MeshError(Code.UNAVAILABLE, "Billing cannot be reached; try again shortly.", retry_after=1.0)
+        response = await self._billing.call(lambda stub: stub.GetBalance, request)
+        return _body(response.balance)
 
     async def close(self) -> None:
         """Closes the connections."""
-        for channel in self._channels.values():
-            await channel.close()
-
-    def _stub(self, address: str) -> billing_pb2_grpc.BillingServiceAsyncStub:
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = self._open_channel(address)
-        return billing_pb2_grpc.BillingServiceStub(channel)
+        await self._billing.close()
 
 
 def _body(balance: billing_pb2.Balance) -> dict[str, Any]:

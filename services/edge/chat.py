@@ -20,6 +20,7 @@ from services.edge.parsing import parse_body
 from services.edge.payment import Cashier
 from services.edge.routing import Placer
 from services.edge.runners import RunnerPool
+from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
 
 
@@ -54,7 +55,7 @@ class Chat:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        body, model = self._parse(await request.read())
+        body, model = self._parse(await request.read(), principal)
         placement = await self._mesh.placer.place(model, principal.account_id, self._settings.queue_timeout)
         payment = await self._mesh.cashier.reserve(context.request_id, principal, model.id)
         async with Exchange(self._answer(context, model, principal), payment) as exchange:
@@ -75,9 +76,10 @@ class Chat:
                 return await stream_reply(reply, self._settings.max_unread_bytes)
             return await whole_reply(reply)
 
-    def _parse(self, content: bytes) -> tuple[ChatBody, Model]:
+    def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
         body = parse_body(content, chat_decoder)
         model = find_model(self._mesh.catalog, body.model)
+        check_model(principal, model)
         check_chat(body, max_choices=self._settings.max_choices, vision="vision" in model.capabilities)
         return body, model
 

@@ -161,7 +161,7 @@ def check_chat(body: ChatBody, *, max_choices: int, vision: bool) -> None:
         raise invalid("stop", "A stop string must not be empty.")
     for key in body.logit_bias or ():
         if not (key.isascii() and key.isdigit() and int(key) < 2**32):
-            raise invalid("logit_bias", f"The keys of 'logit_bias' are token ids, not {key[:40]!r}.")
+            raise invalid("logit_bias", "The keys of 'logit_bias' are token ids: whole numbers from 0 on.")
     _check_tools(body)
     _check_format(body)
     for index, message in enumerate(body.messages):
@@ -175,9 +175,7 @@ def _check_tools(body: ChatBody) -> None:
     if body.tool_choice is not None and body.tool_choice != "none" and not names:
         raise invalid("tool_choice", "'tool_choice' needs 'tools'.")
     if isinstance(body.tool_choice, NamedTool) and body.tool_choice.function.name not in names:
-        raise invalid(
-            "tool_choice", f"'tool_choice' names '{body.tool_choice.function.name}', which is not in 'tools'."
-        )
+        raise invalid("tool_choice", "'tool_choice' names a function that is not in 'tools'.")
 
 
 def _check_format(body: ChatBody) -> None:

@@ -34,6 +34,7 @@ _SHAPES = {
     Code.INTERNAL: _Shape(500, "server_error", "internal_error"),
 }
 _BODY_TOO_LARGE = _Shape(413, "invalid_request_error", "request_too_large")
+_MALFORMED_HTTP = _Shape(400, "invalid_request_error", "invalid_request")
 _UNKNOWN_URL = _Shape(404, "invalid_request_error", "unknown_url")
 _WRONG_METHOD = _Shape(405, "invalid_request_error", "method_not_allowed")
 
@@ -59,6 +60,12 @@ def error_response(error: MeshError) -> web.Response:
 def body_too_large(limit: int) -> web.Response:
     """Returns the response to a body of more than `limit` bytes."""
     return _response(_BODY_TOO_LARGE, f"The request body is larger than the limit of {limit} bytes. Send less.", None)
+
+
+def malformed_http() -> web.Response:
+    """Returns the response to what is not HTTP."""
+    message = "This is not a valid HTTP/1.1 request, or its first line or one of its headers is too long."
+    return _response(_MALFORMED_HTTP, message, None)
 
 
 def unknown_url(method: str, path: str) -> web.Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.common.logs import get_logger
+from services.edge.http_protocol import QuietRunner
 
 log = get_logger()
 
@@ -14,7 +15,7 @@ class HttpServer:
 
     def __init__(self, listen: str, application: web.Application, *, drain_seconds: float) -> None:
         self._listen = listen
-        self._runner = web.AppRunner(
+        self._runner = QuietRunner(
             application,
             handler_cancellation=True,
             access_log=None,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from services.common.catalog import Catalog, Model
+from services.common.catalog import Model
 from services.edge.routing import Availability
 
 CREDITS_PER_DOLLAR = 100
@@ -31,6 +32,6 @@ def model_body(model: Model, availability: Availability) -> dict[str, Any]:
     }
 
 
-def models_body(catalog: Catalog, availability: Availability) -> dict[str, Any]:
-    """Returns all models, in the catalog's order."""
-    return {"object": "list", "data": [model_body(model, availability) for model in catalog.models]}
+def models_body(models: Iterable[Model], availability: Availability) -> dict[str, Any]:
+    """Returns a list of models, in their order."""
+    return {"object": "list", "data": [model_body(model, availability) for model in models]}

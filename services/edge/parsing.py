@@ -14,6 +14,8 @@ BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 # msgspec ends its messages with the place of the mistake: "Expected `float`, got `str` - at `$.temperature`".
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
+# "Invalid enum value 'banana'" and "Invalid value 'banana'": what was sent is not sent back, for it may be anything.
+_QUOTED = re.compile(r"^Invalid (?:enum )?value .*$", re.DOTALL)
 
 
 def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
@@ -34,7 +36,7 @@ def _field_error(message: str) -> MeshError:
     if missing := _MISSING.search(what):
         where = f"{where}.{missing['field']}" if where else missing["field"]
         return MeshError(Code.INVALID_REQUEST, f"Missing required parameter: '{where}'.", param=where)
-    what = what.replace("`", "'")
+    what = _QUOTED.sub("not one of the values that are allowed here", what).replace("`", "'")
     if not where:
         return MeshError(Code.INVALID_REQUEST, f"The request body is wrong: {what}.")
     return MeshError(Code.INVALID_REQUEST, f"Invalid value for '{where}': {what}.", param=where)

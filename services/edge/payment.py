@@ -15,6 +15,11 @@ from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 log = get_logger()
 BillingBatch = BatchClient[billing_pb2.TransactCall, billing_pb2.TransactReply]
+
+# How long to wait before a settlement is tried again, in seconds: doubling from the first to the last.
+_FIRST_PAUSE = 0.1
+_LAST_PAUSE = 1.0
+
 Outcome: TypeAlias = billing_pb2.Outcome.ValueType
 
 
@@ -66,7 +71,11 @@ class Cashier:
         """Holds the price; raises MeshError INSUFFICIENT_CREDITS, or UNAVAILABLE if billing cannot be asked."""
         payment = Payment(self, request_id)
         reserve = billing_pb2.Reserve(
-            request_id=request_id, account_id=principal.account_id, key_id=principal.key_id, model=model
+            request_id=request_id,
+            account_id=principal.account_id,
+            key_id=principal.key_id,
+            model=model,
+            key_monthly_cap=principal.monthly_credit_cap,
         )
         try:
             await self._transact(billing_pb2.TransactCall(reserve=reserve), self._reserve_timeout)
@@ -83,7 +92,7 @@ class Cashier:
 
     async def settle(self, call: billing_pb2.TransactCall) -> Receipt:
         """Ends a hold and returns when that is durable."""
-        reply = await self._transact(call, self._settle_timeout)
+        reply = await self._settle_until_told(call, self._settle_timeout)
         return Receipt(reply.amount, reply.available)
 
     def settle_later(self, call: billing_pb2.TransactCall) -> None:
@@ -99,11 +108,25 @@ class Cashier:
 
     async def _settle_quietly(self, call: billing_pb2.TransactCall) -> None:
         try:
-            await self._transact(call, self._release_timeout)
+            await self._settle_until_told(call, self._release_timeout)
         except MeshError as error:
             # NOT_FOUND is what a request sees whose Reserve never arrived.
             if error.code is not Code.NOT_FOUND:
                 log.warning("settle_failed", request_id=call.settle.request_id, error=error.message)
+
+    async def _settle_until_told(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
+        """Asks again while billing says that its database is away: settling is idempotent, giving up loses money."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._transact(call, deadline - clock())
+            except MeshError as error:
+                if error.code is not Code.UNAVAILABLE or clock() + pause >= deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE)
 
     async def _transact(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
         reply = await self._client.request(call, timeout)
@@ -130,9 +153,10 @@ class Payment:
             self._cashier.settle_later(call)
             raise
         except MeshError as error:
+            # The client gets an error, so it must not pay. Whether billing has captured the price is unknown: it
+            # releases the hold if not, and refunds the price if so.
+            self._cashier.settle_later(self._call(billing_pb2.OUTCOME_FAILED, work))
             if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
-                # The client gets an error, so the hold must be released; billing answers as it did if it captured.
-                self._cashier.settle_later(self._call(billing_pb2.OUTCOME_FAILED, work))
                 raise _unavailable("so the answer could not be completed") from error
             raise
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-import msgspec
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
+from services.common.scopes import MANAGEMENT
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.balance import Balances
 from services.edge.chat import Chat, Mesh, RequestContext, find_model
 from services.edge.http_errors import body_too_large, error_response, unknown_url, wrong_method
+from services.edge.json_response import json_response
+from services.edge.keys import Keys
 from services.edge.metrics import DURATION, IN_FLIGHT, StatusCounter
 from services.edge.models import model_body, models_body
 from services.edge.request_ids import RequestIds
 from services.edge.routing import Availability
+from services.edge.scopes import check_model, may_use_model, scoped
 
 log = get_logger()
 
@@ -37,6 +40,7 @@ class Handlers:
     mesh: Mesh
     availability: Availability
     balances: Balances
+    keys: Keys
 
 
 class EdgeService:
@@ -52,17 +56,26 @@ class EdgeService:
         """Returns the application with every route."""
         app = web.Application(client_max_size=self._max_body_bytes)
         for prefix in PREFIXES:
-            self._add(app, "POST", prefix + "/chat/completions", "chat", self._handlers.chat.serve)
-            self._add(app, "GET", prefix + "/models", "models", self._models)
+            self._add(app, "POST", prefix + "/chat/completions", "chat", "chat", self._handlers.chat.serve)
+            self._add(app, "GET", prefix + "/models", "models", "models", self._models)
             # Ids may contain slashes.
-            self._add(app, "GET", prefix + "/models/{model:.+}", "model", self._model)
-            self._add(app, "GET", prefix + "/balance", "balance", self._balance)
+            self._add(app, "GET", prefix + "/models/{model:.+}", "model", "models", self._model)
+            self._add(app, "GET", prefix + "/balance", "balance", "balance", self._balance)
+            self._add_keys(app, prefix)
         app.router.add_route("*", "/{tail:.*}", self._unknown)
         return app
 
-    def _add(self, app: web.Application, method: str, path: str, route: str, handler: PaidHandler) -> None:
-        app.router.add_route(method, path, self._guard(route, handler))
-        app.router.add_route("*", path, self._wrong_method(method))
+    def _add(self, app: web.Application, method: str, path: str, route: str, scope: str, handler: PaidHandler) -> None:
+        """Adds a path; `route` is its name in metrics, `scope` what a key needs to be let in."""
+        _add_methods(app, path, {method: self._guard(route, scoped(scope, handler))})
+
+    def _add_keys(self, app: web.Application, prefix: str) -> None:
+        keys = self._handlers.keys
+        handlers = {"GET": scoped(MANAGEMENT, keys.list), "POST": scoped(MANAGEMENT, keys.create)}
+        _add_methods(
+            app, prefix + "/keys", {method: self._guard("keys", handler) for method, handler in handlers.items()}
+        )
+        self._add(app, "DELETE", prefix + "/keys/{key_id}", "key", MANAGEMENT, keys.revoke)
 
     def _guard(self, route: str, handler: PaidHandler) -> Handler:
         """Wraps a handler: identifies the request, checks its key, and turns every failure into OpenAI's shape."""
@@ -111,24 +124,32 @@ class EdgeService:
             raise verdict.principal
         return verdict.principal
 
-    async def _models(self, _request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
-        return _json(models_body(self._handlers.mesh.catalog, self._handlers.availability))
+    async def _models(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        models = [model for model in self._handlers.mesh.catalog.models if may_use_model(principal, model)]
+        return json_response(models_body(models, self._handlers.availability))
 
-    async def _model(self, request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
+    async def _model(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         model = find_model(self._handlers.mesh.catalog, request.match_info["model"])
-        return _json(model_body(model, self._handlers.availability))
+        check_model(principal, model)
+        return json_response(model_body(model, self._handlers.availability))
 
     async def _balance(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
-        return _json(await self._handlers.balances.get(principal.account_id))
+        return json_response(await self._handlers.balances.get(principal.account_id))
 
     async def _unknown(self, request: web.Request) -> web.Response:
         return unknown_url(request.method, request.path)
 
-    def _wrong_method(self, allowed: str) -> Handler:
-        async def refuse(request: web.Request) -> web.Response:
-            return wrong_method(request.method, request.path, allowed)
 
-        return refuse
+def _add_methods(app: web.Application, path: str, handlers: Mapping[str, Handler]) -> None:
+    """Adds what a path does for each method, and for any other the answer that it is the wrong one."""
+    allowed = ", ".join(handlers)
+
+    async def refuse(request: web.Request) -> web.Response:
+        return wrong_method(request.method, request.path, allowed)
+
+    for method, handler in handlers.items():
+        app.router.add_route(method, path, handler)
+    app.router.add_route("*", path, refuse)
 
 
 def rate_limit_headers(limit: RateLimit) -> dict[str, str]:
@@ -140,7 +161,3 @@ def rate_limit_headers(limit: RateLimit) -> dict[str, str]:
         "x-ratelimit-remaining-requests": str(limit.remaining),
         "x-ratelimit-reset-requests": f"{limit.reset:.3f}s",
     }
-
-
-def _json(body: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")

@@ -25,10 +25,14 @@ class ServiceProcess:
     """`python -m services.<name>` with its logs in `directory`; `async with` starts it and kills it.
 
     `settings` are field names and values: `{"etcd_endpoints": …}` becomes `TIERMESH_<NAME>_ETCD_ENDPOINTS`.
+    `module` is run in place of `services.<name>`, for tests of what a mistake in the service would do.
     """
 
-    def __init__(self, name: str, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, directory: Path, settings: Mapping[str, str] | None = None, *, module: str = ""
+    ) -> None:
         self.name = name
+        self._module = module or f"services.{name}"
         self.address = free_address()
         self.admin_address = free_address()
         self._settings = {"listen": self.address, "admin_listen": self.admin_address, **(settings or {})}
@@ -48,12 +52,16 @@ class ServiceProcess:
 
     async def start(self, *, ready: bool = True) -> None:
         """Starts the process and waits until it is ready, or only until it answers."""
-        self._process = self._launch()
+        self.spawn()
         try:
             await eventually(self.ready if ready else self.answers, _START_SECONDS)
         except BaseException:
             await self.kill()
             raise
+
+    def spawn(self) -> None:
+        """Starts the process without waiting."""
+        self._process = self._launch()
 
     async def stop(self) -> int:
         """Ends the process by SIGTERM and returns its exit code."""
@@ -82,7 +90,7 @@ class ServiceProcess:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", f"services.{self.name}"]
+        command = [sys.executable, "-m", self._module]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=self._environment())
 

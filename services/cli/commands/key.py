@@ -13,6 +13,7 @@ from services.cli.output import Row, to_row
 from services.cli.session import Session
 from services.cli.wording import moment
 from services.common.clock import system_clock, to_ms
+from services.common.scopes import ENDPOINTS, MANAGEMENT, ORDINARY
 from tiermesh.auth.v1 import auth_pb2
 
 _MAX_UINT32 = 2**32 - 1
@@ -20,7 +21,7 @@ _MAX_UINT32 = 2**32 - 1
 
 @click.group()
 def key() -> None:
-    """Make, list and revoke API keys."""
+    """Make, list, rotate and revoke API keys."""
 
 
 @key.command()
@@ -30,15 +31,36 @@ def key() -> None:
 @click.option(
     "--expires-in", type=click.FloatRange(0, 100_000, min_open=True), metavar="DAYS", help="Never by default."
 )
+@click.option("--model", "models", multiple=True, help="Only this model; repeat it for more. All by default.")
+@click.option(
+    "--endpoint",
+    "endpoints",
+    multiple=True,
+    type=click.Choice(ENDPOINTS),
+    help=f"Only this endpoint; repeat it for more. All but '{MANAGEMENT}', the management of keys, by default.",
+)
+@click.option(
+    "--monthly-cap", type=click.IntRange(0), metavar="CREDITS", help="The most to spend in a month; no cap by default."
+)
 @management("auth")
-async def create(session: Session, account: str | None, name: str, rpm: int | None, expires_in: float | None) -> None:
+async def create(
+    session: Session,
+    /,
+    account: str | None,
+    expires_in: float | None,
+    rpm: int | None,
+    monthly_cap: int | None,
+    **given: Any,
+) -> None:
     """Make a key for ACCOUNT (id or name; the local mesh's own by default). It is shown only once."""
     expires_at = system_clock() + timedelta(days=expires_in).total_seconds() if expires_in else 0
     request = auth_pb2.CreateKeyRequest(
         account_id=await find_account(session, account),
-        name=name,
         requests_per_minute=rpm,
+        monthly_credit_cap=monthly_cap,
         expires_at_ms=to_ms(expires_at),
+        # The name, models and endpoints.
+        **given,
     )
     async with session.auth() as auth:
         response = await auth.call(auth.stub.CreateKey, request)
@@ -62,10 +84,35 @@ async def list_keys(session: Session, account: str | None) -> None:
             "name": lambda row: row["name"],
             "account": lambda row: row["account_id"],
             "per minute": _limit,
+            "may use": _scopes,
+            "monthly cap": lambda row: str(row["monthly_credit_cap"] or "none"),
             "last used": lambda row: moment(row["last_used_at_ms"], "never"),
             "state": _state,
         },
         empty=f"There is no key yet; make one with `{session.command('key create ACCOUNT')}`.",
+    )
+
+
+@key.command()
+@click.argument("key_id")
+@click.option(
+    "--overlap-hours",
+    type=click.FloatRange(0, 24 * 365),
+    default=24.0,
+    show_default=True,
+    help="How long the old key goes on working.",
+)
+@management("auth")
+async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
+    """Make a new key with the settings of KEY_ID (key_…), which stops working after the overlap."""
+    request = auth_pb2.RotateKeyRequest(key_id=key_id, overlap_seconds=round(overlap_hours * 3600))
+    async with session.auth() as auth:
+        response = await auth.call(auth.stub.RotateKey, request)
+    row = {"api_key": response.api_key, **to_row(response.key)}
+    ends = moment(response.old_key.expires_at_ms, "")
+    session.output.record(
+        {**row, "old_key": to_row(response.old_key)},
+        f"{_created(session, row)}\nThe old key, {key_id}, works until {ends}.",
     )
 
 
@@ -91,6 +138,11 @@ def _created(session: Session, row: dict[str, Any]) -> str:
 
 def _limit(row: Row) -> str:
     return str(row["requests_per_minute"] or "no limit")
+
+
+def _scopes(row: Row) -> str:
+    endpoints = ", ".join(row["endpoints"] or ORDINARY)
+    return f"{endpoints}; {', '.join(row['models'])}" if row["models"] else endpoints
 
 
 def _state(row: Row) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from services.common.batch import BatchClient
 from services.common.channels import channel_opener
@@ -19,13 +19,14 @@ _SECONDS = 10.0
 class AuthClient:
     """Both kinds of call: management over a channel, Authenticate over a batch stream."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, *addresses: str) -> None:
+        """Management goes to the first address."""
         open_channel = channel_opener(TlsSettings())
-        self._channel = open_channel(address)
+        self._channel = open_channel(addresses[0])
         self.stub = AuthServiceStub(self._channel)
         self.stream: BatchClient[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply] = BatchClient(
             "auth.authenticate",
-            [address],
+            addresses,
             open_channel=open_channel,
             open_stream=lambda channel: AuthServiceStub(channel).Authenticate(),
             new_frame=auth_pb2.AuthenticateRequest,
@@ -46,12 +47,8 @@ class AuthClient:
         request = auth_pb2.CreateAccountRequest(name=name)
         return (await call_unary(self.stub.CreateAccount(request, timeout=_SECONDS, wait_for_ready=True))).account
 
-    async def create_key(
-        self, account_id: str, *, requests_per_minute: int | None = None, expires_at_ms: int = 0
-    ) -> auth_pb2.CreateKeyResponse:
-        request = auth_pb2.CreateKeyRequest(
-            account_id=account_id, requests_per_minute=requests_per_minute, expires_at_ms=expires_at_ms
-        )
+    async def create_key(self, account_id: str, **fields: Any) -> auth_pb2.CreateKeyResponse:
+        request = auth_pb2.CreateKeyRequest(account_id=account_id, **fields)
         return await call_unary(self.stub.CreateKey(request, timeout=_SECONDS, wait_for_ready=True))
 
     async def list_keys(self, account_id: str = "") -> list[auth_pb2.ApiKey]:
@@ -62,12 +59,16 @@ class AuthClient:
         request = auth_pb2.ListAccountsRequest()
         return list((await call_unary(self.stub.ListAccounts(request, timeout=_SECONDS, wait_for_ready=True))).accounts)
 
-    async def revoke_key(self, key_id: str) -> auth_pb2.ApiKey:
-        request = auth_pb2.RevokeKeyRequest(key_id=key_id)
+    async def revoke_key(self, key_id: str, account_id: str = "") -> auth_pb2.ApiKey:
+        request = auth_pb2.RevokeKeyRequest(key_id=key_id, account_id=account_id)
         return (await call_unary(self.stub.RevokeKey(request, timeout=_SECONDS, wait_for_ready=True))).key
 
-    async def authenticate(self, secret: str) -> auth_pb2.AuthenticateReply:
-        return await self.stream.request(auth_pb2.AuthenticateCall(api_key=secret), _SECONDS)
+    async def rotate_key(self, key_id: str, overlap_seconds: int | None = None) -> auth_pb2.RotateKeyResponse:
+        request = auth_pb2.RotateKeyRequest(key_id=key_id, overlap_seconds=overlap_seconds)
+        return await call_unary(self.stub.RotateKey(request, timeout=_SECONDS, wait_for_ready=True))
+
+    async def authenticate(self, secret: str, timeout: float = _SECONDS) -> auth_pb2.AuthenticateReply:
+        return await self.stream.request(auth_pb2.AuthenticateCall(api_key=secret), timeout)
 
     async def refusal(self, secret: str) -> MeshError:
         """Authenticates and expects to be refused."""

@@ -1,4 +1,4 @@
-"""A real auth process on a fresh database, and clients of it."""
+"""A real auth process on a fresh database of each kind, and clients of it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,45 @@ from services.auth.store import MIGRATIONS
 from services.common.database import Database
 from services.common.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
+from tests.support.apart import run_apart
+from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
 
+_KINDS = ("sqlite", "postgres")
 
-async def prepare(directory: Path) -> ServiceProcess:
-    """Makes a database in the directory and returns a process that is ready to start on it."""
-    url = f"sqlite:///{directory / 'auth.db'}"
+
+async def migrated(url: str) -> None:
+    """Brings a database to the newest schema."""
     database = Database(url)
     await migrate(database, MIGRATIONS)
     await database.close()
-    return ServiceProcess("auth", directory, {"database_url": url, "last_used_seconds": "0.05"})
+
+
+def new_database(kind: str, directory: Path, request: pytest.FixtureRequest) -> str:
+    """Makes a database of one kind with the newest schema and returns its URL."""
+    if kind == "postgres":
+        url = create_database(request.getfixturevalue("postgres_url"))
+    else:
+        url = f"sqlite:///{directory / 'auth.db'}"
+    run_apart(migrated(url))
+    return url
+
+
+def auth_process(directory: Path, database_url: str, **settings: str) -> ServiceProcess:
+    """Returns a process that is ready to start on a database."""
+    return ServiceProcess("auth", directory, {"database_url": database_url, "last_used_seconds": "0.05", **settings})
+
+
+@pytest.fixture(params=_KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of the test's own; on SQLite its file lies in `tmp_path`."""
+    return new_database(request.param, tmp_path, request)
 
 
 @pytest.fixture
-async def auth(tmp_path: Path) -> AsyncIterator[ServiceProcess]:
+async def auth(tmp_path: Path, database_url: str) -> AsyncIterator[ServiceProcess]:
     """A process of the test's own, with its files in `tmp_path`."""
-    async with await prepare(tmp_path) as process:
+    async with auth_process(tmp_path, database_url) as process:
         yield process
 
 
@@ -38,10 +61,13 @@ async def client(auth: ServiceProcess) -> AsyncIterator[AuthClient]:
         yield client
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_auth(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServiceProcess]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=_KINDS)
+async def shared_auth(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[ServiceProcess]:
     """A process that tests share, because starting one takes a second; each test opens accounts of its own."""
-    async with await prepare(tmp_path_factory.mktemp("auth")) as process:
+    directory = tmp_path_factory.mktemp("auth")
+    async with auth_process(directory, new_database(request.param, directory, request)) as process:
         yield process
 
 
@@ -50,8 +76,3 @@ async def shared_client(shared_auth: ServiceProcess) -> AsyncIterator[AuthClient
     """A client of the shared process."""
     async with AuthClient(shared_auth.address) as client:
         yield client
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'store.db'}"

@@ -109,6 +109,7 @@ async def test_metrics_tell_what_happened(auth: ServiceProcess, client: AuthClie
     assert "tiermesh_auth_keys 1.0" in metrics
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_no_key_is_in_a_file_a_log_or_a_metric(auth: ServiceProcess, client: AuthClient, tmp_path: Path) -> None:
     account = await client.create_account()
     kept, revoked = [await client.create_key(account.id, requests_per_minute=1) for _ in range(2)]

@@ -13,7 +13,6 @@ from services.auth.accounts import Account
 from services.auth.store import MIGRATIONS, AuthStore
 from services.common.database import Database
 from services.common.errors import Code, MeshError
-from services.common.migrations import migrate
 from tests.unit.auth.keys_for_tests import api_key
 
 ACCOUNT = Account("acct_1", "a customer", 1)
@@ -22,7 +21,6 @@ ACCOUNT = Account("acct_1", "a customer", 1)
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     database = Database(database_url)
-    await migrate(database, MIGRATIONS)
     await database.open(migrations=MIGRATIONS)
     yield database
     await database.close()
@@ -47,7 +45,7 @@ async def test_what_is_written_twice_is_there_once(store: AuthStore) -> None:
     for _ in range(2):
         await store.insert_key(api_key())
     assert await store.list_accounts() == [ACCOUNT]
-    assert await store.list_keys() == [api_key()]
+    assert await store.list_keys() == [api_key(change_number=1)]
 
 
 async def test_every_field_of_a_key_comes_back(store: AuthStore) -> None:
@@ -58,17 +56,21 @@ async def test_every_field_of_a_key_comes_back(store: AuthStore) -> None:
         revoked_at_ms=4,
         last_used_at_ms=5,
         name="N" * 200,
+        models=("tiermesh-pro", "tiermesh-max"),
+        endpoints=("chat", "keys"),
+        monthly_credit_cap=2**53 - 1,
+        change_number=1,
     )
     await store.insert_key(key)
     assert await store.list_keys() == [key]
+    assert await store.get_key(key.id) == key
 
 
 async def test_keys_are_listed_by_account_or_all(store: AuthStore) -> None:
     await store.insert_account(Account("acct_2", "", 2))
     first = api_key("sk-x-1", id="key_9", created_at_ms=1)
     second = api_key("sk-x-2", id="key_1", created_at_ms=2, account_id="acct_2")
-    for key in (second, first):
-        await store.insert_key(key)
+    second, first = [await store.insert_key(key) for key in (second, first)]
     assert await store.list_keys() == [first, second]
     assert await store.list_keys("acct_2") == [second]
     assert await store.list_keys("acct_3") == []
@@ -90,7 +92,7 @@ async def test_a_revocation_keeps_its_first_time(store: AuthStore) -> None:
     key = api_key()
     await store.insert_key(key)
     for now_ms in (10, 20):
-        assert await store.revoke_key(key.id, now_ms) == replace(key, revoked_at_ms=10)
+        assert await store.revoke_key(key.id, now_ms) == replace(key, revoked_at_ms=10, change_number=2)
     with pytest.raises(MeshError) as caught:
         await store.revoke_key("key_unknown", 10)
     assert (caught.value.code, caught.value.param) == (Code.NOT_FOUND, "key_id")
@@ -110,3 +112,52 @@ async def test_many_writers_do_not_hold_each_other_up(store: AuthStore) -> None:
     times = [{key.id: moment for key in (keys if moment % 2 else reversed(keys))} for moment in range(1, 21)]
     await asyncio.gather(*(store.set_last_used(each) for each in times))
     assert {key.last_used_at_ms for key in await store.list_keys()} == {20}
+
+
+async def test_a_key_of_another_account_does_not_exist(store: AuthStore) -> None:
+    key = await store.insert_key(api_key())
+    with pytest.raises(MeshError) as caught:
+        await store.revoke_key(key.id, 10, "acct_2")
+    assert caught.value.code is Code.NOT_FOUND
+    assert await store.list_keys() == [key]
+    assert (await store.revoke_key(key.id, 10, "acct_1")).revoked_at_ms == 10
+
+
+async def test_a_key_has_one_successor(store: AuthStore) -> None:
+    old = await store.insert_key(api_key())
+    ending = replace(old, expires_at_ms=99)
+    new = api_key("sk-x-2", id="key_2", created_at_ms=2)
+    # The same change twice, as after a connection that broke during the commit.
+    for _ in range(2):
+        kept = await store.replace_key(ending, new)
+        assert kept == (replace(ending, replaced_by="key_2", change_number=2), replace(new, change_number=2))
+    assert await store.list_keys() == list(kept)
+    with pytest.raises(MeshError) as caught:
+        await store.replace_key(ending, api_key("sk-x-3", id="key_3"))
+    assert caught.value.code is Code.CONFLICT
+    assert await store.list_keys() == list(kept)
+
+
+async def test_changes_are_numbered_in_the_order_in_which_they_become_visible(store: AuthStore) -> None:
+    assert await store.load_keys() == (0, [])
+    keys = [await store.insert_key(api_key(f"sk-x-{number}", id=f"key_{number}")) for number in range(3)]
+    assert await store.load_keys() == (3, keys)
+    revoked = await store.revoke_key("key_0", 10)
+    assert await store.changed_since(3) == (4, [revoked])
+    assert await store.changed_since(2) == (4, [keys[2], revoked])
+    # What changes nothing about verification is no change.
+    await store.revoke_key("key_0", 20)
+    await store.set_last_used({"key_1": 10})
+    assert await store.changed_since(4) == (4, [])
+
+
+async def test_no_change_is_missed_while_many_are_made(store: AuthStore) -> None:
+    keys = [await store.insert_key(api_key(f"sk-x-{number}", id=f"key_{number:03}")) for number in range(60)]
+    seen: list[str] = []
+    number = len(keys)
+    revoking = [asyncio.create_task(store.revoke_key(key.id, 10)) for key in keys]
+    while len(seen) < len(keys):
+        number, changed = await store.changed_since(number)
+        seen += [key.id for key in changed]
+    await asyncio.gather(*revoking)
+    assert sorted(seen) == [key.id for key in keys]

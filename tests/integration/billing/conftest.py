@@ -13,6 +13,7 @@ from services.billing.store import MIGRATIONS, LedgerStore
 from services.common.database import Database
 from services.common.migrations import migrate
 from tests.integration.billing.billing_client import BillingClient
+from tests.integration.billing.replica import Replica
 from tests.support.apart import run_apart
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
@@ -98,3 +99,14 @@ async def sqlite_client(sqlite_database_url: str, tmp_path: Path) -> AsyncIterat
         BillingClient(process.address) as client,
     ):
         yield client
+
+
+@pytest.fixture(params=["sqlite-1", "postgres-1", "postgres-2", "postgres-3"])
+async def replicas(request: pytest.FixtureRequest) -> AsyncIterator[list[Replica]]:
+    """One or more replicas on one ledger, with batches so small that their transactions really meet."""
+    kind, _, count = request.param.partition("-")
+    url = request.getfixturevalue(f"{kind}_database_url")
+    replicas = [Replica(url, max_batch=5) for _ in range(int(count))]
+    yield replicas
+    for replica in replicas:
+        await replica.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.billing.holds import CHARGED, Outcome
+
 PRICE = 10
 
 
 @dataclass
 class LedgerModel:
-    """Credits by account, and for each request who pays and where its price is."""
+    """Credits by account, and for each request who pays and where its price is (its outcome, if that was charged)."""
 
     available: dict[str, int] = field(default_factory=dict)
     payer: dict[str, str] = field(default_factory=dict)
@@ -34,19 +36,23 @@ class LedgerModel:
         self.payer[request], self.state[request] = account, "open"
         return PRICE
 
-    def settle(self, request: str, *, charge: bool) -> int | str:
+    def settle(self, request: str, outcome: Outcome) -> int | str:
         if request not in self.payer:
             return "NOT_FOUND"
         state, account = self.state[request], self.payer[request]
+        charge = outcome in CHARGED
         if state == "open":
-            self.state[request] = "captured" if charge else "released"
+            self.state[request] = outcome if charge else "released"
             self.available[account] += 0 if charge else PRICE
+        elif state == Outcome.COMPLETED and outcome == Outcome.FAILED:
+            self.available[account] += PRICE
+            self.state[request] = "released"
         elif state == "expired" and charge:
             if self.available[account] < PRICE:
                 return "INSUFFICIENT_CREDITS"
             self.available[account] -= PRICE
-            self.state[request] = "captured"
-        return PRICE if self.state[request] == "captured" else 0
+            self.state[request] = outcome
+        return PRICE if self.state[request] in CHARGED else 0
 
     def expire(self, request: str) -> int | str:
         if request not in self.payer:

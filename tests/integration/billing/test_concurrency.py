@@ -4,51 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
-import pytest
-
-from services.billing.committer import Committer
 from services.billing.holds import Outcome
 from services.billing.ledger import Balance
 from services.billing.operations import Operation, Receipt
-from services.billing.store import LedgerStore
-from services.common.clock import system_clock
-from services.common.database import Database
 from services.common.errors import Code, MeshError
 from tests.integration.billing.operations_for_tests import PRICE, assert_sound, commit, expire, grant, reserve, settle
-
-
-class Replica:
-    """What one billing process does with operations."""
-
-    def __init__(self, url: str, max_batch: int) -> None:
-        self.database = Database(url)
-        self.store = LedgerStore(self.database)
-        self.committer = Committer(self.store.commit, system_clock, max_batch=max_batch)
-        self._task = asyncio.create_task(self.committer.run())
-
-    async def do(self, operation: Operation) -> Receipt | MeshError:
-        try:
-            return await self.committer.execute(operation, 60.0)
-        except MeshError as error:
-            return error
-
-    async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        await self.database.close()
-
-
-@pytest.fixture(params=["sqlite-1", "postgres-1", "postgres-2", "postgres-3"])
-async def replicas(request: pytest.FixtureRequest) -> AsyncIterator[list[Replica]]:
-    """One or more replicas on one ledger, with batches so small that their transactions really meet."""
-    kind, _, count = request.param.partition("-")
-    url = request.getfixturevalue(f"{kind}_database_url")
-    replicas = [Replica(url, max_batch=5) for _ in range(int(count))]
-    yield replicas
-    for replica in replicas:
-        await replica.close()
+from tests.integration.billing.replica import Replica
 
 
 async def test_credit_for_k_serves_exactly_k(replicas: list[Replica]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from services.billing.holds import CHARGED, Outcome
+from services.billing.holds import Outcome
 from services.billing.operations import Answer, Operation
 from services.billing.store import LedgerStore
 from services.common.database import Database
@@ -37,7 +37,7 @@ def _reserve(request: str, account: str) -> Step:
 
 
 def _settle(request: str, outcome: Outcome) -> Step:
-    return settle(request, outcome), lambda model: model.settle(request, charge=outcome in CHARGED)
+    return settle(request, outcome), lambda model: model.settle(request, outcome)
 
 
 def _expire(request: str) -> Step:
@@ -56,7 +56,7 @@ _steps = st.one_of(
     st.builds(_reserve, _requests, _accounts),
     st.builds(_reserve, _requests, st.just(ACCOUNTS[0])),
     st.builds(_settle, _requests, _outcomes),
-    st.builds(_settle, _requests, st.just(Outcome.COMPLETED)),
+    st.builds(_settle, _requests, st.sampled_from([Outcome.COMPLETED, Outcome.FAILED])),
     st.builds(_expire, _requests),
     st.builds(_grant, st.integers(0, 5), _accounts, st.sampled_from([5, 15, 25])),
 )

@@ -46,7 +46,24 @@ async def test_usage_is_kept_with_the_hold(store: LedgerStore, database: Databas
     await commit(store, grant(100), reserve("r"))
     await commit(store, settle("r", Outcome.CLIENT_LEFT_LATE))
     assert await rows(database, "SELECT * FROM holds") == [
-        ("r", "acct", "key", "pro", 1, PRICE, PRICE, NOW_MS, "captured", "client_left_late", 7, 9, "runner", NOW_MS)
+        (
+            "r",
+            "acct",
+            "key",
+            "pro",
+            1,
+            PRICE,
+            PRICE,
+            NOW_MS,
+            "captured",
+            "client_left_late",
+            7,
+            9,
+            "runner",
+            NOW_MS,
+            None,
+            None,
+        )
     ]
 
 
@@ -64,8 +81,29 @@ async def test_each_outcome_costs_what_the_table_says(store: LedgerStore, outcom
     await commit(store, grant(100), reserve("r"))
     assert await one(store, settle("r", outcome)) == Receipt(charged, 100 - charged, 0)
     # The first settle decides; a repeat reports what it decided, whatever it says itself.
-    for repeat in Outcome.COMPLETED, Outcome.FAILED:
+    for repeat in outcome, Outcome.COMPLETED, Outcome.EMPTY, Outcome.CLIENT_LEFT_LATE:
         assert await one(store, settle("r", repeat)) == Receipt(charged, 100 - charged, 0)
+    await assert_sound(store)
+
+
+async def test_a_completed_request_that_failed_after_all_is_refunded(store: LedgerStore, database: Database) -> None:
+    await commit(store, grant(100), reserve("r"), settle("r"))
+    for repeat in Outcome.FAILED, Outcome.FAILED, Outcome.COMPLETED:
+        assert await one(store, settle("r", repeat)) == Receipt(0, 100, 0)
+    assert await rows(database, "SELECT state, outcome FROM holds") == [("released", "failed")]
+    await assert_sound(store)
+
+
+async def test_what_a_client_left_late_stays_charged(store: LedgerStore) -> None:
+    await commit(store, grant(100), reserve("r"), settle("r", Outcome.CLIENT_LEFT_LATE))
+    assert await one(store, settle("r", Outcome.FAILED)) == Receipt(PRICE, 90, 0)
+    await assert_sound(store)
+
+
+async def test_even_a_late_capture_can_be_refunded(store: LedgerStore) -> None:
+    await commit(store, grant(100), reserve("r"), expire("r"))
+    assert await one(store, settle("r")) == Receipt(PRICE, 90, 0)
+    assert await one(store, settle("r", Outcome.FAILED)) == Receipt(0, 100, 0)
     await assert_sound(store)
 
 

@@ -68,6 +68,23 @@ async def test_a_key_is_shown_once_listed_and_revoked(mesh: LocalMesh) -> None:
     assert "now get 401" in await text_of(mesh, "key", "revoke", key["id"])
 
 
+async def test_a_key_is_made_with_scopes_and_rotated(mesh: LocalMesh) -> None:
+    account = (await mesh.command("account", "create", "scopes"))["id"]
+    options = ("--model", "tiermesh-pro", "--endpoint", "chat", "--endpoint", "models", "--monthly-cap", "500")
+    key = await mesh.command("key", "create", account, *options)
+    assert (key["models"], key["endpoints"], key["monthly_credit_cap"]) == (["tiermesh-pro"], ["chat", "models"], 500)
+    table = await text_of(mesh, "key", "list", account)
+    assert "chat, models; tiermesh-pro" in table
+    assert "500" in table
+    rotated = await mesh.command("key", "rotate", key["id"])
+    assert rotated["api_key"] != key["api_key"]
+    assert (rotated["models"], rotated["monthly_credit_cap"]) == (["tiermesh-pro"], 500)
+    assert abs(rotated["old_key"]["expires_at_ms"] - (time.time() + 86400) * 1000) < 60_000
+    text = await text_of(mesh, "key", "rotate", rotated["id"], "--overlap-hours", "0")
+    assert f"The old key, {rotated['id']}, works until 20" in text
+    assert "was rotated before" in await error_of(mesh, "key", "rotate", key["id"])
+
+
 async def test_a_key_without_an_account_is_the_local_one_s(mesh: LocalMesh) -> None:
     text = await text_of(mesh, "key", "create", "--rpm", "0")
     assert mesh.account_id in text
@@ -127,6 +144,8 @@ async def test_a_broken_ledger_is_named_and_exits_with_1(mesh: LocalMesh) -> Non
         (("credits", "grant", "acct_typo", "5"), "there is no account 'acct_typo'; list them with"),
         (("key", "create", "acct_typo"), "there is no account 'acct_typo'; list them with"),
         (("key", "revoke", "key_typo"), "key"),
+        (("key", "rotate", "key_typo"), "There is no such key"),
+        (("key", "create", "--model", "gpt-9"), "There is no model 'gpt-9'; there are: tiermesh-pro"),
         (("account", "create", "x" * 201), "at most 200"),
         (("models", "--models", "/missing.yaml"), "cannot read the catalog /missing.yaml"),
     ],
@@ -148,6 +167,9 @@ async def test_a_name_that_two_accounts_have_is_refused(mesh: LocalMesh) -> None
         ("credits", "grant", "local"),
         ("key", "create", "--rpm", "-1"),
         ("key", "create", "--expires-in", "0"),
+        ("key", "create", "--endpoint", "everything"),
+        ("key", "create", "--monthly-cap", "-1"),
+        ("key", "rotate"),
         ("account", "create"),
         ("ledger", "audits"),
         ("runners", "--tls-ca-file", "ca.pem"),

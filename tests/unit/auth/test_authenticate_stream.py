@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from prometheus_client import REGISTRY
 
@@ -24,16 +26,17 @@ class Stream:
     def __init__(self, store: AuthStore, clock: ManualClock) -> None:
         self.keys = KeyCache()
         self.last_used = LastUsed(store, 60)
-        authenticator = Authenticator(self.keys, RateLimits(clock), self.last_used, clock=clock)
-        self.handler = AuthenticateHandler(authenticator)
+        authenticator = Authenticator(self.keys, self.last_used, clock=clock)
+        self.fresh = True
+        self.handler = AuthenticateHandler(authenticator, RateLimits(clock), lambda: self.fresh)
         self.session = Session(auth_pb2.AuthenticateReply, 1000)
 
     async def ask(self, *secrets: str) -> list[auth_pb2.AuthenticateReply]:
         calls = [auth_pb2.AuthenticateCall(id=number, api_key=secret) for number, secret in enumerate(secrets, 1)]
         self.handler.on_calls(calls, self.session)
         taken = await self.session.outbox.take()
-        assert [reply.id for reply in taken] == [call.id for call in calls]
-        return taken
+        assert sorted(reply.id for reply in taken) == [call.id for call in calls]
+        return sorted(taken, key=lambda reply: reply.id)
 
 
 @pytest.fixture
@@ -77,3 +80,30 @@ async def test_no_limit_shows_as_zero(stream: Stream) -> None:
     for reply in await stream.ask(*[SECRET] * 100):
         assert reply.rate_limit == auth_pb2.RateLimit()
         assert not reply.HasField("error")
+
+
+async def test_scopes_and_cap_travel_with_the_answer(stream: Stream) -> None:
+    stream.keys.put(api_key(SECRET, models=("tiermesh-pro",), endpoints=("chat", "keys"), monthly_credit_cap=9))
+    (reply,) = await stream.ask(SECRET)
+    assert (list(reply.models), list(reply.endpoints), reply.monthly_credit_cap) == (
+        ["tiermesh-pro"],
+        ["chat", "keys"],
+        9,
+    )
+
+
+async def test_stale_keys_answer_nobody(stream: Stream) -> None:
+    stream.keys.put(api_key(SECRET))
+    stream.fresh = False
+    cut = asyncio.create_task(serve_one_frame(stream))
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+    assert "follow changes" in stream.session.cut_reason
+    assert len(stream.session.outbox) == 0
+
+
+async def serve_one_frame(stream: Stream) -> None:
+    """Does as the batch server does: a session belongs to the task that serves it."""
+    stream.session = Session(auth_pb2.AuthenticateReply, 1000)
+    stream.handler.on_calls([auth_pb2.AuthenticateCall(id=1, api_key=SECRET)], stream.session)
+    await asyncio.Event().wait()

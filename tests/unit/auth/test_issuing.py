@@ -7,9 +7,13 @@ import pytest
 
 from services.auth.accounts import Account, Accounts
 from services.auth.issuing import KeyIssuer
+from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey, digest_of
+from services.auth.rights import Wish
 from services.auth.store import AuthStore
+from services.common.catalog import load_catalog
 from services.common.errors import Code, MeshError
+from services.common.settings import DEFAULT_CATALOG
 from tests.unit.auth.manual_clock import ManualClock
 
 
@@ -25,13 +29,21 @@ def changes() -> list[ApiKey]:
 
 @pytest.fixture
 def issuer(store: AuthStore, clock: ManualClock, changes: list[ApiKey]) -> KeyIssuer:
-    return KeyIssuer(store, changes.append, prefix="tiermesh", default_requests_per_minute=60, clock=clock)
+    return KeyIssuer(
+        store,
+        changes.append,
+        load_catalog(DEFAULT_CATALOG),
+        prefix="tiermesh",
+        default_requests_per_minute=60,
+        max_keys_per_account=5,
+        clock=clock,
+    )
 
 
 async def test_a_new_key_is_stored_by_its_digest_and_told(
     issuer: KeyIssuer, account: Account, changes: list[ApiKey]
 ) -> None:
-    secret, key = await issuer.create(account.id, "laptop")
+    secret, key = await issuer.create(account.id, Wish("laptop"))
     assert changes == [key]
     assert await issuer.list() == [key]
     assert key.digest == digest_of(secret)
@@ -41,8 +53,8 @@ async def test_a_new_key_is_stored_by_its_digest_and_told(
 
 
 async def test_a_limit_of_its_own_and_an_expiry_are_kept(issuer: KeyIssuer, account: Account) -> None:
-    _, unlimited = await issuer.create(account.id, "", requests_per_minute=0)
-    _, key = await issuer.create(account.id, "", requests_per_minute=2**32 - 1, expires_at_ms=1_800_000_000_001)
+    _, unlimited = await issuer.create(account.id, Wish(requests_per_minute=0))
+    _, key = await issuer.create(account.id, Wish(requests_per_minute=2**32 - 1, expires_at_ms=1_800_000_000_001))
     assert unlimited.requests_per_minute == 0
     assert key in await issuer.list(account.id)
     assert await issuer.list("acct_other") == []
@@ -61,7 +73,7 @@ async def test_what_cannot_be_is_refused(
     issuer: KeyIssuer, changes: list[ApiKey], account_id: str, name: str, expires_at_ms: int, code: Code, param: str
 ) -> None:
     with pytest.raises(MeshError) as caught:
-        await issuer.create(account_id, name, expires_at_ms=expires_at_ms)
+        await issuer.create(account_id, Wish(name, expires_at_ms=expires_at_ms))
     assert (caught.value.code, caught.value.param) == (code, param)
     assert changes == []
 
@@ -69,11 +81,12 @@ async def test_what_cannot_be_is_refused(
 async def test_revoking_twice_keeps_the_first_time(
     issuer: KeyIssuer, account: Account, changes: list[ApiKey], clock: ManualClock
 ) -> None:
-    _, key = await issuer.create(account.id, "")
+    _, key = await issuer.create(account.id, Wish())
     clock.advance(1)
     first = await issuer.revoke(key.id)
     clock.advance(1)
-    assert await issuer.revoke(key.id) == first == replace(key, revoked_at_ms=1_800_000_001_000)
+    assert await issuer.revoke(key.id) == first
+    assert first == replace(key, revoked_at_ms=1_800_000_001_000, change_number=key.change_number + 1)
     # Telling again is harmless, and mends what a lost answer may have left undone.
     assert changes == [key, first, first]
 
@@ -88,7 +101,7 @@ async def test_a_key_that_never_was_cannot_be_revoked(issuer: KeyIssuer, changes
 async def test_a_caller_who_hangs_up_cannot_split_a_revocation(
     issuer: KeyIssuer, account: Account, changes: list[ApiKey]
 ) -> None:
-    _, key = await issuer.create(account.id, "")
+    _, key = await issuer.create(account.id, Wish())
     revoking = asyncio.create_task(issuer.revoke(key.id))
     await asyncio.sleep(0)
     revoking.cancel()
@@ -97,3 +110,83 @@ async def test_a_caller_who_hangs_up_cannot_split_a_revocation(
     await issuer.drain(10)
     assert [change.revoked_at_ms > 0 for change in changes] == [False, True]
     assert await issuer.list() == [changes[-1]]
+
+
+async def test_a_rotated_key_works_until_the_overlap_ends(
+    issuer: KeyIssuer, account: Account, changes: list[ApiKey], clock: ManualClock
+) -> None:
+    wish = Wish("ci", ("tiermesh-pro",), ("chat",), 7, 100)
+    secret, old = await issuer.create(account.id, wish)
+    clock.advance(10)
+    new_secret, new, ending = await issuer.rotate(old.id, 3600)
+    assert (new.name, new.models, new.endpoints, new.requests_per_minute, new.monthly_credit_cap) == (
+        ("ci", ("tiermesh-pro",), ("chat",), 7, 100)
+    )
+    assert (new.expires_at_ms, new.created_at_ms, new.last_used_at_ms) == (0, 1_800_000_010_000, 0)
+    assert (ending.expires_at_ms, ending.replaced_by) == (1_800_003_610_000, new.id)
+    assert changes[1:] == [ending, new] == await issuer.list()
+    cache = KeyCache()
+    cache.load(changes)
+    cache.verify(new_secret, 1_800_003_610_000)
+    cache.verify(secret, 1_800_003_609_999)
+    with pytest.raises(MeshError, match="expired"):
+        cache.verify(secret, 1_800_003_610_000)
+
+
+async def test_an_overlap_prolongs_nothing_and_the_successor_expires_with_the_old_key(
+    issuer: KeyIssuer, account: Account
+) -> None:
+    _, old = await issuer.create(account.id, Wish(expires_at_ms=1_800_000_001_000))
+    _, new, ending = await issuer.rotate(old.id)
+    assert new.expires_at_ms == ending.expires_at_ms == 1_800_000_001_000
+
+
+async def test_what_does_not_work_or_was_rotated_is_not_rotated(
+    issuer: KeyIssuer, account: Account, clock: ManualClock
+) -> None:
+    _, rotated = await issuer.create(account.id, Wish())
+    _, successor, _ = await issuer.rotate(rotated.id)
+    _, revoked = await issuer.create(account.id, Wish())
+    await issuer.revoke(revoked.id)
+    _, expired = await issuer.create(account.id, Wish(expires_at_ms=1_800_000_000_001))
+    clock.advance(1)
+    for key, reason in ((rotated, successor.id), (revoked, "revoked"), (expired, "expired")):
+        with pytest.raises(MeshError, match=reason) as caught:
+            await issuer.rotate(key.id)
+        assert caught.value.code is Code.CONFLICT
+    with pytest.raises(MeshError) as caught:
+        await issuer.rotate("key_unknown")
+    assert caught.value.code is Code.NOT_FOUND
+
+
+async def test_of_two_rotations_at_once_one_wins(issuer: KeyIssuer, account: Account) -> None:
+    _, key = await issuer.create(account.id, Wish())
+    outcomes = await asyncio.gather(issuer.rotate(key.id), issuer.rotate(key.id), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(MeshError) == 1
+    assert len(await issuer.list()) == 2
+
+
+async def test_a_key_makes_keys_of_its_own_account_up_to_a_number(
+    issuer: KeyIssuer, account: Account, store: AuthStore
+) -> None:
+    _, creator = await issuer.create(account.id, Wish(endpoints=("chat", "keys"), requests_per_minute=5))
+    made = [(await issuer.create(account.id, Wish(), creator_key_id=creator.id))[1] for _ in range(4)]
+    assert {(key.endpoints, key.requests_per_minute) for key in made} == {(("chat",), 5)}
+    with pytest.raises(MeshError) as caught:
+        await issuer.create(account.id, Wish(), creator_key_id=creator.id)
+    assert caught.value.code is Code.CONFLICT
+    await issuer.revoke(made[0].id)
+    await issuer.create(account.id, Wish(), creator_key_id=creator.id)
+    other = await Accounts(store).create("other")
+    for account_id, creator_id in ((other.id, creator.id), (account.id, made[0].id)):
+        with pytest.raises(MeshError) as caught:
+            await issuer.create(account_id, Wish(), creator_key_id=creator_id)
+        assert caught.value.code is Code.NOT_FOUND
+
+
+async def test_only_the_own_account_s_keys_can_be_revoked_by_it(issuer: KeyIssuer, account: Account) -> None:
+    _, key = await issuer.create(account.id, Wish())
+    with pytest.raises(MeshError) as caught:
+        await issuer.revoke(key.id, "acct_other")
+    assert caught.value.code is Code.NOT_FOUND
+    assert (await issuer.revoke(key.id, account.id)).revoked_at_ms > 0

@@ -74,3 +74,20 @@ def test_a_late_notice_brings_no_revoked_key_back() -> None:
     cache = cache_of(replace(key, revoked_at_ms=1))
     cache.put(key)
     assert "revoked" in refusal(cache, SECRET)
+
+
+def test_old_news_changes_nothing() -> None:
+    key = api_key(SECRET, expires_at_ms=5, change_number=2)
+    cache = cache_of(key)
+    cache.put(replace(key, expires_at_ms=0, change_number=1))
+    assert "expired" in refusal(cache, SECRET, 5)
+    cache.put(replace(key, expires_at_ms=0, change_number=3))
+    cache.verify(SECRET, 5)
+
+
+def test_loading_anew_forgets_what_the_store_has_not_but_no_revocation() -> None:
+    key = api_key(SECRET)
+    cache = cache_of(replace(key, revoked_at_ms=1), api_key("sk-x-gone", id="key_2"))
+    cache.load([key])
+    assert len(cache) == 1
+    assert "revoked" in refusal(cache, SECRET)

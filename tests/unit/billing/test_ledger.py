@@ -57,7 +57,7 @@ def test_a_refusal_changes_nothing(available: int) -> None:
     assert code(answer) is Code.INSUFFICIENT_CREDITS
     assert isinstance(answer, MeshError)
     assert f"costs 10, and {available} are available" in answer.message
-    assert not (ledger.entries or ledger.new_holds or ledger.changed_balances or ledger.new_balances)
+    assert (ledger.entries, ledger.new_holds, ledger.changed_balances, ledger.new_balances) == ([], {}, {}, {})
 
 
 def test_the_last_credit_can_be_spent() -> None:

@@ -1,22 +1,28 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from services.common.errors import Code, MeshError
 from services.common.logs import configure_logs, get_logger
 from services.common.settings import SettingsError
+from services.common.tracebacks import describe
 
 
 @pytest.fixture(autouse=True)
 def restored_logging() -> Iterator[None]:
     """Leaves logging as it was: the configuration belongs to the whole process."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, hook = root.handlers[:], root.level, sys.excepthook
     yield
+    sys.excepthook = hook
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.contextvars.clear_contextvars()
@@ -49,21 +55,68 @@ def test_records_below_the_level_are_dropped(capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().err)["event"] == "loud"
 
 
+SECRET = "top-" + "secret"
+
+
 def fail(prompt: str) -> None:
-    raise RuntimeError(f"a prompt of {len(prompt)} characters is a mistake")
+    try:
+        os.environ[prompt]
+    except KeyError as error:
+        raise RuntimeError(f"{prompt} is a mistake") from error
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
-def test_a_traceback_does_not_show_the_values_of_variables(capsys: pytest.CaptureFixture[str], format: str) -> None:  # noqa: A002 - the setting has this name
+def test_a_traceback_shows_where_but_not_what(capsys: pytest.CaptureFixture[str], format: str) -> None:  # noqa: A002 - the setting has this name
     configure_logs("router", format=format, level="info")
-    prompt = "top secret".replace(" ", "-")
     try:
-        fail(prompt)
+        fail(SECRET)
     except RuntimeError:
         get_logger().exception("failed")
     output = capsys.readouterr().err
-    assert "RuntimeError: a prompt of 10 characters is a mistake" in output
-    assert prompt not in output
+    assert output.index("KeyError") < output.index("RuntimeError")
+    assert "in fail" in output
+    assert SECRET not in output
+
+
+def test_libraries_do_not_show_it_either(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.getLogger().handlers.clear()
+    configure_logs("router", format="json", level="info")
+    try:
+        fail(SECRET)
+    except RuntimeError as error:
+        context = {"message": f"Exception in callback work('{SECRET}')", "exception": error}
+        asyncio.new_event_loop().call_exception_handler(context)
+        logging.getLogger("aiohttp.server").exception("Error handling request from %s", "127.0.0.1")
+    output = capsys.readouterr().err
+    assert "asyncio: Exception in callback work" in output
+    assert "aiohttp.server: Error handling request from 127.0.0.1\n" in output
+    assert output.count("\nRuntimeError\n") == 2
+    assert SECRET not in output
+
+
+def test_a_crash_does_not_show_it_either(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("router", format="json", level="info")
+    try:
+        fail(SECRET)
+    except RuntimeError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    record = json.loads(capsys.readouterr().err)
+    assert record["event"] == "crashed"
+    assert "RuntimeError" in record["exception"]
+    assert SECRET not in str(record)
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (MeshError(Code.UNAVAILABLE, "billing is away"), "UNAVAILABLE, billing is away"),
+        (ConnectionRefusedError(111, "Connection refused"), "ConnectionRefusedError: Connection refused (errno 111)"),
+        (OSError(SECRET), "OSError"),
+        (ExceptionGroup("both", [ValueError(SECRET), KeyError(SECRET)]), "ExceptionGroup: ValueError; KeyError"),
+    ],
+)
+def test_what_cannot_hold_a_secret_is_kept(error: Exception, kept: str) -> None:
+    assert describe(error).endswith(kept)
 
 
 def test_an_exception_is_one_record_for_machines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,109 @@
+"""Keeps a replica's keys in step with the database that it shares with others.
+
+Every change of a key takes the next change number, which its transaction locks until it commits; so numbers become
+visible in order, and "everything after the last number I saw" misses nothing. Each replica asks for that several times
+a second, at the cost of reading one row. A replica that has not been answered for too long knows nothing of
+revocations made elsewhere, so it says that it is stale, and is not to be trusted until it has caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+from services.auth.key_cache import KeyCache
+from services.auth.keys import ApiKey
+from services.common.clock import Clock
+from services.common.errors import MeshError
+from services.common.logs import get_logger
+
+log = get_logger()
+
+
+class ChangeStore(Protocol):
+    """Where keys and the numbers of their changes are kept."""
+
+    async def load_keys(self) -> tuple[int, list[ApiKey]]:
+        """Returns every key, and the number of the last change that they show."""
+
+    async def changed_since(self, number: int) -> tuple[int, list[ApiKey]]:
+        """Returns the number of the last change, and the keys that changed after the one given."""
+
+
+class ChangeFollower:
+    """Brings changes made by other replicas into the cache. Times are in seconds; `clock` never goes back."""
+
+    def __init__(
+        self,
+        store: ChangeStore,
+        keys: KeyCache,
+        *,
+        interval: float,
+        max_stale: float,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._interval = interval
+        self._max_stale = max_stale
+        self._clock = clock
+        self._last_number = 0
+        self._in_step_at = clock()
+        self._failing = False
+
+    @property
+    def staleness(self) -> float:
+        """How long ago the cache is known to have been complete."""
+        return self._clock() - self._in_step_at
+
+    @property
+    def fresh(self) -> bool:
+        """Whether what the cache says may be trusted."""
+        return self.staleness <= self._max_stale
+
+    async def load(self) -> None:
+        """Fills the cache with every key there is; raises MeshError UNAVAILABLE as the store does."""
+        asked_at = self._clock()
+        self._last_number, keys = await self._store.load_keys()
+        self._keys.load(keys)
+        self._in_step_at = asked_at
+
+    async def run(self) -> None:
+        """Asks for changes, every `interval` seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            try:
+                await self.catch_up()
+            except MeshError as error:
+                self._failed(error.message)
+            except Exception:
+                # A defect must not end this loop, for nobody would learn of revocations any more.
+                log.exception("key_changes_failed")
+            else:
+                self._worked()
+
+    async def catch_up(self) -> None:
+        """Takes in what has changed since the last time; raises MeshError UNAVAILABLE as the store does."""
+        # The answer is at least as new as this moment.
+        asked_at = self._clock()
+        number, keys = await self._store.changed_since(self._last_number)
+        if number < self._last_number:
+            # The database lost its last changes, as after a fail-over to a copy that lagged: numbers are given again.
+            log.warning("key_changes_lost", had=self._last_number, has=number)
+            await self.load()
+            return
+        for key in keys:
+            self._keys.put(key)
+        self._last_number = number
+        self._in_step_at = asked_at
+
+    def _failed(self, reason: str) -> None:
+        if not self._failing:
+            log.warning("key_changes_unknown", reason=reason, trusted_for_seconds=self._max_stale)
+        self._failing = True
+
+    def _worked(self) -> None:
+        if self._failing:
+            log.info("key_changes_known_again")
+        self._failing = False

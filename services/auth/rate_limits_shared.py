@@ -1,0 +1,105 @@
+"""Rate limits that several replicas share, by Redis or Valkey; each replica limits by itself while that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from services.auth.metrics import LOCAL_LIMITS
+from services.auth.rate_limits import (
+    UNLIMITED,
+    WINDOW_SECONDS,
+    Answer,
+    Hit,
+    RateLimits,
+    RateLimitState,
+    item_of,
+)
+from services.auth.rate_window_redis import FAILURES, Entry, RedisWindowStorage, Window
+from services.common.logs import get_logger
+
+log = get_logger()
+
+# How long a frame waits for the server before it is limited by this replica alone, and how often a server that has
+# failed is tried again; in seconds.
+TIMEOUT = 0.5
+_TRY_AGAIN = 0.5
+
+
+class SharedRateLimits:
+    """Counts each frame in one round trip. No request fails because the server does: availability comes first.
+
+    While the server is away a key may make as many requests as its limit says at each replica.
+    """
+
+    def __init__(self, storage: RedisWindowStorage, local: RateLimits, *, window_seconds: int = WINDOW_SECONDS) -> None:
+        self._storage = storage
+        self._local = local
+        self._window_seconds = window_seconds
+        self._running: set[asyncio.Task[None]] = set()
+        self._recovering: asyncio.Task[None] | None = None
+
+    def hit_all(self, hits: Sequence[Hit], answer: Answer) -> None:
+        """Counts requests; answers at once if none has a limit or the server is away, else when it has answered."""
+        if not any(limit for _, limit in hits):
+            answer([UNLIMITED] * len(hits))
+        elif self._recovering is not None:
+            self._limit_alone(hits, answer)
+        else:
+            task = asyncio.get_running_loop().create_task(self._count(hits, answer))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def close(self) -> None:
+        """Closes the connections; what is being counted is answered first."""
+        if self._recovering is not None:
+            self._recovering.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._storage.close()
+
+    async def _count(self, hits: Sequence[Hit], answer: Answer) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                states = await self._ask(hits)
+        except FAILURES as error:
+            self._lost(error)
+            self._limit_alone(hits, answer)
+        except Exception:
+            # Whatever it is, each call gets an answer.
+            log.exception("rate_limits_failed")
+            self._limit_alone(hits, answer)
+        else:
+            answer(states)
+
+    async def _ask(self, hits: Sequence[Hit]) -> list[RateLimitState]:
+        entries = [Entry(item_of(limit).key_for(key_id), limit) for key_id, limit in hits if limit]
+        windows = iter(await self._storage.acquire_all(entries, self._window_seconds))
+        return [self._state(limit, next(windows)) if limit else UNLIMITED for _, limit in hits]
+
+    def _state(self, limit: int, window: Window) -> RateLimitState:
+        if window.allowed:
+            return RateLimitState(limit, limit - window.used, window.empty_ms)
+        return RateLimitState(limit, 0, window.empty_ms, max(1, window.next_free_ms) / 1000)
+
+    def _limit_alone(self, hits: Sequence[Hit], answer: Answer) -> None:
+        LOCAL_LIMITS.inc(len(hits))
+        self._local.hit_all(hits, answer)
+
+    def _lost(self, error: Exception) -> None:
+        if self._recovering is None:
+            # Only the kind: the text may hold the address with its password.
+            log.warning("rate_limits_not_shared", reason=type(error).__name__)
+            self._recovering = asyncio.get_running_loop().create_task(self._recover())
+
+    async def _recover(self) -> None:
+        """Tries the server until it answers, so that no request has to."""
+        while True:
+            await asyncio.sleep(_TRY_AGAIN)
+            try:
+                async with asyncio.timeout(TIMEOUT):
+                    await self._storage.acquire_all([Entry("probe", 1, 0)], 1)
+            except FAILURES:
+                continue
+            self._recovering = None
+            log.info("rate_limits_shared_again")
+            return

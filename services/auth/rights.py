@@ -1,0 +1,117 @@
+"""What a new key may do: what is asked for, what makes sense, and what the key that asks may pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from services.auth.keys import ApiKey
+from services.common.catalog import Catalog
+from services.common.errors import Code, MeshError
+from services.common.scopes import ENDPOINTS, MANAGEMENT, ORDINARY, may_use
+
+# Larger numbers are not exact in every JSON reader.
+MAX_CREDITS = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of a new key. None and empty mean that nothing was said about it."""
+
+    name: str = ""
+    models: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    # 0 means no limit.
+    requests_per_minute: int | None = None
+    # Credits in one calendar month (UTC); 0 means no cap.
+    monthly_credit_cap: int | None = None
+    # Milliseconds since the Unix epoch; 0 means never.
+    expires_at_ms: int = 0
+
+
+def check_wish(wish: Wish, catalog: Catalog) -> Wish:
+    """Returns the wish with models by their ids; raises MeshError INVALID_REQUEST for what does not exist."""
+    if not 0 <= (wish.monthly_credit_cap or 0) <= MAX_CREDITS:
+        message = f"The monthly cap is a number of credits from 0, for none, to {MAX_CREDITS}."
+        raise MeshError(Code.INVALID_REQUEST, message, param="monthly_credit_cap")
+    for endpoint in wish.endpoints:
+        if endpoint not in ENDPOINTS:
+            message = f"There is no endpoint {endpoint[:40]!r}; a key can be given: {', '.join(ENDPOINTS)}."
+            raise MeshError(Code.INVALID_REQUEST, message, param="endpoints")
+    models = _once(_model_id(name, catalog) for name in wish.models)
+    return replace(wish, models=models, endpoints=_once(wish.endpoints))
+
+
+def passed_on(wish: Wish, creator: ApiKey, default_requests_per_minute: int) -> Wish:
+    """Returns the wish with the creator's limits where it says nothing.
+
+    Raises MeshError PERMISSION_DENIED for anything beyond the creator's own rights.
+    """
+    if not may_use(creator.endpoints, MANAGEMENT):
+        raise MeshError(Code.PERMISSION_DENIED, f"The calling key lacks the scope '{MANAGEMENT}'.")
+    rate = wish.requests_per_minute
+    if rate is None:
+        rate = _lower(default_requests_per_minute, creator.requests_per_minute)
+    cap = wish.monthly_credit_cap
+    return replace(
+        wish,
+        models=_subset("models", wish.models, creator.models, inherited=creator.models),
+        endpoints=_endpoints(wish, creator),
+        requests_per_minute=_within("requests_per_minute", rate, creator.requests_per_minute),
+        monthly_credit_cap=_within(
+            "monthly_credit_cap", creator.monthly_credit_cap if cap is None else cap, creator.monthly_credit_cap
+        ),
+        expires_at_ms=_expiry(wish.expires_at_ms or creator.expires_at_ms, creator),
+    )
+
+
+def _model_id(name: str, catalog: Catalog) -> str:
+    model = catalog.get(name)
+    if model is None:
+        known = ", ".join(model.id for model in catalog.models)
+        raise MeshError(Code.INVALID_REQUEST, f"There is no model {name[:100]!r}; there are: {known}.", param="models")
+    return model.id
+
+
+def _endpoints(wish: Wish, creator: ApiKey) -> tuple[str, ...]:
+    held = creator.endpoints or ORDINARY
+    # Management is never passed on unasked.
+    inherited = tuple(endpoint for endpoint in creator.endpoints if endpoint != MANAGEMENT)
+    if not wish.endpoints and creator.endpoints and not inherited:
+        message = "The calling key can only manage keys, and so can a key made by it: set 'endpoints' to [\"keys\"]."
+        raise MeshError(Code.PERMISSION_DENIED, message, param="endpoints")
+    return _subset("endpoints", wish.endpoints, held, inherited=inherited)
+
+
+def _subset(
+    param: str, wanted: tuple[str, ...], held: tuple[str, ...], *, inherited: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Returns what is wanted, if `held` has all of it; an empty `held` has everything."""
+    if held and (beyond := [name for name in wanted if name not in held]):
+        message = f"The calling key has no right to {', '.join(beyond)} in '{param}', so it cannot pass it on."
+        raise MeshError(Code.PERMISSION_DENIED, message, param=param)
+    return wanted or inherited
+
+
+def _within(param: str, wanted: int, held: int) -> int:
+    """Returns the limit that is wanted, if it is no looser than the one held; 0 is the loosest."""
+    if held and (wanted == 0 or wanted > held):
+        message = f"The calling key's own '{param}' is {held}; a key made by it cannot have {wanted or 'none'}."
+        raise MeshError(Code.PERMISSION_DENIED, message, param=param)
+    return wanted
+
+
+def _expiry(expires_at_ms: int, creator: ApiKey) -> int:
+    if 0 < creator.expires_at_ms < expires_at_ms:
+        message = "The calling key expires sooner, and a key made by it cannot outlive it."
+        raise MeshError(Code.PERMISSION_DENIED, message, param="expires_at_ms")
+    return expires_at_ms
+
+
+def _lower(one: int, other: int) -> int:
+    """Returns the stricter of two limits; 0 is none."""
+    return min(one, other) if one and other else one or other
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,56 @@
+"""The tables of accounts and keys, and how rows become values. Lengths and constraints are the migrations' business."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.auth.keys import ApiKey
+
+_metadata = sa.MetaData()
+
+# Columns that hold names divided by spaces.
+_LISTS = ("models", "endpoints")
+
+accounts = sa.Table(
+    "accounts",
+    _metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String),
+    sa.Column("created_at_ms", sa.BigInteger),
+)
+api_keys = sa.Table(
+    "api_keys",
+    _metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String),
+    sa.Column("name", sa.String),
+    sa.Column("hint", sa.String),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("requests_per_minute", sa.BigInteger),
+    sa.Column("created_at_ms", sa.BigInteger),
+    sa.Column("expires_at_ms", sa.BigInteger),
+    sa.Column("revoked_at_ms", sa.BigInteger),
+    sa.Column("last_used_at_ms", sa.BigInteger),
+    sa.Column("models", sa.Text),
+    sa.Column("endpoints", sa.String),
+    sa.Column("monthly_credit_cap", sa.BigInteger),
+    sa.Column("replaced_by", sa.String),
+    sa.Column("change_number", sa.BigInteger),
+)
+# One row: the number of the last change of any key.
+changes = sa.Table("api_key_changes", _metadata, sa.Column("last", sa.BigInteger))
+
+
+def to_key(row: sa.RowMapping) -> ApiKey:
+    """Returns the key that a row of `api_keys` describes."""
+    lists = {name: tuple(row[name].split()) for name in _LISTS}
+    return ApiKey(**{**row, **lists})
+
+
+def to_row(key: ApiKey) -> dict[str, Any]:
+    """Returns the columns of a key."""
+    lists = {name: " ".join(getattr(key, name)) for name in _LISTS}
+    return {**asdict(key), **lists}

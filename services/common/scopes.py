@@ -1,0 +1,18 @@
+"""What an API key may be allowed to use: the names that auth keeps, the edge enforces and commands offer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+# The management of the account's own keys. Whoever holds it can make and revoke keys, so it is never given unasked.
+MANAGEMENT = "keys"
+
+# What else a key may use; a key that is made without a list may use all of these, and what later versions add.
+ORDINARY = ("chat", "models", "balance", "usage")
+
+ENDPOINTS = (*ORDINARY, MANAGEMENT)
+
+
+def may_use(endpoints: Collection[str], endpoint: str) -> bool:
+    """Tells whether a key with this list, empty for the ordinary ones, may use an endpoint."""
+    return endpoint in endpoints if endpoints else endpoint != MANAGEMENT

@@ -1,0 +1,117 @@
+"""GET, POST and DELETE /v1/keys: the owner of an account manages its keys, by a key with the management scope.
+
+Auth decides what the calling key may pass on; here are only the shapes. Times are whole seconds since the Unix epoch,
+as everywhere in OpenAI's API, and null where there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from services.common.channels import OpenChannel
+from services.common.clock import Clock, to_ms
+from services.common.errors import MeshError
+from services.edge.authentication import Principal
+from services.edge.chat import RequestContext
+from services.edge.json_response import json_response
+from services.edge.parsing import invalid, parse_body
+from services.edge.replicas import Replicas
+from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
+
+# The generated class of asynchronous stubs exists for type checkers only.
+AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
+
+Names = Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=100)]
+Seconds = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class CreateKeyBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /v1/keys. A misspelt restriction is refused: ignoring it would make a key that may do more."""
+
+    name: Annotated[str, Meta(max_length=200)] | None = None
+    models: Names | None = None
+    endpoints: Names | None = None
+    requests_per_minute: Annotated[int, Meta(ge=0, le=2**32 - 1)] | None = None
+    monthly_credit_cap: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
+    expires_at: Seconds | None = None
+
+
+_decoder = msgspec.json.Decoder(CreateKeyBody)
+
+
+def auth_replicas(addresses: list[str], open_channel: OpenChannel, timeout: float) -> AuthReplicas:
+    """Returns the replicas of auth. A creation made twice leaves a key that nobody was ever shown."""
+    return Replicas("Auth", addresses, open_channel, auth_pb2_grpc.AuthServiceStub, timeout)
+
+
+class Keys:
+    """Serves the routes for requests whose key has the management scope."""
+
+    def __init__(self, auth: AuthReplicas, clock: Clock) -> None:
+        self._auth = auth
+        self._clock = clock
+
+    async def list(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        """Answers GET /v1/keys: the account's keys, without the keys themselves, oldest first."""
+        request = auth_pb2.ListKeysRequest(account_id=principal.account_id)
+        response = await self._auth.call(lambda stub: stub.ListKeys, request)
+        return json_response({"object": "list", "data": [_body(key) for key in response.keys]})
+
+    async def create(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        """Answers POST /v1/keys: the one response that holds the new key itself, in `key`."""
+        body = parse_body(await request.read() or b"{}", _decoder)
+        if body.expires_at and body.expires_at <= self._clock():
+            raise invalid("expires_at", "'expires_at' lies in the past; give a future time in seconds since 1970.")
+        try:
+            response = await self._auth.call(lambda stub: stub.CreateKey, _create_request(body, principal))
+        except MeshError as error:
+            # Auth counts in milliseconds; the user has said seconds.
+            error.param = error.param.removesuffix("_ms")
+            raise
+        return json_response(_body(response.key) | {"key": response.api_key})
+
+    async def revoke(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        """Answers DELETE /v1/keys/{id}; a key of another account is one that does not exist."""
+        key_id = request.match_info["key_id"]
+        revoke = auth_pb2.RevokeKeyRequest(key_id=key_id, account_id=principal.account_id)
+        await self._auth.call(lambda stub: stub.RevokeKey, revoke)
+        return json_response({"id": key_id, "object": "api_key.deleted", "deleted": True})
+
+
+def _create_request(body: CreateKeyBody, principal: Principal) -> auth_pb2.CreateKeyRequest:
+    return auth_pb2.CreateKeyRequest(
+        account_id=principal.account_id,
+        creator_key_id=principal.key_id,
+        name=body.name or "",
+        models=body.models or (),
+        endpoints=body.endpoints or (),
+        requests_per_minute=body.requests_per_minute,
+        monthly_credit_cap=body.monthly_credit_cap,
+        expires_at_ms=to_ms(body.expires_at or 0),
+    )
+
+
+def _body(key: auth_pb2.ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "object": "api_key",
+        "name": key.name,
+        "hint": key.hint,
+        "models": list(key.models),
+        "endpoints": list(key.endpoints),
+        "requests_per_minute": key.requests_per_minute,
+        "monthly_credit_cap": key.monthly_credit_cap,
+        "created_at": key.created_at_ms // 1000,
+        "expires_at": _seconds(key.expires_at_ms),
+        "revoked_at": _seconds(key.revoked_at_ms),
+        "last_used_at": _seconds(key.last_used_at_ms),
+        "replaced_by": key.replaced_by or None,
+    }
+
+
+def _seconds(milliseconds: int) -> int | None:
+    return milliseconds // 1000 or None

@@ -1,0 +1,67 @@
+"""Unary calls to any replica of a service; for what is not a hot path."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import grpc
+
+from services.common.channels import OpenChannel
+from services.common.errors import Code, MeshError
+from services.common.interceptors import call_unary
+
+StubT = TypeVar("StubT")
+ResponseT = TypeVar("ResponseT")
+
+# What another replica may do better.
+_NO_ANSWER = {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
+
+
+class Replicas(Generic[StubT]):
+    """The replicas of one service, each asked in its turn; `timeout` is in seconds, for each of them.
+
+    A call that failed may have taken place all the same, and is then made again at the next replica: callers are fine
+    with that.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        addresses: Sequence[str],
+        open_channel: OpenChannel,
+        new_stub: Callable[[grpc.aio.Channel], StubT],
+        timeout: float,
+    ) -> None:
+        self._name = name
+        self._addresses = addresses
+        self._open_channel = open_channel
+        self._new_stub = new_stub
+        self._timeout = timeout
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._stubs: dict[str, StubT] = {}
+        self._turn = itertools.count()
+
+    async def call(self, method: Callable[[StubT], Callable[..., Awaitable[ResponseT]]], request: object) -> ResponseT:
+        """Makes the call that `method` picks from a stub; raises MeshError, UNAVAILABLE if no replica answers."""
+        first = next(self._turn)
+        for offset in range(len(self._addresses)):
+            stub = self._stub(self._addresses[(first + offset) % len(self._addresses)])
+            try:
+                return await call_unary(method(stub)(request, timeout=self._timeout))
+            except MeshError as error:
+                if error.code not in _NO_ANSWER:
+                    raise
+        raise MeshError(Code.UNAVAILABLE, f"{self._name} cannot be reached; try again shortly.", retry_after=1.0)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    def _stub(self, address: str) -> StubT:
+        if address not in self._stubs:
+            self._channels[address] = self._open_channel(address)
+            self._stubs[address] = self._new_stub(self._channels[address])
+        return self._stubs[address]

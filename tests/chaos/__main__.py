@@ -1,0 +1,47 @@
+"""`python -m tests.chaos` runs seed after seed and prints a line for each; `make chaos MINUTES=…` calls it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+
+from tests.chaos.driver import Report, run_plan
+from tests.chaos.plan import make_plan
+
+
+def main() -> None:
+    """Exits with status 1 after the first run with a violation, whose seed and evidence are printed."""
+    options = _parse()
+    until = time.monotonic() + options.minutes * 60
+    seed = options.seed
+    while seed < options.seed + options.runs if options.runs else time.monotonic() < until:
+        report = asyncio.run(_run(options, seed))
+        print(report, flush=True)  # noqa: T201
+        if report.violations:
+            sys.exit(1)
+        seed += 1
+
+
+async def _run(options: argparse.Namespace, seed: int) -> Report:
+    server = options.database == "postgresql"
+    plan = make_plan(seed, requests=options.requests, kills=options.kills, database_server=server)
+    return await run_plan(plan, database_server=server)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos", description="Kill a mesh at work and check its books."
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the first run; each further run takes the next number")
+    parser.add_argument("--minutes", type=float, default=1.0, help="start no further run after so long (1)")
+    parser.add_argument("--runs", type=int, default=0, help="do exactly so many runs instead")
+    parser.add_argument("--requests", type=int, default=300, help="in each run (300)")
+    parser.add_argument("--kills", type=int, default=11, help="in each run (11)")
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of auth and billing")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

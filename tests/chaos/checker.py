@@ -1,0 +1,209 @@
+"""Compares every record with the ledger: the charge table of DESIGN §2, as strictly as a client can know it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tests.chaos.ledger_view import Books, HoldRow
+from tests.chaos.plan import CREDITS, PROMPTS, SWALLOW
+from tests.chaos.record import End, Hit, Record
+from tests.chaos.world import PREFILL_SPEED, SPEED
+
+PRICE = 10
+NOTHING, PAID, EITHER = frozenset({0}), frozenset({PRICE}), frozenset({0, PRICE})
+# How long an edge may take to notice that a client has left, generously.
+_NOTICED = 1.0
+# What keeps the edge from hearing what was charged.
+_BILLING = frozenset({"billing", "database", SWALLOW})
+# The first account that may run out of credits.
+_POOR = len(CREDITS) - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """What the engine says to one prompt when nothing goes wrong: its longest answer, and where it ends by itself."""
+
+    words: tuple[str, ...]
+    natural_length: int
+
+    def answer(self, record: Record) -> tuple[str, str]:
+        """Returns the text and finish reason that a record's request must get."""
+        plan = record.plan
+        if plan.empty:
+            return "", "stop"
+        if plan.max_tokens is None:
+            return " ".join(self.words[: self.natural_length]), "stop"
+        return " ".join(self.words[: plan.max_tokens]), "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A broken invariant and everything that is known about it."""
+
+    kind: str
+    detail: str
+    record: Record | None = None
+    rows: Sequence[object] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.kind}: {self.detail}"]
+        if self.record is not None:
+            lines.append(f"  {self.record}")
+        return "\n".join([*lines, *(f"  {row}" for row in self.rows)])
+
+
+class Checker:
+    """Checks one run after everything has come to rest."""
+
+    def __init__(self, books: Books, hits: Sequence[Hit], undisturbed: Sequence[Undisturbed]) -> None:
+        self._books = books
+        self._hits = hits
+        self._undisturbed = undisturbed
+
+    def check(self, records: Sequence[Record]) -> list[Violation]:
+        """Returns everything that is wrong; nothing, if the mesh kept its word."""
+        violations = [violation for record in records for violation in self._check_record(record)]
+        known = {record.key_id for record in records}
+        for key_id, rows in self._books.holds.items():
+            if key_id not in known:
+                violations.append(Violation("stranger", "the ledger has a request that nobody made", None, rows))
+        return violations + list(self._check_balances())
+
+    def _check_record(self, record: Record) -> Iterable[Violation]:
+        rows = self._books.holds.get(record.key_id, [])
+        found = [*self._money(record, rows), *self._content(record), *self._manners(record)]
+        entries = [entry for row in rows for entry in self._books.entries[row.request_id]]
+        return [Violation(kind, detail, record, [*rows, *entries]) for kind, detail in found]
+
+    def _money(self, record: Record, rows: list[HoldRow]) -> Iterable[tuple[str, str]]:
+        row = rows[0] if rows else None
+        charged = sum(self._books.charged(each.request_id) for each in rows)
+        allowed = self.allowed(record, row)
+        if len(rows) > 1:
+            yield "several holds", f"one request has {len(rows)}"
+        if row is not None and record.request_id not in {"", row.request_id}:
+            yield "wrong id", f"the client was told {record.request_id}"
+        if charged not in allowed:
+            yield "wrong charge", f"charged {charged}, allowed {sorted(allowed)}"
+        if any(each.state == "open" for each in rows):
+            yield "open hold", "it was never settled"
+        if record.end is End.COMPLETE:
+            if row is None or row.outcome != ("empty" if record.plan.empty else "completed"):
+                yield "wrong outcome", "the answer was complete"
+            elif record.usage is not None and row.completion_tokens != record.usage["completion_tokens"]:
+                yield "usage", f"the client was told {record.usage['completion_tokens']} tokens"
+            due = 0 if record.plan.empty else PRICE
+            if record.charged_at_end not in {None, due}:
+                yield "charge at the end", f"the ledger had charged {record.charged_at_end} when the end was seen"
+            if record.receipt not in {None, due}:
+                yield "wrong receipt", f"the response says {record.receipt}"
+
+    def allowed(self, record: Record, row: HoldRow | None) -> frozenset[int]:
+        """Returns what the request may have cost, for all that its client can know."""
+        match record.end:
+            case End.COMPLETE:
+                return NOTHING if record.plan.empty else PAID
+            case End.LEFT:
+                return self._allowed_left(record, row)
+            case End.BROKEN:
+                return self._allowed_broken(record)
+            case _:
+                # An error, in whatever form, and a connection that never was, are free.
+                return EITHER if row is not None and self._refund_lost(record) else NOTHING
+
+    def _allowed_left(self, record: Record, row: HoldRow | None) -> frozenset[int]:
+        if record.pieces == 0:
+            # The prompt must be read before the first token. Who leaves earlier cannot have had one; who leaves later
+            # cannot know whether it had reached the edge, which is what counts (docs/decisions/0003).
+            return NOTHING if record.ended - record.sent < _reading_seconds(record) else EITHER
+        if row is not None and row.outcome == "expired" and self._hit("edge", since=record.sent, until=row.settled_ms):
+            # The edge died before it could say how the request ended: nobody is left who knows.
+            return EITHER
+        if row is not None and row.outcome == "failed" and self._disturbed(record):
+            # The answer failed between the client's last look and the edge's noticing that it had left.
+            return EITHER
+        return PAID
+
+    def _allowed_broken(self, record: Record) -> frozenset[int]:
+        """An edge that dies takes the answer with it: free, unless the answer was complete and only its end lost."""
+        if record.plan.empty:
+            return NOTHING
+        text, _ = self._undisturbed[record.plan.prompt].answer(record)
+        if not record.plan.stream:
+            # The body comes in one piece, after the charge: a client sees nothing of the moment between them. But it
+            # knows that the engine cannot have been done before all tokens had their time (a tick may be early by one).
+            speaking_seconds = (len(text.split()) - 2) / SPEED
+            return EITHER if record.ended - record.sent > _reading_seconds(record) + speaking_seconds else NOTHING
+        # All text goes out before the charge, so who has not seen all of it was not charged; except for slow readers,
+        # whose unread text dies with the edge, and so may the end behind it.
+        return EITHER if record.text == text or record.plan.pause else NOTHING
+
+    def _refund_lost(self, record: Record) -> bool:
+        """Two failures at once: billing charged but could not say so, and the edge died before it could take it back.
+
+        This is the one hole that docs/decisions/0006 leaves open.
+        """
+        unheard = [hit for hit in self._hits if hit.target in _BILLING and hit.ended + _NOTICED >= record.ended]
+        edges = [hit for hit in self._hits if hit.target == "edge" and hit.dead >= record.ended]
+        return any(
+            hit.began <= record.ended and edge.began <= hit.ended + _NOTICED for hit in unheard for edge in edges
+        )
+
+    def _content(self, record: Record) -> Iterable[tuple[str, str]]:
+        text, finish_reason = self._undisturbed[record.plan.prompt].answer(record)
+        if record.finish_reason not in {None, finish_reason}:
+            yield "finish reason", f"{record.finish_reason!r} instead of {finish_reason!r}"
+        if record.end is End.ERROR_FRAME and record.finish_reason is not None:
+            yield "finish reason", "one was sent although the answer failed"
+        whole = record.end is End.COMPLETE or record.finish_reason is not None
+        if record.text != text if whole else not text.startswith(record.text):
+            yield "text", f"differs from the undisturbed answer {text!r}"
+        if record.end is End.COMPLETE and record.finish_reason is None:
+            yield "finish reason", "the end was sent without one"
+        if record.usage is not None and record.usage["completion_tokens"] != len(text.split()) + record.plan.empty:
+            yield "usage", f"{record.usage} for {len(text.split())} tokens"
+
+    def _manners(self, record: Record) -> Iterable[tuple[str, str]]:
+        for oddity in record.oddities:
+            yield "stream", oddity
+        if record.end in {End.STUCK, End.UNKNOWN}:
+            yield "stuck", "no decided end came in time"
+        if record.end is End.BROKEN and not self._hit("edge", since=record.sent, until=record.ended * 1000):
+            yield "broken", "the connection broke although the edge lived"
+        if record.end is End.REFUSED and record.status not in self._refusals(record):
+            yield "refusal", f"status {record.status}"
+
+    def _refusals(self, record: Record) -> set[int]:
+        return {402, 503} if record.plan.account >= _POOR else {503}
+
+    def _hit(self, target: str, *, since: float, until: float | None) -> bool:
+        """Whether a process died between two times; `until` is in milliseconds, as the ledger's times are."""
+        end = float("inf") if until is None else until / 1000 + _NOTICED
+        return any(hit.target == target and hit.dead >= since and hit.began <= end for hit in self._hits)
+
+    def _disturbed(self, record: Record) -> bool:
+        harmful = {"runner-1", "runner-2", "router", *_BILLING}
+        return any(
+            hit.target in harmful and hit.began <= record.ended + _NOTICED and hit.ended >= record.sent
+            for hit in self._hits
+        )
+
+    def _check_balances(self) -> Iterable[Violation]:
+        """Each account owns what it was given, less what its requests have cost."""
+        spent: dict[str, int] = {}
+        for rows in self._books.holds.values():
+            for row in rows:
+                spent[row.account_id] = spent.get(row.account_id, 0) + self._books.charged(row.request_id)
+        for account_id, (available, held) in self._books.balances.items():
+            expected = self._books.granted(account_id) - spent.get(account_id, 0)
+            if (available, held) != (expected, 0):
+                yield Violation("balance", f"{account_id} has {available} and {held} held instead of {expected} and 0")
+        total = sum(line.amount for lines in self._books.entries.values() for line in lines)
+        if total:
+            yield Violation("sum", f"all entries together are {total} instead of 0")
+
+
+def _reading_seconds(record: Record) -> float:
+    """The least time that the engine takes to read a prompt; the chat template adds some words to ours."""
+    return len(PROMPTS[record.plan.prompt].split()) / PREFILL_SPEED

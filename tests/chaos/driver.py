@@ -1,0 +1,153 @@
+"""Runs one plan against a mesh: requests and faults side by side, then rest, then the reckoning."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+
+from tests.chaos.checker import Checker, Undisturbed, Violation
+from tests.chaos.client import Client
+from tests.chaos.ledger_view import LedgerView
+from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS, Plan, RequestPlan
+from tests.chaos.record import End, Record
+from tests.chaos.world import HOLD_TTL, World
+from tests.integration.auth.auth_client import AuthClient
+from tests.integration.billing.billing_client import BillingClient
+from tests.support.mesh import run_tiermesh
+from tests.support.waiting import eventually
+
+# Keys that are made at the same time.
+_KEYS_AT_ONCE = 16
+_REST_SECONDS = HOLD_TTL + 20.0
+_SERVE_SECONDS = 40.0
+# The first ones tell what it was; a mistake in the ledger breaks every later request as well.
+_SHOWN_VIOLATIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run was and what it found."""
+
+    plan: Plan
+    seconds: float
+    ends: Mapping[End, int]
+    # Generations that went on at another runner after their first token.
+    resumed: int
+    violations: list[Violation]
+
+    def __str__(self) -> str:
+        ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
+        line = (
+            f"seed {self.plan.seed}: {len(self.plan.requests)} requests, {self.plan.kills} kills, "
+            f"{self.resumed} resumed, {len(self.violations)} violations, {self.seconds:.0f} s ({ends})"
+        )
+        shown = self.violations[:_SHOWN_VIOLATIONS]
+        return "\n".join([line, *(f"seed {self.plan.seed}: {violation}" for violation in shown)])
+
+
+async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mapping[str, str] | None = None) -> Report:
+    """Starts a mesh for one plan, runs it, and checks it."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="tiermesh-chaos-") as directory:
+        async with World(Path(directory), database_server=database_server, modules=modules) as world:
+            ledger = LedgerView(world.ledger_url)
+            try:
+                records, violations = await Driver(world, ledger, plan).run()
+            finally:
+                await ledger.close()
+            moves = [json.loads(line) for line in world.log("edge").splitlines() if '"generation_moves"' in line]
+    ends = Counter(record.end for record in records)
+    resumed = sum(move["tokens"] > 0 for move in moves)
+    return Report(plan, time.monotonic() - began, ends, resumed, violations)
+
+
+class Driver:
+    """One run against a mesh that has just started."""
+
+    def __init__(self, world: World, ledger: LedgerView, plan: Plan) -> None:
+        self._world = world
+        self._ledger = ledger
+        self._plan = plan
+
+    async def run(self) -> tuple[list[Record], list[Violation]]:
+        """Returns every record and everything that is wrong with them."""
+        # A client that leaves closes its own connection, and no request inherits one that is about to break.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            client = Client(session, self._world.base_url, self._ledger)
+            calm = await self._records(_calm_requests())
+            records = await self._records(self._plan.requests)
+            await eventually(self._world.services["edge"].ready, _SERVE_SECONDS)
+            undisturbed = await _listen(client, calm)
+            faults = [asyncio.create_task(self._hurt(index)) for index in range(len(self._plan.faults))]
+            await asyncio.gather(*(self._ask(client, record) for record in records))
+            await asyncio.gather(*faults)
+        violations = await self._rest()
+        checker = Checker(await self._ledger.books(), self._world.hits, undisturbed)
+        return records, violations + checker.check([*calm, *records])
+
+    async def _ask(self, client: Client, record: Record) -> None:
+        await asyncio.sleep(record.plan.at)
+        await client.run(record)
+
+    async def _hurt(self, index: int) -> None:
+        fault = self._plan.faults[index]
+        await asyncio.sleep(fault.at)
+        await self._world.hurt(fault)
+
+    async def _records(self, plans: tuple[RequestPlan, ...]) -> list[Record]:
+        """Makes accounts with credits, and a key for each request."""
+        services = self._world.services
+        async with AuthClient(services["auth"].address) as auth, BillingClient(services["billing"].address) as billing:
+            accounts = [(await auth.create_account()).id for _ in CREDITS]
+            for account, amount in zip(accounts, CREDITS, strict=True):
+                await billing.grant(amount, account)
+            gate = asyncio.Semaphore(_KEYS_AT_ONCE)
+
+            async def record(number: int, plan: RequestPlan) -> Record:
+                async with gate:
+                    made = await auth.create_key(accounts[plan.account], requests_per_minute=0)
+                return Record(number, plan, accounts[plan.account], made.key.id, made.api_key)
+
+            return list(await asyncio.gather(*(record(number, plan) for number, plan in enumerate(plans))))
+
+    async def _rest(self) -> list[Violation]:
+        """Waits until nothing moves any more: every hold has ended, and the edge has nothing left to tell billing."""
+        violations = []
+        try:
+            await eventually(self._ledger.none_open, _REST_SECONDS)
+        except AssertionError:
+            violations.append(Violation("open hold", f"some are open {_REST_SECONDS:.0f} s after the last request"))
+        if await self._world.services["edge"].stop() != 0:
+            violations.append(Violation("exit", "the edge did not drain"))
+        address = self._world.services["billing"].address
+        audit = await run_tiermesh("ledger", "audit", "--billing-address", address, "--json")
+        if audit.returncode != 0 or json.loads(audit.stdout)["violations"]:
+            violations.append(Violation("audit", f"{audit.stdout.strip()} {audit.stderr.strip()}"))
+        return violations
+
+
+def _calm_requests() -> tuple[RequestPlan, ...]:
+    longest = RequestPlan(at=0, account=0, prompt=0, stream=False, max_tokens=MOST_TOKENS)
+    natural = replace(longest, max_tokens=None)
+    return tuple(replace(kind, prompt=prompt) for prompt in range(len(PROMPTS)) for kind in (longest, natural))
+
+
+async def _listen(client: Client, calm: list[Record]) -> list[Undisturbed]:
+    """Learns what the engine says while nothing is wrong."""
+    await asyncio.gather(*(client.run(record) for record in calm))
+    assert all(record.end is End.COMPLETE for record in calm), calm
+    undisturbed = [
+        Undisturbed(tuple(longest.text.split()), natural.words)
+        for longest, natural in zip(calm[::2], calm[1::2], strict=True)
+    ]
+    client.stops = {prompt: answer.words[0] for prompt, answer in enumerate(undisturbed)}
+    return undisturbed

@@ -1,0 +1,153 @@
+"""Rate limits that replicas share by a real Redis server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from limits import RateLimitItemPerMinute
+from limits.aio.strategies import MovingWindowRateLimiter
+from structlog.testing import capture_logs
+
+from services.auth.rate_limits import Hit, RateLimits, RateLimitState
+from services.auth.rate_limits_shared import SharedRateLimits
+from services.auth.rate_window_redis import Entry, RedisWindowStorage
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
+
+WINDOW = 1
+LIMIT = 20
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RedisServer]:
+    async with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def storage(server: RedisServer) -> AsyncIterator[RedisWindowStorage]:
+    storage = RedisWindowStorage(server.url, timeout=5)
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture
+async def replicas(server: RedisServer) -> AsyncIterator[list[SharedRateLimits]]:
+    """Two replicas with windows of a second."""
+    replicas = [
+        SharedRateLimits(RedisWindowStorage(server.url, timeout=5), RateLimits(), window_seconds=WINDOW)
+        for _ in range(2)
+    ]
+    yield replicas
+    for replica in replicas:
+        await replica.close()
+
+
+async def hit(replica: SharedRateLimits, *hits: Hit) -> list[RateLimitState]:
+    future: asyncio.Future[list[RateLimitState]] = asyncio.get_running_loop().create_future()
+    replica.hit_all(hits, future.set_result)
+    return await future
+
+
+async def test_two_replicas_allow_one_limit_and_say_what_is_left(replicas: list[SharedRateLimits]) -> None:
+    for sent in range(LIMIT):
+        (state,) = await hit(replicas[sent % 2], ("key_1", LIMIT))
+        assert (state.allowed, state.limit, state.remaining) == (True, LIMIT, LIMIT - 1 - sent)
+        assert 0 < state.reset_ms <= WINDOW * 1000
+    (refused,) = await hit(replicas[0], ("key_1", LIMIT))
+    assert (refused.allowed, refused.remaining) == (False, 0)
+    assert 0 < refused.retry_after <= WINDOW
+    assert refused.retry_after * 1000 <= refused.reset_ms <= WINDOW * 1000
+
+
+async def test_one_frame_may_ask_for_many_keys_and_one_key_often(replicas: list[SharedRateLimits]) -> None:
+    states = await hit(replicas[0], ("key_1", 2), ("key_2", 1), ("free", 0), ("key_1", 2), ("key_1", 2), ("key_2", 1))
+    assert [state.allowed for state in states] == [True, True, True, True, False, False]
+    assert [state.remaining for state in states] == [1, 0, 0, 0, 0, 0]
+    assert states[2].limit == 0
+
+
+async def test_no_window_ever_holds_more_than_the_limit(replicas: list[SharedRateLimits]) -> None:
+    """Hammers both replicas over several windows; whatever was allowed within one window's length, counts in it."""
+    allowed: list[tuple[float, float]] = []
+    end = time.monotonic() + 3.5 * WINDOW
+
+    async def hammer(replica: SharedRateLimits) -> None:
+        while (sent := time.monotonic()) < end:
+            (state,) = await hit(replica, ("key_1", LIMIT))
+            if state.allowed:
+                allowed.append((sent, time.monotonic()))
+
+    await asyncio.gather(*(hammer(replica) for replica in replicas for _ in range(4)))
+    for begin, _ in allowed:
+        # The server's clock may be a millisecond off ours at either end.
+        inside = [1 for sent, answered in allowed if sent >= begin and answered <= begin + WINDOW - 0.002]
+        assert len(inside) <= LIMIT
+    # And nothing that is allowed was withheld: three full windows have passed.
+    assert len(allowed) >= 3 * LIMIT
+
+
+async def test_refused_requests_do_not_count_and_the_promised_time_is_enough(replicas: list[SharedRateLimits]) -> None:
+    await hit(replicas[0], ("key_1", 1))
+    promised = time.monotonic() + (await hit(replicas[1], ("key_1", 1)))[0].retry_after
+
+    async def allowed() -> bool:
+        return (await hit(replicas[0], ("key_1", 1)))[0].allowed
+
+    await eventually(allowed)
+    assert abs(time.monotonic() - promised) < 0.3
+
+
+async def test_the_librarys_own_strategy_counts_in_the_same_windows(storage: RedisWindowStorage) -> None:
+    limiter = MovingWindowRateLimiter(storage)
+    item = RateLimitItemPerMinute(3)
+    assert await limiter.hit(item, "key_1")
+    (window,) = await storage.acquire_all([Entry(item.key_for("key_1"), 3)], 60)
+    assert (window.allowed, window.used) == (True, 2)
+    assert not await limiter.hit(item, "key_1", cost=2)
+    assert await limiter.hit(item, "key_1")
+    assert not await limiter.test(item, "key_1")
+    stats = await limiter.get_window_stats(item, "key_1")
+    assert stats.remaining == 0
+    assert time.time() + 50 < stats.reset_time <= time.time() + 61
+
+
+async def test_a_large_window_empties_at_once(storage: RedisWindowStorage) -> None:
+    (window,) = await storage.acquire_all([Entry("large", 10_000, 5_000)], WINDOW)
+    assert (window.allowed, window.used) == (True, 5_000)
+
+    async def empty() -> bool:
+        (now,) = await storage.acquire_all([Entry("large", 10_000, 0)], WINDOW)
+        return now.used == 0
+
+    await eventually(empty)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_without_its_server_each_replica_limits_alone(server: RedisServer, *, frozen: bool) -> None:
+    replica = SharedRateLimits(RedisWindowStorage(server.url, timeout=5), RateLimits())
+    await hit(replica, ("key_1", 2))
+    with capture_logs() as logs:
+        if frozen:
+            server.freeze()
+        else:
+            await server.stop()
+        begin = time.monotonic()
+        answers = await asyncio.gather(*(hit(replica, ("key_1", 2)) for _ in range(5)))
+        assert time.monotonic() - begin < 2.0
+        assert sorted(state.remaining for (state,) in answers if state.allowed) == [0, 1]
+        # From then on nobody waits for it.
+        begin = time.monotonic()
+        await hit(replica, ("key_2", 2))
+        assert time.monotonic() - begin < 0.1
+        if frozen:
+            server.thaw()
+        else:
+            await server.start()
+        await eventually(lambda: logs[-1]["event"] == "rate_limits_shared_again")
+        assert [entry["event"] for entry in logs] == ["rate_limits_not_shared", "rate_limits_shared_again"]
+    assert (await hit(replica, ("key_3", 2)))[0].remaining == 1
+    await replica.close()

@@ -1,0 +1,33 @@
+"""One of several billing processes on one ledger, without the process."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.billing.committer import Committer
+from services.billing.operations import Operation, Receipt
+from services.billing.store import LedgerStore
+from services.common.clock import system_clock
+from services.common.database import Database
+from services.common.errors import MeshError
+
+
+class Replica:
+    """What one billing process does with operations."""
+
+    def __init__(self, url: str, max_batch: int) -> None:
+        self.database = Database(url)
+        self.store = LedgerStore(self.database)
+        self.committer = Committer(self.store.commit, system_clock, max_batch=max_batch)
+        self._task = asyncio.create_task(self.committer.run())
+
+    async def do(self, operation: Operation) -> Receipt | MeshError:
+        try:
+            return await self.committer.execute(operation, 60.0)
+        except MeshError as error:
+            return error
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self.database.close()

@@ -1,0 +1,51 @@
+"""The migrate command as an operator runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.billing.store import MIGRATIONS
+from services.common.schema import revisions
+from tests.support.ports import free_address
+from tests.support.postgres import create_database
+
+
+def migrate(url: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "services.billing.migrate"]
+    environment = os.environ | {"TIERMESH_BILLING_DATABASE_URL": url}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new.db'}"
+    return create_database(request.getfixturevalue("postgres_url"))
+
+
+def test_an_empty_database_becomes_a_ledger(empty_url: str) -> None:
+    for _ in range(2):
+        result = migrate(empty_url)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.endswith(f"has schema {revisions(MIGRATIONS)[-1]}\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("mysql://host/name", "DATABASE_URL"),
+        (f"postgresql://postgres@{free_address()}/nothing", "Connect call failed"),
+        ("sqlite:////no/such/folder/billing.db", "unable to open database file"),
+    ],
+)
+def test_what_cannot_be_migrated_is_said_in_words(url: str, reason: str) -> None:
+    result = migrate(url)
+    assert result.returncode == 1
+    assert "cannot migrate" in result.stderr
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr

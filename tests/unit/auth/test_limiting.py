@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+
+from services.auth.limiting import open_limiter
+from services.auth.rate_limits import RateLimits
+from services.common.settings import SettingsError
+
+
+def test_memory_needs_nothing() -> None:
+    assert isinstance(open_limiter("memory://"), RateLimits)
+
+
+def test_a_url_that_cannot_be_used_is_named_without_its_password() -> None:
+    with pytest.raises(SettingsError, match="RATE_LIMIT_URL") as caught:
+        open_limiter("redis://user:hunter2@host:port/0")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_nothing_is_connected_before_the_first_request() -> None:
+    limiter = open_limiter("valkey://user:password@nowhere.invalid:1/0")
+    await limiter.close()

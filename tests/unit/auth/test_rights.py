@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import pytest
+
+from services.auth.rights import Wish, check_wish, passed_on
+from services.common.catalog import Catalog, Model
+from services.common.errors import Code, MeshError
+from tests.unit.auth.keys_for_tests import api_key
+
+ALL = ("chat", "models", "balance", "usage", "keys")
+CATALOG = Catalog(
+    [
+        Model(id="pro", kind="chat", tier="pro", price=1, context=4096, aliases=("default",)),
+        Model(id="max", kind="chat", tier="max", price=2, context=4096),
+    ]
+)
+
+
+def test_models_are_kept_by_their_ids_and_once() -> None:
+    wish = check_wish(Wish(models=("default", "max", "pro"), endpoints=("chat", "chat")), CATALOG)
+    assert (wish.models, wish.endpoints) == (("pro", "max"), ("chat",))
+
+
+@pytest.mark.parametrize(
+    ("wish", "param", "advice"),
+    [
+        (Wish(models=("gpt-9",)), "models", "pro, max"),
+        (Wish(endpoints=("chats",)), "endpoints", "chat, models, balance, usage, keys"),
+        (Wish(monthly_credit_cap=-1), "monthly_credit_cap", "from 0"),
+        (Wish(monthly_credit_cap=2**53), "monthly_credit_cap", "from 0"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_what_does(wish: Wish, param: str, advice: str) -> None:
+    with pytest.raises(MeshError) as caught:
+        check_wish(wish, CATALOG)
+    assert (caught.value.code, caught.value.param) == (Code.INVALID_REQUEST, param)
+    assert advice in caught.value.message
+
+
+def test_an_unlimited_creator_may_pass_on_everything_but_defaults_stay() -> None:
+    creator = api_key(endpoints=ALL)
+    assert passed_on(Wish(), creator, 60) == Wish(
+        endpoints=("chat", "models", "balance", "usage"), requests_per_minute=60, monthly_credit_cap=0
+    )
+    everything = Wish("x", ("pro",), ALL, 0, 0, 99)
+    assert passed_on(everything, creator, 60) == everything
+
+
+def test_where_nothing_is_said_the_creators_limits_hold() -> None:
+    creator = api_key(
+        models=("pro",), endpoints=("chat", "keys"), requests_per_minute=7, monthly_credit_cap=100, expires_at_ms=50
+    )
+    wish = passed_on(Wish(), creator, 60)
+    assert wish == Wish("", ("pro",), ("chat",), 7, 100, 50)
+    # The service's default is stricter than a creator with a higher limit.
+    assert passed_on(Wish(), api_key(endpoints=ALL, requests_per_minute=500), 60).requests_per_minute == 60
+    assert passed_on(Wish(), api_key(endpoints=ALL, requests_per_minute=500), 0).requests_per_minute == 500
+
+
+@pytest.mark.parametrize(
+    ("wish", "param"),
+    [
+        (Wish(models=("pro", "max")), "models"),
+        (Wish(endpoints=("chat", "balance")), "endpoints"),
+        (Wish(requests_per_minute=8), "requests_per_minute"),
+        (Wish(requests_per_minute=0), "requests_per_minute"),
+        (Wish(monthly_credit_cap=101), "monthly_credit_cap"),
+        (Wish(monthly_credit_cap=0), "monthly_credit_cap"),
+        (Wish(expires_at_ms=51), "expires_at_ms"),
+    ],
+)
+def test_nothing_beyond_the_creators_rights_is_passed_on(wish: Wish, param: str) -> None:
+    creator = api_key(
+        models=("pro",), endpoints=("chat", "keys"), requests_per_minute=7, monthly_credit_cap=100, expires_at_ms=50
+    )
+    with pytest.raises(MeshError) as caught:
+        passed_on(wish, creator, 60)
+    assert (caught.value.code, caught.value.param) == (Code.PERMISSION_DENIED, param)
+
+
+def test_a_key_for_management_alone_passes_on_management_alone() -> None:
+    creator = api_key(endpoints=("keys",))
+    with pytest.raises(MeshError, match="endpoints"):
+        passed_on(Wish(), creator, 60)
+    assert passed_on(Wish(endpoints=("keys",)), creator, 60).endpoints == ("keys",)
+
+
+@pytest.mark.parametrize("endpoints", [(), ("chat",)])
+def test_without_the_management_scope_nothing_is_passed_on(endpoints: tuple[str, ...]) -> None:
+    with pytest.raises(MeshError) as caught:
+        passed_on(Wish(), api_key(endpoints=endpoints), 60)
+    assert caught.value.code is Code.PERMISSION_DENIED

@@ -1,0 +1,39 @@
+"""What auth says of a key reaches whoever enforces it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from services.edge.authentication import AuthBatch, Authenticator, Principal
+from services.edge.payment import BillingBatch, Cashier
+from tiermesh.auth.v1 import auth_pb2
+from tiermesh.billing.v1 import billing_pb2
+
+
+class Answering:
+    """Stands where a batch client does: answers each call with one reply, and remembers the calls."""
+
+    def __init__(self, reply: Any) -> None:
+        self.reply = reply
+        self.calls: list[Any] = []
+
+    async def request(self, call: Any, timeout: float) -> Any:
+        self.calls.append(call)
+        return self.reply
+
+
+async def test_scopes_and_cap_come_with_the_principal() -> None:
+    reply = auth_pb2.AuthenticateReply(
+        key_id="key_1", account_id="acct_1", models=["pro"], endpoints=["chat"], monthly_credit_cap=7
+    )
+    authenticator = Authenticator(cast("AuthBatch", Answering(reply)), 1.0)
+    verdict = await authenticator.authenticate("Bearer sk-x-y")
+    assert verdict.principal == Principal("key_1", "acct_1", ("pro",), ("chat",), 7)
+
+
+async def test_the_cap_goes_to_billing_with_the_reserve() -> None:
+    billing = Answering(billing_pb2.TransactReply())
+    cashier = Cashier(cast("BillingBatch", billing), reserve_timeout=1, settle_timeout=1, release_timeout=1)
+    await cashier.reserve("req_1", Principal("key_1", "acct_1", monthly_credit_cap=7), "pro")
+    (call,) = billing.calls
+    assert (call.reserve.key_id, call.reserve.key_monthly_cap) == ("key_1", 7)
