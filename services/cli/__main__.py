@@ -10,6 +10,7 @@ from services.cli.commands.key import key
 from services.cli.commands.ledger import ledger
 from services.cli.commands.mesh import models, runners
 from services.cli.commands.up import up
+from services.cli.commands.usage import usage
 from services.common.version import VERSION
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     """An OpenAI-compatible inference service sold by prepaid credits."""
 
 
-for command in (up, account, key, credits_group, balance, runners, models, ledger):
+for command in (up, account, key, credits_group, balance, usage, runners, models, ledger):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from services.common.logs import configure_logs
 from services.common.process import run_service
 from services.common.settings import load_settings, split_list
 from services.edge.authentication import Authenticator, auth_client
-from services.edge.balance import Balances
+from services.edge.balance import Balances, billing_replicas
 from services.edge.chat import Chat, Mesh
 from services.edge.http_server import HttpServer
 from services.edge.keys import Keys, auth_replicas
@@ -22,6 +22,7 @@ from services.edge.routing import Availability, Placer, router_client
 from services.edge.runners import RunnerPool
 from services.edge.service import EdgeService, Handlers
 from services.edge.settings import EdgeSettings
+from services.edge.usage import Usage
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -42,15 +43,16 @@ async def serve(stop: asyncio.Event) -> None:
     runners = RunnerPool(open_channel, time.monotonic)
     mesh = Mesh(load_catalog(settings.catalog_file), Placer(router), cashier, runners)
     availability = Availability(split_list(settings.router_addresses), open_channel)
-    balances = Balances(split_list(settings.billing_addresses), open_channel, settings.call_timeout)
+    billing_unary = billing_replicas(split_list(settings.billing_addresses), open_channel, settings.call_timeout)
     auth_unary = auth_replicas(split_list(settings.auth_addresses), open_channel, settings.call_timeout)
     handlers = Handlers(
         authenticator=Authenticator(auth, settings.call_timeout),
         chat=Chat(mesh, settings, clock=system_clock, monotonic=time.monotonic),
         mesh=mesh,
         availability=availability,
-        balances=balances,
+        balances=Balances(billing_unary),
         keys=Keys(auth_unary, system_clock),
+        usage=Usage(billing_unary, system_clock),
     )
     service = EdgeService(handlers, max_body_bytes=settings.max_body_bytes, monotonic=time.monotonic)
     http = HttpServer(settings.listen, service.application(), drain_seconds=settings.drain_seconds)
@@ -68,7 +70,7 @@ async def serve(stop: asyncio.Event) -> None:
     await cashier.drain(settings.drain_seconds)
     for task in background:
         task.cancel()
-    for closable in (runners, *clients, balances, auth_unary):
+    for closable in (runners, *clients, billing_unary, auth_unary):
         await closable.close()
     await admin.stop()
 

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from services.common.channels import OpenChannel
 from services.edge.models import CREDITS_PER_DOLLAR
 from services.edge.replicas import Replicas
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
+# The generated class of asynchronous stubs exists for type checkers only.
+BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
+
+
+def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:
+    """Returns the replicas of billing for what is not a hot path."""
+    return Replicas("Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout)
+
 
 class Balances:
     """Reads balances from any replica of billing; not a hot path."""
 
-    def __init__(self, addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> None:
-        # The generated class of asynchronous stubs exists for type checkers only.
-        self._billing: Replicas[billing_pb2_grpc.BillingServiceAsyncStub] = Replicas(
-            "Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout
-        )
+    def __init__(self, billing: BillingReplicas) -> None:
+        self._billing = billing
 
     async def get(self, account_id: str) -> dict[str, Any]:
         """Returns the body for an account; raises MeshError UNAVAILABLE if no replica answers."""
         request = billing_pb2.GetBalanceRequest(account_id=account_id)
         response = await self._billing.call(lambda stub: stub.GetBalance, request)
         return _body(response.balance)
-
-    async def close(self) -> None:
-        """Closes the connections."""
-        await self._billing.close()
 
 
 def _body(balance: billing_pb2.Balance) -> dict[str, Any]:

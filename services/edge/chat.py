@@ -16,9 +16,10 @@ from services.edge.chat_reply import ChatReply, stream_reply, whole_reply
 from services.edge.chat_request import ChatBody, chat_decoder, check_chat
 from services.edge.exchange import Exchange
 from services.edge.generate_call import generate_call
+from services.edge.idempotency import idempotency_key
 from services.edge.parsing import parse_body
 from services.edge.payment import Cashier
-from services.edge.routing import Placer
+from services.edge.routing import Placement, Placer
 from services.edge.runners import RunnerPool
 from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
@@ -56,9 +57,13 @@ class Chat:
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
         body, model = self._parse(await request.read(), principal)
-        placement = await self._mesh.placer.place(model, principal.account_id, self._settings.queue_timeout)
-        payment = await self._mesh.cashier.reserve(context.request_id, principal, model.id)
+        key = idempotency_key(request.headers, principal.account_id)
+        # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
+        # the first request has, to be told that it is a repeat.
+        placement = None if key else await self._place(model, principal)
+        payment = await self._mesh.cashier.reserve(context.request_id, principal, model.id, key)
         async with Exchange(self._answer(context, model, principal), payment) as exchange:
+            placement = placement or await self._place(model, principal)
             choices = range(body.n or 1)
             calls = [generate_call(body, model, context.request_id, choice) for choice in choices]
             exchange.answer.start(calls, placement)
@@ -75,6 +80,9 @@ class Chat:
             if body.stream:
                 return await stream_reply(reply, self._settings.max_unread_bytes)
             return await whole_reply(reply)
+
+    async def _place(self, model: Model, principal: Principal) -> Placement:
+        return await self._mesh.placer.place(model, principal.account_id, self._settings.queue_timeout)
 
     def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
         body = parse_body(content, chat_decoder)

@@ -54,6 +54,9 @@ def error_response(error: MeshError) -> web.Response:
     response = _response(_SHAPES[error.code], error.message, error.param or None)
     if error.retry_after > 0:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    elif error.code is Code.CONFLICT:
+        # OpenAI's SDKs repeat every 409 unless they are told not to; this one stands for ever.
+        response.headers["x-should-retry"] = "false"
     return response
 
 

@@ -67,8 +67,12 @@ class Cashier:
         self._release_timeout = release_timeout
         self._background: set[asyncio.Task[None]] = set()
 
-    async def reserve(self, request_id: str, principal: Principal, model: str) -> Payment:
-        """Holds the price; raises MeshError INSUFFICIENT_CREDITS, or UNAVAILABLE if billing cannot be asked."""
+    async def reserve(self, request_id: str, principal: Principal, model: str, idempotency_key: str = "") -> Payment:
+        """Holds the price.
+
+        Raises MeshError INSUFFICIENT_CREDITS, CONFLICT if the idempotency key is in use, or UNAVAILABLE if billing
+        cannot be asked.
+        """
         payment = Payment(self, request_id)
         reserve = billing_pb2.Reserve(
             request_id=request_id,
@@ -76,6 +80,7 @@ class Cashier:
             key_id=principal.key_id,
             model=model,
             key_monthly_cap=principal.monthly_credit_cap,
+            idempotency_key=idempotency_key,
         )
         try:
             await self._transact(billing_pb2.TransactCall(reserve=reserve), self._reserve_timeout)

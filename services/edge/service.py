@@ -21,6 +21,7 @@ from services.edge.models import model_body, models_body
 from services.edge.request_ids import RequestIds
 from services.edge.routing import Availability
 from services.edge.scopes import check_model, may_use_model, scoped
+from services.edge.usage import Usage
 
 log = get_logger()
 
@@ -41,6 +42,7 @@ class Handlers:
     availability: Availability
     balances: Balances
     keys: Keys
+    usage: Usage
 
 
 class EdgeService:
@@ -61,6 +63,8 @@ class EdgeService:
             # Ids may contain slashes.
             self._add(app, "GET", prefix + "/models/{model:.+}", "model", "models", self._model)
             self._add(app, "GET", prefix + "/balance", "balance", "balance", self._balance)
+            self._add(app, "GET", prefix + "/usage", "usage", "usage", self._handlers.usage.report)
+            self._add(app, "GET", prefix + "/requests/{request_id}", "request", "usage", self._handlers.usage.request)
             self._add_keys(app, prefix)
         app.router.add_route("*", "/{tail:.*}", self._unknown)
         return app

@@ -116,4 +116,4 @@ def _kills(chance: random.Random, length: float, count: int, services: tuple[str
 def _swallowed(chance: random.Random, length: float) -> list[Fault]:
     """Several short losses of billing's replies, and one that outlasts the edge's patience with a settlement."""
     short = [Fault(chance.uniform(0, length), SWALLOW, chance.uniform(0.1, 0.5)) for _ in range(3)]
-    return [*short, Fault(chance.uniform(0, length), SWALLOW, 3.0)]
+    return [*short, Fault(chance.uniform(0, length), SWALLOW, 3.5)]

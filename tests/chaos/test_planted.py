@@ -42,6 +42,6 @@ async def test_without_a_mistake_the_same_runs_pass() -> None:
 
 async def test_a_charge_that_nobody_heard_of_is_taken_back() -> None:
     # Longer than the edge waits for a settlement: the charges are made, and their clients get an error.
-    report = await run_plan(_plan(Fault(1.0, SWALLOW, 3.0)))
+    report = await run_plan(_plan(Fault(1.0, SWALLOW, 4.5)))
     assert report.ends[End.ERROR_FRAME] > 0
     assert not report.violations, str(report)

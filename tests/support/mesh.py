@@ -154,7 +154,12 @@ class LocalMesh:
     @property
     def etcd_endpoint(self) -> str:
         """Where etcd listens, for further runners."""
-        return str(json.loads((self.state_dir / "mesh.json").read_bytes())["addresses"]["etcd"])
+        return self.addresses["etcd"]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each service listens, for further edges."""
+        return dict(json.loads((self.state_dir / "mesh.json").read_bytes())["addresses"])
 
     def processes(self) -> list[psutil.Process]:
         """Returns the processes that run now, `tiermesh up` first; `any_alive` later tells what became of them."""

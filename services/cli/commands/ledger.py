@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 
 import click
 
+from services.cli.accounts import find_account
 from services.cli.commands.options import management
-from services.cli.output import to_row
+from services.cli.csv_file import STANDARD_OUTPUT, csv_file
+from services.cli.entries import all_entries, newest_entries
+from services.cli.output import Columns, to_row
 from services.cli.session import Session
 from services.cli.wording import counted
 from tiermesh.billing.v1 import billing_pb2
 
+# Programs read these: new columns go to the end.
+_CSV_COLUMNS = ("entry_id", "at", "reference", "kind", "account_id", "pocket", "amount")
+
+_STATEMENT: Columns = {
+    "time": lambda row: _iso(row["at_ms"]),
+    "kind": lambda row: row["kind"],
+    "reference": lambda row: row["reference"],
+    "pocket": lambda row: row["pocket"],
+    "credits": lambda row: f"{row['amount']:+,}",
+    "available": lambda row: f"{row['available_after']:,}",
+    "held": lambda row: f"{row['held_after']:,}",
+}
+
 
 @click.group()
 def ledger() -> None:
-    """Check the books."""
+    """Read and check the books."""
 
 
 @ledger.command()
@@ -31,3 +48,54 @@ async def audit(session: Session) -> None:
     session.output.record(to_row(found), "\n".join(lines))
     if found.violations:
         sys.exit(1)
+
+
+@ledger.command()
+@click.argument("account")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many entries.")
+@management("auth", "billing")
+async def show(session: Session, account: str, limit: int) -> None:
+    """Show the newest entries of ACCOUNT (id or name), each with the balance after it; the last one is the newest."""
+    account_id = await find_account(session, account)
+    async with session.billing() as billing:
+        lines = await newest_entries(billing, account_id, limit)
+    rows = [
+        {**to_row(line.entry), "available_after": line.available_after, "held_after": line.held_after} for line in lines
+    ]
+    session.output.rows(rows, _STATEMENT, empty=f"{account_id} has no entries: it was never granted any credits.")
+
+
+@ledger.command()
+@click.option(
+    "--csv",
+    "file",
+    is_flag=False,
+    flag_value=STANDARD_OUTPUT,
+    required=True,
+    metavar="[FILE]",
+    help="Write CSV, to FILE if given.",
+)
+@click.option("--account", help="Only this account (id or name).")
+@management("auth", "billing")
+async def export(session: Session, file: str, account: str | None) -> None:
+    """Write every entry of now, oldest first, while the mesh goes on."""
+    account_id = await find_account(session, account) if account else ""
+    count = 0
+    async with session.billing() as billing:
+        with csv_file(file) as write_row:
+            write_row(_CSV_COLUMNS)
+            async for entry in all_entries(billing, account_id):
+                write_row(_csv_row(entry))
+                count += 1
+    if file != STANDARD_OUTPUT:
+        entries = "1 entry" if count == 1 else f"{count:,} entries"
+        session.output.record({"file": file, "entries": count}, f"Wrote {entries} to {file}.")
+
+
+def _csv_row(entry: billing_pb2.Entry) -> tuple[object, ...]:
+    account = entry.account_id, entry.pocket, entry.amount
+    return entry.entry_id, _iso(entry.at_ms), entry.reference, entry.kind, *account
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

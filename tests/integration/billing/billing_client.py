@@ -68,6 +68,11 @@ class BillingClient:
         response = await call_unary(self.unary.GetBalance(billing_pb2.GetBalanceRequest(account_id=account_id)))
         return response.balance.available, response.balance.held
 
+    async def receipt(self, request_id: str, account_id: str = "acct") -> billing_pb2.Receipt:
+        """Returns what is kept of a request."""
+        request = billing_pb2.GetRequestRequest(account_id=account_id, request_id=request_id)
+        return (await call_unary(self.unary.GetRequest(request))).receipt
+
     async def audit(self) -> billing_pb2.AuditResponse:
         """Checks every invariant."""
         return await call_unary(self.unary.Audit(billing_pb2.AuditRequest()))

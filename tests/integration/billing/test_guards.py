@@ -35,6 +35,7 @@ async def ledger(store: LedgerStore) -> None:
         "UPDATE holds SET account_id = 'other' WHERE request_id = 'open'",
         "UPDATE holds SET state = 'released' WHERE request_id = 'captured'",
         "UPDATE holds SET prompt_tokens = 5 WHERE request_id = 'captured'",
+        "UPDATE holds SET state = 'released', outcome = 'expired' WHERE request_id = 'captured'",
         "UPDATE holds SET state = 'open', settled_ms = NULL WHERE request_id = 'released'",
         "UPDATE holds SET state = 'captured' WHERE request_id = 'released'",
         "UPDATE holds SET state = 'open', settled_ms = NULL WHERE request_id = 'expired'",

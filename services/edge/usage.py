@@ -1,0 +1,109 @@
+"""GET /v1/requests/{id} and GET /v1/usage: what the owner of an account may know of its requests; never content."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from services.common.clock import Clock
+from services.common.errors import Code, MeshError
+from services.edge.authentication import Principal
+from services.edge.balance import BillingReplicas
+from services.edge.chat import RequestContext
+from services.edge.json_response import json_response
+from services.edge.models import CREDITS_PER_DOLLAR
+from services.edge.usage_query import UsageQuery, parse_usage_query
+from tiermesh.billing.v1 import billing_pb2
+
+_REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
+_STATUS = {
+    billing_pb2.OUTCOME_UNSPECIFIED: "in_flight",
+    billing_pb2.OUTCOME_COMPLETED: "completed",
+    billing_pb2.OUTCOME_EMPTY: "empty",
+    billing_pb2.OUTCOME_CLIENT_LEFT_LATE: "client_left_late",
+    billing_pb2.OUTCOME_CLIENT_LEFT_EARLY: "client_left_early",
+    billing_pb2.OUTCOME_FAILED: "failed",
+    billing_pb2.OUTCOME_EXPIRED: "expired",
+}
+_SUMS = ("requests", "charged_requests", "credits", "prompt_tokens", "completion_tokens")
+
+
+class Usage:
+    """Serves the routes for requests whose key has the usage scope."""
+
+    def __init__(self, billing: BillingReplicas, clock: Clock) -> None:
+        self._billing = billing
+        self._clock = clock
+
+    async def request(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        """Answers GET /v1/requests/{id}; a request of another account is one that does not exist."""
+        request_id = request.match_info["request_id"]
+        if not _REQUEST_ID.fullmatch(request_id):
+            raise _no_receipt()
+        asked = billing_pb2.GetRequestRequest(account_id=principal.account_id, request_id=request_id)
+        try:
+            response = await self._billing.call(lambda stub: stub.GetRequest, asked)
+        except MeshError as error:
+            raise _no_receipt() if error.code is Code.NOT_FOUND else error from error
+        return json_response(_receipt_body(response.receipt))
+
+    async def report(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        """Answers GET /v1/usage."""
+        query = parse_usage_query(request.query, self._clock())
+        asked = billing_pb2.GetUsageRequest(
+            account_id=principal.account_id, from_ms=query.from_ms, to_ms=query.to_ms, group_by=query.group
+        )
+        try:
+            response = await self._billing.call(lambda stub: stub.GetUsage, asked)
+        except MeshError as error:
+            # Billing counts in milliseconds; the user has said from when.
+            error.param = error.param.removesuffix("_ms")
+            error.message = error.message.replace("from_ms", "'from'")
+            raise
+        return json_response(_usage_body(query, response.groups))
+
+
+def _no_receipt() -> MeshError:
+    message = (
+        "This account has no request with this id. The id of a request is in its response's x-request-id; requests "
+        "that were refused before they were paid for are not kept."
+    )
+    return MeshError(Code.NOT_FOUND, message, param="id")
+
+
+def _receipt_body(receipt: billing_pb2.Receipt) -> dict[str, Any]:
+    tokens = {"prompt_tokens": receipt.prompt_tokens, "completion_tokens": receipt.completion_tokens}
+    return {
+        "id": receipt.request_id,
+        "object": "request",
+        # A later billing may know outcomes that this edge does not.
+        "status": _STATUS.get(receipt.outcome, "ended"),
+        "model": receipt.model,
+        "key_id": receipt.key_id,
+        "quantity": receipt.quantity,
+        "credits_charged": receipt.charged,
+        "credits_held": receipt.held,
+        "usage": tokens | {"total_tokens": receipt.prompt_tokens + receipt.completion_tokens},
+        "created_at": receipt.reserved_at_ms // 1000,
+        "finished_at": receipt.settled_at_ms // 1000 or None,
+    }
+
+
+def _usage_body(query: UsageQuery, groups: Sequence[billing_pb2.Usage]) -> dict[str, Any]:
+    lines = [_sums([group]) for group in groups]
+    return {
+        "object": "usage",
+        "from": query.from_text,
+        "to": query.to_text,
+        "group_by": query.group_by,
+        "data": [{query.group_by: group.group} | line for group, line in zip(groups, lines, strict=True)],
+        "total": _sums(groups),
+    }
+
+
+def _sums(groups: Sequence[billing_pb2.Usage]) -> dict[str, Any]:
+    sums: dict[str, Any] = {name: sum(getattr(group, name) for group in groups) for name in _SUMS}
+    return sums | {"usd": f"{sums['credits'] / CREDITS_PER_DOLLAR:.2f}"}

@@ -1,0 +1,73 @@
+"""The migration that brought refunds keeps every line of a ledger that was made before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from services.billing.holds import Outcome
+from services.billing.store import MIGRATIONS, LedgerStore
+from services.common.database import Database
+from services.common.migrations import migrate
+from services.common.schema import current_revision, version_table
+from tests.integration.billing.operations_for_tests import assert_sound, commit, execute, rows, settle
+from tests.support.postgres import create_database
+
+_HOLD = "'acct', 'key', 'pro', 1, 10, 10, 1, 'captured', 'completed', 0, 0, '', 2"
+_LINES = [
+    ("g", "grant", "system:grants", "available", -100),
+    ("g", "grant", "acct", "available", 100),
+    ("r", "reserve", "acct", "available", -10),
+    ("r", "reserve", "acct", "held", 10),
+    ("r", "capture", "acct", "held", -10),
+    ("r", "capture", "system:revenue", "available", 10),
+]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'old.db'}"
+    return create_database(request.getfixturevalue("postgres_url"))
+
+
+def _first_schema(connection: sa.Connection) -> None:
+    # Like `upgrade`: Alembic leaves a transaction alone only if it has begun, and reading begins it.
+    assert current_revision(connection, MIGRATIONS) is None
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes |= {"connection": connection, "version_table": version_table(MIGRATIONS)}
+    command.upgrade(config, "0001")
+
+
+async def test_an_old_ledger_keeps_its_lines_and_learns_to_refund(empty_url: str) -> None:
+    database = Database(empty_url)
+    await database.transaction(_first_schema)
+    for reference, kind, account, pocket, amount in _LINES:
+        await execute(
+            database,
+            "INSERT INTO entries (reference, kind, account_id, pocket, amount, at_ms) "
+            f"VALUES ('{reference}', '{kind}', '{account}', '{pocket}', {amount}, 1)",
+        )
+    await execute(database, "INSERT INTO balances (account_id, available, held) VALUES ('acct', 90, 0)")
+    await execute(database, f"INSERT INTO holds VALUES ('r', {_HOLD})")
+    await execute(
+        database, "INSERT INTO grants (grant_id, account_id, credits, note, at_ms) VALUES ('g', 'acct', 100, '', 1)"
+    )
+    await migrate(database, MIGRATIONS)
+    store = LedgerStore(database)
+    query = "SELECT reference, kind, account_id, pocket, amount FROM entries ORDER BY entry_id"
+    assert await rows(database, query) == _LINES
+    await assert_sound(store)
+    await commit(store, settle("r", Outcome.FAILED))
+    assert (await rows(database, query))[len(_LINES) :] == [
+        ("r", "refund", "system:revenue", "available", -10),
+        ("r", "refund", "acct", "available", 10),
+    ]
+    await assert_sound(store)
+    await database.close()
