@@ -1,14 +1,24 @@
-"""The operator's HTTP face of every process: /metrics, /healthz and /readyz."""
+"""The operator's HTTP face of every process: /metrics, /healthz and /readyz.
+
+It is answered by the event loop that does the work, so that a probe fails when the loop hangs. A web framework would
+cost each process 10 MB for these three paths (docs/decisions/0009-admin-without-a-framework.md).
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from http import HTTPStatus
 
-from aiohttp import web
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 Check = Callable[[], bool]
+
+# Bytes of a request's head, and seconds for a whole exchange: scrapers and probes need far less.
+HEAD_LIMIT = 16 * 1024
+EXCHANGE_SECONDS = 10.0
+_TEXT = "text/plain; charset=utf-8"
 
 
 def always() -> bool:
@@ -21,40 +31,53 @@ class AdminServer:
 
     def __init__(self, listen: str, *, ready: Check = always, healthy: Check = always) -> None:
         self._listen = listen
-        self._ready = ready
-        self._healthy = healthy
+        self._checks = {"/readyz": ready, "/healthz": healthy}
         self.address = listen
 
     async def start(self) -> None:
         """Binds the address; raises OSError if it is taken."""
-        app = web.Application()
-        app.router.add_get("/metrics", self._get_metrics)
-        app.router.add_get("/healthz", self._get_health)
-        app.router.add_get("/readyz", self._get_readiness)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
         host, _, port = self._listen.rpartition(":")
-        site = web.TCPSite(self._runner, host.strip("[]"), int(port))
-        try:
-            await site.start()
-        except OSError:
-            await self._runner.cleanup()
-            raise
-        self.address = f"{host}:{self._runner.addresses[0][1]}"
+        self._server = await asyncio.start_server(self._serve, host.strip("[]"), int(port), limit=HEAD_LIMIT)
+        self.address = f"{host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def stop(self) -> None:
         """Closes the port."""
-        await self._runner.cleanup()
+        self._server.close()
+        await self._server.wait_closed()
 
-    async def _get_metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers one request and closes the connection."""
+        try:
+            async with asyncio.timeout(EXCHANGE_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answer(head.split(b"\r\n", 1)[0].decode("latin-1")))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError, TimeoutError):
+            # Whoever speaks no HTTP here gets no answer.
+            pass
+        finally:
+            writer.close()
 
-    async def _get_health(self, _: web.Request) -> web.Response:
-        return _answer(self._healthy())
+    def _answer(self, request_line: str) -> bytes:
+        method, _, rest = request_line.partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if method not in {"GET", "HEAD"}:
+            return _response(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET\n")
+        if path == "/metrics":
+            return _response(HTTPStatus.OK, generate_latest(REGISTRY), CONTENT_TYPE_LATEST, head=method == "HEAD")
+        check = self._checks.get(path)
+        if check is None:
+            return _response(HTTPStatus.NOT_FOUND, b"there are /metrics, /healthz and /readyz\n")
+        if check():
+            return _response(HTTPStatus.OK, b"ok\n", head=method == "HEAD")
+        return _response(HTTPStatus.SERVICE_UNAVAILABLE, b"not ready\n", head=method == "HEAD")
 
-    async def _get_readiness(self, _: web.Request) -> web.Response:
-        return _answer(self._ready())
 
-
-def _answer(good: bool) -> web.Response:
-    return web.Response(text="ok\n") if good else web.Response(status=503, text="not ready\n")
+def _response(status: HTTPStatus, body: bytes, content_type: str = _TEXT, *, head: bool = False) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (b"" if head else body)

@@ -13,8 +13,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
-import structlog
-
+from services.common.lean_structlog import structlog
 from services.common.settings import SettingsError
 from services.common.tracebacks import describe
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -78,3 +80,30 @@ async def test_the_port_is_free_after_stop() -> None:
     second = AdminServer(first.address)
     await second.start()
     await second.stop()
+
+
+async def exchange(admin: AdminServer, request: bytes) -> bytes:
+    host, _, port = admin.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_a_head_request_has_no_body(admin: AdminServer) -> None:
+    answer = await exchange(admin, b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_other_methods_are_refused(admin: AdminServer) -> None:
+    assert (await exchange(admin, b"POST /metrics HTTP/1.1\r\n\r\n")).startswith(b"HTTP/1.1 405 ")
+
+
+@pytest.mark.parametrize("request_", [b"", b"GET", b"\x16\x03\x01" * 100, b"GET /" + b"a" * 100_000 + b"\r\n\r\n"])
+async def test_what_is_no_request_gets_no_answer(admin: AdminServer, request_: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        assert await exchange(admin, request_) == b""
+    assert (await get(admin, "/healthz"))[0] == 200
