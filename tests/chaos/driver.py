@@ -27,7 +27,6 @@ from tests.support.waiting import eventually
 # Keys that are made at the same time.
 _KEYS_AT_ONCE = 16
 _REST_SECONDS = HOLD_TTL + 20.0
-_SERVE_SECONDS = 40.0
 # The first ones tell what it was; a mistake in the ledger breaks every later request as well.
 _SHOWN_VIOLATIONS = 20
 
@@ -85,7 +84,6 @@ class Driver:
             client = Client(session, self._world.base_url, self._ledger)
             calm = await self._records(_calm_requests())
             records = await self._records(self._plan.requests)
-            await eventually(self._world.services["edge"].ready, _SERVE_SECONDS)
             undisturbed = await _listen(client, calm)
             faults = [asyncio.create_task(self._hurt(index)) for index in range(len(self._plan.faults))]
             await asyncio.gather(*(self._ask(client, record) for record in records))

@@ -121,6 +121,8 @@ class World:
         self._service("edge", {f"{name}_addresses": address for name, address in addresses.items()} | _EDGE)
         self._mortals["etcd"] = _MortalEtcd(etcd)
         await asyncio.gather(*(self._mortals[name].revive() for name in self.services))
+        for process in self.services.values():
+            await eventually(process.ready, _READY_SECONDS)
 
     def _service(self, name: str, settings: Mapping[str, str]) -> ServiceProcess:
         process = ServiceProcess(name.partition("-")[0], self._directory, settings, module=self._modules.get(name, ""))

@@ -19,7 +19,11 @@ from tests.support.waiting import eventually
 PRICE = 10
 PROMPT: Any = [{"role": "user", "content": "Tell me about the bridge over the river"}]
 # Slow enough to repeat a request while it runs; one slot, so that a repeat cannot be told anything by waiting for one.
-SETTINGS = {"TIERMESH_RUNNER_SIMULATED_SPEED": "50", "TIERMESH_RUNNER_SLOTS": "1"}
+SETTINGS = {
+    "TIERMESH_RUNNER_SIMULATED_PREFILL_SPEED": "40",
+    "TIERMESH_RUNNER_SIMULATED_SPEED": "50",
+    "TIERMESH_RUNNER_SLOTS": "1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,7 @@ async def test_of_two_at_once_at_two_edges_exactly_one_runs(customer: Customer, 
 async def test_a_free_end_gives_the_key_back(customer: Customer) -> None:
     # Refused before anything was held, then left before the first token.
     assert (await customer.ask(model="tiermesh-max")).status_code == 503
-    leaving = asyncio.create_task(customer.ask(messages=[{"role": "user", "content": "word " * 4000}]))
+    leaving = asyncio.create_task(customer.ask(messages=[{"role": "user", "content": "word " * 1000}]))
     await eventually(lambda: held(customer))
     leaving.cancel()
     await customer.settled(0)

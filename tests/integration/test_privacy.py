@@ -6,6 +6,7 @@ mesh (logs, databases and their write-ahead logs, etcd's data), all metrics and 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import secrets
@@ -77,7 +78,8 @@ class Tour:
     def new_key(self, *options: str) -> str:
         """Returns a new key of the local account, which is a secret from then on."""
         key = str(self.mesh.command_now("key", "create", *(options or ("--rpm", "0")))["api_key"])
-        self.evidence.secrets.setdefault("key", []).append(key.rpartition("-")[2].encode())
+        # All of it after "sk-tiermesh-"; it may hold further dashes.
+        self.evidence.secrets.setdefault("key", []).append(key.split("-", 2)[2].encode())
         return key
 
     def ask(self, name: str, body: Any, *, key: str = "", content: bytes | None = None) -> httpx2.Response:
@@ -269,7 +271,6 @@ def raw_requests() -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
     """The whole tour, on a mesh of its own."""
-    import asyncio
 
     async def tour(mesh: LocalMesh) -> Evidence:
         tour = Tour(mesh)
@@ -289,7 +290,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
 
 def test_the_tour_went_everywhere(evidence: Evidence) -> None:
     assert evidence.statuses >= {200, 400, 401, 402, 404, 413, 429, 503}
-    assert b"cannot" in evidence.errors["runner killed"] or b"error" in evidence.errors["runner killed"]
+    assert b'"error"' in evidence.errors["runner killed"]
     # Searching works: what the mesh does keep is found.
     assert any(b"req_" in content for place, content in evidence.places.items() if "billing.db" in place)
     assert any(b"/tiermesh/runners/" in content for place, content in evidence.places.items() if "/etcd/" in place)

@@ -87,7 +87,8 @@ async def test_a_receipt_follows_a_request_to_its_end(customer: Customer) -> Non
     headers = {"Authorization": f"Bearer {customer.key['api_key']}"}
     body = BODY | {"stream": True, "max_tokens": 2000}
     with httpx2.stream("POST", customer.mesh.base_url + "/chat/completions", json=body, headers=headers) as stream:
-        next(stream.iter_lines())
+        lines = stream.iter_lines()
+        next(lines)
         path = f"/v1/requests/{stream.headers['x-request-id']}"
         running = customer.get(path).json()
     assert (running["status"], running["credits_held"], running["finished_at"]) == ("in_flight", PRICE, None)
@@ -150,7 +151,7 @@ async def test_a_wrong_query_is_a_bad_request(customer: Customer, query: str, pa
 
 
 async def test_a_key_stops_at_its_monthly_cap(customer: Customer) -> None:
-    capped = customer.new_key("--monthly-credit-cap", str(2 * PRICE + 9))
+    capped = customer.new_key("--monthly-cap", str(2 * PRICE + 9))
     assert [customer.ask(capped).status_code for _ in range(2)] == [200, 200]
     refused = customer.ask(capped)
     assert error_of(refused) == (402, "insufficient_credits", None)
