@@ -25,6 +25,10 @@ def test_rows_have_the_names_of_the_contract_and_integers_stay_integers() -> Non
         "expires_at_ms": 0,
         "revoked_at_ms": 0,
         "last_used_at_ms": 0,
+        "models": [],
+        "endpoints": [],
+        "monthly_credit_cap": 0,
+        "replaced_by": "",
     }
 
 
