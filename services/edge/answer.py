@@ -34,6 +34,10 @@ class Event(NamedTuple):
     reply: runner_pb2.GenerateReply | MeshError
 
 
+# Takes a step of the choice with this index. It must not raise.
+StepWriter = Callable[[int, runner_pb2.GenerateReply], None]
+
+
 @dataclass(slots=True)
 class _Choice:
     index: int
@@ -70,6 +74,7 @@ class Answer:
         self._clock = clock
         self._mailbox: Mailbox[Event] = Mailbox()
         self._choices: list[_Choice] = []
+        self._write_step: StepWriter | None = None
         self.started = False
         self.runner_id = ""
 
@@ -84,6 +89,15 @@ class Answer:
     async def events(self) -> list[Event]:
         """Waits for the next steps, in order for each choice."""
         return await self._mailbox.take()
+
+    def write_steps(self, write: StepWriter) -> None:
+        """From now on hands every step but the last to `write` the moment it comes; the last comes as an event.
+
+        That spares a wake-up of the serving task for every token. Steps that wait as events are written first.
+        """
+        self._write_step = write
+        for event in self._mailbox.empty():
+            self._pass_on(event)
 
     def cancel(self) -> None:
         """Stops every choice at its engine. Idempotent, and harmless after the end."""
@@ -109,7 +123,14 @@ class Answer:
         else:
             self.started = True
             choice.token_ids.extend(reply.token_ids)
-            self._mailbox.put(Event(choice.index, reply))
+            self._pass_on(Event(choice.index, reply))
+
+    def _pass_on(self, event: Event) -> None:
+        reply = event.reply
+        if self._write_step is None or isinstance(reply, MeshError) or reply.finish_reason:
+            self._mailbox.put(event)
+        else:
+            self._write_step(event.choice, reply)
 
     def _on_error(self, choice: _Choice, error: MeshError) -> None:
         if not _may_move(choice, error):

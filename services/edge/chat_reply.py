@@ -47,16 +47,19 @@ class ChatReply:
         first = not self.exchange.answer.started
         events = await self.exchange.answer.events()
         for event in events:
-            reply = event.reply
-            if isinstance(reply, MeshError):
-                raise reply
-            if reply.text or reply.reasoning or reply.tool_calls:
-                self.has_output = True
-            if reply.finish_reason:
-                self.finished[event.choice] = reply
+            if isinstance(event.reply, MeshError):
+                raise event.reply
+            self.note(event.choice, event.reply)
         if first:
             FIRST_TOKEN.labels(self.model.id).observe(self.elapsed())
         return events
+
+    def note(self, choice: int, step: GenerateReply) -> None:
+        """Keeps account of one step."""
+        if step.text or step.reasoning or step.tool_calls:
+            self.has_output = True
+        if step.finish_reason:
+            self.finished[choice] = step
 
     @property
     def complete(self) -> bool:
@@ -101,33 +104,33 @@ async def stream_reply(reply: ChatReply, max_unread_bytes: int) -> web.StreamRes
     )
     steps = await reply.next_steps()
     stream = EventStream(reply.request, reply.headers, max_unread_bytes)
-    await stream.open()
     opening = b"".join(renderer.first(choice) for choice in range(reply.body.n or 1))
+    await stream.open(opening + _render(renderer, steps))
     try:
-        await _send_steps(reply, renderer, stream, steps, opening)
+        await _send_steps(reply, renderer, stream)
         await _send_end(reply, renderer, stream)
     except MeshError as error:
         log.warning("stream_failed", completion=reply.completion_id, code=error.code.name)
         reply.exchange.fail()
-        await stream.send(error_event(error_body(error)))
+        stream.write(error_event(error_body(error)))
     await stream.close()
     return stream.response
 
 
-async def _send_steps(
-    reply: ChatReply, renderer: ChunkRenderer, stream: EventStream, steps: list[Event], opening: bytes
-) -> None:
-    chunks = opening
-    while True:
-        for step in steps:
-            if not isinstance(step.reply, MeshError):
-                chunks += renderer.step(step.choice, step.reply)
-        if chunks:
-            await stream.send(chunks)
-        if reply.complete:
-            return
-        chunks = b""
-        steps = await reply.next_steps()
+async def _send_steps(reply: ChatReply, renderer: ChunkRenderer, stream: EventStream) -> None:
+    def write(choice: int, step: GenerateReply) -> None:
+        reply.note(choice, step)
+        if chunk := renderer.step(choice, step):
+            stream.write(chunk)
+
+    reply.exchange.answer.write_steps(write)
+    while not reply.complete:
+        if chunks := _render(renderer, await reply.next_steps()):
+            stream.write(chunks)
+
+
+def _render(renderer: ChunkRenderer, steps: list[Event]) -> bytes:
+    return b"".join(renderer.step(choice, step) for choice, step in steps if not isinstance(step, MeshError))
 
 
 async def _send_end(reply: ChatReply, renderer: ChunkRenderer, stream: EventStream) -> None:
@@ -135,4 +138,4 @@ async def _send_end(reply: ChatReply, renderer: ChunkRenderer, stream: EventStre
     ends = [renderer.finish(choice, last.finish_reason) for choice, last in sorted(reply.finished.items())]
     if reply.body.include_usage:
         ends.append(renderer.usage(usage_body(last.usage for last in reply.last_replies), receipt))
-    await stream.send(b"".join(ends) + DONE)
+    stream.write(b"".join(ends) + DONE)

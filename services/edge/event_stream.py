@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 
 class EventStream:
-    """An HTTP response that is written piece by piece. Writing raises ConnectionError once the client is gone."""
+    """An HTTP response that is written piece by piece."""
 
     def __init__(self, request: web.Request, headers: Mapping[str, str], max_unread_bytes: int) -> None:
         self.response = web.StreamResponse(headers=headers)
@@ -16,12 +16,14 @@ class EventStream:
         self.response.headers["Cache-Control"] = "no-cache"
         # Asks nginx and those that learned from it not to hold the stream back.
         self.response.headers["X-Accel-Buffering"] = "no"
+        if request.version >= HttpVersion11:
+            # Older clients get a body that ends with the connection.
+            self.response.enable_chunked_encoding()
         self._request = request
         self._max_unread_bytes = max_unread_bytes
-        self._headers_sent = False
 
-    async def open(self) -> None:
-        """Sends the status line and headers."""
+    async def open(self, first: bytes) -> None:
+        """Sends the status line, the headers and the first events; raises ConnectionError if the client is gone."""
         await self.response.prepare(self._request)
         transport = self._request.transport
         if transport is None:
@@ -29,21 +31,23 @@ class EventStream:
         # Below the bound a write never waits, so a slow client does not slow its own generation down either.
         transport.set_write_buffer_limits(high=self._max_unread_bytes)
         self._transport = transport
+        # aiohttp holds the headers back until the first write, so that one must be its own.
+        await self.response.write(first)
 
-    async def send(self, data: bytes) -> None:
-        """Sends complete events."""
+    def write(self, data: bytes) -> None:
+        """Sends complete events without waiting; this runs for every token, so it spares aiohttp's dozen steps.
+
+        A client that is gone, or that is cut off here because it does not read, is nobody's error: aiohttp cancels the
+        handler of the request.
+        """
         if self._transport.is_closing():
-            raise ConnectionResetError("the client has left")
+            return
         if self._transport.get_write_buffer_size() + len(data) > self._max_unread_bytes:
             self._transport.abort()
-            raise ConnectionResetError("the client reads too slowly")
-        if self._headers_sent and self.response.chunked:
-            # What aiohttp's own write does, without its dozen steps: this line runs for every token.
+        elif self.response.chunked:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-            return
-        # aiohttp holds the headers back until the first write.
-        await self.response.write(data)
-        self._headers_sent = True
+        else:
+            self._transport.write(data)
 
     async def close(self) -> None:
         """Ends the response; the connection stays usable for the next request."""

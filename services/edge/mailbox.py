@@ -24,6 +24,11 @@ class Mailbox(Generic[EventT]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def empty(self) -> list[EventT]:
+        """Returns the events that are there, perhaps none."""
+        events, self._events = self._events, []
+        return events
+
     async def take(self) -> list[EventT]:
         """Waits until there is at least one event and returns all of them in order."""
         if not self._events:
@@ -32,5 +37,4 @@ class Mailbox(Generic[EventT]):
                 await self._waiter
             finally:
                 self._waiter = None
-        events, self._events = self._events, []
-        return events
+        return self.empty()

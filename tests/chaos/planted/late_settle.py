@@ -20,7 +20,7 @@ async def _send_end(reply: ChatReply, renderer: ChunkRenderer, stream: EventStre
     if reply.body.include_usage:
         usage = usage_body(last.usage for last in reply.last_replies)
         ends.append(renderer.usage(usage, _HOPED_FOR if reply.has_output else _FREE))
-    await stream.send(b"".join(ends) + DONE)
+    stream.write(b"".join(ends) + DONE)
     await reply.settle()
 
 

@@ -1,0 +1,88 @@
+"""Streams are correct HTTP for old and new clients, and a client that does not read is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from services.edge.event_stream import EventStream
+
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LIMIT = 1024 * 1024
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[[Serve], Awaitable[int]]]:
+    """Serves one handler and returns the port."""
+    runners: list[web.AppRunner] = []
+
+    async def start(serve: Serve) -> int:
+        app = web.Application()
+        app.router.add_get("/", serve)
+        runner = web.AppRunner(app, handler_cancellation=True)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return int(runner.addresses[0][1])
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def three_events(request: web.Request) -> web.StreamResponse:
+    stream = EventStream(request, {"x-request-id": "req_1"}, LIMIT)
+    await stream.open(b"data: one\n\n")
+    stream.write(b"data: two\n\n")
+    stream.write(b"data: three\n\n")
+    await stream.close()
+    return stream.response
+
+
+async def ask(port: int, request: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    return reader, writer
+
+
+async def test_chunks_are_framed_and_the_connection_stays(start: Callable[[Serve], Awaitable[int]]) -> None:
+    reader, writer = await ask(await start(three_events), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 2)
+    for _ in range(2):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Transfer-Encoding: chunked" in head
+        assert b"x-request-id: req_1" in head
+        body = await reader.readuntil(b"0\r\n\r\n")
+        assert body == b"b\r\ndata: one\n\n\r\nb\r\ndata: two\n\n\r\nd\r\ndata: three\n\n\r\n0\r\n\r\n"
+    writer.close()
+
+
+async def test_an_old_client_reads_to_the_end_of_the_connection(start: Callable[[Serve], Awaitable[int]]) -> None:
+    reader, writer = await ask(await start(three_events), b"GET / HTTP/1.0\r\n\r\n")
+    answer = await reader.read()
+    assert answer.endswith(b"\r\n\r\ndata: one\n\ndata: two\n\ndata: three\n\n")
+    writer.close()
+
+
+async def test_a_client_that_does_not_read_is_cut_off(start: Callable[[Serve], Awaitable[int]]) -> None:
+    cancelled = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        stream = EventStream(request, {}, LIMIT)
+        await stream.open(b"data: one\n\n")
+        try:
+            for _ in range(10_000):
+                stream.write(b"data: " + b"x" * 60_000 + b"\n\n")
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return stream.response
+
+    reader, writer = await ask(await start(endless), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    reader._transport.pause_reading()  # type: ignore[attr-defined] # asyncio has no public way not to read
+    async with asyncio.timeout(20):
+        await cancelled.wait()
+    writer.close()
