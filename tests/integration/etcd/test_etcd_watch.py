@@ -22,19 +22,6 @@ PREFIX = b"/tiermesh/runners/"
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EtcdServer]:
-    async with EtcdServer(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server: EtcdServer) -> AsyncIterator[EtcdClient]:
-    client = EtcdClient([server.endpoint])
-    yield client
-    await client.close()
-
-
-@pytest.fixture
 async def events(server: EtcdServer) -> AsyncIterator[AsyncGenerator[WatchEvent, None]]:
     """A watch over a connection of its own, so that the other client's calls never mend it."""
     client = EtcdClient([server.endpoint])

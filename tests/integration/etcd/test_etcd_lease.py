@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,19 +14,6 @@ from tests.support.etcd import EtcdServer
 from tests.support.waiting import eventually
 
 KEY = b"/tiermesh/runners/r1"
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EtcdServer]:
-    async with EtcdServer(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server: EtcdServer) -> AsyncIterator[EtcdClient]:
-    client = EtcdClient([server.endpoint])
-    yield client
-    await client.close()
 
 
 class Leases(EtcdClient):

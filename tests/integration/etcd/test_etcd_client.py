@@ -6,7 +6,7 @@ import asyncio
 import datetime
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -37,19 +37,6 @@ PREFIX = b"/tiermesh/runners/"
 def always(number: float) -> Callable[[], float]:
     """A randomness without surprises; with 0 the first endpoint comes first."""
     return lambda: number
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[EtcdServer]:
-    async with EtcdServer(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-async def client(server: EtcdServer) -> AsyncIterator[EtcdClient]:
-    client = EtcdClient([server.endpoint])
-    yield client
-    await client.close()
 
 
 @pytest.fixture
