@@ -9,23 +9,30 @@ import grpc
 
 from services.common.settings import TlsSettings
 
-# Dead peers are noticed after about 13 s even if nothing is sent; broken connections are noticed at once.
-OPTIONS: tuple[tuple[str, int], ...] = (
+# How every connection of the mesh behaves, those to etcd included.
+CONNECTION_OPTIONS: tuple[tuple[str, int], ...] = (
+    # A peer that has fallen silent is noticed within 13 s; etcd allows one ping in 5 s. The ping's own timeout, by
+    # default a minute, is shortened too: in gRPC 1.85 the keep-alive's alone does not end the connection.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    # Without this one, grpcio ignores the time-out above on streams that are otherwise silent.
     ("grpc.http2.ping_timeout_ms", 3_000),
+    # An idle stream sends nothing for hours; by default its pings would slow down to one a minute.
+    ("grpc.http2.max_pings_without_data", 0),
+    # Without a second as the limit, a channel would go on failing fast for minutes after its peer is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # The edge bounds bodies; inside the mesh a frame may be as large as what it carries.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # Each channel owns its connection, so that a new channel really connects anew.
+    # Each channel owns its connection: a new one really connects anew, and a broken one breaks only its own client.
     ("grpc.use_local_subchannel_pool", 1),
     # The mesh talks to itself; a proxy meant for the internet has no place in between.
     ("grpc.enable_http_proxy", 0),
+)
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    *CONNECTION_OPTIONS,
+    # The edge bounds bodies; inside the mesh a frame may be as large as what it carries.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
 )
 
 OpenChannel = Callable[[str], grpc.aio.Channel]

@@ -39,11 +39,6 @@ _UNKNOWN_URL = _Shape(404, "invalid_request_error", "unknown_url")
 _WRONG_METHOD = _Shape(405, "invalid_request_error", "method_not_allowed")
 
 
-def status_of(error: MeshError) -> int:
-    """Returns the HTTP status of an error."""
-    return _SHAPES[error.code].status
-
-
 def error_body(error: MeshError) -> bytes:
     """Returns `{"error": {message, type, param, code}}` as JSON, for bodies and stream frames alike."""
     return _body(_SHAPES[error.code], error.message, error.param or None)

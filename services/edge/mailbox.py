@@ -15,9 +15,6 @@ class Mailbox(Generic[EventT]):
         self._events: list[EventT] = []
         self._waiter: asyncio.Future[None] | None = None
 
-    def __len__(self) -> int:
-        return len(self._events)
-
     def put(self, event: EventT) -> None:
         """Adds an event and wakes the reader."""
         self._events.append(event)

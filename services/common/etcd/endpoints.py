@@ -7,26 +7,10 @@ from collections.abc import Sequence
 
 import grpc
 
+from services.common.channels import CONNECTION_OPTIONS
 from services.common.etcd.backoff import Randomness
 
-_OPTIONS = [
-    # A peer that has fallen silent is noticed within 13 s. etcd allows one ping in 5 s. The ping's own timeout, by
-    # default a minute, is shortened too: in gRPC 1.85 the keep-alive's alone does not end the connection.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.http2.ping_timeout_ms", 3_000),
-    # An idle watch sends nothing for hours; by default its pings would slow down to one a minute.
-    ("grpc.http2.max_pings_without_data", 0),
-    # Without a second as the limit, a channel would go on failing fast for minutes after etcd is back.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # Clients of one process share no connection, so that a broken one breaks only its own client.
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_receive_message_length", 64 << 20),
-    # The mesh talks to itself; a proxy meant for the internet has no place in between.
-    ("grpc.enable_http_proxy", 0),
-]
+_OPTIONS = (*CONNECTION_OPTIONS, ("grpc.max_receive_message_length", 64 << 20))
 
 
 class Endpoints:
