@@ -12,6 +12,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
+from tests.support.account import FundedAccount
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -37,14 +38,12 @@ def customer(mesh: LocalMesh) -> Customer:
     return Customer(mesh)
 
 
-class Customer:
+class Customer(FundedAccount):
     """An account of its own with 1,000 credits and a key without a limit."""
 
     def __init__(self, mesh: LocalMesh) -> None:
-        self.mesh = mesh
-        self.account = mesh.command_now("account", "create", "customer")["id"]
-        mesh.command_now("credits", "grant", self.account, "1000")
-        self.key = mesh.command_now("key", "create", self.account, "--rpm", "0")["api_key"]
+        super().__init__(mesh)
+        self.key = self.new_key()["api_key"]
         self.client = openai.OpenAI(base_url=mesh.base_url, api_key=self.key, max_retries=0)
 
     def balance(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.account import FundedAccount
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -32,18 +33,12 @@ def customer(mesh: LocalMesh) -> Customer:
     return Customer(mesh)
 
 
-class Customer:
-    """An account of its own with 1,000 credits."""
+class Customer(FundedAccount):
+    """An account of its own with 1,000 credits and a key without a limit, described in full."""
 
     def __init__(self, mesh: LocalMesh) -> None:
-        self.mesh = mesh
-        self.account = mesh.command_now("account", "create", "customer")["id"]
-        mesh.command_now("credits", "grant", self.account, "1000")
+        super().__init__(mesh)
         self.key = self.new_key()
-
-    def new_key(self, *options: str) -> dict[str, Any]:
-        key: dict[str, Any] = self.mesh.command_now("key", "create", self.account, "--rpm", "0", *options)
-        return key
 
     def get(self, path: str, key: dict[str, Any] | None = None) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {(key or self.key)['api_key']}"}
