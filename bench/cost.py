@@ -60,7 +60,7 @@ def _cpu_seconds(mesh: RunningMesh) -> dict[str, float]:
     """Returns the CPU time of each process, the engine's own apart from its runner's."""
     used = cpu_seconds(mesh.pids)
     used["engine"] = mesh.engine_cpu_seconds()
-    used["runner"] -= used["engine"]
+    used["runner-pro"] -= used["engine"]
     return used
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 from services.common.errors import MeshError
-from services.runner.engines.base import Engine
+from services.runner.engines.base import TextEngine
 from services.runner.job import Job, Step
 
 
-async def generate(engine: Engine, job: Job) -> None:
+async def generate(engine: TextEngine, job: Job) -> None:
     """Runs one job to its end."""
     done = asyncio.Event()
 

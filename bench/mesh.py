@@ -30,7 +30,7 @@ class RunningMesh:
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
-        with urllib.request.urlopen(self.metrics["runner"]) as response:
+        with urllib.request.urlopen(self.metrics["runner-pro"]) as response:
             for line in response.read().decode().splitlines():
                 if line.startswith("tiermesh_runner_engine_cpu_seconds "):
                     return float(line.split()[1])
@@ -52,7 +52,7 @@ def running_mesh(*, slots: int, **settings: str) -> Iterator[RunningMesh]:
     """
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
-        command = [TIERMESH, "up", "--engine", "simulated", "--slots", str(slots), "--port", "0"]
+        command = [TIERMESH, "up", "--engine", "simulated", "--tier", "pro", "--slots", str(slots), "--port", "0"]
         command += ["--state-dir", str(state), "--ready-file", str(ready)]
         with (Path(folder) / "up.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)

@@ -14,7 +14,9 @@ import uvloop
 from aiohttp import web
 
 from bench.pace import STREAM_SPEED
-from services.edge.chat_response import DONE, ChunkRenderer, encode
+from services.edge.chat.response import ChunkRenderer, encode
+from services.edge.payment import Receipt
+from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
 
@@ -24,7 +26,7 @@ class Upstream:
     def __init__(self) -> None:
         renderer = ChunkRenderer("chatcmpl-0", "yardstick", 0, usage=False, logprobs=False)
         self._chunk = renderer.step(0, GenerateReply(text="word "))
-        self._end = renderer.finish(0, 1) + DONE
+        self._end = renderer.end({0: GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)}, Receipt(0, 0))
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answers one chat completion."""

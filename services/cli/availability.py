@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 
 import grpc
 
@@ -26,12 +27,12 @@ async def current_availability(router: RouterClient) -> dict[str, router_pb2.Mod
     return {}
 
 
-async def wait_until_available(router: RouterClient, model: str) -> None:
-    """Returns once the model can be served, however long that takes."""
+async def wait_until_available(router: RouterClient, models: Set[str]) -> None:
+    """Returns once all these models can be served, however long that takes."""
     while True:
         try:
             async for snapshot in router.stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()):
-                if any(entry.model == model and entry.available for entry in snapshot.models):
+                if models <= {entry.model for entry in snapshot.models if entry.available}:
                     return
         except grpc.aio.AioRpcError:
             # The router is being started.

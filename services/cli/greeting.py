@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.cli.local_engines import LocalRunner
 from services.cli.wording import credits_text
-from services.common.catalog import Catalog, Model
+from services.common.catalog import Catalog
 from services.common.version import VERSION
 
 # Small models answer better when told who they are, and best with their most likely words.
@@ -25,9 +26,8 @@ class Greeting:
     api_key: str
     account_id: str
     available: int
-    engine: str
-    # What the runner serves; the first one is used in the examples.
-    models: tuple[Model, ...]
+    # The first model of the first one is used in the examples.
+    runners: tuple[LocalRunner, ...]
     catalog: Catalog
     state_directory: Path
     logs: Path
@@ -41,7 +41,8 @@ class Greeting:
 
     def _facts(self) -> str:
         lines = [
-            f"tiermesh {VERSION} serves {', '.join(model.id for model in self.models)} with the {self.engine} engine.",
+            f"tiermesh {VERSION} serves:",
+            *(f"  {', '.join(model.id for model in runner.models)} ({runner.engine})" for runner in self.runners),
             "",
             f"  base_url  {self.base_url}",
             f"  API key   {self.api_key}",
@@ -49,12 +50,15 @@ class Greeting:
             f"  state     {self.state_directory} (kept for the next start)",
             f"  logs      {self.logs}/<service>.log",
         ]
-        if elsewhere := [model.id for model in self.catalog.models if model not in self.models]:
+        served = {model.id for runner in self.runners for model in runner.models}
+        if elsewhere := [model.id for model in self.catalog.models if model.id not in served]:
             lines += ["", f"  Without a runner here, so answered with 503: {', '.join(elsewhere)}"]
         return "\n".join(lines)
 
     def _curl(self) -> str:
-        body = json.dumps({"model": self.models[0].id, "stream": True, "temperature": 0, "messages": _MESSAGES})
+        body = json.dumps(
+            {"model": self.runners[0].models[0].id, "stream": True, "temperature": 0, "messages": _MESSAGES}
+        )
         return (
             f"curl -N {self.base_url}/chat/completions \\\n"
             f"  -H 'Authorization: Bearer {self.api_key}' -H 'Content-Type: application/json' \\\n"
@@ -67,7 +71,7 @@ class Greeting:
             "from openai import OpenAI\n"
             f'client = OpenAI(base_url="{self.base_url}", api_key="{self.api_key}")\n'
             f"messages = [\n{messages}]\n"
-            f'options = {{"model": "{self.models[0].id}", "temperature": 0, "stream": True}}\n'
+            f'options = {{"model": "{self.runners[0].models[0].id}", "temperature": 0, "stream": True}}\n'
             "for chunk in client.chat.completions.create(messages=messages, **options):\n"
             '    print(chunk.choices[0].delta.content or "", end="", flush=True)\n'
         )

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.cli.etcd_command import etcd_command
+from services.cli.local_engines import LocalRunner
 from services.cli.ports import HOST
 from services.cli.state import StateDirectory
-from services.common.catalog import Model
 
-SERVICES = ("auth", "billing", "router", "runner", "edge")
-# Requests first, then those who answer them, then the ledger; etcd last, so that everyone can still deregister.
-STOP_ORDER = ("edge", "runner", "router", "billing", "auth", "etcd")
-# One for each gRPC service, one for each service's metrics, two for etcd.
-PORTS_NEEDED = 4 + len(SERVICES) + 2
+# The services of which there is one; runners are named by their tiers.
+SERVICES = ("auth", "billing", "router", "edge")
 # How long answers that are being streamed may go on after Ctrl-C, in seconds.
 DRAIN_SECONDS = 10
 
@@ -25,11 +22,18 @@ DRAIN_SECONDS = 10
 class Choices:
     """What the user chose for this start."""
 
-    engine: str
-    slots: int
     catalog_file: Path
-    # What the runner serves: the models of the first model's tier.
-    models: tuple[Model, ...]
+    runners: tuple[LocalRunner, ...]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The names of all processes but etcd."""
+        return (*SERVICES, *(runner.name for runner in self.runners))
+
+    @property
+    def ports_needed(self) -> int:
+        """Two for each process: its own and that of its metrics, or of etcd's peers. The edge's own is not counted."""
+        return 2 * len(self.services) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,30 +56,18 @@ class Process:
 class Addresses:
     """The host:port of everything in the mesh."""
 
-    edge: str
-    auth: str
-    billing: str
-    router: str
-    runner: str
-    etcd: str
+    # Of each service and of etcd, by name.
+    listen: Mapping[str, str]
     etcd_peer: str
     # Of each service's metrics and health, by service.
     admin: Mapping[str, str]
 
 
-def assign_addresses(edge_port: int, ports: Sequence[int]) -> Addresses:
-    """Gives each listener one of the `PORTS_NEEDED` ports."""
-    auth, billing, router, runner, etcd, etcd_peer, *admin = (f"{HOST}:{port}" for port in ports)
-    return Addresses(
-        edge=f"{HOST}:{edge_port}",
-        auth=auth,
-        billing=billing,
-        router=router,
-        runner=runner,
-        etcd=etcd,
-        etcd_peer=etcd_peer,
-        admin=dict(zip(SERVICES, admin, strict=True)),
-    )
+def assign_addresses(services: Sequence[str], edge_port: int, ports: Sequence[int]) -> Addresses:
+    """Gives each listener one of the ports, of which there are as many as `Choices.ports_needed` says."""
+    free = (f"{HOST}:{port}" for port in ports)
+    listen = {name: f"{HOST}:{edge_port}" if name == "edge" else next(free) for name in (*services, "etcd")}
+    return Addresses(listen=listen, etcd_peer=next(free), admin=dict(zip(services, free, strict=True)))
 
 
 def plan(
@@ -84,22 +76,35 @@ def plan(
     """Returns the processes. `environ` is the user's: it may tune any setting that is not decided here."""
     etcd = Process(
         name="etcd",
-        command=etcd_command(etcd_program, state.etcd_data, addresses.etcd, addresses.etcd_peer),
+        command=etcd_command(etcd_program, state.etcd_data, addresses.listen["etcd"], addresses.etcd_peer),
         environment={name: value for name, value in environ.items() if not name.startswith("ETCD_")},
-        ready_url=f"http://{addresses.etcd}/health",
-        metrics_url=f"http://{addresses.etcd}/metrics",
+        ready_url=f"http://{addresses.listen['etcd']}/health",
+        metrics_url=f"http://{addresses.listen['etcd']}/metrics",
         # It warns of what is right on a single machine, such as tokens without a certificate.
         warnings_matter=False,
     )
-    return [etcd, *(_service(name, choices, addresses, state, environ) for name in SERVICES)]
+    services = [
+        _service(name, name, _specific(name, addresses), choices, addresses, state, environ) for name in SERVICES
+    ]
+    runners = [
+        _service(runner.name, "runner", _of_runner(runner, addresses), choices, addresses, state, environ)
+        for runner in choices.runners
+    ]
+    return [etcd, *services, *runners]
 
 
 def _service(
-    name: str, choices: Choices, addresses: Addresses, state: StateDirectory, environ: Mapping[str, str]
+    name: str,
+    service: str,
+    specific: Mapping[str, str],
+    choices: Choices,
+    addresses: Addresses,
+    state: StateDirectory,
+    environ: Mapping[str, str],
 ) -> Process:
     admin = addresses.admin[name]
     chosen = {
-        "LISTEN": getattr(addresses, name),
+        "LISTEN": addresses.listen[name],
         "ADMIN_LISTEN": admin,
         "CATALOG_FILE": str(choices.catalog_file),
         # The terminal shows them in its own way.
@@ -108,41 +113,45 @@ def _service(
         "TLS_CA_FILE": "",
         "TLS_CERT_FILE": "",
         "TLS_KEY_FILE": "",
-        **_specific(name, choices, addresses),
+        **specific,
     }
     defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
-    if name in {"auth", "billing"}:
-        defaults["DATABASE_URL"] = state.database_url(name)
+    if service in {"auth", "billing"}:
+        defaults["DATABASE_URL"] = state.database_url(service)
     return Process(
         name=name,
-        command=_python("services." + name),
-        environment={**_prefixed(name, defaults), **environ, **_prefixed(name, chosen)},
+        command=_python("services." + service),
+        environment={**_prefixed(service, defaults), **environ, **_prefixed(service, chosen)},
         ready_url=f"http://{admin}/readyz",
         metrics_url=f"http://{admin}/metrics",
         preparation=_python(f"services.{name}.migrate") if "DATABASE_URL" in defaults else (),
     )
 
 
-def _specific(name: str, choices: Choices, addresses: Addresses) -> dict[str, str]:
+def _specific(name: str, addresses: Addresses) -> dict[str, str]:
     """Returns the settings that only this service has."""
     if name == "edge":
-        return {
-            "AUTH_ADDRESSES": addresses.auth,
-            "BILLING_ADDRESSES": addresses.billing,
-            "ROUTER_ADDRESSES": addresses.router,
-        }
-    if name == "router":
-        return {"ETCD_ENDPOINTS": addresses.etcd}
-    if name == "runner":
-        return {
-            "ETCD_ENDPOINTS": addresses.etcd,
-            "ENGINE": choices.engine,
-            "SLOTS": str(choices.slots),
-            "TIER": choices.models[0].tier,
-            # The engine must hold the longest conversation that is sold.
-            "CONTEXT": str(max(model.context for model in choices.models)),
-        }
-    return {}
+        return {f"{other.upper()}_ADDRESSES": addresses.listen[other] for other in ("auth", "billing", "router")}
+    return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
+
+
+def _of_runner(runner: LocalRunner, addresses: Addresses) -> dict[str, str]:
+    settings = {
+        "ETCD_ENDPOINTS": addresses.listen["etcd"],
+        "ENGINE": runner.engine,
+        "SLOTS": str(runner.slots),
+        "TIER": runner.tier,
+    }
+    return settings | ({"CONTEXT": str(runner.context)} if runner.context else {})
+
+
+def stop_order(names: Iterable[str]) -> list[str]:
+    """Sorts processes by when they are stopped: etcd last, so that everyone can still deregister.
+
+    Requests come first, then those who answer them, then the ledger.
+    """
+    stages = {"edge": 0, "router": 2, "billing": 3, "auth": 4, "etcd": 5}
+    return sorted(names, key=lambda name: stages.get(name, 1))
 
 
 def _python(module: str) -> tuple[str, ...]:

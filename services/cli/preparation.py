@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.cli.errors import CliError
-from services.cli.mesh import PORTS_NEEDED, Addresses, Choices, Process, assign_addresses, plan
+from services.cli.local_engines import choose_runners
+from services.cli.mesh import Addresses, Choices, Process, assign_addresses, plan
 from services.cli.ports import free_ports, wait_until_free
 from services.cli.state import RunningMesh, StateDirectory
-from services.common.catalog import Catalog, CatalogError, load_catalog
+from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, find_etcd
 
 
@@ -29,14 +31,18 @@ class Plan:
     @property
     def base_url(self) -> str:
         """The base URL for OpenAI's clients."""
-        return f"http://{self.addresses.edge}/v1"
+        return f"http://{self.addresses.listen['edge']}/v1"
+
+    @property
+    def models(self) -> list[Model]:
+        """What the runners serve."""
+        return [model for runner in self.choices.runners for model in runner.models]
 
     def description(self) -> RunningMesh:
         """Returns what the management commands need to know of the mesh that this process runs."""
-        services = ("auth", "billing", "router", "runner", "etcd")
         return RunningMesh(
             base_url=self.base_url,
-            addresses={name: getattr(self.addresses, name) for name in services},
+            addresses={name: address for name, address in self.addresses.listen.items() if name != "edge"},
             metrics={process.name: process.metrics_url for process in self.processes},
             catalog_file=str(self.choices.catalog_file),
             pid=os.getpid(),
@@ -60,20 +66,18 @@ def find_etcd_program() -> Path:
         raise CliError(str(error)) from error
 
 
-def make_plan(*, port: int, engine: str, slots: int, catalog_file: Path, state: StateDirectory) -> Plan:
+def make_plan(
+    *, port: int, engine: str, slots: int, tiers: Sequence[str], catalog_file: Path, state: StateDirectory
+) -> Plan:
     """Makes the plan; raises CliError. The state directory must be locked by this process."""
     catalog = read_catalog(catalog_file)
+    runners = choose_runners(catalog, engine=engine, slots=slots, tiers=tiers)
+    choices = Choices(catalog_file=catalog_file.absolute(), runners=runners)
     program = find_etcd_program()
-    ports = free_ports(PORTS_NEEDED + 1, random.Random())  # noqa: S311 - ports are no secret
+    ports = free_ports(choices.ports_needed + 1, random.Random())  # noqa: S311 - ports are no secret
     if port:
         wait_until_free(port)
-    addresses = assign_addresses(port or ports[-1], ports[:-1])
-    choices = Choices(
-        engine=engine,
-        slots=slots,
-        catalog_file=catalog_file.absolute(),
-        models=tuple(catalog.tier(catalog.models[0].tier)),
-    )
+    addresses = assign_addresses(choices.services, port or ports[-1], ports[:-1])
     processes = plan(choices, addresses, state, program, os.environ)
     return Plan(choices=choices, catalog=catalog, addresses=addresses, processes=processes, state=state)
 

@@ -17,6 +17,7 @@ import msgspec
 
 from services.cli.errors import CliError
 from services.cli.private_files import read_json, write_private_json
+from services.common.settings import TlsSettings
 
 DEFAULT_STATE_DIRECTORY = ".state"
 STATE_DIRECTORY_VARIABLE = "TIERMESH_STATE_DIR"
@@ -37,11 +38,13 @@ class RunningMesh(msgspec.Struct, frozen=True, kw_only=True):
 
     # With /v1, as OpenAI's clients want it.
     base_url: str
-    # host:port of auth, billing, router, runner and etcd.
+    # host:port of auth, billing, router, etcd and each runner.
     addresses: dict[str, str]
     # URLs for Prometheus, by service.
     metrics: dict[str, str]
     catalog_file: str
+    # The operator's certificate files, where the mesh runs with mutual TLS.
+    tls: TlsSettings = TlsSettings()
     # Of `tiermesh up`.
     pid: int
 
@@ -53,6 +56,7 @@ class StateDirectory:
         self.path = Path(path).absolute()
         self.logs = self.path / "logs"
         self.etcd_data = self.path / "etcd"
+        self.certificates = self.path / "tls"
         self._credentials = self.path / "credentials.json"
         self._mesh = self.path / "mesh.json"
 

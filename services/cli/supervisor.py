@@ -10,7 +10,7 @@ from pathlib import Path
 
 from services.cli.child import Child, StartError
 from services.cli.log_output import LogOutput, Show
-from services.cli.mesh import DRAIN_SECONDS, STOP_ORDER, Process
+from services.cli.mesh import DRAIN_SECONDS, Process, stop_order
 
 # A process that has not ended by itself so long after SIGTERM is killed.
 _STOP_SECONDS = DRAIN_SECONDS + 3.0
@@ -63,13 +63,13 @@ class Supervisor:
     def too_late(self, seconds: float) -> StartError:
         """Returns the error for a start that took too long: the first service that does not serve, and its log."""
         late = (child for child in self._children.values() if not child.ready.is_set())
-        return next(late, self._children["runner"]).failure(f"does not serve after {seconds:g} s")
+        return next(late, self._children["router"]).failure(f"does not serve after {seconds:g} s")
 
     async def stop(self) -> None:
         """Ends the processes one after another, each gently first; none is left when this returns."""
         for child in self._children.values():
             child.retire()
-        for name in STOP_ORDER:
+        for name in stop_order(self._children):
             if name in self._tasks:
                 await self._stop(self._children[name], self._tasks[name])
 

@@ -21,7 +21,7 @@ _COLOURS = {
     # Whatever the terminal writes in, so that it is readable on any background.
     "tiermesh": "reset",
 }
-_WIDTH = max(map(len, _COLOURS))
+_WIDTH = len("runner-transcription")
 
 
 def show_log_line(service: str, line: LogLine) -> None:
@@ -35,7 +35,7 @@ def say(text: str) -> None:
 
 
 def _write(service: str, text: str, colour: str | None) -> None:
-    prefix = click.style(f"{service:<{_WIDTH}}", fg=_COLOURS.get(service), bold=True)
+    prefix = click.style(f"{service:<{_WIDTH}}", fg=_COLOURS.get(service.partition("-")[0]), bold=True)
     # A terminal that went away must not end the mesh.
     with contextlib.suppress(OSError):
         click.echo(f"{prefix} | {click.style(text, fg=colour)}", err=True)

@@ -13,7 +13,6 @@ from services.cli.greeting import Greeting
 from services.cli.interrupts import Interrupts
 from services.cli.invocation import program, state_option
 from services.cli.local_account import LocalAccount, ensure_local_account
-from services.cli.mesh import SERVICES
 from services.cli.preparation import Plan
 from services.cli.ready_file import ReadyFile
 from services.cli.supervisor import Supervisor
@@ -44,7 +43,7 @@ class LocalMesh:
         self._interrupts.listen()
         self._ready_file.remove()
         self._plan.state.save_mesh(self._description)
-        say(f"starting etcd, {', '.join(SERVICES)} (logs in {self._plan.state.logs})")
+        say(f"starting etcd, {', '.join(self._plan.choices.services)} (logs in {self._plan.state.logs})")
         try:
             self._supervisor.start()
             await first_of(self._serve(), self._supervisor.failed(), self._interrupts.first.wait())
@@ -68,17 +67,17 @@ class LocalMesh:
 
     async def _start(self) -> LocalAccount:
         """Waits until everything serves, and makes the local account as soon as auth and billing do."""
-        addresses = self._plan.addresses
+        addresses = self._plan.addresses.listen
         open_channel = channel_opener(TlsSettings())
         await self._supervisor.ready("auth", "billing")
         async with (
-            auth_client(addresses.auth, open_channel) as auth,
-            billing_client(addresses.billing, open_channel) as billing,
+            auth_client(addresses["auth"], open_channel) as auth,
+            billing_client(addresses["billing"], open_channel) as billing,
         ):
             account = await ensure_local_account(auth, billing, self._plan.state)
-        await self._supervisor.ready("etcd", *SERVICES)
-        async with router_client(addresses.router, open_channel) as router:
-            await wait_until_available(router, self._plan.choices.models[0].id)
+        await self._supervisor.ready("etcd", *self._plan.choices.services)
+        async with router_client(addresses["router"], open_channel) as router:
+            await wait_until_available(router, {model.id for model in self._plan.models})
         return account
 
     def _announce(self, account: LocalAccount) -> None:
@@ -88,8 +87,7 @@ class LocalMesh:
             api_key=credentials.api_key,
             account_id=credentials.account_id,
             available=account.available,
-            engine=plan.choices.engine,
-            models=plan.choices.models,
+            runners=plan.choices.runners,
             catalog=plan.catalog,
             state_directory=plan.state.path,
             logs=plan.state.logs,

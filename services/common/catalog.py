@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,22 +11,38 @@ import yaml
 
 ModelId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 Capability = Literal["tools", "vision"]
+Kind = Literal["chat", "embedding", "speech", "transcription", "image"]
+# The kinds whose work is bounded by a number of tokens.
+_BOUNDED_BY_CONTEXT = ("chat", "embedding")
+_LEAST_CONTEXT = 16
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model for sale; models.yaml documents the fields."""
 
     id: ModelId
-    kind: Literal["chat"]
+    kind: Kind
     tier: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,40}$")]
-    # Credits for one request.
+    # Credits for one request; for an image model, for one image.
     price: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
-    # Tokens of prompt and answer together.
-    context: Annotated[int, msgspec.Meta(ge=16)]
+    # Tokens of prompt and answer together; for an embedding model, of one input. Other kinds have none.
+    context: Annotated[int, msgspec.Meta(ge=0)] = 0
     aliases: tuple[ModelId, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     reasoning: bool = False
     owned_by: str = "tiermesh"
+
+    def __post_init__(self) -> None:
+        """Checks what depends on the kind."""
+        if self.kind in _BOUNDED_BY_CONTEXT and self.context < _LEAST_CONTEXT:
+            raise ValueError(f"{self.id}: a model of kind {self.kind} needs a 'context' of at least {_LEAST_CONTEXT}")
+        if self.kind != "chat" and (self.reasoning or self.capabilities):
+            raise ValueError(f"{self.id}: 'reasoning' and 'capabilities' are for models of kind chat")
+
+    @property
+    def unit(self) -> str:
+        """What the price is for."""
+        return "image" if self.kind == "image" else "request"
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,3 +85,8 @@ def load_catalog(path: str | Path) -> Catalog:
         raise CatalogError(f"the catalog {path} is not valid YAML: {error}") from error
     except (msgspec.ValidationError, CatalogError) as error:
         raise CatalogError(f"the catalog {path} is wrong: {error}") from error
+
+
+def catalog_digest(catalog: Catalog) -> str:
+    """Returns what two catalogs have in common only if they sell the same: 12 hexadecimal digits."""
+    return hashlib.sha256(msgspec.json.encode(catalog.models, order="sorted")).hexdigest()[:12]

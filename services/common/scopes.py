@@ -8,7 +8,7 @@ from collections.abc import Collection
 MANAGEMENT = "keys"
 
 # What else a key may use; a key that is made without a list may use all of these, and what later versions add.
-ORDINARY = ("chat", "models", "balance", "usage")
+ORDINARY = ("chat", "embeddings", "audio", "images", "models", "balance", "usage")
 
 ENDPOINTS = (*ORDINARY, MANAGEMENT)
 

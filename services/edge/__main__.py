@@ -14,9 +14,10 @@ from services.common.process import run_service
 from services.common.settings import load_settings, split_list
 from services.edge.authentication import Authenticator, auth_client
 from services.edge.balance import Balances, billing_replicas
-from services.edge.chat import Chat, Mesh
+from services.edge.chat.endpoint import Chat
 from services.edge.http_server import HttpServer
 from services.edge.keys import Keys, auth_replicas
+from services.edge.paid import Mesh, PaidPath
 from services.edge.payment import Cashier, billing_client
 from services.edge.routing import Availability, Placer, router_client
 from services.edge.runners import RunnerPool
@@ -42,12 +43,13 @@ async def serve(stop: asyncio.Event) -> None:
     )
     runners = RunnerPool(open_channel, time.monotonic)
     mesh = Mesh(load_catalog(settings.catalog_file), Placer(router), cashier, runners)
+    path = PaidPath(mesh, settings, time.monotonic)
     availability = Availability(split_list(settings.router_addresses), open_channel)
     billing_unary = billing_replicas(split_list(settings.billing_addresses), open_channel, settings.call_timeout)
     auth_unary = auth_replicas(split_list(settings.auth_addresses), open_channel, settings.call_timeout)
     handlers = Handlers(
         authenticator=Authenticator(auth, settings.call_timeout),
-        chat=Chat(mesh, settings, clock=system_clock, monotonic=time.monotonic),
+        chat=Chat(path, settings, system_clock),
         mesh=mesh,
         availability=availability,
         balances=Balances(billing_unary),

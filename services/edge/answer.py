@@ -48,6 +48,8 @@ class _Choice:
     attempts: list[router_pb2.Attempt] = field(default_factory=list)
     # Tokens that have reached this edge; another runner goes on after them.
     token_ids: list[int] = field(default_factory=list)
+    # Whether audio has reached this edge: no other runner could go on from there.
+    has_audio: bool = False
     moving: asyncio.Task[None] | None = None
 
 
@@ -59,6 +61,7 @@ class Answer:
         *,
         model: Model,
         account_id: str,
+        capabilities: tuple[str, ...],
         placer: Placer,
         runners: RunnerPool,
         queue_timeout: float,
@@ -67,6 +70,7 @@ class Answer:
     ) -> None:
         self._model = model
         self._account_id = account_id
+        self._capabilities = capabilities
         self._placer = placer
         self._runners = runners
         self._queue_timeout = queue_timeout
@@ -86,9 +90,9 @@ class Answer:
             self._choices.append(choice)
             self._send(choice)
 
-    async def events(self) -> list[Event]:
-        """Waits for the next steps, in order for each choice."""
-        return await self._mailbox.take()
+    async def events(self, within: float | None = None) -> list[Event]:
+        """Waits for the next steps, in order for each choice; none if nothing comes `within` seconds."""
+        return await self._mailbox.take(within)
 
     def write_steps(self, write: StepWriter) -> None:
         """From now on hands every step but the last to `write` the moment it comes; the last comes as an event.
@@ -123,6 +127,8 @@ class Answer:
         else:
             self.started = True
             choice.token_ids.extend(reply.token_ids)
+            if reply.audio:
+                choice.has_audio = True
             self._pass_on(Event(choice.index, reply))
 
     def _pass_on(self, event: Event) -> None:
@@ -145,7 +151,9 @@ class Answer:
     async def _move(self, choice: _Choice) -> None:
         timeout = min(self._queue_timeout, self._deadline - self._clock())
         try:
-            choice.placement = await self._placer.place(self._model, self._account_id, timeout, choice.attempts)
+            choice.placement = await self._placer.place(
+                self._model, self._account_id, timeout, choice.attempts, self._capabilities
+            )
         except MeshError as error:
             self._mailbox.put(Event(choice.index, error))
             return
@@ -156,4 +164,4 @@ class Answer:
 
 
 def _may_move(choice: _Choice, error: MeshError) -> bool:
-    return error.code in _FULL | _FAILED and len(choice.attempts) < MAX_ATTEMPTS
+    return error.code in _FULL | _FAILED and len(choice.attempts) < MAX_ATTEMPTS and not choice.has_audio

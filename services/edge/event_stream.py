@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, web
 
+# A comment: clients ignore it, proxies see that the connection lives.
+KEEP_ALIVE = b": keep-alive\n\n"
+
 
 class EventStream:
     """An HTTP response that is written piece by piece."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any
 
 from services.edge.answer import Answer
 from services.edge.metrics import DISCONNECTS
@@ -26,10 +25,15 @@ class Exchange:
         self.answer = answer
         self._payment = payment
 
-    async def settle(self, usage: dict[str, Any], *, empty: bool) -> Receipt:
-        """Ends the hold of a complete answer; durable when it returns. `usage` is OpenAI's usage object."""
+    @property
+    def request_id(self) -> str:
+        """The id of the request, for logs."""
+        return self._payment.request_id
+
+    async def settle(self, prompt_tokens: int = 0, completion_tokens: int = 0, *, empty: bool = False) -> Receipt:
+        """Ends the hold of a complete answer; durable when it returns."""
         outcome = billing_pb2.OUTCOME_EMPTY if empty else billing_pb2.OUTCOME_COMPLETED
-        work = Work(usage["prompt_tokens"], usage["completion_tokens"], self.answer.runner_id)
+        work = Work(prompt_tokens, completion_tokens, self.answer.runner_id)
         return await self._payment.settle(outcome, work)
 
     def fail(self) -> None:

@@ -16,7 +16,7 @@ from services.common.channels import OpenChannel
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
 from services.edge.authentication import Principal
-from services.edge.chat import RequestContext
+from services.edge.context import RequestContext
 from services.edge.json_response import json_response
 from services.edge.parsing import invalid, parse_body
 from services.edge.replicas import Replicas

@@ -18,20 +18,30 @@ class Mailbox(Generic[EventT]):
     def put(self, event: EventT) -> None:
         """Adds an event and wakes the reader."""
         self._events.append(event)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            _wake(self._waiter)
 
     def empty(self) -> list[EventT]:
         """Returns the events that are there, perhaps none."""
         events, self._events = self._events, []
         return events
 
-    async def take(self) -> list[EventT]:
-        """Waits until there is at least one event and returns all of them in order."""
+    async def take(self, within: float | None = None) -> list[EventT]:
+        """Waits for an event, at most `within` seconds, and returns all that are there in order."""
         if not self._events:
-            self._waiter = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            waiter = self._waiter = loop.create_future()
+            # A timer of its own costs less than asyncio.timeout, and this runs for every request.
+            timer = None if within is None else loop.call_later(within, _wake, waiter)
             try:
-                await self._waiter
+                await waiter
             finally:
                 self._waiter = None
+                if timer is not None:
+                    timer.cancel()
         return self.empty()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

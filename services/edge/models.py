@@ -25,7 +25,7 @@ def model_body(model: Model, availability: Availability) -> dict[str, Any]:
         "context_length": model.context,
         "capabilities": list(model.capabilities),
         "pricing": {
-            "unit": "request",
+            "unit": model.unit,
             "credits": model.price,
             "usd": f"{model.price / CREDITS_PER_DOLLAR:.2f}",
         },

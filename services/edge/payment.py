@@ -67,8 +67,10 @@ class Cashier:
         self._release_timeout = release_timeout
         self._background: set[asyncio.Task[None]] = set()
 
-    async def reserve(self, request_id: str, principal: Principal, model: str, idempotency_key: str = "") -> Payment:
-        """Holds the price.
+    async def reserve(
+        self, request_id: str, principal: Principal, model: str, *, quantity: int = 1, idempotency_key: str = ""
+    ) -> Payment:
+        """Holds the price, `quantity` times.
 
         Raises MeshError INSUFFICIENT_CREDITS, CONFLICT if the idempotency key is in use, or UNAVAILABLE if billing
         cannot be asked.
@@ -79,6 +81,7 @@ class Cashier:
             account_id=principal.account_id,
             key_id=principal.key_id,
             model=model,
+            quantity=quantity,
             key_monthly_cap=principal.monthly_credit_cap,
             idempotency_key=idempotency_key,
         )
@@ -145,7 +148,7 @@ class Payment:
 
     def __init__(self, cashier: Cashier, request_id: str) -> None:
         self._cashier = cashier
-        self._request_id = request_id
+        self.request_id = request_id
         self._settled = False
 
     async def settle(self, outcome: Outcome, work: Work) -> Receipt:
@@ -173,7 +176,7 @@ class Payment:
 
     def _call(self, outcome: Outcome, work: Work) -> billing_pb2.TransactCall:
         settle = billing_pb2.Settle(
-            request_id=self._request_id,
+            request_id=self.request_id,
             outcome=outcome,
             prompt_tokens=work.prompt_tokens,
             completion_tokens=work.completion_tokens,

@@ -46,10 +46,15 @@ class Placer:
         self._client = client
 
     async def place(
-        self, model: Model, account_id: str, timeout: float, attempts: Sequence[router_pb2.Attempt] = ()
+        self,
+        model: Model,
+        account_id: str,
+        timeout: float,
+        attempts: Sequence[router_pb2.Attempt] = (),
+        capabilities: Sequence[str] = (),
     ) -> Placement:
         """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none."""
-        call = router_pb2.RouteCall(model=model.id, account_id=account_id, attempts=attempts)
+        call = router_pb2.RouteCall(model=model.id, account_id=account_id, attempts=attempts, capabilities=capabilities)
         reply = await self._client.request(call, timeout)
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)

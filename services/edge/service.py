@@ -12,12 +12,14 @@ from services.common.logs import get_logger
 from services.common.scopes import MANAGEMENT
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.balance import Balances
-from services.edge.chat import Chat, Mesh, RequestContext, find_model
+from services.edge.chat.endpoint import Chat
+from services.edge.context import RequestContext
 from services.edge.http_errors import body_too_large, error_response, unknown_url, wrong_method
 from services.edge.json_response import json_response
 from services.edge.keys import Keys
 from services.edge.metrics import DURATION, IN_FLIGHT, StatusCounter
 from services.edge.models import model_body, models_body
+from services.edge.paid import Mesh, find_model
 from services.edge.request_ids import RequestIds
 from services.edge.routing import Availability
 from services.edge.scopes import check_model, may_use_model, scoped

@@ -27,5 +27,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     settle_timeout: float = 30.0
     # How long a release that nobody waits for is tried again.
     release_timeout: float = 300.0
+    # How long a stream may be without its first token before comments keep its connection alive.
+    keep_alive_seconds: float = 15.0
     # Bytes that may wait for a slow reader before the client is cut off.
     max_unread_bytes: int = 1024 * 1024

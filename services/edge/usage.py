@@ -12,7 +12,7 @@ from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal
 from services.edge.balance import BillingReplicas
-from services.edge.chat import RequestContext
+from services.edge.context import RequestContext
 from services.edge.json_response import json_response
 from services.edge.models import CREDITS_PER_DOLLAR
 from services.edge.usage_query import UsageQuery, parse_usage_query

@@ -7,7 +7,6 @@ import secrets
 
 from services.common.admin import AdminServer
 from services.common.catalog import load_catalog
-from services.common.clock import system_clock
 from services.common.etcd import Registration, etcd_client
 from services.common.grpc_server import GrpcServer
 from services.common.logs import configure_logs, get_logger
@@ -15,10 +14,9 @@ from services.common.process import run_service
 from services.common.settings import load_settings
 from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
+from services.runner.kinds import work_reader
 from services.runner.metrics import ACTIVE, ENGINE_CPU, SLOTS
-from services.runner.prompt.template import ChatTemplate
 from services.runner.registration import draining, runner_record, served_models
-from services.runner.request import RequestReader
 from services.runner.service import SERVICE_NAME, RunnerService, generate_server
 from services.runner.settings import RunnerSettings
 from services.runner.status import StatusBoard
@@ -45,12 +43,7 @@ async def serve(stop: asyncio.Event) -> None:
 
     runner_id = settings.id or f"runner-{secrets.token_hex(6)}"
     status = StatusBoard(runner_id, engine)
-    reader = RequestReader(
-        ChatTemplate(engine.chat_template, clock=system_clock),
-        detokenize=engine.detokenize,
-        new_call_id=lambda: f"call_{secrets.token_hex(12)}",
-    )
-    generate = generate_server(Generation(engine, reader, {model.id: model for model in models}, status))
+    generate = generate_server(Generation(engine, work_reader(engine), {model.id: model for model in models}, status))
     SLOTS.set(engine.slots)
     ACTIVE.set_function(lambda: engine.active)
     ENGINE_CPU.set_function(lambda: getattr(engine, "cpu_seconds", 0.0))

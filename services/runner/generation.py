@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Generic
 
 from services.common.batch import Session
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
-from services.runner.job import Step
 from services.runner.metrics import FINISHED, TOKENS
-from services.runner.reply import ReplyWriter
-from services.runner.request import RequestReader
 from services.runner.status import StatusBoard
+from services.runner.work import JobT, StepT, WorkReader
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 log = get_logger()
 RunnerSession = Session[GenerateReply]
 
 
-class Generation:
+class Generation(Generic[JobT, StepT]):
     """The batch handler of Generate: every call becomes a job, every step of the job a reply."""
 
-    def __init__(self, engine: Engine, reader: RequestReader, models: Mapping[str, Model], status: StatusBoard) -> None:
+    def __init__(
+        self,
+        engine: Engine[JobT, StepT],
+        reader: WorkReader[JobT, StepT],
+        models: Mapping[str, Model],
+        status: StatusBoard,
+    ) -> None:
         self._engine = engine
         self._reader = reader
         self._models = models
@@ -59,20 +64,19 @@ class Generation:
         model = self._models.get(call.model)
         if model is None:
             raise MeshError(Code.MODEL_NOT_FOUND, f"this runner does not serve {call.model!r}", param="model")
-        request = self._reader.read(call, model)
-        writer = ReplyWriter(call.id, request)
+        work = self._reader.read(call, model)
         running = self._running.setdefault(session, {})
         call_id = call.id
 
-        def emit(step: Step | MeshError) -> None:
+        def emit(step: StepT | MeshError) -> None:
             if isinstance(step, MeshError) or step.finish_reason is not None:
                 running.pop(call_id, None)
                 self._ended(step)
-            reply = writer.write(step)
+            reply = work.write(step)
             if reply is not None:
                 session.reply(reply)
 
-        running[call_id] = self._engine.submit(request.job, emit)
+        running[call_id] = self._engine.submit(work.job, emit)
         self._status.admitted()
 
     def _cancel(self, ticket: Ticket) -> None:
@@ -80,7 +84,7 @@ class Generation:
         FINISHED.labels("cancelled").inc()
         self._status.changed()
 
-    def _ended(self, step: Step | MeshError) -> None:
+    def _ended(self, step: StepT | MeshError) -> None:
         if isinstance(step, MeshError):
             FINISHED.labels(step.code.name.lower()).inc()
         else:

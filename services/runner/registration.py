@@ -8,19 +8,23 @@ from services.common.catalog import Catalog, Model
 from services.common.registry import RunnerRecord
 from services.common.settings import SettingsError, split_list
 from services.common.version import VERSION
-from services.runner.engines.base import Engine
+from services.runner.engines.base import AnyEngine
 from services.runner.settings import RunnerSettings
 
 
-def served_models(settings: RunnerSettings, catalog: Catalog, engine: Engine) -> list[Model]:
+def served_models(settings: RunnerSettings, catalog: Catalog, engine: AnyEngine) -> list[Model]:
     """Returns the models this runner serves; raises SettingsError if the catalog or the engine cannot bear that out."""
-    of_tier = {model.id: model for model in catalog.tier(settings.tier)}
+    of_tier = {model.id: model for model in catalog.tier(settings.tier) if model.kind == engine.kind}
     names = split_list(settings.models) or list(of_tier)
     if unknown := [name for name in names if name not in of_tier]:
-        raise SettingsError(f"TIERMESH_RUNNER_MODELS: tier {settings.tier!r} has no model {', '.join(unknown)}")
+        raise SettingsError(
+            f"TIERMESH_RUNNER_MODELS: tier {settings.tier!r} has no {engine.kind} model {', '.join(unknown)}"
+        )
     if not names:
-        tiers = ", ".join(sorted({model.tier for model in catalog.models}))
-        raise SettingsError(f"TIERMESH_RUNNER_TIER: no model has tier {settings.tier!r}; the catalog has: {tiers}")
+        tiers = ", ".join(sorted({model.tier for model in catalog.models if model.kind == engine.kind})) or "none"
+        raise SettingsError(
+            f"TIERMESH_RUNNER_TIER: no {engine.kind} model has tier {settings.tier!r}; the catalog has: {tiers}"
+        )
     models = [of_tier[name] for name in names]
     for model in models:
         if model.context > engine.context:
@@ -32,7 +36,7 @@ def served_models(settings: RunnerSettings, catalog: Catalog, engine: Engine) ->
 
 
 def runner_record(
-    runner_id: str, address: str, settings: RunnerSettings, models: list[Model], engine: Engine
+    runner_id: str, address: str, settings: RunnerSettings, models: list[Model], engine: AnyEngine
 ) -> RunnerRecord:
     """Returns the record of a ready runner."""
     return RunnerRecord(

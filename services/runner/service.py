@@ -18,7 +18,7 @@ SERVICE_NAME = "tiermesh.runner.v1.RunnerService"
 GenerateServer = BatchServer[runner_pb2.GenerateCall, runner_pb2.GenerateReply]
 
 
-def generate_server(generation: Generation) -> GenerateServer:
+def generate_server(generation: Generation[Any, Any]) -> GenerateServer:
     """Returns the server of the Generate stream."""
     return BatchServer(
         "generate", generation, new_frame=runner_pb2.GenerateResponse, new_reply=runner_pb2.GenerateReply

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from services.runner.engines.base import Engine
+from services.runner.engines.base import AnyEngine
 from tiermesh.runner.v1.runner_pb2 import WatchStatusResponse
 
 # Seconds between two statuses while slots are free. A runner that was full reports its first free slot at once,
@@ -16,7 +16,7 @@ INTERVAL = 0.02
 class StatusBoard:
     """The runner's state and load, and those who watch it."""
 
-    def __init__(self, runner_id: str, engine: Engine) -> None:
+    def __init__(self, runner_id: str, engine: AnyEngine) -> None:
         self._runner_id = runner_id
         self._engine = engine
         self._admitted = 0

@@ -13,7 +13,7 @@ from tests.support.mesh import LocalMesh
 @pytest.fixture(scope="session")
 def real_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """`tiermesh up` as a person starts it."""
-    with LocalMesh(tmp_path_factory.mktemp("real"), "--engine", "llamacpp") as mesh:
+    with LocalMesh(tmp_path_factory.mktemp("real"), "--engine", "llamacpp", tiers=()) as mesh:
         yield mesh
 
 

@@ -82,7 +82,7 @@ class Customer(FundedAccount):
 
 
 def active_slots(mesh: LocalMesh) -> int:
-    for line in httpx2.get(mesh.metrics["runner"]).text.splitlines():
+    for line in httpx2.get(mesh.metrics["runner-pro"]).text.splitlines():
         if line.startswith("tiermesh_runner_slots_active "):
             return int(float(line.split()[1]))
     raise AssertionError("the runner does not tell its active slots")
@@ -131,7 +131,7 @@ async def test_leaving_after_the_first_token_costs_the_price_and_stops_the_engin
 async def test_a_runner_that_dies_ends_the_stream_with_an_error_and_no_charge(customer: Customer) -> None:
     stream = customer.stream(max_tokens=500)
     next(stream)
-    customer.mesh.kill("runner")
+    customer.mesh.kill("runner-pro")
     rest: list[ChatCompletionChunk] = []
     with pytest.raises(openai.APIError):
         rest.extend(stream)

@@ -36,15 +36,15 @@ def succeeds(client: openai.OpenAI) -> bool:
 
 async def test_a_killed_runner_is_503_at_once_and_comes_back_alone(mesh: LocalMesh, client: openai.OpenAI) -> None:
     assert succeeds(client)
-    others = {name: pid for name, pid in mesh.pids.items() if name != "runner"}
-    mesh.kill("runner")
+    others = {name: pid for name, pid in mesh.pids.items() if name != "runner-pro"}
+    mesh.kill("runner-pro")
     began = time.monotonic()
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(**HELLO)
     assert time.monotonic() - began < 1.0
     assert caught.value.status_code == 503
     await eventually(lambda: succeeds(client), 20)
-    assert {name: pid for name, pid in mesh.pids.items() if name != "runner"} == others
+    assert {name: pid for name, pid in mesh.pids.items() if name != "runner-pro"} == others
 
 
 @pytest.mark.parametrize("service", ["auth", "billing", "router"])

@@ -13,11 +13,12 @@ import httpx2
 import openai
 import pytest
 
+from services.common.scopes import ORDINARY
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
 PROMPT: Any = [{"role": "user", "content": "Hello"}]
-ALL = ("chat", "models", "balance", "usage", "keys")
+ALL = (*ORDINARY, "keys")
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,7 @@ async def test_a_key_is_made_listed_without_itself_and_revoked(owner: Owner) -> 
 
 def test_nothing_said_makes_an_ordinary_key(owner: Owner) -> None:
     made = post(owner.sdk)
-    assert (made["models"], made["endpoints"]) == ([], ["chat", "models", "balance", "usage"])
+    assert (made["models"], made["endpoints"]) == ([], list(ORDINARY))
     assert (made["requests_per_minute"], made["monthly_credit_cap"], made["expires_at"]) == (60, 0, None)
 
 

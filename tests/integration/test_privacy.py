@@ -136,7 +136,7 @@ class Tour:
 
     async def be_hurt(self) -> None:
         """Processes die while answers are under way."""
-        for service in ("runner", "edge", "billing", "auth", "router"):
+        for service in ("runner-pro", "edge", "billing", "auth", "router"):
             self.stream_through_death_of(service)
             await self.mesh.until_serving()
         pid = self.mesh.kill("billing")

@@ -51,7 +51,7 @@ async def test_the_answer_goes_on_at_another_runner(meshes: tuple[LocalMesh, Ser
         if busy[0]["address"] == second.address:
             await second.kill()
         else:
-            mesh.kill("runner")
+            mesh.kill("runner-pro")
         *rest, last = list(disturbed)
     assert text_of(chunks + rest) == text_of(undisturbed)
     assert rest[-1].choices[0].finish_reason == "length"

@@ -30,17 +30,24 @@ _SHOWN_LOG_CHARACTERS = 4000
 class LocalMesh:
     """One `tiermesh up` with its files under `directory`; `with` or `async with` starts and stops it.
 
-    It runs the simulated engine on a free port unless `options` say otherwise. `environ` is added to the environment:
-    settings such as TIERMESH_RUNNER_SIMULATED_SPEED go there. Nothing belongs to an event loop, so a fixture of any
+    It runs the simulated engine on a free port unless `options` say otherwise, with a runner for each of `tiers`;
+    without any, for every tier that this machine can serve. `environ` is added to the environment: settings such as
+    TIERMESH_RUNNER_SIMULATED_SPEED go there. Nothing belongs to an event loop, so a fixture of any
     scope may start it with `asyncio.run(mesh.start())`. What it wrote is printed when it stops, which pytest shows for
     tests that failed.
     """
 
-    def __init__(self, directory: Path, *options: str, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *options: str,
+        tiers: Sequence[str] = ("pro",),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.state_dir = directory / "state"
         self.ready_file = directory / "ready.json"
         self.output_file = directory / "up.log"
-        self._options = options
+        self._options = (*options, *(word for tier in tiers for word in ("--tier", tier)))
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
 

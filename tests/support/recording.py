@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.common.errors import MeshError
-from services.runner.engines.base import Engine, Ticket
+from services.runner.engines.base import TextEngine, Ticket
 from services.runner.job import FinishReason, Job, Step, TokenLogprob, Usage
 
 
@@ -79,13 +79,13 @@ class Recording:
         return usage
 
 
-def submit(engine: Engine, job: Job) -> Recording:
+def submit(engine: TextEngine, job: Job) -> Recording:
     """Starts a job."""
     recording = Recording()
     recording.ticket = engine.submit(job, recording)
     return recording
 
 
-async def generate(engine: Engine, job: Job) -> Recording:
+async def generate(engine: TextEngine, job: Job) -> Recording:
     """Runs a job to its end."""
     return await submit(engine, job).end()

@@ -37,14 +37,25 @@ from services.common.settings import DEFAULT_CATALOG
 )
 @click.option("--slots", type=click.IntRange(min=1), default=4, show_default=True, help="Answers generated at once.")
 @click.option(
+    "--tier", "tiers", multiple=True, help="Start a runner for this tier only; repeatable. All that can run by default."
+)
+@click.option(
     "--ready-file", type=click.Path(path_type=Path), help="JSON file to write once the mesh serves, for scripts."
 )
-def up(port: int, state_dir: Path, models: Path | None, engine: str, slots: int, ready_file: Path | None) -> None:
+def up(
+    port: int,
+    state_dir: Path,
+    models: Path | None,
+    engine: str,
+    slots: int,
+    tiers: tuple[str, ...],
+    ready_file: Path | None,
+) -> None:
     """Start a whole mesh on this machine and serve until Ctrl-C.
 
-    It runs etcd, auth, billing, router, edge and one runner, which serves the tier of the catalog's first model. The
-    first start makes an account with a key and credits; later ones find them in the state directory again. Any setting
-    of a service that is not decided here can be given by its environment variable, such as TIERMESH_RUNNER_MODEL_PATH.
+    It runs etcd, auth, billing, router, edge and a runner for each tier whose engine is installed. The first start
+    makes an account with a key and credits; later ones find them in the state directory again. Any setting of a service
+    that is not decided here can be given by its environment variable, such as TIERMESH_RUNNER_MODEL_PATH.
     """
     # Databases, logs and keys are nobody else's business, whichever process writes them.
     os.umask(0o077)
@@ -53,7 +64,14 @@ def up(port: int, state_dir: Path, models: Path | None, engine: str, slots: int,
     try:
         with state.locked():
             forget_registrations(state)
-            plan = make_plan(port=port, engine=engine, slots=slots, catalog_file=models or DEFAULT_CATALOG, state=state)
+            plan = make_plan(
+                port=port,
+                engine=engine,
+                slots=slots,
+                tiers=tiers,
+                catalog_file=models or DEFAULT_CATALOG,
+                state=state,
+            )
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
     except OSError as error:
         # A full disk, for example.

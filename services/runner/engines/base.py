@@ -1,16 +1,20 @@
-"""The interface between the runner and whatever generates tokens."""
+"""The interface between the runner and whatever generates text, vectors, speech, transcripts or images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
+from services.common.catalog import Kind
 from services.common.errors import MeshError
 from services.runner.job import Job, Step
 
 # Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
 # Always called on the event loop's thread. It must not raise.
 Emit = Callable[[Step | MeshError], None]
+
+JobT_contra = TypeVar("JobT_contra", contravariant=True)
+StepT_co = TypeVar("StepT_co", covariant=True)
 
 
 class Ticket(Protocol):
@@ -20,20 +24,22 @@ class Ticket(Protocol):
         """Stops the job at once: its slot becomes free and `emit` is not called again. Harmless after the end."""
 
 
-class Engine(Protocol):
-    """Generates tokens for several jobs at once. All methods are called on the event loop's thread."""
+class Engine(Protocol[JobT_contra, StepT_co]):
+    """Works on several jobs at once. All methods are called on the event loop's thread."""
 
     # A short name for logs and the registry.
     name: str
+    # The kind of models that it runs.
+    kind: Kind
     # Jobs that can run at once.
     slots: int
-    # Tokens of prompt and answer together that one job may have.
+    # Tokens of prompt and answer together that one job may have; 0 if the kind knows no such bound.
     context: int
 
     async def start(self) -> None:
         """Loads the model and warms it up; raises with a clear message if it cannot."""
 
-    def submit(self, job: Job, emit: Emit) -> Ticket:
+    def submit(self, job: JobT_contra, emit: Callable[[StepT_co | MeshError], None]) -> Ticket:
         """Accepts a job; raises MeshError OVERLOADED when every slot is taken.
 
         What only the tokenizer can tell (CONTEXT_LENGTH_EXCEEDED) may also be emitted. Each accepted job ends exactly
@@ -45,18 +51,27 @@ class Engine(Protocol):
         """Jobs that occupy a slot now."""
 
     @property
-    def chat_template(self) -> str:
-        """The model's Jinja chat template."""
-
-    @property
     def healthy(self) -> bool:
         """Whether accepted jobs make progress; False asks for the process to be replaced."""
+
+    async def close(self) -> None:
+        """Ends what runs with UNAVAILABLE and frees the model."""
+
+
+# An engine of whichever kind the settings ask for: its jobs are made by the reader of that kind.
+AnyEngine: TypeAlias = Engine[Any, Any]
+
+
+@runtime_checkable
+class TextEngine(Engine[Job, Step], Protocol):
+    """Generates text, token by token."""
+
+    @property
+    def chat_template(self) -> str:
+        """The model's Jinja chat template."""
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of an answer, so that a resumed answer can be parsed on from there.
 
         Raises MeshError INVALID_REQUEST for ids that this model does not have.
         """
-
-    async def close(self) -> None:
-        """Ends what runs with UNAVAILABLE and frees the model."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.runner.engines.base import Engine
+from services.runner.engines.base import AnyEngine
 from services.runner.settings import RunnerSettings
 
 
-def build_engine(settings: RunnerSettings) -> Engine:
+def build_engine(settings: RunnerSettings) -> AnyEngine:
     """Returns an engine that has not been started yet."""
     if settings.engine == "simulated":
         from services.runner.engines.simulated import SimulatedEngine

@@ -41,7 +41,7 @@ async def test_a_second_start_goes_on_where_the_first_ended(tmp_path: Path) -> N
     await mesh.start()
     first = json.loads(mesh.ready_file.read_bytes())
     processes = mesh.processes()
-    assert set(first["pids"]) == set(first["metrics"]) == {"etcd", "auth", "billing", "router", "runner", "edge"}
+    assert set(first["pids"]) == set(first["metrics"]) == {"etcd", "auth", "billing", "router", "runner-pro", "edge"}
     assert set(first["pids"].values()) <= {process.pid for process in processes}
     assert first["state_dir"] == str(mesh.state_dir)
     assert first["api_key"] in mesh.output
@@ -82,7 +82,7 @@ async def test_the_python_snippet_works_when_pasted(mesh: LocalMesh, capsys: pyt
     assert len(capsys.readouterr().out) > 10
 
 
-@pytest.mark.parametrize("service", ["etcd", "auth", "billing", "router", "runner", "edge"])
+@pytest.mark.parametrize("service", ["etcd", "auth", "billing", "router", "runner-pro", "edge"])
 async def test_a_service_that_was_killed_comes_back(mesh: LocalMesh, service: str) -> None:
     before = mesh.pids
     old = mesh.kill(service)

@@ -11,7 +11,8 @@ from tests.support.mesh import LocalMesh, run_tiermesh
 
 async def refused(directory: Path, *options: str, **environ: str) -> str:
     state = () if "--state-dir" in options else ("--state-dir", str(directory / "state"))
-    done = await run_tiermesh("up", "--port", "0", "--engine", "simulated", *state, *options, environ=environ)
+    usual = ("--port", "0", "--engine", "simulated", "--tier", "pro")
+    done = await run_tiermesh("up", *usual, *state, *options, environ=environ)
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -74,7 +75,7 @@ async def test_a_ready_file_without_a_folder(tmp_path: Path) -> None:
 async def test_a_service_that_does_not_start(tmp_path: Path) -> None:
     """The setting reaches the runner, which refuses it; its own words are shown and nothing stays behind."""
     error = await refused(tmp_path, TIERMESH_RUNNER_LEASE_SECONDS="soon")
-    assert "runner did not start: it ended with status 1" in error
+    assert "runner-pro did not start: it ended with status 1" in error
     assert "TIERMESH_RUNNER_" in error.split("the last lines of ")[1]
     assert StateDirectory(tmp_path / "state").load_mesh() is None
 

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.runner.engines.base import Engine
+from services.runner.engines.base import TextEngine
 from services.runner.job import FinishReason, Job, Sampling
 from services.runner.prompt.template import ChatTemplate
 from tests.integration.engines.conftest import build_engine, healthy
@@ -23,13 +23,13 @@ QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2
 LONG = "The quick brown fox jumps over the lazy dog. " * 90
 
 
-def job(engine: Engine, question: str = QUESTIONS[0], **fields: object) -> Job:
+def job(engine: TextEngine, question: str = QUESTIONS[0], **fields: object) -> Job:
     messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
     prompt = ChatTemplate(engine.chat_template).render(messages)
     return Job("request", prompt, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
 
 
-async def test_jobs_say_the_same_alone_and_together(engine: Engine) -> None:
+async def test_jobs_say_the_same_alone_and_together(engine: TextEngine) -> None:
     alone = [await generate(engine, job(engine, question, max_tokens=8)) for question in QUESTIONS]
     together = [submit(engine, job(engine, question, max_tokens=8)) for question in QUESTIONS]
     assert engine.active == 4
@@ -38,26 +38,26 @@ async def test_jobs_say_the_same_alone_and_together(engine: Engine) -> None:
         assert (one.ends, other.ends, other.late) == (1, 1, 0)
 
 
-async def test_a_seed_repeats_the_answer(engine: Engine) -> None:
+async def test_a_seed_repeats_the_answer(engine: TextEngine) -> None:
     sampled = job(engine, "Tell me a story.", sampling=Sampling(temperature=1, seed=7), max_tokens=12)
     first = await generate(engine, sampled)
     assert (await generate(engine, sampled)).token_ids == first.token_ids
 
 
-async def test_max_tokens_ends_with_length(engine: Engine) -> None:
+async def test_max_tokens_ends_with_length(engine: TextEngine) -> None:
     answer = await generate(engine, job(engine, max_tokens=3))
     assert answer.finish is FinishReason.LENGTH
     assert len(answer.token_ids) == answer.usage.completion_tokens == 3
 
 
-async def test_an_answer_that_ends_by_itself_ends_with_stop(engine: Engine) -> None:
+async def test_an_answer_that_ends_by_itself_ends_with_stop(engine: TextEngine) -> None:
     answer = await generate(engine, job(engine))
     assert answer.finish is FinishReason.STOP
     # An engine may count the token that says that the turn is over.
     assert 0 <= answer.usage.completion_tokens - len(answer.token_ids) <= 1
 
 
-async def test_prompt_tokens_are_exact_and_answers_do_not_change_them(engine: Engine) -> None:
+async def test_prompt_tokens_are_exact_and_answers_do_not_change_them(engine: TextEngine) -> None:
     short = (await generate(engine, job(engine, "a", max_tokens=1))).usage
     longer = (await generate(engine, job(engine, "a b c", max_tokens=2))).usage
     assert longer.prompt_tokens - short.prompt_tokens == 2
@@ -66,7 +66,7 @@ async def test_prompt_tokens_are_exact_and_answers_do_not_change_them(engine: En
     assert 0 <= again.cached_tokens <= again.prompt_tokens
 
 
-async def test_the_text_is_that_of_the_tokens(engine: Engine) -> None:
+async def test_the_text_is_that_of_the_tokens(engine: TextEngine) -> None:
     answer = await generate(engine, job(engine))
     assert engine.detokenize(answer.token_ids) == answer.text
     for step in answer.steps:
@@ -74,7 +74,7 @@ async def test_the_text_is_that_of_the_tokens(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("width", [1, 5, 9])
-async def test_a_stop_string_ends_the_answer_before_it(engine: Engine, width: int) -> None:
+async def test_a_stop_string_ends_the_answer_before_it(engine: TextEngine, width: int) -> None:
     text = (await generate(engine, job(engine, max_tokens=12))).text
     stop = text[10 : 10 + width]
     answer = await generate(engine, job(engine, max_tokens=12, stop=("never", stop)))
@@ -83,7 +83,7 @@ async def test_a_stop_string_ends_the_answer_before_it(engine: Engine, width: in
     assert answer.text.startswith(engine.detokenize(answer.token_ids))
 
 
-async def test_text_held_back_for_a_stop_string_that_does_not_come_is_sent(engine: Engine) -> None:
+async def test_text_held_back_for_a_stop_string_that_does_not_come_is_sent(engine: TextEngine) -> None:
     whole = await generate(engine, job(engine, max_tokens=8))
     # The end of the text begins this stop string, but the answer ends there.
     stop = whole.text[-4:] + "never"
@@ -91,7 +91,7 @@ async def test_text_held_back_for_a_stop_string_that_does_not_come_is_sent(engin
     assert (answer.text, answer.token_ids, answer.finish) == (whole.text, whole.token_ids, whole.finish)
 
 
-async def test_log_probabilities_come_with_the_tokens(engine: Engine) -> None:
+async def test_log_probabilities_come_with_the_tokens(engine: TextEngine) -> None:
     answer = await generate(engine, job(engine, max_tokens=5, logprobs=3))
     assert len(answer.logprobs) == len(answer.token_ids)
     assert b"".join(entry.token for entry in answer.logprobs).decode() == answer.text
@@ -106,7 +106,7 @@ async def test_log_probabilities_come_with_the_tokens(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("produced", [1, 4])
-async def test_a_resumed_answer_goes_on_where_it_stopped(engine: Engine, produced: int) -> None:
+async def test_a_resumed_answer_goes_on_where_it_stopped(engine: TextEngine, produced: int) -> None:
     whole = await generate(engine, job(engine, max_tokens=7))
     delivered = tuple(whole.token_ids[:produced])
     rest = await generate(engine, job(engine, max_tokens=7, resume_token_ids=delivered))
@@ -117,14 +117,14 @@ async def test_a_resumed_answer_goes_on_where_it_stopped(engine: Engine, produce
     assert rest.usage.prompt_tokens == whole.usage.prompt_tokens
 
 
-async def test_a_resumed_answer_that_has_all_its_tokens_only_ends(engine: Engine) -> None:
+async def test_a_resumed_answer_that_has_all_its_tokens_only_ends(engine: TextEngine) -> None:
     whole = await generate(engine, job(engine, max_tokens=3))
     rest = await generate(engine, job(engine, max_tokens=3, resume_token_ids=tuple(whole.token_ids)))
     assert (rest.text, rest.token_ids, rest.finish) == ("", [], FinishReason.LENGTH)
     assert (rest.usage.prompt_tokens, rest.usage.completion_tokens) == (whole.usage.prompt_tokens, 3)
 
 
-async def test_a_full_engine_refuses(engine: Engine) -> None:
+async def test_a_full_engine_refuses(engine: TextEngine) -> None:
     running = [submit(engine, job(engine, question)) for question in QUESTIONS]
     with pytest.raises(MeshError) as refusal:
         submit(engine, job(engine))
@@ -134,7 +134,7 @@ async def test_a_full_engine_refuses(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("when", ["at once", "in the prompt", "in the answer"])
-async def test_a_cancelled_job_falls_silent_and_frees_its_slot(engine: Engine, when: str) -> None:
+async def test_a_cancelled_job_falls_silent_and_frees_its_slot(engine: TextEngine, when: str) -> None:
     question = "Tell me a long story." if when == "in the answer" else LONG
     running = [submit(engine, job(engine, f"{question} {at}", max_tokens=400)) for at in range(4)]
     if when == "in the answer":
@@ -155,13 +155,13 @@ async def test_a_cancelled_job_falls_silent_and_frees_its_slot(engine: Engine, w
     assert sum(recording.late for recording in running) == 0
 
 
-async def test_cancelling_after_the_end_is_harmless(engine: Engine) -> None:
+async def test_cancelling_after_the_end_is_harmless(engine: TextEngine) -> None:
     answer = await generate(engine, job(engine, max_tokens=1))
     answer.cancel()
     assert engine.active == 0
 
 
-async def test_a_prompt_that_does_not_fit_is_refused(engine: Engine) -> None:
+async def test_a_prompt_that_does_not_fit_is_refused(engine: TextEngine) -> None:
     with pytest.raises(MeshError) as refusal:
         await generate(engine, job(engine, LONG * 2))
     assert refusal.value.code is Code.CONTEXT_LENGTH_EXCEEDED
@@ -169,7 +169,7 @@ async def test_a_prompt_that_does_not_fit_is_refused(engine: Engine) -> None:
     assert "maximum context length is 1024 tokens. However, your messages resulted in" in refusal.value.message
 
 
-async def test_a_bad_grammar_is_refused(engine: Engine) -> None:
+async def test_a_bad_grammar_is_refused(engine: TextEngine) -> None:
     with pytest.raises(MeshError) as refusal:
         submit(engine, job(engine, grammar="%llguidance {}\nstart: nowhere\n"))
     assert refusal.value.code is Code.INVALID_REQUEST

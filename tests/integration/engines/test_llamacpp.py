@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from services.common.catalog import Model
-from services.runner.engines.base import Engine
+from services.runner.engines.base import TextEngine
 from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
 from services.runner.job import FinishReason, Job, Sampling
 from services.runner.prompt.grammar import answer_grammar
@@ -35,23 +35,23 @@ CITY: dict[str, Any] = {
 MODEL = Model(id="model", kind="chat", tier="pro", price=10, context=1024, capabilities=("tools",))
 
 
-def job(engine: Engine, question: str = "What is the capital of France?", **fields: object) -> Job:
+def job(engine: TextEngine, question: str = "What is the capital of France?", **fields: object) -> Job:
     messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
     prompt = ChatTemplate(engine.chat_template).render(messages)
     return Job("request", prompt, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
 
 
-async def test_it_knows_the_capital_of_france(llamacpp: Engine) -> None:
+async def test_it_knows_the_capital_of_france(llamacpp: TextEngine) -> None:
     assert "Paris" in (await generate(llamacpp, job(llamacpp))).text
 
 
-async def test_different_seeds_give_different_answers(llamacpp: Engine) -> None:
+async def test_different_seeds_give_different_answers(llamacpp: TextEngine) -> None:
     sampled = [Sampling(temperature=1, seed=seed) for seed in (1, 2, 3)]
     answers = [submit(llamacpp, job(llamacpp, "Tell me a story.", sampling=one, max_tokens=12)) for one in sampled]
     assert len({(await answer.end()).text for answer in answers}) == 3
 
 
-async def test_a_bias_bans_or_forces_a_token(llamacpp: Engine) -> None:
+async def test_a_bias_bans_or_forces_a_token(llamacpp: TextEngine) -> None:
     first = (await generate(llamacpp, job(llamacpp, max_tokens=1))).token_ids[0]
     banned = Sampling(temperature=0, logit_bias={first: -100})
     assert (await generate(llamacpp, job(llamacpp, sampling=banned, max_tokens=1))).token_ids != [first]
@@ -59,7 +59,7 @@ async def test_a_bias_bans_or_forces_a_token(llamacpp: Engine) -> None:
     assert (await generate(llamacpp, job(llamacpp, sampling=forced, max_tokens=3))).token_ids == [first] * 3
 
 
-async def test_a_frequency_penalty_ends_repetition(llamacpp: Engine) -> None:
+async def test_a_frequency_penalty_ends_repetition(llamacpp: TextEngine) -> None:
     first = (await generate(llamacpp, job(llamacpp, max_tokens=1))).token_ids[0]
     stuck = {first: 10.0}
     text = "Say something."
@@ -73,7 +73,7 @@ async def test_a_frequency_penalty_ends_repetition(llamacpp: Engine) -> None:
     assert repeated.token_ids.count(first) > penalised.token_ids.count(first)
 
 
-async def test_an_answer_by_schema(llamacpp: Engine) -> None:
+async def test_an_answer_by_schema(llamacpp: TextEngine) -> None:
     sampled = Sampling(temperature=1, seed=3)
     grammar = answer_grammar(CITY, Toolbox())
     answer = await generate(llamacpp, job(llamacpp, sampling=sampled, grammar=grammar, max_tokens=60))
@@ -83,7 +83,7 @@ async def test_an_answer_by_schema(llamacpp: Engine) -> None:
     assert answer.finish is FinishReason.STOP
 
 
-async def test_an_answer_by_schema_can_be_resumed(llamacpp: Engine) -> None:
+async def test_an_answer_by_schema_can_be_resumed(llamacpp: TextEngine) -> None:
     grammar = answer_grammar(CITY, Toolbox())
     whole = await generate(llamacpp, job(llamacpp, grammar=grammar, max_tokens=60))
     delivered = tuple(whole.token_ids[:5])
@@ -94,7 +94,7 @@ async def test_an_answer_by_schema_can_be_resumed(llamacpp: Engine) -> None:
     )
 
 
-async def test_characters_made_of_several_tokens_lose_none(llamacpp: Engine) -> None:
+async def test_characters_made_of_several_tokens_lose_none(llamacpp: TextEngine) -> None:
     text = "é日本語🎉"
     said = await generate(llamacpp, job(llamacpp, grammar=f'%llguidance {{}}\nstart: "{text}"\n'))
     assert said.text == text
@@ -105,7 +105,7 @@ async def test_characters_made_of_several_tokens_lose_none(llamacpp: Engine) -> 
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_a_forced_call_reaches_the_client_in_pieces(llamacpp: Engine, named: bool) -> None:
+async def test_a_forced_call_reaches_the_client_in_pieces(llamacpp: TextEngine, named: bool) -> None:
     choice = pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED, single=True)
     if named:
         choice = pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="get_weather")
@@ -131,7 +131,7 @@ async def test_a_forced_call_reaches_the_client_in_pieces(llamacpp: Engine, name
     assert not any(reply.text for reply in replies if reply is not None)
 
 
-async def test_a_prompt_is_read_only_once(llamacpp: Engine) -> None:
+async def test_a_prompt_is_read_only_once(llamacpp: TextEngine) -> None:
     long = "Count the foxes. " + "The quick brown fox. " * 20
     first = await generate(llamacpp, job(llamacpp, long, max_tokens=1))
     again = await generate(llamacpp, job(llamacpp, long, max_tokens=1))

@@ -5,9 +5,10 @@ import pytest
 from services.auth.rights import Wish, check_wish, passed_on
 from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
+from services.common.scopes import ORDINARY
 from tests.unit.auth.keys_for_tests import api_key
 
-ALL = ("chat", "models", "balance", "usage", "keys")
+ALL = (*ORDINARY, "keys")
 CATALOG = Catalog(
     [
         Model(id="pro", kind="chat", tier="pro", price=1, context=4096, aliases=("default",)),
@@ -25,7 +26,7 @@ def test_models_are_kept_by_their_ids_and_once() -> None:
     ("wish", "param", "advice"),
     [
         (Wish(models=("gpt-9",)), "models", "pro, max"),
-        (Wish(endpoints=("chats",)), "endpoints", "chat, models, balance, usage, keys"),
+        (Wish(endpoints=("chats",)), "endpoints", ", ".join(ALL)),
         (Wish(monthly_credit_cap=-1), "monthly_credit_cap", "from 0"),
         (Wish(monthly_credit_cap=2**53), "monthly_credit_cap", "from 0"),
     ],
@@ -39,9 +40,7 @@ def test_what_does_not_exist_is_refused_with_what_does(wish: Wish, param: str, a
 
 def test_an_unlimited_creator_may_pass_on_everything_but_defaults_stay() -> None:
     creator = api_key(endpoints=ALL)
-    assert passed_on(Wish(), creator, 60) == Wish(
-        endpoints=("chat", "models", "balance", "usage"), requests_per_minute=60, monthly_credit_cap=0
-    )
+    assert passed_on(Wish(), creator, 60) == Wish(endpoints=ORDINARY, requests_per_minute=60, monthly_credit_cap=0)
     everything = Wish("x", ("pro",), ALL, 0, 0, 99)
     assert passed_on(everything, creator, 60) == everything
 

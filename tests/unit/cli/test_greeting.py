@@ -9,6 +9,7 @@ import pytest
 
 from services.cli.greeting import Greeting
 from services.cli.invocation import program, state_option
+from services.cli.local_engines import LocalRunner
 from services.cli.state import StateDirectory
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG
@@ -22,8 +23,7 @@ def greeting() -> str:
             api_key="sk-tiermesh-1",
             account_id="acct_1",
             available=1_000_000,
-            engine="llamacpp",
-            models=tuple(catalog.tier("pro")),
+            runners=(LocalRunner(tier="pro", engine="llamacpp", models=tuple(catalog.tier("pro")), slots=4),),
             catalog=catalog,
             state_directory=Path("/state"),
             logs=Path("/state/logs"),

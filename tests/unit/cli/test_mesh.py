@@ -7,7 +7,8 @@ import pytest
 
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
-from services.cli.mesh import PORTS_NEEDED, SERVICES, STOP_ORDER, Choices, Process, assign_addresses, plan
+from services.cli.local_engines import choose_runners
+from services.cli.mesh import Choices, Process, assign_addresses, plan, stop_order
 from services.cli.state import StateDirectory
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG, ServiceSettings, load_settings
@@ -24,18 +25,24 @@ KINDS: dict[str, type[ServiceSettings]] = {
 }
 
 
+SERVICES = ("auth", "billing", "router", "edge", "runner-pro", "runner-max")
+
+
+def choices() -> Choices:
+    runners = choose_runners(load_catalog(DEFAULT_CATALOG), engine="simulated", slots=3, tiers=("pro", "max"))
+    return Choices(catalog_file=DEFAULT_CATALOG, runners=runners)
+
+
 def processes(environ: Mapping[str, str] | None = None, directory: str = "/state") -> dict[str, Process]:
-    catalog = load_catalog(DEFAULT_CATALOG)
-    choices = Choices(
-        engine="simulated", slots=3, catalog_file=DEFAULT_CATALOG, models=tuple(catalog.tier(catalog.models[0].tier))
-    )
-    addresses = assign_addresses(8000, range(21_000, 21_000 + PORTS_NEEDED))
-    found = plan(choices, addresses, StateDirectory(directory), Path("/bin/etcd"), environ or {})
+    chosen = choices()
+    addresses = assign_addresses(chosen.services, 8000, range(21_000, 21_000 + chosen.ports_needed))
+    found = plan(chosen, addresses, StateDirectory(directory), Path("/bin/etcd"), environ or {})
     return {process.name: process for process in found}
 
 
 def settings(service: str, environ: Mapping[str, str] | None = None) -> ServiceSettings:
-    return load_settings(KINDS[service], service, processes(environ)[service].environment)
+    kind = service.partition("-")[0]
+    return load_settings(KINDS[kind], kind, processes(environ)[service].environment)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -44,18 +51,20 @@ def test_every_service_understands_its_environment(service: str) -> None:
 
 
 def test_everything_is_started_and_stopped() -> None:
-    assert set(processes()) == set(STOP_ORDER) == {"etcd", *SERVICES}
+    assert set(processes()) == {"etcd", *SERVICES}
+    order = stop_order(processes())
+    assert order == ["edge", "runner-pro", "runner-max", "router", "billing", "auth", "etcd"]
 
 
 def test_no_two_listeners_share_a_port() -> None:
     listeners = [getattr(settings(service), name) for service in SERVICES for name in ("listen", "admin_listen")]
     etcd = [part for part in processes()["etcd"].command if "--listen-" in part]
     ports = [address.rpartition(":")[2] for address in (*listeners, *etcd)]
-    assert len(set(ports)) == len(ports) == PORTS_NEEDED + 1
+    assert len(set(ports)) == len(ports) == choices().ports_needed + 1
 
 
 def test_everyone_finds_the_others() -> None:
-    edge, router, runner = settings("edge"), settings("router"), settings("runner")
+    edge, router, runner = settings("edge"), settings("router"), settings("runner-pro")
     assert isinstance(edge, EdgeSettings)
     assert isinstance(router, RouterSettings)
     assert isinstance(runner, RunnerSettings)
@@ -66,10 +75,12 @@ def test_everyone_finds_the_others() -> None:
     assert runner.etcd_endpoints == router.etcd_endpoints
 
 
-def test_the_runner_serves_the_tier_of_the_first_model_in_full_length() -> None:
-    runner = settings("runner")
-    assert isinstance(runner, RunnerSettings)
-    assert (runner.tier, runner.context, runner.slots, runner.engine) == ("pro", 4096, 3, "simulated")
+def test_each_tier_has_a_runner_that_holds_its_longest_conversation() -> None:
+    for name, expected in (("runner-pro", ("pro", 4096, 3)), ("runner-max", ("max", 8192, 2))):
+        runner = settings(name)
+        assert isinstance(runner, RunnerSettings)
+        assert (runner.tier, runner.context, runner.slots) == expected
+        assert runner.engine == "simulated"
 
 
 def test_databases_are_in_the_state_directory_and_migrated_first() -> None:
@@ -81,7 +92,7 @@ def test_databases_are_in_the_state_directory_and_migrated_first() -> None:
 
 def test_the_user_may_tune_what_is_not_decided() -> None:
     tuned = {"TIERMESH_RUNNER_SIMULATED_SPEED": "5", "TIERMESH_BILLING_DATABASE_URL": "postgresql://db/x"}
-    runner, billing = settings("runner", tuned), settings("billing", tuned)
+    runner, billing = settings("runner-max", tuned), settings("billing", tuned)
     assert isinstance(runner, RunnerSettings)
     assert isinstance(billing, BillingSettings)
     assert runner.simulated_speed == 5

@@ -25,7 +25,8 @@ def load(directory: Path, text: str) -> Catalog:
 def test_the_packaged_catalog_is_valid() -> None:
     catalog = load_catalog(DEFAULT_CATALOG)
     prices = {model.id: model.price for model in catalog.models}
-    assert prices == {"tiermesh-pro": 10, "tiermesh-max": 15, "tiermesh-max-think": 20}
+    assert prices | {"tiermesh-pro": 10, "tiermesh-max": 15, "tiermesh-max-think": 20} == prices
+    assert {model.kind for model in catalog.models} == {"chat", "embedding", "speech", "transcription", "image"}
 
 
 def test_models_are_found_by_id_alias_and_tier(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_models_are_found_by_id_alias_and_tier(tmp_path: Path) -> None:
     [
         ("{id: a, kind: chat, tier: pro, price: -1, context: 64}", r"`int` >= 0 - at `\$.models\[0\].price`"),
         ("{id: a, kind: chat, tier: pro, price: 1.5, context: 64}", r"\$.models\[0\].price"),
-        ("{id: a, kind: chat, tier: pro, price: 1}", "missing required field `context`"),
+        ("{id: a, kind: chat, tier: pro, price: 1}", "needs a 'context' of at least 16"),
         ("{id: a, kind: chat, tier: pro, price: 1, context: 64, prize: 2}", "unknown field `prize`"),
         ("{id: a, kind: poem, tier: pro, price: 1, context: 64}", r"\$.models\[0\].kind"),
         ("{id: a, kind: chat, tier: Pro tier, price: 1, context: 64}", r"\$.models\[0\].tier"),

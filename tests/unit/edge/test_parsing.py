@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.edge.chat_request import ChatBody, chat_decoder, check_chat
+from services.edge.chat.request import ChatBody, chat_decoder, check_chat
 from services.edge.parsing import parse_body
 
 

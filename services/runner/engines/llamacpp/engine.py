@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from services.common.catalog import Kind
 from services.runner.engines.base import Emit
 from services.runner.engines.llamacpp.body import completion_body
 from services.runner.engines.llamacpp.events import EventReader
@@ -46,6 +47,7 @@ class LlamaCppEngine:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = "llamacpp"
+        self.kind: Kind = "chat"
         self.slots = slots
         self.context = context
         self._options = ServerOptions(Path(model_path), slots, context, threads, prefill_chunk)

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
 from services.runner.engines.base import Emit
 from services.runner.engines.simulated import voice
@@ -41,6 +42,7 @@ class SimulatedEngine:
         failure: Code = Code.INTERNAL,
     ) -> None:
         self.name = "simulated"
+        self.kind: Kind = "chat"
         self.slots = slots
         self.context = context
         self._prefill_seconds = 1 / prefill_tokens_per_second if prefill_tokens_per_second else 0.0

@@ -10,7 +10,11 @@ from typing import Any
 
 import msgspec
 
+from services.common.errors import MeshError
+from services.edge.http_errors import error_body
 from services.edge.payment import Receipt
+from services.edge.reply import Finished
+from services.edge.token_usage import usage_body
 from tiermesh.runner.v1 import runner_pb2
 
 encode = msgspec.json.encode
@@ -22,20 +26,6 @@ FINISH_REASONS: dict[int, str] = {
 }
 
 DONE = b"data: [DONE]\n\n"
-
-
-def usage_body(usages: Iterable[runner_pb2.Usage]) -> dict[str, Any]:
-    """Returns OpenAI's usage object for all choices: the prompt counts once, the answers add up."""
-    usages = list(usages)
-    prompt = usages[0].prompt_tokens if usages else 0
-    completion = sum(usage.completion_tokens for usage in usages)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": usages[0].cached_tokens if usages else 0},
-        "completion_tokens_details": {"reasoning_tokens": sum(usage.reasoning_tokens for usage in usages)},
-    }
 
 
 def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> dict[str, Any]:
@@ -62,9 +52,11 @@ def tool_call_deltas(deltas: Iterable[runner_pb2.ToolCallDelta]) -> list[dict[st
 
 
 class ChunkRenderer:
-    """Renders the server-sent events of one stream."""
+    """Renders the server-sent events of one stream, which ends with a chunk of `usage` if asked for."""
 
-    def __init__(self, completion_id: str, model: str, created: int, *, usage: bool, logprobs: bool) -> None:
+    def __init__(
+        self, completion_id: str, model: str, created: int, *, choices: int = 1, usage: bool, logprobs: bool
+    ) -> None:
         head = encode(
             {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model,
              "service_tier": None, "system_fingerprint": None}
@@ -72,13 +64,16 @@ class ChunkRenderer:
         self._head = b"data: " + head[:-1] + b',"choices":['
         # With usage asked for, every other chunk says that it has none.
         self._tail = (b'],"usage":null}' if usage else b"]}") + b"\n\n"
+        self._choices = choices
+        self._usage = usage
         self._logprobs = logprobs
         self._text_head: dict[int, bytes] = {}
         self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
-    def first(self, choice: int) -> bytes:
-        """Returns the chunk that opens a choice."""
-        return self._chunk(choice, {"role": "assistant", "content": "", "refusal": None})
+    def open(self) -> bytes:
+        """Returns a chunk for each choice that opens it."""
+        opening = {"role": "assistant", "content": "", "refusal": None}
+        return b"".join(self._chunk(choice, opening) for choice in range(self._choices))
 
     def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
         """Returns the chunk for one step, empty if the step shows nothing."""
@@ -92,12 +87,22 @@ class ChunkRenderer:
             return head + encode(reply.text) + self._text_tail
         return self._rich_step(choice, reply)
 
-    def finish(self, choice: int, finish_reason: int) -> bytes:
-        """Returns the chunk that ends a choice."""
-        return self._chunk(choice, {}, finish_reason=FINISH_REASONS[finish_reason])
+    def end(self, finished: Finished, receipt: Receipt) -> bytes:
+        """Returns the chunks that end each choice, the usage if asked for, and the mark of the end."""
+        ends = [
+            self._chunk(choice, {}, finish_reason=FINISH_REASONS[last.finish_reason])
+            for choice, last in sorted(finished.items())
+        ]
+        if self._usage:
+            ends.append(self._usage_chunk(usage_body(last.usage for last in finished.values()), receipt))
+        return b"".join(ends) + DONE
 
-    def usage(self, usage: dict[str, Any], receipt: Receipt) -> bytes:
-        """Returns the chunk without choices that ends a stream whose client asked for usage."""
+    def error(self, error: MeshError) -> bytes:
+        """Returns the chunk that holds an error instead of choices."""
+        return b"data: " + error_body(error) + b"\n\n"
+
+    def _usage_chunk(self, usage: dict[str, Any], receipt: Receipt) -> bytes:
+        """Returns the chunk without choices."""
         credits_ = {"credits_charged": receipt.charged, "credits_remaining": receipt.remaining}
         return self._head + b'],"usage":' + encode(usage) + b',"tiermesh":' + encode(credits_) + b"}\n\n"
 
@@ -117,11 +122,6 @@ class ChunkRenderer:
     ) -> bytes:
         body = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return self._head + encode(body) + self._tail
-
-
-def error_event(body: bytes) -> bytes:
-    """Returns the event that tells a reading client that its stream has failed; nothing follows it."""
-    return b"data: " + body + b"\n\n"
 
 
 def completion_body(

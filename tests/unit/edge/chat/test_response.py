@@ -7,7 +7,8 @@ import json
 import msgspec
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from services.edge.chat_response import ChunkRenderer, completion_body, error_event, usage_body
+from services.common.errors import Code, MeshError
+from services.edge.chat.response import DONE, ChunkRenderer, completion_body
 from services.edge.payment import Receipt
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
@@ -42,8 +43,13 @@ def test_text_chunks_survive_any_text() -> None:
 
 
 def test_the_first_chunk_names_the_role() -> None:
-    first = chunk(renderer().first(2)).choices[0]
-    assert (first.index, first.delta.role, first.delta.content) == (2, "assistant", "")
+    stream = ChunkRenderer("chatcmpl-1", "tiermesh-pro", 1700000000, choices=2, usage=False, logprobs=False)
+    events = stream.open().split(b"\n\n")[:-1]
+    first = [chunk(event + b"\n\n").choices[0] for event in events]
+    assert [(one.index, one.delta.role, one.delta.content) for one in first] == [
+        (0, "assistant", ""),
+        (1, "assistant", ""),
+    ]
 
 
 def test_a_step_without_anything_to_show_is_no_chunk() -> None:
@@ -52,7 +58,9 @@ def test_a_step_without_anything_to_show_is_no_chunk() -> None:
 
 
 def test_the_finish_chunk_has_no_content() -> None:
-    last = chunk(renderer().finish(0, runner_pb2.FINISH_REASON_LENGTH)).choices[0]
+    end = renderer().end({0: GenerateReply(finish_reason=runner_pb2.FINISH_REASON_LENGTH)}, Receipt(10, 90))
+    assert end.endswith(DONE)
+    last = chunk(end.removesuffix(DONE)).choices[0]
     assert last.finish_reason == "length"
     assert last.delta.content is None
 
@@ -60,7 +68,7 @@ def test_the_finish_chunk_has_no_content() -> None:
 def test_usage_is_null_until_the_last_chunk() -> None:
     stream = renderer(usage=True)
     assert json.loads(stream.step(0, GenerateReply(text="a"))[6:])["usage"] is None
-    end = stream.usage(usage_body([finished("a").usage]), Receipt(10, 90))
+    end = stream.end({0: finished("a")}, Receipt(10, 90)).split(b"\n\n")[1] + b"\n\n"
     last = chunk(end)
     assert last.choices == []
     assert last.usage is not None
@@ -108,4 +116,6 @@ def test_an_answer_that_only_calls_has_null_content() -> None:
 
 
 def test_an_error_event_is_one_event() -> None:
-    assert error_event(b'{"error":{}}') == b'data: {"error":{}}\n\n'
+    event = renderer().error(MeshError(Code.UNAVAILABLE, "gone"))
+    assert (event[:6], event[-2:], event.count(b"\n")) == (b"data: ", b"\n\n", 2)
+    assert json.loads(event[6:])["error"]["code"] == "service_unavailable"

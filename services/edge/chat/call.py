@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from services.common.catalog import Model
-from services.edge.chat_request import ChatBody, Message, NamedTool, ResponseFormat, TextPart
+from services.edge.chat.request import ChatBody, Message, NamedTool, ResponseFormat, TextPart
 from tiermesh.runner.v1 import runner_pb2
 
 _MODES = {

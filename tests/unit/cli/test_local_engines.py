@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from services.cli.errors import CliError
+from services.cli.local_engines import LocalRunner, choose_runners
+from services.common.catalog import Catalog, Model
+
+CATALOG = Catalog(
+    [
+        Model(id="small", kind="chat", tier="pro", price=1, context=4096),
+        Model(id="large", kind="chat", tier="max", price=2, context=8192),
+        Model(id="larger", kind="chat", tier="max", price=3, context=16384),
+        Model(id="painter", kind="image", tier="image", price=4),
+    ]
+)
+
+
+def choose(*tiers: str, catalog: Catalog = CATALOG, installed: bool = False) -> tuple[LocalRunner, ...]:
+    return choose_runners(catalog, engine="simulated", slots=4, tiers=tiers, installed=lambda package: installed)
+
+
+def test_every_tier_that_can_run_has_a_runner() -> None:
+    assert [(runner.name, runner.engine) for runner in choose()] == [
+        ("runner-pro", "simulated"),
+        ("runner-max", "simulated"),
+    ]
+    assert [runner.engine for runner in choose(installed=True)] == ["simulated", "simulated", "diffusers"]
+
+
+def test_further_tiers_hold_fewer_answers_and_their_longest_conversation() -> None:
+    assert [(runner.slots, runner.context) for runner in choose(installed=True)] == [(4, 4096), (2, 16384), (2, 0)]
+
+
+def test_tiers_can_be_chosen() -> None:
+    assert [runner.tier for runner in choose("max", "max")] == ["max"]
+
+
+@pytest.mark.parametrize(
+    ("tier", "complaint"),
+    [("pr", "no tier 'pr'; it has: pro, max, image"), ("image", r"pip install 'tiermesh\[image\]'")],
+)
+def test_a_tier_that_cannot_run_is_refused_with_advice(tier: str, complaint: str) -> None:
+    with pytest.raises(CliError, match=complaint):
+        choose(tier)
+
+
+def test_a_tier_of_two_kinds_is_refused() -> None:
+    mixed = [*CATALOG.models, Model(id="odd", kind="speech", tier="pro", price=1)]
+    with pytest.raises(CliError, match="mixes kinds"):
+        choose(catalog=Catalog(mixed))
+
+
+def test_a_machine_that_can_serve_nothing_says_so() -> None:
+    with pytest.raises(CliError, match="no tier"):
+        choose(catalog=Catalog([CATALOG.models[-1]]))
