@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import grpc
 
+from services.common.certificate_files import CertificateFiles
+from services.common.rotating_channel import RotatingChannel
 from services.common.settings import TlsSettings
 
 # How every connection of the mesh behaves, those to etcd included.
@@ -38,24 +39,31 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 OpenChannel = Callable[[str], grpc.aio.Channel]
 
 
-def client_credentials(tls: TlsSettings) -> grpc.ChannelCredentials | None:
-    """Reads the certificate files as they are now; None without TLS."""
-    if not tls.enabled:
-        return None
-    return grpc.ssl_channel_credentials(
-        root_certificates=Path(tls.ca_file).read_bytes(),
-        private_key=Path(tls.key_file).read_bytes(),
-        certificate_chain=Path(tls.cert_file).read_bytes(),
-    )
+def channel_opener(tls: TlsSettings, role: str = "", options: Sequence[tuple[str, int]] = OPTIONS) -> OpenChannel:
+    """Returns a function that opens a channel to `host:port`.
 
-
-def channel_opener(tls: TlsSettings) -> OpenChannel:
-    """Returns a function that opens a channel to `host:port` with the certificate files of that moment."""
+    With TLS, the server must have the certificate of `role` at whatever address it is; without a role, one for that
+    address. Replaced files are used by the next call, also on a channel that is open. Opening raises OSError if a file
+    cannot be read.
+    """
 
     def open_channel(address: str) -> grpc.aio.Channel:
-        credentials = client_credentials(tls)
-        if credentials is None:
-            return grpc.aio.insecure_channel(address, options=OPTIONS)
-        return grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+        if not tls.enabled:
+            return grpc.aio.insecure_channel(address, options=options)
+        files = CertificateFiles(tls, "client")
+        return RotatingChannel(files, lambda: _secure_channel(address, files, checked))
 
+    checked: list[tuple[str, int | str]] = [*options]
+    if role:
+        checked.append(("grpc.ssl_target_name_override", tls.name(role)))
     return open_channel
+
+
+def _secure_channel(
+    address: str, files: CertificateFiles, options: Sequence[tuple[str, int | str]]
+) -> grpc.aio.Channel:
+    found = files.read()
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=found.ca, private_key=found.key, certificate_chain=found.chain
+    )
+    return grpc.aio.secure_channel(address, credentials, options=options)

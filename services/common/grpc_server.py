@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.common.callers import CallerInterceptor
+from services.common.catalog import Catalog, catalog_digest
+from services.common.certificate_files import CertificateFiles
 from services.common.channels import OPTIONS
 from services.common.interceptors import ErrorInterceptor
 from services.common.logs import get_logger
 from services.common.settings import TlsSettings
+from services.common.version import VERSION
 
 log = get_logger()
+# What a health check is answered with besides, for `tiermesh doctor`.
+VERSION_METADATA_KEY = "tiermesh-version"
+CATALOG_METADATA_KEY = "tiermesh-catalog"
 
 _SERVER_OPTIONS = (
     *OPTIONS,
@@ -32,15 +38,34 @@ class Drainable(Protocol):
         """Takes nothing new and waits for what runs, at most `seconds`."""
 
 
+class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # the package has no types
+    """Says besides, in the metadata of its answer, which version this is and which catalog it sells by."""
+
+    def __init__(self, catalog: Catalog | None) -> None:
+        super().__init__()
+        self._catalog = catalog
+
+    async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - gRPC names methods in upper camel case
+        """Answers whether the server serves."""
+        facts = [(VERSION_METADATA_KEY, VERSION)]
+        if self._catalog is not None:
+            facts.append((CATALOG_METADATA_KEY, catalog_digest(self._catalog)))
+        await context.send_initial_metadata(facts)
+        return await super().Check(request, context)
+
+
 class GrpcServer:
     """Add servicers to `server`, then `start`; `stop` drains."""
 
-    def __init__(self, listen: str, tls: TlsSettings) -> None:
-        self.server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=_SERVER_OPTIONS)
+    def __init__(self, listen: str, tls: TlsSettings, catalog: Catalog | None = None) -> None:
+        interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor()]
+        if tls.enabled and tls.client_names is not None:
+            interceptors.insert(0, CallerInterceptor(tls.client_names))
+        self.server = grpc.aio.server(interceptors=interceptors, options=_SERVER_OPTIONS)
         self.address = listen
         self._listen = listen
         self._tls = tls
-        self._health = health.aio.HealthServicer()
+        self._health = _HealthServicer(catalog)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
 
     async def start(self, service_names: Sequence[str]) -> None:
@@ -74,25 +99,15 @@ class GrpcServer:
 
 
 def _server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    reload = _certificate_reader(tls)
-    first = reload()
-    if first is None:
-        raise RuntimeError("the certificate files were never read")
+    files = CertificateFiles(tls, "server")
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        found = files.read()
+        return grpc.ssl_server_certificate_configuration([(found.key, found.chain)], root_certificates=found.ca)
+
+    def replaced() -> grpc.ServerCertificateConfiguration | None:
+        """Is asked at each handshake; gRPC keeps what it has on None, on an exception and on files of no use."""
+        return configuration() if files.changed else None
+
     # grpcio documents None as "unchanged"; its stubs forget it.
-    return grpc.dynamic_ssl_server_credentials(first, reload, require_client_authentication=True)  # type: ignore[arg-type]
-
-
-def _certificate_reader(tls: TlsSettings) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-    """Returns a function that reads the files when they have changed and returns None when they have not."""
-    paths = [Path(name) for name in (tls.ca_file, tls.cert_file, tls.key_file)]
-    seen: list[int] = []
-
-    def read() -> grpc.ServerCertificateConfiguration | None:
-        stamps = [path.stat().st_mtime_ns for path in paths]
-        if stamps == seen:
-            return None
-        ca, cert, key = (path.read_bytes() for path in paths)
-        seen[:] = stamps
-        return grpc.ssl_server_certificate_configuration([(key, cert)], root_certificates=ca)
-
-    return read
+    return grpc.dynamic_ssl_server_credentials(configuration(), replaced, require_client_authentication=True)  # type: ignore[arg-type]

@@ -6,9 +6,11 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+
+from services.common.peer_names import caller_names, peer_name
 
 DEFAULT_CATALOG = Path(__file__).with_name("models.yaml")
 
@@ -26,6 +28,10 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    # What follows the names of the mesh's parts in their certificates, if anything does.
+    domain: str = ""
+    # The DNS names of whom a server serves; None serves everyone whom the authority has certified.
+    client_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         given = [bool(self.ca_file), bool(self.cert_file), bool(self.key_file)]
@@ -36,6 +42,10 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
     def enabled(self) -> bool:
         """Whether connections are encrypted and both ends present a certificate."""
         return bool(self.ca_file)
+
+    def name(self, role: str) -> str:
+        """Returns the DNS name that the certificate of a part of the mesh must have."""
+        return peer_name(role, self.domain)
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,17 +62,43 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     # "console" for people, "json" for machines.
     log_format: str = "json"
     log_level: str = "info"
+    # Where spans of traced requests go: nowhere, or by OTLP to where OpenTelemetry's OTEL_EXPORTER_OTLP_* say.
+    tracing: Literal["off", "otlp"] = "off"
+    # Mutual TLS towards the other parts of the mesh; all three paths or none. Replaced files are used at once.
     tls_ca_file: str = ""
     tls_cert_file: str = ""
     tls_key_file: str = ""
+    # The domain of the names in the certificates: "x" makes tiermesh-edge.x of tiermesh-edge.
+    tls_domain: str = ""
 
     @property
     def tls(self) -> TlsSettings:
         """The mutual-TLS files."""
-        return TlsSettings(ca_file=self.tls_ca_file, cert_file=self.tls_cert_file, key_file=self.tls_key_file)
+        return TlsSettings(
+            ca_file=self.tls_ca_file, cert_file=self.tls_cert_file, key_file=self.tls_key_file, domain=self.tls_domain
+        )
 
 
-class EtcdServiceSettings(ServiceSettings, frozen=True, kw_only=True):
+class GrpcServiceSettings(ServiceSettings, frozen=True, kw_only=True):
+    """What a service that others call by gRPC can be told besides."""
+
+    # Whom it serves under mutual TLS: comma-separated roles (edge, auth, billing, router, runner, operator) and whole
+    # DNS names. Each is looked for among the DNS names of the caller's certificate.
+    tls_client_names: str = "edge,operator"
+
+    @property
+    def tls(self) -> TlsSettings:
+        """The mutual-TLS files, and whom to serve; raises SettingsError."""
+        try:
+            names = caller_names(split_list(self.tls_client_names), self.tls_domain)
+        except ValueError as error:
+            raise SettingsError(f"TLS_CLIENT_NAMES is wrong: {error}") from error
+        if not names:
+            raise SettingsError("TLS_CLIENT_NAMES is empty, so that nobody could call; name at least one caller")
+        return msgspec.structs.replace(super().tls, client_names=names)
+
+
+class EtcdServiceSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     """What a service that uses etcd can be told besides."""
 
     # Comma-separated host:port of etcd's members.

@@ -1,69 +1,40 @@
-"""A certificate authority for tests of mutual TLS."""
+"""The throw-away authority of `tiermesh certs dev`, with what tests need besides."""
 
 from __future__ import annotations
 
 import datetime
-import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
+from services.cli import certificate_authority
+from services.cli.dev_certificates import PARTS
+from services.common.peer_names import peer_name
 from services.common.settings import TlsSettings
 
-_LIFETIME = datetime.timedelta(hours=1)
+LOCAL_HOSTS = ("localhost", "127.0.0.1")
+LIFETIME = datetime.timedelta(hours=1)
+# The age of a certificate that has expired, and of one that is about to.
+EXPIRED = 2 * LIFETIME
+EXPIRING = 0.95 * LIFETIME
 
 
-class CertificateAuthority:
-    """Signs certificates for 127.0.0.1 and localhost that servers and clients may both use."""
+class CertificateAuthority(certificate_authority.CertificateAuthority):
+    """Signs certificates for an hour, for the local host."""
 
     def __init__(self, name: str = "test authority") -> None:
-        self._name = _common_name(name)
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(self._name, self._name, self._key.public_key())
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self._certificate = builder.sign(self._key, hashes.SHA256())
+        super().__init__(name, LIFETIME)
 
-    def issue(self, directory: Path, name: str = "peer") -> TlsSettings:
+    def issue(
+        self,
+        directory: Path,
+        name: str = "peer",
+        hosts: Sequence[str] = LOCAL_HOSTS,
+        age: datetime.timedelta = datetime.timedelta(),
+    ) -> TlsSettings:
         """Writes ca.crt, tls.crt and tls.key into `directory`, over what is there, and returns their paths."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = (
-            _builder(_common_name(name), self._name, key.public_key())
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        directory.mkdir(exist_ok=True)
-        files = TlsSettings(
-            ca_file=str(directory / "ca.crt"), cert_file=str(directory / "tls.crt"), key_file=str(directory / "tls.key")
-        )
-        Path(files.ca_file).write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
-        Path(files.cert_file).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        Path(files.key_file).write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
-        return files
+        return super().issue(directory, name, hosts, age)
 
-
-def _common_name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    # A minute back, for clocks that differ a little.
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=1)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + _LIFETIME)
-    )
+    def issue_all(self, directory: Path) -> None:
+        """Writes a certificate for each part of a mesh, over what is there."""
+        for part in PARTS:
+            self.issue(directory / part, peer_name(part))

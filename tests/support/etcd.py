@@ -18,9 +18,11 @@ import grpc
 
 from services.common.etcd import EtcdClient, EtcdError, find_etcd
 from services.common.etcd.methods import Method, RequestT, ResponseT
+from services.common.settings import TlsSettings
 from tiermesh.etcd.v1 import etcd_pb2
 
 _COMPACT = Method("/etcdserverpb.KV/Compact", etcd_pb2.CompactionRequest, etcd_pb2.CompactionResponse)
+_NO_TLS = TlsSettings()
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 # The kernel gives outgoing connections ports from 32768 on; a port below stays free while a server restarts.
@@ -30,16 +32,14 @@ _PORTS = range(20_000, 32_000)
 class EtcdServer:
     """One etcd process with its data under `directory`; `async with` starts and stops it.
 
-    `arguments` are added to the command line. With `credentials`, which the arguments must match, it is asked by TLS.
+    `arguments` are added to the command line. With `tls`, which the arguments must match, it is asked by TLS.
     """
 
-    def __init__(
-        self, directory: Path, *, arguments: Sequence[str] = (), credentials: grpc.ChannelCredentials | None = None
-    ) -> None:
+    def __init__(self, directory: Path, *, arguments: Sequence[str] = (), tls: TlsSettings = _NO_TLS) -> None:
         self._data = directory / "etcd-data"
         self._log = directory / "etcd.log"
         self._arguments = arguments
-        self._credentials = credentials
+        self._tls = tls
         self._client_port, self._peer_port = _free_ports()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +56,7 @@ class EtcdServer:
     async def start(self) -> None:
         """Starts the process, with the data that is there, and waits until it serves."""
         self._process = self._spawn()
-        client = EtcdClient([self.endpoint], credentials=self._credentials, timeout=1.0)
+        client = EtcdClient([self.endpoint], tls=self._tls, timeout=1.0)
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while not await self._serves(client):
@@ -136,7 +136,7 @@ class EtcdServer:
             return subprocess.Popen(self._command(), stdout=log, stderr=log, env=_environment())
 
     def _command(self) -> list[str]:
-        scheme = "https" if self._credentials else "http"
+        scheme = "https" if self._tls.enabled else "http"
         client, peer = f"{scheme}://{self.endpoint}", f"http://127.0.0.1:{self._peer_port}"
         options = {
             "--name": "test",

@@ -6,12 +6,13 @@ import random
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-import grpc
-
 from services.common.etcd import methods
 from services.common.etcd.backoff import Backoff, Randomness
 from services.common.etcd.connection import ATTEMPTS, Connection
+from services.common.settings import TlsSettings
 from tiermesh.etcd.v1 import etcd_pb2
+
+_NO_TLS = TlsSettings()
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,15 @@ class EtcdClient:
     """A client of one etcd cluster. Make it where its event loop runs.
 
     `endpoints` are host:port, with or without http:// or https://. `timeout` is in seconds and for each attempt; a call
-    makes up to eight, on another endpoint each time, unless it says otherwise. Every method raises EtcdError.
+    makes up to eight, on another endpoint each time, unless it says otherwise. Every method raises EtcdError. Making
+    the client raises OSError if a certificate file cannot be read.
     """
 
     def __init__(
         self,
         endpoints: Sequence[str],
         *,
-        credentials: grpc.ChannelCredentials | None = None,
+        tls: TlsSettings = _NO_TLS,
         username: str = "",
         password: str = "",
         timeout: float = 2.0,
@@ -59,7 +61,7 @@ class EtcdClient:
     ) -> None:
         self._connection = Connection(
             endpoints,
-            credentials=credentials,
+            tls=tls,
             username=username,
             password=password,
             timeout=timeout,

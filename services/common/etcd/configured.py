@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from services.common.channels import client_credentials
 from services.common.etcd.client import EtcdClient
 from services.common.settings import EtcdServiceSettings, split_list
 
@@ -11,7 +10,7 @@ def etcd_client(settings: EtcdServiceSettings) -> EtcdClient:
     """Returns the client; call it inside the running event loop."""
     return EtcdClient(
         split_list(settings.etcd_endpoints),
-        credentials=client_credentials(settings.etcd_tls),
+        tls=settings.etcd_tls,
         username=settings.etcd_username,
         password=settings.etcd_password,
     )

@@ -17,6 +17,7 @@ from services.common.etcd.errors import (
     from_rpc,
 )
 from services.common.etcd.methods import AUTHENTICATE, Method, RequestT, ResponseT
+from services.common.settings import TlsSettings
 from tiermesh.etcd.v1 import etcd_pb2
 
 # With the back-off this bridges about three seconds of a cluster that refuses connections, such as a leader election.
@@ -32,13 +33,13 @@ class Connection:
         self,
         endpoints: Sequence[str],
         *,
-        credentials: grpc.ChannelCredentials | None,
+        tls: TlsSettings,
         username: str,
         password: str,
         timeout: float,
         random: Randomness,
     ) -> None:
-        self._endpoints = Endpoints(endpoints, credentials, random)
+        self._endpoints = Endpoints(endpoints, tls, random)
         self._username = username
         self._password = password
         self._timeout = timeout

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import grpc
 
-from services.common.channels import CONNECTION_OPTIONS
+from services.common.channels import CONNECTION_OPTIONS, channel_opener
 from services.common.etcd.backoff import Randomness
+from services.common.settings import TlsSettings
 
 _OPTIONS = (*CONNECTION_OPTIONS, ("grpc.max_receive_message_length", 64 << 20))
 
@@ -16,13 +17,12 @@ _OPTIONS = (*CONNECTION_OPTIONS, ("grpc.max_receive_message_length", 64 << 20))
 class Endpoints:
     """The channels, and the choice among them."""
 
-    def __init__(
-        self, endpoints: Sequence[str], credentials: grpc.ChannelCredentials | None, random: Randomness
-    ) -> None:
+    def __init__(self, endpoints: Sequence[str], tls: TlsSettings, random: Randomness) -> None:
         if not endpoints:
             raise ValueError("etcd needs at least one endpoint, such as 127.0.0.1:2379")
-        targets = [_target(endpoint, secure=credentials is not None) for endpoint in endpoints]
-        self._channels = [_open(target, credentials) for target in targets]
+        targets = [_target(endpoint, secure=tls.enabled) for endpoint in endpoints]
+        open_channel = channel_opener(tls, options=_OPTIONS)
+        self._channels = [open_channel(target) for target in targets]
         # Clients start at different members, so that no member serves them all.
         self._current = int(random() * len(self._channels))
 
@@ -46,11 +46,5 @@ def _target(endpoint: str, *, secure: bool) -> str:
     if scheme not in {"", "http", "https"} or (separator and not scheme) or not rest:
         raise ValueError(f"an etcd endpoint is host:port, http://host:port or https://host:port, not {endpoint!r}")
     if scheme and (scheme == "https") != secure:
-        raise ValueError(f"{endpoint!r} contradicts the credentials: https needs them and http takes none")
+        raise ValueError(f"{endpoint!r} contradicts the certificate files: https needs them and http takes none")
     return rest.rstrip("/")
-
-
-def _open(target: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
-    if credentials is None:
-        return grpc.aio.insecure_channel(target, options=_OPTIONS)
-    return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import grpc
 import pytest
 import uvloop
 from cryptography import x509
@@ -28,6 +27,7 @@ from services.common.etcd import (
     Snapshot,
     watch_prefix,
 )
+from services.common.settings import TlsSettings
 from tests.support.etcd import EtcdServer
 from tests.support.waiting import eventually
 
@@ -170,13 +170,16 @@ async def test_tokens_and_streams_outlive_a_restart(server: EtcdServer) -> None:
 
 async def test_tls_encrypts_and_verifies(tmp_path: Path) -> None:
     certificate, key = _certificate(tmp_path)
-    credentials = grpc.ssl_channel_credentials(certificate.read_bytes())
+    tls = TlsSettings(ca_file=str(certificate), cert_file=str(certificate), key_file=str(key))
     arguments = [f"--cert-file={certificate}", f"--key-file={key}"]
-    async with EtcdServer(tmp_path, arguments=arguments, credentials=credentials) as server:
-        trusting = EtcdClient([f"https://{server.endpoint}"], credentials=credentials)
+    async with EtcdServer(tmp_path, arguments=arguments, tls=tls) as server:
+        trusting = EtcdClient([f"https://{server.endpoint}"], tls=tls)
         await trusting.put(b"key", b"value")
         await trusting.close()
-        distrusting = EtcdClient([server.endpoint], credentials=grpc.ssl_channel_credentials())
+        (tmp_path / "foreign").mkdir()
+        foreign, key = _certificate(tmp_path / "foreign")
+        other = TlsSettings(ca_file=str(foreign), cert_file=str(foreign), key_file=str(key))
+        distrusting = EtcdClient([server.endpoint], tls=other)
         with pytest.raises(EtcdUnavailableError):
             await distrusting.get_prefix(b"key", attempts=1)
         await distrusting.close()

@@ -1,0 +1,67 @@
+"""A directory of throw-away certificates: `<role>/ca.crt`, `tls.crt` and `tls.key` for each part of a mesh.
+
+The files have the names that cert-manager gives them in a Secret, so that settings look the same on a laptop.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.cli.errors import CliError
+from services.common.certificate_files import own_certificate
+from services.common.peer_names import ROLES, peer_name
+from services.common.settings import TlsSettings
+
+PARTS = (*ROLES, "etcd")
+# How long those of a mesh on one machine are valid.
+_DAYS = 90
+# Where the parts of a mesh on one machine reach each other.
+_LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+
+
+def certificate_files(directory: Path) -> TlsSettings:
+    """Returns the paths of one part's files in its directory."""
+    return TlsSettings(
+        ca_file=str(directory / "ca.crt"), cert_file=str(directory / "tls.crt"), key_file=str(directory / "tls.key")
+    )
+
+
+def ensure_dev_certificates(directory: Path) -> None:
+    """Makes the certificates unless they are there; raises CliError for those that are no longer good."""
+    if not directory.exists():
+        make_dev_certificates(directory, days=_DAYS)
+    try:
+        own_certificate(certificate_files(directory / "operator"), "client")
+    except ssl.SSLCertVerificationError as error:
+        raise CliError(f"{directory}: {error.verify_message}; delete that directory to have new ones made") from error
+    except OSError as error:
+        raise CliError(
+            f"cannot use the certificates of {directory}: {error}; delete it to have new ones made"
+        ) from error
+
+
+def make_dev_certificates(directory: Path, *, days: int, hosts: Sequence[str] = ()) -> None:
+    """Makes an authority and a certificate for each part, valid for the local host and `hosts`; raises CliError.
+
+    The authority's key is never written: nobody can make another certificate that this mesh would trust.
+    """
+    try:
+        # Not needed by anything else of a mesh, and large.
+        from services.cli.certificate_authority import CertificateAuthority
+    except ImportError as error:
+        raise CliError(
+            "making certificates needs the Python package 'cryptography'; get it with: pip install 'tiermesh[certs]'"
+        ) from error
+    if directory.exists() and any(directory.iterdir()):
+        raise CliError(f"{directory} is not empty, and certificates in use must not be lost; choose another directory")
+    authority = CertificateAuthority("tiermesh throw-away authority", datetime.timedelta(days=days))
+    try:
+        for part in PARTS:
+            authority.issue(directory / part, peer_name(part), (*_LOCAL_HOSTS, *hosts))
+    except OSError as error:
+        raise CliError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
+    except ValueError as error:
+        raise CliError(f"a --host is neither a DNS name nor an IP address: {error}") from error

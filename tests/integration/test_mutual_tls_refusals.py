@@ -1,0 +1,190 @@
+"""Whoever has the wrong name, an expired or a foreign certificate, or none at all, gets nowhere: real processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx2
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.cli.dev_certificates import certificate_files
+from services.common.channels import channel_opener
+from services.common.etcd import EtcdClient, EtcdUnavailableError
+from services.common.settings import TlsSettings
+from tests.support.certificates import EXPIRED, CertificateAuthority
+from tests.support.mesh import LocalMesh
+from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
+from tiermesh.router.v1 import router_pb2, router_pb2_grpc
+from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
+
+Call = Callable[[grpc.aio.Channel], Awaitable[object]]
+DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
+
+
+async def hello(stream: Any) -> object:
+    """Reads the first frame, which says that the server is there; raises AioRpcError."""
+    frame = await stream.read()
+    stream.cancel()
+    return frame
+
+
+async def route(channel: grpc.aio.Channel) -> object:
+    return await hello(router_pb2_grpc.RouterServiceStub(channel).Route())
+
+
+async def transact(channel: grpc.aio.Channel) -> object:
+    return await hello(billing_pb2_grpc.BillingServiceStub(channel).Transact())
+
+
+async def audit(channel: grpc.aio.Channel) -> object:
+    return await billing_pb2_grpc.BillingServiceStub(channel).Audit(billing_pb2.AuditRequest())
+
+
+async def authenticate(channel: grpc.aio.Channel) -> object:
+    return await hello(auth_pb2_grpc.AuthServiceStub(channel).Authenticate())
+
+
+async def list_accounts(channel: grpc.aio.Channel) -> object:
+    return await auth_pb2_grpc.AuthServiceStub(channel).ListAccounts(auth_pb2.ListAccountsRequest())
+
+
+async def watch_availability(channel: grpc.aio.Channel) -> object:
+    stub = router_pb2_grpc.RouterServiceStub(channel)
+    return await hello(stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()))
+
+
+async def generate(channel: grpc.aio.Channel) -> object:
+    return await hello(runner_pb2_grpc.RunnerServiceStub(channel).Generate())
+
+
+async def watch_status(channel: grpc.aio.Channel) -> object:
+    return await hello(runner_pb2_grpc.RunnerServiceStub(channel).WatchStatus(runner_pb2.WatchStatusRequest()))
+
+
+# Every kind of method that a service has, and who in the mesh may and may not call it.
+METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
+    ("auth", authenticate, ("edge", "operator"), ("billing", "router", "runner", "auth")),
+    ("auth", list_accounts, ("edge", "operator"), ("billing", "router", "runner", "auth")),
+    ("billing", transact, ("edge", "operator"), ("auth", "router", "runner", "billing")),
+    ("billing", audit, ("edge", "operator"), ("auth", "router", "runner", "billing")),
+    ("router", route, ("edge", "operator"), ("auth", "billing", "runner", "router")),
+    ("router", watch_availability, ("edge", "operator"), ("auth", "billing", "runner", "router")),
+    ("runner", generate, ("edge", "router"), ("auth", "billing", "operator", "runner")),
+    ("runner", watch_status, ("edge", "router"), ("auth", "billing", "operator", "runner")),
+]
+ONE_EACH = [METHODS[0], METHODS[3], METHODS[4], METHODS[7]]
+
+
+class TlsMesh:
+    """A mesh, and the authority of its certificates."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = CertificateAuthority()
+        self.mesh = LocalMesh(directory, "--tls")
+        self._certificates = self.mesh.state_dir / "tls"
+        self.authority.issue_all(self._certificates)
+
+    def files(self, part: str) -> TlsSettings:
+        return certificate_files(self._certificates / part)
+
+    def address(self, service: str) -> str:
+        return self.mesh.addresses["runner-pro" if service == "runner" else service]
+
+    async def outcome(self, service: str, call: Call, tls: TlsSettings, expect: str = "") -> grpc.StatusCode:
+        """Makes the call as the owner of these certificates and returns what became of it."""
+        async with channel_opener(tls, expect or service)(self.address(service)) as channel:
+            try:
+                async with asyncio.timeout(10):
+                    await call(channel)
+            except grpc.aio.AioRpcError as error:
+                return error.code()
+        return grpc.StatusCode.OK
+
+
+@pytest.fixture(scope="module")
+def tls_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsMesh]:
+    tls_mesh = TlsMesh(tmp_path_factory.mktemp("refusals"))
+    with tls_mesh.mesh:
+        yield tls_mesh
+
+
+@pytest.mark.parametrize(("service", "call", "allowed", "refused"), METHODS)
+async def test_only_those_whom_it_serves_may_call_a_service(
+    tls_mesh: TlsMesh, service: str, call: Call, allowed: tuple[str, ...], refused: tuple[str, ...]
+) -> None:
+    for caller in allowed:
+        assert await tls_mesh.outcome(service, call, tls_mesh.files(caller)) is grpc.StatusCode.OK, caller
+    for caller in refused:
+        assert await tls_mesh.outcome(service, call, tls_mesh.files(caller)) is DENIED, caller
+
+
+@pytest.mark.parametrize(("service", "call", "allowed", "refused"), ONE_EACH)
+async def test_a_certificate_that_is_not_good_is_refused(
+    tls_mesh: TlsMesh, service: str, call: Call, allowed: tuple[str, ...], refused: tuple[str, ...], tmp_path: Path
+) -> None:
+    name = f"tiermesh-{allowed[0]}"
+    trusted = tls_mesh.files(allowed[0]).ca_file
+    expired = tls_mesh.authority.issue(tmp_path / "expired", name, age=EXPIRED)
+    foreign = CertificateAuthority().issue(tmp_path / "foreign", name)
+    stranger = TlsSettings(ca_file=trusted, cert_file=foreign.cert_file, key_file=foreign.key_file)
+    assert await tls_mesh.outcome(service, call, expired) is UNAVAILABLE
+    assert await tls_mesh.outcome(service, call, stranger) is UNAVAILABLE
+    assert await tls_mesh.outcome(service, call, TlsSettings()) is UNAVAILABLE
+    # The same with a good certificate.
+    good = tls_mesh.authority.issue(tmp_path / "good", name)
+    assert await tls_mesh.outcome(service, call, good) is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("name", ["peer", "tiermesh-edge.elsewhere.example", "tiermesh-edges", "*"])
+async def test_a_name_must_be_exactly_the_one(tls_mesh: TlsMesh, name: str, tmp_path: Path) -> None:
+    files = tls_mesh.authority.issue(tmp_path / "files", name)
+    assert await tls_mesh.outcome("billing", audit, files) is DENIED
+
+
+@pytest.mark.parametrize(("service", "call", "allowed", "refused"), ONE_EACH)
+async def test_a_server_of_another_name_is_not_talked_to(
+    tls_mesh: TlsMesh, service: str, call: Call, allowed: tuple[str, ...], refused: tuple[str, ...]
+) -> None:
+    wrong = "auth" if service != "auth" else "billing"
+    assert await tls_mesh.outcome(service, call, tls_mesh.files(allowed[0]), expect=wrong) is UNAVAILABLE
+
+
+@pytest.mark.parametrize("service", ["auth", "billing", "router", "runner"])
+async def test_health_is_told_to_everyone_in_the_mesh(tls_mesh: TlsMesh, service: str) -> None:
+    async def check(channel: grpc.aio.Channel) -> object:
+        return await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+
+    assert await tls_mesh.outcome(service, check, tls_mesh.files("runner")) is grpc.StatusCode.OK
+    assert await tls_mesh.outcome(service, check, TlsSettings()) is UNAVAILABLE
+
+
+async def test_a_refusal_is_logged_and_counted(tls_mesh: TlsMesh, tmp_path: Path) -> None:
+    files = tls_mesh.authority.issue(tmp_path / "files", "somebody.example.org")
+    assert await tls_mesh.outcome("billing", transact, files) is DENIED
+    log = (tls_mesh.mesh.state_dir / "logs" / "billing.log").read_text()
+    assert '"event": "caller_refused"' in log
+    assert "somebody.example.org" in log
+    metrics = httpx2.get(tls_mesh.mesh.metrics["billing"]).text
+    count = next(line for line in metrics.splitlines() if line.startswith("tiermesh_callers_refused_total "))
+    assert float(count.split()[1]) >= 1
+
+
+async def test_etcd_serves_only_who_has_a_certificate(tls_mesh: TlsMesh, tmp_path: Path) -> None:
+    good = tls_mesh.files("router")
+    expired = tls_mesh.authority.issue(tmp_path / "expired", "tiermesh-router", age=EXPIRED)
+    foreign = CertificateAuthority().issue(tmp_path / "foreign", "tiermesh-router")
+    stranger = TlsSettings(ca_file=good.ca_file, cert_file=foreign.cert_file, key_file=foreign.key_file)
+    for tls in (expired, stranger, TlsSettings()):
+        client = EtcdClient([tls_mesh.mesh.etcd_endpoint], tls=tls)
+        with pytest.raises(EtcdUnavailableError):
+            await client.get_prefix(b"/tiermesh/", attempts=1)
+        await client.close()
+    client = EtcdClient([tls_mesh.mesh.etcd_endpoint], tls=good)
+    assert len((await client.get_prefix(b"/tiermesh/")).items) == 1
+    await client.close()
