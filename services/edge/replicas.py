@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -42,6 +43,7 @@ class Replicas(Generic[StubT]):
         self._channels: dict[str, grpc.aio.Channel] = {}
         self._stubs: dict[str, StubT] = {}
         self._turn = itertools.count()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def call(self, method: Callable[[StubT], Callable[..., Awaitable[ResponseT]]], request: object) -> ResponseT:
         """Makes the call that `method` picks from a stub; raises MeshError, UNAVAILABLE if no replica answers."""
@@ -55,8 +57,19 @@ class Replicas(Generic[StubT]):
                     raise
         raise MeshError(Code.UNAVAILABLE, f"{self._name} cannot be reached; try again shortly.", retry_after=1.0)
 
+    def set_addresses(self, addresses: Sequence[str]) -> None:
+        """Uses these replicas from now on, at least one; calls that others are answering may finish."""
+        self._addresses = addresses
+        for address in self._channels.keys() - set(addresses):
+            del self._stubs[address]
+            closing = asyncio.create_task(self._channels.pop(address).close(self._timeout))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
     async def close(self) -> None:
         """Closes the connections."""
+        for closing in self._closing:
+            closing.cancel()
         for channel in self._channels.values():
             await channel.close()
 

@@ -45,10 +45,11 @@ class BatchClient(Generic[CallT, ReplyT]):
     With `retry`, calls must be idempotent: those that a broken stream has left unanswered are sent again, on another
     lane or when one is back, until their deadline. Without it they fail with UNAVAILABLE at once, also when the
     first attempt to connect fails. `is_last` tells which reply ends a call; by default the first does. Calls of many
-    replies cannot be retried: their first replies would come twice.
+    replies cannot be retried: their first replies would come twice. `weigh` is for calls that may be large: with the
+    bytes of each, frames are bounded by bytes too.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, and only by name
         self,
         name: str,
         addresses: Sequence[str],
@@ -59,6 +60,7 @@ class BatchClient(Generic[CallT, ReplyT]):
         retry: bool,
         is_last: Callable[[ReplyT], bool] = _always_last,
         max_pending: int = 10_000,
+        weigh: Callable[[CallT], int] | None = None,
     ) -> None:
         if not addresses:
             raise ValueError(f"{name}: at least one address is needed")
@@ -74,10 +76,10 @@ class BatchClient(Generic[CallT, ReplyT]):
         self._expired = EXPIRED.labels(name)
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._lanes: list[Lane[CallT, ReplyT]] = [
-            Lane(name, address, open_channel=open_channel, open_stream=open_stream, new_frame=new_frame)
-            for address in addresses
-        ]
+        self._new_lane: Callable[[str], Lane[CallT, ReplyT]] = partial(
+            Lane, name, open_channel=open_channel, open_stream=open_stream, new_frame=new_frame, weigh=weigh
+        )
+        self._lanes: list[Lane[CallT, ReplyT]] = [self._new_lane(address) for address in addresses]
 
     @property
     def connected(self) -> bool:
@@ -95,10 +97,30 @@ class BatchClient(Generic[CallT, ReplyT]):
         self._deadlines = Deadlines(self._loop, self._expire)
         watch_pending(self.name, self)
         for lane in self._lanes:
-            lane.on_up = partial(self._lane_up, lane)
-            lane.on_frame = partial(self._deliver, lane)
-            lane.on_down = partial(self._lane_down, lane)
-            self._tasks.append(self._loop.create_task(lane.run(), name=f"lane {self.name} {lane.address}"))
+            self._open_lane(lane)
+
+    def set_addresses(self, addresses: Sequence[str]) -> None:
+        """Uses these replicas from now on, at least one; those that are not among them answer what they have.
+
+        Only after `open`.
+        """
+        wanted = dict.fromkeys(addresses)
+        for lane in self._lanes:
+            if lane.address not in wanted:
+                lane.retire()
+        self._lanes = [lane for lane in self._lanes if lane.address in wanted]
+        known = {lane.address for lane in self._lanes}
+        new = [self._new_lane(address) for address in wanted if address not in known]
+        self._lanes += new
+        self._tasks = [task for task in self._tasks if not task.done()]
+        for lane in new:
+            self._open_lane(lane)
+
+    def _open_lane(self, lane: Lane[CallT, ReplyT]) -> None:
+        lane.on_up = partial(self._lane_up, lane)
+        lane.on_frame = partial(self._deliver, lane)
+        lane.on_down = partial(self._lane_down, lane)
+        self._tasks.append(self._loop.create_task(lane.run(), name=f"lane {self.name} {lane.address}"))
 
     async def close(self) -> None:
         """Closes every lane; calls still pending fail with UNAVAILABLE, and so do those started later."""

@@ -11,6 +11,8 @@ from tiermesh.common.v1.error_pb2 import Error
 
 # No frame carries more items, so that one burst cannot hold up the calls behind it.
 MAX_FRAME_ITEMS = 256
+# A frame of calls that may be large takes no further one once it has this many bytes.
+MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 
 class Call(Protocol):

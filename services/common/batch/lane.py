@@ -51,11 +51,12 @@ class Lane(Generic[CallT, ReplyT]):
         open_channel: Callable[[str], grpc.aio.Channel],
         open_stream: OpenStream,
         new_frame: NewRequestFrame[CallT],
+        weigh: Callable[[CallT], int] | None = None,
     ) -> None:
         self.name = name
         self.address = address
         self.state = LaneState.CONNECTING
-        self.outbox: CallOutbox[CallT] = CallOutbox()
+        self.outbox: CallOutbox[CallT] = CallOutbox(weigh)
         # Ids of the calls that this lane carries.
         self.carried: set[int] = set()
         self.on_up: Callable[[], None] = lambda: None
@@ -65,16 +66,25 @@ class Lane(Generic[CallT, ReplyT]):
         self._open_stream = open_stream
         self._new_frame = new_frame
         self._last_reason = ""
+        # Whether nobody wants this lane any more.
+        self._retired = False
         self._sent = FrameCounter(name, "sent")
         self._received = FrameCounter(name, "received")
 
     async def run(self) -> None:
-        """Opens the stream again and again until cancelled."""
+        """Opens the stream again and again until cancelled or retired."""
         backoff = FIRST_BACKOFF
-        while True:
+        while not self._retired:
             was_up = await self._run_once()
             backoff = FIRST_BACKOFF if was_up else min(backoff * 2, LAST_BACKOFF)
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+
+    def retire(self) -> None:
+        """Takes no new calls and ends once those that it carries have been answered."""
+        self._retired = True
+        if self.state is LaneState.READY:
+            self.state = LaneState.DRAINING
+            self.outbox.poke()
 
     async def _run_once(self) -> bool:
         try:
@@ -95,7 +105,7 @@ class Lane(Generic[CallT, ReplyT]):
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 hello = await stream.read()
-            if hello is not grpc.aio.EOF and not hello.draining:
+            if hello is not grpc.aio.EOF and not hello.draining and not self._retired:
                 await self._carry(stream)
         except grpc.aio.AioRpcError as error:
             return error.code().name

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import islice
 from typing import Generic, TypeVar
 
-from services.common.batch.frames import MAX_FRAME_ITEMS
+from services.common.batch.frames import MAX_FRAME_BYTES, MAX_FRAME_ITEMS
 
 ItemT = TypeVar("ItemT")
 
@@ -63,9 +64,13 @@ class ReplyOutbox(Generic[ItemT]):
 
 
 class CallOutbox(Generic[ItemT]):
-    """Calls, in order, and cancels. It never holds more calls than are pending, so it needs no limit of its own."""
+    """Calls, in order, and cancels. It never holds more calls than are pending, so it needs no limit of its own.
 
-    def __init__(self) -> None:
+    `weigh` returns the bytes of a call, if calls may be large: then frames are bounded by bytes too.
+    """
+
+    def __init__(self, weigh: Callable[[ItemT], int] | None = None) -> None:
+        self._weigh = weigh
         self._calls: dict[int, ItemT] = {}
         self._cancels: list[int] = []
         self._wake = asyncio.Event()
@@ -98,9 +103,21 @@ class CallOutbox(Generic[ItemT]):
         await self._wake.wait()
         await _gather()
         calls, cancels, self._cancels = self._calls, self._cancels, []
-        if len(calls) > MAX_FRAME_ITEMS:
-            head = list(islice(calls, MAX_FRAME_ITEMS))
+        count = self._frame_length(calls)
+        if len(calls) > count:
+            head = list(islice(calls, count))
             return [calls.pop(call_id) for call_id in head], cancels
         self._calls = {}
         self._wake.clear()
         return list(calls.values()), cancels
+
+    def _frame_length(self, calls: dict[int, ItemT]) -> int:
+        """Returns how many of the calls go into the next frame."""
+        if self._weigh is None or len(calls) < 2:
+            return MAX_FRAME_ITEMS
+        total = 0
+        for count, call in enumerate(islice(calls.values(), MAX_FRAME_ITEMS), start=1):
+            total += self._weigh(call)
+            if total >= MAX_FRAME_BYTES:
+                return count
+        return MAX_FRAME_ITEMS

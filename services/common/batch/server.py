@@ -10,11 +10,13 @@ import grpc
 
 from services.common.batch.frames import CallT, NewReply, NewResponseFrame, ReplyT
 from services.common.batch.metrics import FrameCounter
+from services.common.batch.notes import CallNotes, Notes
 from services.common.batch.outbox import ReplyOutbox
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
 
 log = get_logger()
+_PLAIN = Notes()
 CallT_contra = TypeVar("CallT_contra", contravariant=True)
 
 
@@ -26,6 +28,8 @@ class Session(Generic[ReplyT]):
         self.draining = False
         # Why the server ends the stream, if it does.
         self.cut_reason = ""
+        # None while nothing is to be noted.
+        self.notes: CallNotes | None = None
         self._new_reply = new_reply
         self._task = asyncio.current_task()
         self._open = True
@@ -37,6 +41,8 @@ class Session(Generic[ReplyT]):
         if self.outbox.full:
             self.cut("the client does not read its replies")
             return
+        if self.notes is not None:
+            self.notes.replied(reply)
         self.outbox.put(reply)
 
     def reply_error(self, call_id: int, error: MeshError) -> None:
@@ -59,6 +65,8 @@ class Session(Generic[ReplyT]):
         """Makes later replies go nowhere."""
         self._open = False
         self.outbox.clear()
+        if self.notes is not None:
+            self.notes.closed()
 
 
 class BatchHandler(Protocol[CallT_contra, ReplyT]):
@@ -88,12 +96,14 @@ class BatchServer(Generic[CallT, ReplyT]):
         new_frame: NewResponseFrame[ReplyT],
         new_reply: NewReply[ReplyT],
         outbox_limit: int = 100_000,
+        notes: Notes = _PLAIN,
     ) -> None:
         self._name = name
         self._handler = handler
         self._new_frame = new_frame
         self._new_reply = new_reply
         self._outbox_limit = outbox_limit
+        self._notes = notes
         self._sessions: set[Session[ReplyT]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -105,6 +115,8 @@ class BatchServer(Generic[CallT, ReplyT]):
         """Serves one stream until the client closes it."""
         session = Session(self._new_reply, self._outbox_limit)
         session.draining = self._draining
+        if self._notes.wanted:
+            session.notes = CallNotes(self._name, self._notes)
         self._sessions.add(session)
         self._empty.clear()
         try:
@@ -143,15 +155,19 @@ class BatchServer(Generic[CallT, ReplyT]):
                 if frame.calls:
                     self._on_calls(frame.calls, session)
                 for call_id in frame.cancels:
+                    if session.notes is not None:
+                        session.notes.cancelled(call_id)
                     self._on_cancel(call_id, session)
         finally:
             writer.cancel()
 
     def _on_calls(self, calls: Sequence[CallT], session: Session[ReplyT]) -> None:
         try:
+            if session.notes is not None:
+                session.notes.received(calls)
             self._handler.on_calls(calls, session)
         except Exception:
-            log.exception("batch_calls_failed", stream=self._name, calls=len(calls))
+            log.exception("batch_calls_failed", stream=self._name, request_ids=self._notes.request_ids(calls))
             error = MeshError(Code.INTERNAL, "an internal error happened; its log has the details")
             for call in calls:
                 self._on_cancel(call.id, session)

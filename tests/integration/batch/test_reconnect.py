@@ -61,6 +61,7 @@ async def test_calls_that_must_not_be_repeated_fail_at_once_when_their_server_is
         await eventually(lambda: len(told) == 50, timeout=3.0)
         assert {(error.code, error.retry_after) for error in told} == {(Code.UNAVAILABLE, 1.0)}
         await server.start(holds=False)
+        await eventually(lambda: client.connected)
         assert (await client.request(ask("again"), 10.0)).account_id == "again"
         assert len(told) == 50
 

@@ -78,3 +78,42 @@ async def test_a_replica_that_comes_back_is_used_again() -> None:
             answers = [client.request(ask(f"call {number}"), 5.0) for number in range(10)]
             await asyncio.gather(*answers)
             assert len(late.handler.texts) == 5
+
+
+async def test_a_new_replica_gets_its_share() -> None:
+    async with EchoServer() as one, EchoServer() as two, echo_client(one.address) as client:
+        await connect_to_both(client)
+        client.set_addresses([one.address, two.address])
+        await connect_to_both(client)
+        for _ in range(20):
+            client.start(ask("hold"), lambda _: None, 5.0)
+        await eventually(lambda: len(one.handler.held) == len(two.handler.held) == 10)
+
+
+async def test_a_replica_that_is_not_wanted_any_more_answers_what_it_has_and_gets_nothing_new() -> None:
+    told: list[Any] = []
+    async with EchoServer() as old, EchoServer() as new, echo_client(old.address) as client:
+        client.start(ask("hold"), told.append, 20.0)
+        await eventually(lambda: len(old.handler.held) == 1)
+        client.set_addresses([new.address])
+        for number in range(10):
+            await client.request(ask(f"call {number}"), 5.0)
+        assert (len(old.handler.texts), len(new.handler.texts)) == (1, 10)
+        old.handler.release()
+        await eventually(lambda: len(told) == 1)
+        assert told[0].account_id == "hold"
+        # Its lane ends by itself.
+        await eventually(lambda: sum(not task.done() for task in client._tasks) == 1)
+
+
+async def test_what_an_unwanted_replica_cannot_answer_moves() -> None:
+    told: list[Any] = []
+    async with EchoServer() as old, EchoServer() as new, echo_client(old.address) as client:
+        client.start(ask("hold"), told.append, 20.0)
+        await eventually(lambda: len(old.handler.held) == 1)
+        client.set_addresses([new.address])
+        await connect_to_both(client)
+        await old.break_off()
+        await eventually(lambda: len(new.handler.held) == 1)
+        new.handler.release()
+        await eventually(lambda: len(told) == 1)

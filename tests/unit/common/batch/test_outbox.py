@@ -6,7 +6,7 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.batch.frames import MAX_FRAME_ITEMS
+from services.common.batch.frames import MAX_FRAME_BYTES, MAX_FRAME_ITEMS
 from services.common.batch.outbox import CallOutbox, ReplyOutbox
 
 
@@ -36,6 +36,16 @@ async def test_a_cancelled_take_loses_nothing() -> None:
     taking.cancel()
     await asyncio.wait([taking])
     assert await outbox.take() == (["call"], [])
+
+
+async def test_a_frame_of_large_calls_is_bounded_by_bytes() -> None:
+    outbox: CallOutbox[int] = CallOutbox(weigh=lambda size: size)
+    sizes = [MAX_FRAME_BYTES, MAX_FRAME_BYTES // 2, MAX_FRAME_BYTES // 2, 10 * MAX_FRAME_BYTES, 1, 1]
+    for number, size in enumerate(sizes):
+        outbox.put(number, size)
+    frames = [(await outbox.take())[0] for _ in range(4)]
+    assert frames == [sizes[:1], sizes[1:3], sizes[3:4], sizes[4:]]
+    assert len(outbox) == 0
 
 
 async def test_a_frame_holds_no_more_than_the_most_and_nothing_is_lost_or_reordered() -> None:
