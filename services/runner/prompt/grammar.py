@@ -1,58 +1,59 @@
-"""Grammars for answers with a required shape: JSON by schema, and forced function calls, in llguidance's Lark syntax.
+"""Grammars for answers with a required shape: JSON by schema, function calls and bounded thoughts.
 
-The syntax is documented at https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md. Engines take a grammar
-as it is, and some ignore a bad one silently, so every grammar is compiled here first.
+Engines take an llguidance grammar as it is, and some ignore a bad one silently, so every grammar is compiled here
+first, on the event loop: `check_schema` and the limits below keep that to a few milliseconds.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import Any
 
 import llguidance
 
 from services.common.errors import Code, MeshError
+from services.runner.prompt.formats import FORMATS, ToolFormat
+from services.runner.prompt.formats.rules import json_rule
+from services.runner.prompt.schema import SchemaError, check_schema, check_size
+from services.runner.prompt.thought import Thought
 from services.runner.prompt.tools import Mode, Tool, Toolbox
 
-# Compiling takes about 5 µs a byte on the event loop, so larger grammars are refused.
-LARGEST_GRAMMAR = 32 * 1024
-# Small models never stop calling by themselves, so the number of parallel calls is bounded.
-MOST_CALLS = 8
-# One fixed form of white space, the one that models are trained on: with free white space small models never end.
-_JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+# Characters of a whole grammar, so of all functions together.
+LARGEST_GRAMMAR = 128 * 1024
+# Half of what engines allow while they generate, where a grammar that turns out too costly could only be dropped.
+_LIMITS = llguidance.LLParserLimits(max_items_in_row=1000, step_max_items=25_000, verbose_errors=False)
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
-_THOUGHT = '[suffix="</think>"]: /(?s:.)*/'
 
 
 def answer_grammar(
-    schema: dict[str, Any] | None, toolbox: Toolbox, *, thinks: bool = False, opened: bool = False
+    schema: dict[str, Any] | None,
+    toolbox: Toolbox,
+    *,
+    thought: Thought | None = None,
+    tool_format: ToolFormat = FORMATS["hermes"],
 ) -> str:
     """Returns the grammar of an answer, or "" if it may be any text.
 
-    `schema` constrains the content, if given; with tools in AUTO mode the answer may be calls instead. A model that
-    `thinks` may do so first; `opened` says that the prompt has opened the thought already. Raises MeshError
-    INVALID_REQUEST, with the reason, for what cannot be compiled.
+    `schema` constrains the content, if given. Forced calls always follow the schemas of their functions. In AUTO mode
+    the answer is content or calls; the arguments of a strict function follow its schema then too, and `single` holds,
+    if the tool format can say so (Hermes and Llama can). `thought` comes first. Raises MeshError INVALID_REQUEST, with
+    the reason, for what cannot be compiled.
     """
     forced = toolbox.mode is Mode.REQUIRED and toolbox.callable
-    if schema is None and not forced:
-        return ""
-    rules = []
-    alternatives = []
-    if schema is not None and not forced:
-        alternatives.append("content")
-        rules.append(f"content: {_json_rule(schema)}")
-    if toolbox.callable:
-        alternatives.append("calls")
-        rules += _call_rules(toolbox.required if forced else toolbox.tools, single=toolbox.single)
-    thought = ""
-    if thinks:
-        thought = r"thought /\s{0,2}/ " if opened else r'("<think>" thought /\s{0,2}/)? '
-        rules.append(f"thought{_THOUGHT}")
-    lines = ["%llguidance {}", f"start: {thought}({' | '.join(alternatives)})", *rules]
+    if forced:
+        answer, rules = "calls", _forced_rules(toolbox, tool_format)
+    elif schema is not None:
+        answer, rules = _content_rules(schema, toolbox, tool_format)
+    else:
+        answer, rules = _auto_rules(toolbox, tool_format)
+    if not rules:
+        if thought is None or thought.longest is None:
+            return ""
+        # Such a model may take its thought for the answer and end there.
+        answer, rules = "text", [r"text: /\S(?s:.)*/"]
+    lines = ["%llguidance {}", f"start: {_before(thought)}({answer})", *rules, *_thought_rules(thought)]
     grammar = "\n".join(lines) + "\n"
-    _check(grammar, "tools" if forced else "response_format")
+    _check(grammar, "tools" if schema is None or forced else "response_format")
     return grammar
 
 
@@ -61,37 +62,94 @@ def any_object() -> dict[str, Any]:
     return dict(_ANY_OBJECT)
 
 
-def _call_rules(tools: Iterable[Tool], *, single: bool) -> Iterator[str]:
-    """Yields rules for calls in the Hermes format; each tool's schema stays a root, so that its references hold."""
-    names = []
-    for number, tool in enumerate(tools):
-        names.append(f"call_{number}")
-        head = json.dumps(f'{json.dumps(tool.name)}, "arguments": ', ensure_ascii=False)
-        yield f"call_{number}: {head} {_json_rule(tool.parameters)}"
-    yield rf'call: "<tool_call>\n{{\"name\": " ({" | ".join(names)}) "}}\n</tool_call>"'
-    yield "calls: call" if single else rf'calls: call ("\n" call){{0,{MOST_CALLS - 1}}}'
+def _forced_rules(toolbox: Toolbox, tool_format: ToolFormat) -> list[str]:
+    for tool in toolbox.required:
+        _check_tool(tool)
+    return list(tool_format.call_rules(toolbox.required, single=toolbox.single))
 
 
-def _json_rule(schema: dict[str, Any]) -> str:
-    return "%json " + json.dumps({**schema, "x-guidance": _JSON_FORM}, ensure_ascii=False)
+def _content_rules(schema: dict[str, Any], toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[str]]:
+    try:
+        check_schema(schema)
+    except SchemaError as error:
+        raise _refused(f"the schema cannot be enforced: {error}", "response_format") from None
+    rules = [f"content: {json_rule(schema)}"]
+    if not toolbox.callable:
+        return "content", rules
+    return "content | calls", [*rules, *tool_format.call_rules(_enforceable(toolbox), single=toolbox.single)]
+
+
+def _auto_rules(toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[str]]:
+    """Returns rules only if there is something to enforce: a model that may say anything is quicker without."""
+    if not toolbox.callable or not (toolbox.single or any(tool.strict for tool in toolbox.tools)):
+        return "auto", []
+    return "auto", list(tool_format.auto_rules(_enforceable(toolbox), single=toolbox.single))
+
+
+def _enforceable(toolbox: Toolbox) -> list[Tool]:
+    """Returns the functions with what their arguments must follow: those that are not strict, any object."""
+    for tool in toolbox.tools:
+        if tool.strict:
+            _check_tool(tool)
+    return [tool if tool.strict else Tool(tool.name, tool.description) for tool in toolbox.tools]
+
+
+def _check_tool(tool: Tool) -> None:
+    try:
+        check_schema(tool.parameters)
+    except SchemaError as error:
+        raise _refused(f"the parameters of the function {tool.name} cannot be enforced: {error}", "tools") from None
+
+
+def check_offer(toolbox: Toolbox) -> None:
+    """Raises MeshError INVALID_REQUEST for functions whose schemas are too large or deep even to be shown."""
+    for tool in toolbox.tools:
+        try:
+            check_size(tool.parameters)
+        except SchemaError as error:
+            raise _refused(f"the parameters of the function {tool.name} cannot be used: {error}", "tools") from None
+
+
+def _before(thought: Thought | None) -> str:
+    if thought is None:
+        return ""
+    return r"thought /\s{0,2}/ " if thought.opened else r'("<think>" thought /\s{0,2}/)? '
+
+
+def _thought_rules(thought: Thought | None) -> list[str]:
+    if thought is None:
+        return []
+    if thought.longest is None:
+        return ['thought[suffix="</think>"]: /(?s:.)*/']
+    return [rf'thought: /[^<\n]{{1,{thought.longest}}}/ "\n</think>\n\n"']
 
 
 def _check(grammar: str, param: str) -> None:
     if len(grammar) > LARGEST_GRAMMAR:
-        message = f"the schema is too large: {len(grammar)} characters, of which at most {LARGEST_GRAMMAR} are allowed"
-        raise MeshError(Code.INVALID_REQUEST, message, param=param)
+        message = f"the schemas are too large: {len(grammar)} characters, of which {LARGEST_GRAMMAR} are allowed"
+        raise _refused(message, param)
     if reason := grammar_error(grammar):
-        raise MeshError(Code.INVALID_REQUEST, f"the schema cannot be enforced: {reason}", param=param)
+        raise _refused(f"the schema cannot be enforced: {reason}", param)
+
+
+def _refused(message: str, param: str) -> MeshError:
+    return MeshError(Code.INVALID_REQUEST, message, param=param)
 
 
 @lru_cache(maxsize=256)
 def grammar_error(grammar: str) -> str:
     """Returns why llguidance cannot compile a grammar, in a few words, or "" if it can."""
-    matcher = llguidance.LLMatcher(_byte_tokenizer(), grammar, log_level=0)
+    matcher = llguidance.LLMatcher(_byte_tokenizer(), grammar, log_level=0, limits=_LIMITS)
+    if not matcher.get_error():
+        # What can come first is often as costly as it gets.
+        matcher.compute_bitmask()
     error: str = matcher.get_error()
     # The first line says what is wrong; the others quote the grammar.
     first = error.split("\n", maxsplit=1)[0]
-    return first.split("failed to compile JSON schema: ")[-1][:200]
+    reason = first.split("failed to compile JSON schema: ")[-1][:200]
+    if reason.startswith("oneOf"):
+        return "the alternatives of a 'oneOf' cannot be told apart; use 'anyOf'"
+    return reason
 
 
 class _Bytes:

@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
+from services.runner.prompt.formats import ToolFormat, detect_format
+from services.runner.prompt.thought import THINK_OPEN, Thought
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
@@ -40,19 +42,49 @@ class ChatTemplate:
         except TemplateSyntaxError as error:
             raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
         self._source = source
+        self._tool_format = detect_format(source)
+        self._longest_thought = _constant(environment.parse(source), "longest_thought")
         self._eos_token = eos_token
 
-    def render(self, messages: Sequence[Document], tools: Sequence[Document] = (), *, thinking: bool = False) -> str:
+    @property
+    def tool_format(self) -> ToolFormat:
+        """How the model writes function calls."""
+        return self._tool_format
+
+    @property
+    def hybrid(self) -> bool:
+        """Whether thinking can be turned off."""
+        return "enable_thinking" in self._source
+
+    def thought(self, prompt: str) -> Thought:
+        """Returns what is known of the thought that a rendered prompt asks for.
+
+        A template bounds the thoughts that it opens by setting `longest_thought`, in characters. That is for small
+        models that were never taught to reason: they can be asked to think, but would go on until the context is full.
+        """
+        opened = prompt.rstrip().endswith(THINK_OPEN)
+        return Thought(opened, self._longest_thought if opened else None)
+
+    def render(
+        self,
+        messages: Sequence[Document],
+        tools: Sequence[Document] = (),
+        *,
+        thinking: bool = False,
+        effort: str = "",
+    ) -> str:
         """Returns the prompt, up to where the assistant speaks; raises MeshError INVALID_REQUEST if it cannot.
 
-        `thinking` reaches templates that can turn reasoning on and off.
+        `thinking` reaches templates that can turn reasoning on and off, and `effort` those that know several degrees.
         """
+        variables = {"reasoning_effort": effort} if effort else {}
         try:
             return self._template.render(
                 messages=list(messages),
                 tools=list(tools) or None,
                 add_generation_prompt=True,
                 enable_thinking=thinking,
+                **variables,
                 bos_token="",
                 eos_token=self._eos_token,
             )
@@ -66,6 +98,15 @@ class ChatTemplate:
 def packaged_template(name: str) -> str:
     """Returns the source of a template that is part of this package, such as "smollm2"."""
     return (Path(__file__).parent / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def _constant(template: nodes.Template, name: str) -> int | None:
+    """Returns the number that a template sets a variable to, or None."""
+    for assignment in template.find_all(nodes.Assign):
+        target, value = assignment.target, assignment.node
+        if isinstance(target, nodes.Name) and target.name == name and isinstance(value, nodes.Const):
+            return int(value.value)
+    return None
 
 
 def _to_json(

@@ -14,6 +14,8 @@ class Tool:
     name: str
     description: str = ""
     parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
+    # Whether calls must follow the schema when the model decides, too; forced calls always do.
+    strict: bool = False
 
     def document(self) -> dict[str, Any]:
         """Returns what chat templates show to the model: OpenAI's own form."""
@@ -44,6 +46,11 @@ class Toolbox:
     def callable(self) -> bool:
         """Whether an answer can contain calls, so that it must be parsed for them."""
         return bool(self.tools) and self.mode is not Mode.NONE
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all functions on offer."""
+        return frozenset(tool.name for tool in self.tools)
 
     def documents(self) -> list[dict[str, Any]]:
         """Returns what the chat template shows; nothing if calls are forbidden, so that none is attempted."""

@@ -9,7 +9,10 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.runner.prompt import grammar
-from services.runner.prompt.grammar import LARGEST_GRAMMAR, MOST_CALLS, answer_grammar, any_object
+from services.runner.prompt.formats import FORMATS
+from services.runner.prompt.formats.rules import MOST_CALLS
+from services.runner.prompt.grammar import LARGEST_GRAMMAR, answer_grammar, any_object
+from services.runner.prompt.thought import Thought
 from services.runner.prompt.tools import Mode, Tool, Toolbox
 
 CITY: dict[str, Any] = {
@@ -80,10 +83,10 @@ def test_an_automatic_choice_with_a_schema_is_a_call_or_an_answer() -> None:
 
 
 def test_a_model_that_thinks_does_so_first() -> None:
-    lark = answer_grammar(any_object(), NO_TOOLS, thinks=True)
+    lark = answer_grammar(any_object(), NO_TOOLS, thought=Thought())
     assert accepts(lark, '<think>so <b> it is</think>\n\n{"a": 1}')
     assert accepts(lark, '{"a": 1}')
-    opened = answer_grammar(any_object(), NO_TOOLS, thinks=True, opened=True)
+    opened = answer_grammar(any_object(), NO_TOOLS, thought=Thought(opened=True))
     assert accepts(opened, 'so it is</think>\n\n{"a": 1}')
 
 
@@ -91,7 +94,7 @@ def test_a_model_that_thinks_does_so_first() -> None:
     ("schema", "reason"),
     [
         ({"type": "foo"}, "Invalid type: foo"),
-        ({"not": {"type": "string"}}, "Unimplemented keys"),
+        ({"not": {"type": "string"}}, "the keyword 'not' at # is not supported"),
         ({"$ref": "#/$defs/nowhere"}, "does not exist"),
         ({"$ref": "https://example.com/schema"}, "Default retriever does not fetch"),
         ({"type": "string", "pattern": "("}, "regex parse error"),
@@ -122,3 +125,92 @@ def test_a_huge_schema_is_refused_before_it_is_compiled() -> None:
 def test_own_settings_of_the_compiler_do_not_pass() -> None:
     lark = answer_grammar({"type": "object", "x-guidance": {"whitespace_flexible": True}}, NO_TOOLS)
     assert not accepts(lark, '{   "a":    1}')
+
+
+def test_a_bounded_thought_is_one_paragraph_before_any_answer() -> None:
+    lark = answer_grammar(None, NO_TOOLS, thought=Thought(opened=True, longest=10))
+    assert accepts(lark, "so it is\n</think>\n\nIt is\nso.")
+    assert not accepts(lark, "so it is indeed\n</think>\n\nIt is so.")
+    assert not accepts(lark, "so it is\n</think>\n\n")
+    assert answer_grammar(None, NO_TOOLS, thought=Thought(opened=True)) == ""
+
+
+STRICT = Tool("get_weather", "", CITY, strict=True)
+WRONG = call("get_weather", '{"city": 7}')
+
+
+def test_a_strict_function_binds_calls_and_nothing_else() -> None:
+    lark = answer_grammar(None, Toolbox((STRICT, TIME)))
+    for free in ("", "Paris it is.\n\n", "a < b, <tool> and <tool_cal", '{"city": 7}'):
+        assert accepts(lark, free)
+    assert accepts(lark, PARIS)
+    assert accepts(lark, f"Let me see.\n{PARIS}\n{PARIS}\nThere.")
+    assert not accepts(lark, WRONG)
+    assert not accepts(lark, f"Let me see.\n{WRONG}")
+    # A function that is not strict may be called with anything, and one that is not on offer not at all.
+    assert accepts(lark, call("get_time", '{"any": ["thing"]}'))
+    assert not accepts(lark, call("get_lost", "{}"))
+
+
+def test_without_a_strict_function_the_model_is_free() -> None:
+    assert answer_grammar(None, Toolbox((WEATHER, TIME))) == ""
+
+
+def test_one_call_at_most_holds_when_the_model_decides() -> None:
+    lark = answer_grammar(None, Toolbox((WEATHER,), single=True))
+    assert accepts(lark, f"So: {PARIS} Done.")
+    assert not accepts(lark, f"{PARIS}\n{PARIS}")
+
+
+def test_a_strict_function_that_cannot_be_enforced_is_refused() -> None:
+    with pytest.raises(MeshError, match="function bad cannot be enforced") as refusal:
+        answer_grammar(None, Toolbox((Tool("bad", "", {"not": {}}, strict=True),)))
+    assert refusal.value.param == "tools"
+
+
+LLAMA = '{"name": "get_weather", "parameters": {"city": "Paris"}}'
+LLAMA_TIME = '{"name": "get_time", "parameters": {}}'
+FORMAT_CALLS = [
+    ("llama", LLAMA, f"{LLAMA}; {LLAMA_TIME}"),
+    (
+        "mistral",
+        '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}]',
+        '[TOOL_CALLS][{"name": "get_weather", "arguments": {"city": "Paris"}}, {"name": "get_time", "arguments": {}}]',
+    ),
+    (
+        "mistral-args",
+        '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}',
+        '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]get_time[ARGS]{}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "one", "two"), FORMAT_CALLS)
+def test_forced_calls_in_every_format(name: str, one: str, two: str) -> None:
+    tools = (WEATHER, TIME)
+    many = answer_grammar(None, Toolbox(tools, Mode.REQUIRED, required=tools), tool_format=FORMATS[name])
+    named = Toolbox(tools, Mode.REQUIRED, required=(WEATHER,), single=True)
+    single = answer_grammar(None, named, tool_format=FORMATS[name])
+    assert accepts(many, one)
+    assert accepts(many, two)
+    assert accepts(single, one)
+    for lark in (many, single):
+        assert not accepts(lark, one.replace('"Paris"', "7"))
+        assert not accepts(lark, "Hello")
+    assert not accepts(single, two)
+
+
+def test_a_strict_function_of_llama_leaves_other_json_free() -> None:
+    lark = answer_grammar(None, Toolbox((STRICT, TIME)), tool_format=FORMATS["llama"])
+    for free in ("", "Hello", '{"name": "Zoe", "age": 7}', '{"name": "get_weather"}', f"So {LLAMA}"):
+        assert accepts(lark, free)
+    assert accepts(lark, LLAMA)
+    assert accepts(lark, f"{LLAMA}; {LLAMA_TIME}")
+    assert not accepts(lark, LLAMA.replace('"Paris"', "7"))
+
+
+def test_an_engine_is_never_given_what_it_would_drop() -> None:
+    # Each alternative is considered at each step, which is fine to compile and too much to follow.
+    alternatives = [{"type": "object", "properties": {f"p{at}_{other}": {} for other in range(2)}} for at in range(120)]
+    with pytest.raises(MeshError, match="cannot be enforced"):
+        answer_grammar({"anyOf": [*alternatives, *alternatives]}, NO_TOOLS)

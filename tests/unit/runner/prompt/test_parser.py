@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runner.prompt.parser import Output, OutputParser
+from services.runner.prompt.output import Output
+from services.runner.prompt.parser import OutputParser
+from tests.unit.runner.prompt.said import parse
 
 
 def parser(*, calls: bool = True, reasoning: bool = False, reasoning_open: bool = False) -> OutputParser:
@@ -17,34 +19,6 @@ def parser(*, calls: bool = True, reasoning: bool = False, reasoning_open: bool 
     return OutputParser(
         calls=calls, reasoning=reasoning, reasoning_open=reasoning_open, new_id=lambda: f"call_{next(ids)}"
     )
-
-
-class Said:
-    """What a client has put together."""
-
-    def __init__(self) -> None:
-        self.content = self.reasoning = ""
-        self.calls: dict[int, tuple[str, str, str]] = {}
-
-    def add(self, out: Output) -> None:
-        self.content += "".join(out.content)
-        self.reasoning += "".join(out.reasoning)
-        for call in out.calls:
-            assert (call.index in self.calls) == (not call.id)
-            had = self.calls.get(call.index, ("", "", ""))
-            self.calls[call.index] = (had[0] + call.id, had[1] + call.name, had[2] + call.arguments)
-
-
-def parse(pieces: list[str], subject: OutputParser) -> Said:
-    said = Said()
-    for piece in pieces:
-        out = Output()
-        subject.feed(piece, out)
-        said.add(out)
-    out = Output()
-    subject.finish(out)
-    said.add(out)
-    return said
 
 
 CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Paris }\\"", "n": [1, {}]}}\n</tool_call>'

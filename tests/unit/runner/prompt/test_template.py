@@ -6,6 +6,7 @@ import pytest
 
 from services.common.errors import MeshError
 from services.runner.prompt.template import ChatTemplate, packaged_template
+from services.runner.prompt.thought import Thought
 from services.runner.prompt.tools import Tool
 
 QUESTION = {"role": "user", "content": "What is the capital of France?"}
@@ -94,3 +95,25 @@ def test_a_template_cannot_leave_its_sandbox(source: str) -> None:
 def test_a_broken_template_is_reported_when_it_is_loaded() -> None:
     with pytest.raises(ValueError, match="line 1"):
         ChatTemplate("{% if %}")
+
+
+def test_smollm2_is_given_an_open_and_bounded_thought(smollm2: ChatTemplate) -> None:
+    prompt = smollm2.render([QUESTION], thinking=True)
+    assert prompt.endswith("<|im_start|>assistant\n<think>\n")
+    thought = smollm2.thought(prompt)
+    assert thought.opened
+    assert thought.longest
+    assert smollm2.hybrid
+    assert not smollm2.thought(smollm2.render([QUESTION])).opened
+
+
+def test_a_model_that_ends_its_thoughts_is_not_bounded() -> None:
+    template = ChatTemplate("{{ messages[0].content }}<think>\n")
+    assert template.thought(template.render([QUESTION])) == Thought(opened=True, longest=None)
+    assert not template.hybrid
+
+
+def test_effort_reaches_templates_that_know_it() -> None:
+    template = ChatTemplate("{{ reasoning_effort | default('medium') }}")
+    assert template.render([QUESTION]) == "medium"
+    assert template.render([QUESTION], effort="high") == "high"

@@ -1,0 +1,106 @@
+"""Llama 3.x: `{"name": …, "parameters": {…}}` as the whole answer, several separated by `;`, perhaps after a tag.
+
+https://www.llama.com/docs/model-cards-and-prompt-formats/llama3_1/ describes it. As such a call looks like any other
+JSON, only the name of a function on offer makes it one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from services.runner.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
+from services.runner.prompt.formats.rules import further, json_rule, literal, object_rules
+from services.runner.prompt.output import Output
+from services.runner.prompt.tools import Tool
+
+_TAG = "<|python_tag|>"
+_AGAIN = '"; " object'
+_SPACE = r"\s*"
+
+
+class LlamaFormat(ToolFormat):
+    """Calls instead of text."""
+
+    name = "llama"
+
+    def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
+        """Yields the rules of calls one after the other."""
+        yield from object_rules(tools, "parameters")
+        yield f"calls: object {further(_AGAIN, single=single)}"
+
+    def auto_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
+        """Yields the rules of an answer that is calls or any text that does not begin as one."""
+        yield from object_rules(tools, "parameters")
+        for number, tool in enumerate(tools):
+            head = f'{{"name": {json.dumps(tool.name)}, "parameters": '
+            yield f"head_{number}[lazy]: {literal(head)}"
+            yield f"first_{number}: head_{number} {json_rule(tool.parameters)}"
+        firsts = " | ".join(f"first_{number}" for number in range(len(tools)))
+        yield f'auto: ({firsts}) "}}" {further(_AGAIN, single=single)} | FREE'
+        names = "|".join(re.escape(tool.name) for tool in tools)
+        yield "TEXT: /(?s:.)*/"
+        yield rf'FREE: TEXT & ~/\{{"name": "({names})", "parameters": (?s:.)*/'
+
+    def reader(self, names: Collection[str], new_id: Callable[[], str]) -> CallReader:
+        """Returns a reader for which only `names` are functions."""
+        return _Reader(names, new_id)
+
+
+def _heads() -> Iterator[list[str]]:
+    """Yields the beginnings of a call, each as patterns for its smallest parts."""
+    for kind in ((), ('"type"', ":", '"function"', ",")):
+        for key in ('"parameters"', '"arguments"'):
+            words = ("{", *kind, '"name"', ":", "NAME", ",", key, ":")
+            yield [part for word in words for part in (*_parts(word), _SPACE)]
+
+
+def _parts(word: str) -> list[str]:
+    return ['"', r'(?:[^"\\]|\\.){0,64}', '"'] if word == "NAME" else [re.escape(character) for character in word]
+
+
+def _beginning(parts: list[str]) -> str:
+    """Returns a pattern for the first one, two, three, … parts."""
+    return "".join(f"(?:{part}" for part in parts) + ")?" * len(parts)
+
+
+_HEAD = re.compile(
+    rf'\s*\{{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*({JSON_STRING})\s*,'
+    r'\s*"(?:parameters|arguments)"\s*:\s*(?=\{)'
+)
+# Text of which `_HEAD` may come.
+_HEAD_BEGINNING = re.compile(_SPACE + "(?:" + "|".join(_beginning(parts) for parts in _heads()) + ")")
+_GAP = re.compile(r"\s*;?\s*")
+
+
+class _Reader(CallReader):
+    marker = _TAG
+    separators = string.whitespace + ";"
+
+    def __init__(self, names: Collection[str], new_id: Callable[[], str]) -> None:
+        super().__init__(names, new_id)
+        self._state = self._opened
+
+    def _opened(self, out: Output) -> bool:
+        if self._text.lstrip().startswith(_TAG) and self._before != _TAG:
+            # What is before it only separates it from the last call.
+            return self._resume_content(out)
+        head = _HEAD.match(self._text)
+        if head and name_of(head) in self._names:
+            return self._begin(out, head, name_of(head))
+        if not head and (_HEAD_BEGINNING.fullmatch(self._text) or _TAG.startswith(self._text.lstrip())):
+            return False
+        return self._release(out)
+
+    def _after_object(self, out: Output) -> bool:  # noqa: ARG002 - every state has this signature
+        """Between two calls, or after the last."""
+        gap = _GAP.match(self._text)
+        end = gap.end() if gap else 0
+        if end == len(self._text):
+            self._before = ""
+            return False
+        self._before, self._text = self._text[:end], self._text[end:]
+        self._state = self._opened
+        return True

@@ -1,0 +1,103 @@
+"""Mistral: `[TOOL_CALLS][{"name": …, "arguments": {…}}, …]`, and since 2025 `[TOOL_CALLS]name[ARGS]{…}` for each call.
+
+The tags are special tokens of these models, so an engine has to show them in the text.
+https://docs.mistral.ai/cookbooks/concept-deep-dive-tokenization-tool_calling describes the first form, and
+https://github.com/mistralai/mistral-common the second. One reader understands both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from services.runner.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
+from services.runner.prompt.formats.rules import further, json_rule, literal, object_rules
+from services.runner.prompt.nesting import Nesting
+from services.runner.prompt.output import Output
+from services.runner.prompt.tools import Tool
+
+CALLS_TAG, ARGUMENTS_TAG = "[TOOL_CALLS]", "[ARGS]"
+_NAME = r"[A-Za-z0-9_.-]{1,64}"
+_NAMED_HEAD = re.compile(rf"\s*({_NAME})(?:\[CALL_ID\][A-Za-z0-9_-]*)?(?:\[ARGS\])?\s*(?=\{{)")
+# Text of which `_NAMED_HEAD` may come.
+_NAMED_BEGINNING = re.compile(rf"\s*{_NAME}(?:\[[A-Z_]{{0,7}}\]?[A-Za-z0-9_-]*){{0,2}}\s*")
+
+
+class MistralFormat(ToolFormat):
+    """One tag before an array of calls."""
+
+    name = "mistral"
+
+    def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
+        """Yields the rules of a tag and an array."""
+        yield from object_rules(tools, "arguments")
+        again = further('", " object', single=single)
+        yield f'calls: {literal(CALLS_TAG + "[")} object {again} "]"'
+
+    def reader(self, names: Collection[str], new_id: Callable[[], str]) -> CallReader:
+        """Returns a reader that takes any name: what follows the tag is meant to be a call."""
+        return _Reader(names, new_id)
+
+
+class MistralArgsFormat(MistralFormat):
+    """Two tags for each call."""
+
+    name = "mistral-args"
+
+    def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
+        """Yields the rules of calls one after the other."""
+        for number, tool in enumerate(tools):
+            yield f"call_{number}: {literal(CALLS_TAG + tool.name + ARGUMENTS_TAG)} {json_rule(tool.parameters)}"
+        yield f"call: {' | '.join(f'call_{number}' for number in range(len(tools)))}"
+        yield f"calls: call {further('call', single=single)}"
+
+
+class _Reader(CallReader):
+    marker = CALLS_TAG
+
+    def _opened(self, out: Output) -> bool:
+        stripped = self._text.lstrip()
+        if stripped.startswith("["):
+            self._before = CALLS_TAG + "["
+            self._text = stripped[1:]
+            self._state = self._element
+            return True
+        if head := _NAMED_HEAD.match(self._text):
+            # There is no object around these arguments.
+            return self._begin(out, head, head[1], then=self._resume_content)
+        if not stripped or _NAMED_BEGINNING.fullmatch(self._text):
+            return False
+        return self._release(out)
+
+    def _element(self, out: Output) -> bool:
+        """Before an element of the array."""
+        stripped = self._text.lstrip()
+        if head := CALL_HEAD.match(self._text):
+            return self._begin(out, head, name_of(head))
+        if not stripped.startswith("{"):
+            return self._release(out) if stripped else False
+        nesting = Nesting()
+        end = nesting.take(stripped)
+        if not nesting.closed:
+            return False
+        call = read_call(stripped[:end])
+        if call is None:
+            return self._release(out)
+        self._text = stripped[end:]
+        self._add_call(out, *call)
+        self._state = self._after_object
+        return True
+
+    def _after_object(self, out: Output) -> bool:
+        """After an element of the array."""
+        stripped = self._text.lstrip()
+        if stripped.startswith(","):
+            self._before = ","
+            self._text = stripped[1:]
+            self._state = self._element
+        elif stripped.startswith("]"):
+            self._text = stripped[1:]
+            return self._resume_content(out)
+        elif stripped:
+            return self._resume_content(out)
+        return bool(stripped)

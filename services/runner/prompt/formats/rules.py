@@ -1,0 +1,41 @@
+"""Pieces of llguidance's Lark grammars that the formats share.
+
+The syntax is documented at https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from services.runner.prompt.tools import Tool
+
+# Small models never stop calling by themselves, so the number of parallel calls is bounded.
+MOST_CALLS = 8
+# One fixed form of white space, the one that models are trained on: with free white space small models never end.
+_JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
+
+def json_rule(schema: dict[str, Any]) -> str:
+    """Returns the expression for a JSON value of a schema; each stays a root, so that its references hold."""
+    return "%json " + json.dumps({**schema, "x-guidance": _JSON_FORM}, ensure_ascii=False)
+
+
+def literal(text: str) -> str:
+    """Returns the expression for exactly this text."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def object_rules(tools: Sequence[Tool], key: str) -> Iterator[str]:
+    """Yields rules, of which `object` is a call `{"name": …, KEY: …}` and `call_N` what follows `{"name": ` in it."""
+    for number, tool in enumerate(tools):
+        head = f'{json.dumps(tool.name)}, "{key}": '
+        yield f"call_{number}: {literal(head)} {json_rule(tool.parameters)}"
+    start, names = literal('{"name": '), " | ".join(f"call_{number}" for number in range(len(tools)))
+    yield f'object: {start} ({names}) "}}"'
+
+
+def further(rule: str, *, single: bool) -> str:
+    """Returns the expression for the calls after the first."""
+    return "" if single else f"({rule}){{0,{MOST_CALLS - 1}}}"

@@ -1,0 +1,31 @@
+"""Finds the end of a JSON object or array in text that comes in pieces."""
+
+from __future__ import annotations
+
+
+class Nesting:
+    """Follows one object or array, from its first bracket, or from within `depth` brackets, to its last."""
+
+    def __init__(self, depth: int = 0) -> None:
+        self._depth = depth
+        self._in_string = self._escaped = False
+        self.closed = False
+
+    def take(self, text: str) -> int:
+        """Returns how many of the next characters belong to it: all of them until it is `closed`."""
+        for at, character in enumerate(text):
+            if self._escaped:
+                self._escaped = False
+            elif self._in_string:
+                self._escaped = character == "\\"
+                self._in_string = character != '"'
+            elif character == '"':
+                self._in_string = True
+            elif character in "{[":
+                self._depth += 1
+            elif character in "}]":
+                self._depth -= 1
+                if self._depth <= 0:
+                    self.closed = True
+                    return at + 1
+        return len(text)

@@ -1,0 +1,220 @@
+"""Checks JSON Schemas before they are compiled: what cannot be enforced is named, and what would be slow is refused.
+
+A schema comes from a client and its grammar runs on the engine, where it would hold up everybody's answers: so every
+cost that grows faster than the text of the schema has a bound here. All of them are far beyond what people write.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+# Characters of one schema as JSON.
+LARGEST_SCHEMA = 64 * 1024
+# Brackets within brackets. The compiler's own limit is 128.
+DEEPEST_JSON = 100
+# In the whole schema. All properties that may be left out are considered at once, for each token.
+MOST_ENUM_VALUES, MOST_PROPERTIES, MOST_OPTIONAL_PROPERTIES = 1000, 1000, 250
+# In one object: each is compared with each.
+MOST_PATTERN_PROPERTIES = 16
+# Characters of a string that also has a pattern or format: the two are compiled into one automaton.
+LONGEST_PATTERNED = 1000
+# A bound on length or number only has to be beyond any answer.
+_LARGEST_BOUNDS = {
+    "minLength": 100_000,
+    "maxLength": 100_000,
+    "minItems": 10_000,
+    "maxItems": 10_000,
+    "minProperties": 1_000,
+    "maxProperties": 1_000,
+}
+LONGEST_PATTERN = 1000
+# Significant digits as a number, of all together: the compiler needs a state for each remainder.
+LARGEST_MULTIPLES = 1000
+# Keywords beside anyOf, and other anyOf within the same allOf, are merged into each alternative of it.
+MOST_COMBINATIONS, MOST_MERGED_PROPERTIES = 64, 1500
+
+# Validation that the grammar cannot do. Anything else unknown is an annotation, as JSON Schema says.
+_UNSUPPORTED = frozenset(
+    {
+        "$dynamicRef", "$recursiveRef", "contains", "dependencies", "dependentRequired", "dependentSchemas", "else",
+        "if", "maxContains", "minContains", "not", "propertyNames", "then", "unevaluatedItems",
+        "unevaluatedProperties", "uniqueItems",
+    }
+)  # fmt: skip
+_FORMATS = frozenset(
+    {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"}
+)  # fmt: skip
+_ONE = ("additionalProperties", "items")
+_SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
+_NAMED = ("properties", "patternProperties")
+
+
+class SchemaError(ValueError):
+    """Why a schema is refused, with the keyword and its place."""
+
+
+def check_schema(schema: dict[str, Any]) -> None:
+    """Raises SchemaError for a schema that is too costly or that says what the grammar cannot enforce."""
+    check_size(schema)
+    try:
+        _Check(schema).run()
+    except RecursionError:
+        raise SchemaError("its references lead too deep") from None
+
+
+def check_size(schema: dict[str, Any]) -> None:
+    """Raises SchemaError for a schema that is too large or too deep for anything."""
+    # First, because writing it as JSON recurses.
+    if _depth(schema) > DEEPEST_JSON:
+        raise SchemaError(f"it is nested more than {DEEPEST_JSON} levels deep")
+    size = len(json.dumps(schema, ensure_ascii=False))
+    if size > LARGEST_SCHEMA:
+        raise SchemaError(f"it is too large: {size} characters, of which at most {LARGEST_SCHEMA} are allowed")
+
+
+class _Check:
+    """One pass over everything that is reachable from the root of a schema."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self._root = root
+        # Schemas that are still to be looked at, with their places, and the references seen.
+        self._open: list[tuple[str, Any]] = [("#", root)]
+        self._seen: set[str] = set()
+        # What `_merged` has found out, by the identity of the schema.
+        self._known: dict[int, tuple[int, int]] = {}
+        self._enum_values = self._properties = self._optional = self._multiples = 0
+
+    def run(self) -> None:
+        while self._open:
+            place, schema = self._open.pop()
+            # true and false are schemas too; the compiler reports what is none.
+            if isinstance(schema, dict):
+                self._keywords(place, schema)
+                self._count(place, schema)
+                self._merged(place, schema)
+                self._open += _subschemas(place, schema)
+                self._follow(schema.get("$ref"))
+
+    def _keywords(self, place: str, schema: dict[str, Any]) -> None:
+        for keyword, value in schema.items():
+            if keyword in _UNSUPPORTED:
+                raise SchemaError(f"the keyword '{keyword}' at {place} is not supported")
+            bound = _LARGEST_BOUNDS.get(keyword)
+            if bound is not None and keyword.endswith("Length") and ("pattern" in schema or "format" in schema):
+                bound = LONGEST_PATTERNED
+            if bound is not None and _is_number(value) and value > bound:
+                raise SchemaError(f"'{keyword}' at {place} is {value}; at most {bound} is allowed")
+        pattern, multiple, wanted = schema.get("pattern"), schema.get("multipleOf"), schema.get("format")
+        if isinstance(pattern, str) and len(pattern) > LONGEST_PATTERN:
+            raise SchemaError(f"the 'pattern' at {place} has more than {LONGEST_PATTERN} characters")
+        if _length(schema.get("patternProperties")) > MOST_PATTERN_PROPERTIES:
+            raise SchemaError(f"'patternProperties' at {place} has more than {MOST_PATTERN_PROPERTIES} members")
+        self._multiples += _digits(multiple) if multiple is not None and _is_number(multiple) else 0
+        if self._multiples > LARGEST_MULTIPLES:
+            raise SchemaError(f"the digits of 'multipleOf' at {place} are too many; use at most three")
+        if isinstance(wanted, str) and wanted not in _FORMATS and "string" in _types(schema):
+            known = ", ".join(sorted(_FORMATS))
+            raise SchemaError(f"the 'format' at {place} is not supported; these are: {known}")
+
+    def _count(self, place: str, schema: dict[str, Any]) -> None:
+        self._enum_values += _length(schema.get("enum"))
+        self._properties += _length(schema.get("properties"))
+        self._optional += max(_length(schema.get("properties")) - _length(schema.get("required")), 0)
+        for what, count, most in (
+            ("'enum' values", self._enum_values, MOST_ENUM_VALUES),
+            ("properties", self._properties, MOST_PROPERTIES),
+            ("properties that are not required", self._optional, MOST_OPTIONAL_PROPERTIES),
+        ):
+            if count > most:
+                raise SchemaError(f"it has more than {most} {what} (counted up to {place})")
+
+    def _follow(self, reference: Any) -> None:
+        if isinstance(reference, str) and reference not in self._seen:
+            self._seen.add(reference)
+            self._open.append((reference, self._resolve(reference)))
+
+    def _resolve(self, reference: str) -> Any:
+        """Returns what a local reference points to, or None: the compiler reports those that point nowhere."""
+        found: Any = self._root
+        for part in reference.removeprefix("#").split("/")[1:]:
+            found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+        return found if reference.startswith("#") else None
+
+    def _merged(self, place: str, schema: Any) -> tuple[int, int]:
+        """Returns how many alternatives a schema becomes and how many properties each has at most.
+
+        What is inside of its properties and items does not count: that is compiled by itself.
+        """
+        if not isinstance(schema, dict):
+            return 1, 0
+        if id(schema) in self._known:
+            return self._known[id(schema)]
+        self._known[id(schema)] = 1, 0
+        parts = [(1, _length(schema.get("properties")))]
+        parts += [self._merged(place, member) for member in _list(schema, "allOf")]
+        parts.append(self._merged(place, self._resolve(str(schema.get("$ref")))))
+        for members in (_list(schema, "anyOf"), _list(schema, "oneOf")):
+            if members:
+                counts, sizes = zip(*(self._merged(place, member) for member in members), strict=True)
+                parts.append((sum(counts), max(sizes)))
+        parts = [part for part in parts if part != (1, 0)]
+        count = min(math.prod(part[0] for part in parts), 10**6)
+        size = min(sum(part[1] for part in parts), 10**6)
+        choices = sum(part[0] > 1 for part in parts)
+        if (choices > 1 and count > MOST_COMBINATIONS) or (len(parts) > 1 and count * size > MOST_MERGED_PROPERTIES):
+            raise SchemaError(f"the alternatives at {place} combine with each other or with properties to too many")
+        self._known[id(schema)] = count, size
+        return count, size
+
+
+def _subschemas(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key in _ONE:
+        yield f"{place}/{key}", schema.get(key)
+    for key in _SEVERAL:
+        for at, member in enumerate(_list(schema, key)):
+            yield f"{place}/{key}/{at}", member
+    for key in _NAMED:
+        named = schema.get(key)
+        for name, member in named.items() if isinstance(named, dict) else ():
+            yield f"{place}/{key}/{name[:64]}", member
+
+
+def _depth(value: Any) -> int:
+    """Returns how deep brackets are nested, counted no further than just beyond what is allowed."""
+    level, depth = [value], 0
+    while level and depth <= DEEPEST_JSON:
+        level = [inner for outer in level for inner in _children(outer)]
+        depth += 1
+    return depth
+
+
+def _children(value: Any) -> Iterator[Any]:
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (member for member in members if isinstance(member, dict | list))
+
+
+def _list(schema: dict[str, Any], key: str) -> list[Any]:
+    value = schema.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _types(schema: dict[str, Any]) -> list[Any]:
+    kind = schema.get("type")
+    return kind if isinstance(kind, list) else [kind]
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, dict | list) else 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _digits(number: float) -> int:
+    """Returns a number's significant digits as a number: 25 for 0.25 and for 2500."""
+    return int("".join(map(str, Decimal(str(number)).normalize().as_tuple().digits)))
