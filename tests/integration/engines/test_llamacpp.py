@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-from typing import Any
 
 import pytest
 
@@ -19,26 +18,13 @@ from services.runner.prompt.template import ChatTemplate
 from services.runner.prompt.tools import Toolbox
 from services.runner.reply import ReplyWriter
 from services.runner.request import RequestReader
-from tests.integration.engines.conftest import healthy
+from tests.support.engine_contract import CITY, GREEDY, healthy, job
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-GREEDY = Sampling(temperature=0)
-CITY: dict[str, Any] = {
-    "type": "object",
-    "properties": {"city": {"type": "string", "maxLength": 20}, "population": {"type": "integer", "maximum": 99999999}},
-    "required": ["city", "population"],
-    "additionalProperties": False,
-}
 MODEL = Model(id="model", kind="chat", tier="pro", price=10, context=1024, capabilities=("tools",))
-
-
-def job(engine: TextEngine, question: str = "What is the capital of France?", **fields: object) -> Job:
-    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
-    prompt = ChatTemplate(engine.chat_template).render(messages)
-    return Job("request", prompt, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
 
 
 async def test_it_knows_the_capital_of_france(llamacpp: TextEngine) -> None:
@@ -81,17 +67,6 @@ async def test_an_answer_by_schema(llamacpp: TextEngine) -> None:
     assert isinstance(value["city"], str)
     assert isinstance(value["population"], int)
     assert answer.finish is FinishReason.STOP
-
-
-async def test_an_answer_by_schema_can_be_resumed(llamacpp: TextEngine) -> None:
-    grammar = answer_grammar(CITY, Toolbox())
-    whole = await generate(llamacpp, job(llamacpp, grammar=grammar, max_tokens=60))
-    delivered = tuple(whole.token_ids[:5])
-    rest = await generate(llamacpp, job(llamacpp, grammar=grammar, max_tokens=60, resume_token_ids=delivered))
-    assert llamacpp.detokenize(delivered) + rest.text == whole.text
-    assert rest.usage == type(rest.usage)(
-        whole.usage.prompt_tokens, whole.usage.completion_tokens, rest.usage.cached_tokens
-    )
 
 
 async def test_characters_made_of_several_tokens_lose_none(llamacpp: TextEngine) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from services.common.catalog import Kind
+from services.common.errors import MeshError
 from services.runner.engines.base import Emit
-from services.runner.engines.llamacpp.body import completion_body
+from services.runner.engines.llamacpp.body import completion_fields, media_body
+from services.runner.engines.llamacpp.colour_projector import AFTER_IMAGE, BEFORE_IMAGE, write_colour_projector
 from services.runner.engines.llamacpp.events import EventReader
-from services.runner.engines.llamacpp.run import Run
-from services.runner.engines.llamacpp.server import ServerOptions, keep_signals, load_server, restore_signals
+from services.runner.engines.llamacpp.listener import Listener
+from services.runner.engines.llamacpp.run import Generate, Run
+from services.runner.engines.llamacpp.server import ServerOptions, load_server, signals_kept
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.job import Job
 from services.runner.prompt.template import packaged_template
-from services.runner.refusals import engine_closed, slots_taken
+from services.runner.refusals import engine_closed, invalid, slots_taken
 
 # Models whose own template is replaced, by the base name in their file.
 _TEMPLATES = {"smollm2": "smollm2"}
@@ -31,10 +38,11 @@ class LlamaCppEngine:
 
     llama.cpp reads prompts `prefill_chunk` tokens at a time: larger is faster for long prompts, smaller lets a
     cancellation take effect sooner. If jobs run and nothing has come from llama.cpp for `stall_seconds`, the engine is
-    not healthy.
+    not healthy. Jobs may have images if `projector`, the model's image encoder, is given, or with `colours` for
+    SmolLM2: see colour_projector.py for what that makes it see.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, and only by name
         self,
         model_path: Path | str,
         *,
@@ -43,6 +51,8 @@ class LlamaCppEngine:
         threads: int = 1,
         prefill_chunk: int = 16,
         chat_template: str = "",
+        projector: Path | None = None,
+        colours: bool = False,
         stall_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -50,7 +60,9 @@ class LlamaCppEngine:
         self.kind: Kind = "chat"
         self.slots = slots
         self.context = context
-        self._options = ServerOptions(Path(model_path), slots, context, threads, prefill_chunk)
+        self._options = ServerOptions(Path(model_path), slots, context, threads, prefill_chunk, projector=projector)
+        self._colours = colours
+        self._listener: Listener | None = None
         self._chat_template = chat_template
         self._stall_seconds = stall_seconds
         self._clock = clock
@@ -63,7 +75,7 @@ class LlamaCppEngine:
         self._running: dict[Run, None] = {}
         self._workers: set[Future[None]] = set()
         # Events on their way from worker threads to the event loop, and whether the loop has been told.
-        self._events: deque[tuple[Run, bytes | None]] = deque()
+        self._events: deque[tuple[Run, bytes | MeshError | None]] = deque()
         self._told = False
 
     async def start(self) -> None:
@@ -75,12 +87,10 @@ class LlamaCppEngine:
         if not self._chat_template:
             packaged = _TEMPLATES.get(self._vocabulary.basename)
             self._chat_template = packaged_template(packaged) if packaged else self._vocabulary.chat_template
-        kept = keep_signals()
-        try:
-            self._server = await loop.run_in_executor(self._threads, load_server, self._options)
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                restore_signals(kept)
+        with signals_kept():
+            self._server = await loop.run_in_executor(self._threads, self._load, self._vocabulary)
+        if self.vision:
+            self._listener = Listener(self._server, self._options.api_key)
         self._loop = loop
 
     def submit(self, job: Job, emit: Emit) -> Run:
@@ -89,15 +99,19 @@ class LlamaCppEngine:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
-        body = completion_body(job, self._vocabulary, self.context)
-        run = Run(body, EventReader(job, self._vocabulary), emit, self._forget)
+        run = Run(self._generation(job, self._vocabulary), EventReader(job, self._vocabulary), emit, self._forget)
         if not self._running:
             self._progress_at = self._clock()
         self._running[run] = None
-        worker = self._threads.submit(run.work, self._server, self._post)
+        worker = self._threads.submit(run.work, self._post)
         self._workers.add(worker)
         worker.add_done_callback(self._workers.discard)
         return run
+
+    @property
+    def vision(self) -> bool:
+        """Whether jobs may have images."""
+        return self._colours or self._options.projector is not None
 
     @property
     def active(self) -> int:
@@ -134,10 +148,30 @@ class LlamaCppEngine:
         await asyncio.get_running_loop().run_in_executor(self._threads, server.clear)
         self._threads.shutdown()
 
+    def _load(self, vocabulary: Vocabulary) -> Any:
+        if not self._colours:
+            return load_server(self._options)
+        with tempfile.TemporaryDirectory() as directory:
+            projector = Path(directory, "colours.gguf")
+            with projector.open("wb") as file:
+                write_colour_projector(file, self._options.model_path, vocabulary)
+            return load_server(replace(self._options, projector=projector))
+
+    def _generation(self, job: Job, vocabulary: Vocabulary) -> Generate:
+        """Returns what runs the job on a worker thread."""
+        if job.images and not self.vision:
+            raise invalid("this model cannot see images; choose one with vision", "messages")
+        around = (BEFORE_IMAGE, AFTER_IMAGE) if self._colours else ("", "")
+        fields = completion_fields(job, vocabulary, self.context, around)
+        listener, server = self._listener, self._server
+        if listener is None or not (job.images or isinstance(fields["prompt"], list)):
+            return partial(server.handle_completions, msgspec.json.encode(fields))
+        return lambda on_event: listener.complete(media_body(fields, job.images), on_event)
+
     def _forget(self, run: Run) -> None:
         self._running.pop(run, None)
 
-    def _post(self, run: Run, raw: bytes | None) -> None:
+    def _post(self, run: Run, raw: bytes | MeshError | None) -> None:
         """Hands an event to the event loop; what several threads post at about the same time is handled in one turn."""
         self._events.append((run, raw))
         loop = self._loop

@@ -9,6 +9,7 @@ import msgspec
 from services.common.errors import Code, MeshError
 from services.runner.engines.llamacpp.body import replays
 from services.runner.engines.llamacpp.held import HeldTokens
+from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
 from services.runner.refusals import context_exceeded
@@ -26,10 +27,16 @@ class _Probability(msgspec.Struct):
     top_logprobs: list[_Top] = []
 
 
+class _Timings(msgspec.Struct):
+    cache_n: int = 0
+
+
 class _Verbose(msgspec.Struct):
     content: str = ""
     tokens: list[int] = []
+    tokens_evaluated: int = 0
     tokens_predicted: int = 0
+    timings: _Timings = msgspec.field(default_factory=_Timings)
     stop: bool = False
     stop_type: str = ""
     completion_probabilities: list[_Probability] = []
@@ -70,6 +77,7 @@ class EventReader:
         self._held = HeldTokens(vocabulary)
         self._predicted = 0
         self._top = job.logprobs
+        self._images = bool(job.images)
         self._resumed = len(job.resume_token_ids)
         # Tokens that a job which begins anew has to say again before it says anything new.
         self._replay = list(job.resume_token_ids) if replays(job) else []
@@ -118,7 +126,10 @@ class EventReader:
         return Step(self._vocabulary.text(new), new, step.logprobs[again:])
 
     def _last(self, event: _Verbose, usage: _Usage | None) -> Step:
-        usage = usage or _Usage(0, 0)
+        if usage is None:
+            # The listener counts elsewhere.
+            cached = _PromptDetails(event.timings.cache_n)
+            usage = _Usage(event.tokens_evaluated, event.tokens_predicted, cached)
         prompt_tokens = usage.prompt_tokens - self._in_prompt
         completion_tokens = self._resumed if self._mute else usage.completion_tokens + self._in_prompt
         cached_tokens = min(usage.prompt_tokens_details.cached_tokens, prompt_tokens)
@@ -128,6 +139,8 @@ class EventReader:
     def _failure(self, error: _Error) -> MeshError:
         if error.type == "exceed_context_size_error":
             return context_exceeded(error.n_ctx, error.n_prompt_tokens - self._in_prompt)
+        if self._images and error.type == "invalid_request_error":
+            return undecodable()
         # The server's own words may quote the request.
         return MeshError(Code.INTERNAL, f"the engine failed ({error.type or 'no reason given'}); try again")
 

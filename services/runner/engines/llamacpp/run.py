@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -14,15 +13,17 @@ from services.runner.engines.llamacpp.events import EventReader
 from services.runner.job import Step
 
 log = get_logger()
-# Hands an event, or None after the last one, from a worker thread to the event loop.
-Post = Callable[["Run", bytes | None], None]
+# Hands an event, or a failure, or None after the last one, from a worker thread to the event loop.
+Post = Callable[["Run", bytes | MeshError | None], None]
+# Generates: blocks, and calls back with each event until that returns True.
+Generate = Callable[[Callable[[bytes], bool]], None]
 
 
 class Run:
     """A running job, which is also its ticket. `work` runs on a worker thread, everything else on the event loop's."""
 
-    def __init__(self, body: bytes, reader: EventReader, emit: Emit, forget: Callable[[Run], None]) -> None:
-        self._body = body
+    def __init__(self, generate: Generate, reader: EventReader, emit: Emit, forget: Callable[[Run], None]) -> None:
+        self._generate = generate
         self._reader = reader
         # None once the job has ended.
         self._emit: Emit | None = emit
@@ -34,7 +35,7 @@ class Run:
             self._emit = None
             self._forget(self)
 
-    def work(self, server: Any, post: Post) -> None:
+    def work(self, post: Post) -> None:
         """Generates; llama.cpp calls back with each event, and stops if told so."""
 
         def on_event(raw: bytes) -> bool:
@@ -43,19 +44,24 @@ class Run:
 
         try:
             if self._emit is not None:
-                server.handle_completions(self._body, on_event)
+                self._generate(on_event)
+        except MeshError as error:
+            post(self, error)
         except Exception as error:  # noqa: BLE001 - whatever the extension raises ends this job and no other
             # Only its type is logged: its text may quote the request.
             log.warning("llamacpp_failed", error=type(error).__name__)
         finally:
             post(self, None)
 
-    def handle(self, raw: bytes | None) -> None:
+    def handle(self, raw: bytes | MeshError | None) -> None:
         """Takes one event, in order; None means that no more will come."""
         if self._emit is None:
             return
         if raw is None:
             self.end(MeshError(Code.INTERNAL, "the engine ended without an answer; try again"))
+            return
+        if isinstance(raw, MeshError):
+            self.end(raw)
             return
         try:
             step = self._reader.read(raw)

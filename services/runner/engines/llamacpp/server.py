@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from services.runner.engines.llamacpp.media import MEDIA_MARKER
 
 # Memory for prompts whose slot was taken by another job; llama.cpp's default is 8 GiB.
 _CACHE_MIB = 64
@@ -22,19 +27,29 @@ class ServerOptions:
     context: int
     threads: int
     prefill_chunk: int
+    # Whether the model embeds texts instead of generating any.
+    embedding: bool = False
+    # The encoder of images that belongs to the model.
+    projector: Path | None = None
+    # What llama.cpp's own HTTP listener asks for.
+    api_key: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
 
 def load_server(options: ServerOptions) -> Any:
     """Loads the model and returns an `xllamacpp.Server`; it holds Python's interpreter lock all the time that it takes.
 
-    Call `restore_signals` on the main thread afterwards. Raises RuntimeError if the model cannot be loaded.
+    Do so within `signals_kept`. Raises RuntimeError if the model cannot be loaded.
     """
     # Spinning OpenMP threads are ruinous on a machine with few cores; the library reads this when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Read at the first load.
+    os.environ["LLAMA_MEDIA_MARKER"] = MEDIA_MARKER
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(options.model_path)
+    if options.projector is not None:
+        params.mmproj.path = str(options.projector)
     params.n_parallel = options.slots
     # llama.cpp's context is the total of all slots.
     params.n_ctx = options.slots * options.context
@@ -42,23 +57,28 @@ def load_server(options: ServerOptions) -> Any:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
     # A job can be cancelled, and others get a token, between two batches.
     params.n_batch = params.n_ubatch = max(options.prefill_chunk, options.slots)
+    params.embedding = options.embedding
     params.cache_ram_mib = _CACHE_MIB
     params.verbosity = -1
-    # An HTTP listener on a free loopback port always starts: nobody learns the key, and nothing is served without.
-    params.api_keys = [secrets.token_urlsafe(32)]
+    # An HTTP listener on a free loopback port always starts: nothing is served without the key, which stays here.
+    params.api_keys = [options.api_key]
     params.ui = False
     params.endpoint_slots = False
     params.cors_origins = ""
     return xllamacpp.Server(params)
 
 
-def keep_signals() -> dict[signal.Signals, Any]:
-    """Returns the signal handlers that llama.cpp is about to replace."""
-    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+@contextmanager
+def signals_kept() -> Iterator[None]:
+    """Takes the signals back from llama.cpp, which takes them when it is loaded meanwhile.
 
-
-def restore_signals(kept: dict[signal.Signals, Any]) -> None:
-    """Takes the signals back from llama.cpp; Python allows it only on the main thread."""
-    for number, handler in kept.items():
-        if handler is not None:
-            signal.signal(number, handler)
+    Python allows it only on the main thread; on any other this does nothing.
+    """
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():
+                if handler is not None:
+                    signal.signal(number, handler)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from services.runner.engines.llamacpp.gguf import read_metadata
+from services.runner.prompt.marks import MARKS
 from services.runner.refusals import invalid
 
 _PREFIX = "tokenizer.ggml."
@@ -32,8 +33,15 @@ class Vocabulary:
         if model not in {"gpt2", "llama"}:
             raise ValueError(f"the tokenizer {model!r} of {path.name} is not supported; gpt2 and llama are")
         pieces = _byte_level(texts) if model == "gpt2" else _sentence_piece(texts, kinds)
+        # Control tokens that stand in answers as text, because they mark thoughts or calls.
+        controls = {text.decode(errors="replace") for text, kind in zip(texts, kinds, strict=True) if kind == _CONTROL}
+        self.shown = sorted(controls & MARKS)
+        shown = {text.encode() for text in self.shown}
         # The bytes that each token adds to an answer.
-        self.pieces = [b"" if kind == _CONTROL else piece for piece, kind in zip(pieces, kinds, strict=True)]
+        self.pieces = [
+            b"" if kind == _CONTROL and text not in shown else piece
+            for text, piece, kind in zip(texts, pieces, kinds, strict=True)
+        ]
         self.basename = metadata.get("general.basename", b"").decode(errors="replace").lower()
         self.chat_template = metadata.get("tokenizer.chat_template", b"").decode(errors="replace")
         self.eos_token_id: int = metadata.get(_PREFIX + "eos_token_id", -1)

@@ -9,7 +9,7 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.runner.engines.llamacpp import find_smollm2
-from services.runner.engines.llamacpp.body import completion_body
+from services.runner.engines.llamacpp.body import completion_fields
 from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.engines.llamacpp.held import HeldTokens
@@ -31,7 +31,7 @@ def job(**fields: object) -> Job:
 
 
 def body(job: Job, vocabulary: Vocabulary) -> dict[str, object]:
-    decoded: dict[str, object] = msgspec.json.decode(completion_body(job, vocabulary, 2048))
+    decoded: dict[str, object] = msgspec.json.decode(msgspec.json.encode(completion_fields(job, vocabulary, 2048)))
     return decoded
 
 
@@ -163,3 +163,10 @@ def test_the_servers_words_are_not_repeated(vocabulary: Vocabulary) -> None:
     assert isinstance(failure, MeshError)
     assert failure.code is Code.INTERNAL
     assert "secret" not in failure.message
+
+
+def test_a_grammar_may_end_with_the_models_own_end_of_a_turn(vocabulary: Vocabulary) -> None:
+    fields = body(job(grammar=GRAMMAR), vocabulary)
+    expected = f'%llguidance {{}}\nwhole_answer: "yes" | "no"\nstart: whole_answer <[{END}]>?\n'
+    assert fields["grammar"] == expected
+    assert body(job(), vocabulary)["grammar"] == ""

@@ -1,0 +1,94 @@
+"""What can be said about images without a network; fetching is tested with real servers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.edge.remote_images import FetchPolicy, ImageFetcher, ImageLimits, ImageLoader, ImageSource
+from tests.support.images import plain_image
+
+PARAM = "messages[0].content[1].image_url.url"
+
+
+async def no_network(host: str) -> Sequence[str]:
+    raise AssertionError(f"{host} was resolved")
+
+
+def loader(**limits: int) -> ImageLoader:
+    return ImageLoader(ImageFetcher(FetchPolicy(enabled=False), no_network), ImageLimits(**limits))
+
+
+def data_url(image: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{base64.b64encode(image).decode()}"
+
+
+async def refusal(url: str, **limits: int) -> str:
+    with pytest.raises(MeshError) as error:
+        await loader(**limits).load([ImageSource(url, PARAM)])
+    assert (error.value.code, error.value.param) == (Code.INVALID_REQUEST, PARAM)
+    return error.value.message
+
+
+async def test_images_come_in_their_order() -> None:
+    images = [plain_image(colour) for colour in ("red", "green", "blue")]
+    assert await loader().load([ImageSource(data_url(image), PARAM) for image in images]) == images
+    assert await loader().load([]) == []
+
+
+@pytest.mark.parametrize("kind", ["image/png", "IMAGE/JPEG", "image/svg+xml", "image/png;charset=utf-8"])
+async def test_the_declared_type_may_be_wrong(kind: str) -> None:
+    image = plain_image()
+    assert await loader().load([ImageSource(data_url(image, kind), PARAM)]) == [image]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("data:image/png,plain", "must begin with data:image/png;base64,"),
+        ("data:text/html;base64,AAAA", "must begin with data:image/png;base64,"),
+        ("data:;base64,AAAA", "must begin with"),
+        ("data:image/png;base64,", "cannot be shown to the model: it is not an image"),
+        ("data:image/png;base64,AAAA", "it is not an image in a supported format: PNG, JPEG, WEBP, GIF"),
+        ("data:image/png;base64,AAA", "is not valid base64"),
+        ("data:image/png;base64,AA\nAA", "is not valid base64"),
+        ("data:image/png;base64,____", "is not valid base64"),
+        ("data:image/png;base64,é", "is not valid base64"),
+        ("https://example.com/a.png", "is not fetched here; send the image itself as a data: URL"),
+        ("file:///etc/passwd", "is not fetched here"),
+    ],
+)
+async def test_bad_urls_are_refused(url: str, message: str) -> None:
+    text = await refusal(url)
+    assert message in text
+    assert f"'{PARAM}'" in text
+
+
+async def test_a_secret_in_a_url_is_not_repeated() -> None:
+    assert "secret" not in await refusal("https://example.com/?token=secret")
+
+
+async def test_limits() -> None:
+    image = plain_image(size=(100, 50))
+    url = data_url(image)
+    assert "is larger than the limit of 20 bytes" in await refusal(url, bytes_each=20)
+    assert "has 100 x 50 pixels; at most 4,999" in await refusal(url, pixels=4999)
+    assert await loader(bytes_each=len(image), pixels=5000).load([ImageSource(url, PARAM)]) == [image]
+
+
+async def test_limits_of_all_together() -> None:
+    sources = [ImageSource(data_url(plain_image()), f"messages[0].content[{at}].image_url.url") for at in range(3)]
+    with pytest.raises(MeshError, match="holds 3 images; at most 2") as error:
+        await loader(images=2).load(sources)
+    assert error.value.param == "messages[0].content[2].image_url.url"
+    with pytest.raises(MeshError, match="together are larger"):
+        await loader(bytes_together=2 * len(plain_image())).load(sources)
+
+
+async def test_a_huge_text_is_not_even_decoded() -> None:
+    assert "is larger than the limit of 1,000 bytes" in await refusal(
+        "data:image/png;base64," + "!" * 2000, bytes_each=1000
+    )
