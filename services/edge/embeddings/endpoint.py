@@ -1,0 +1,38 @@
+"""Serves embeddings."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from aiohttp import web
+
+from services.edge.authentication import Principal
+from services.edge.context import RequestContext
+from services.edge.embeddings.request import embeddings_call, embeddings_decoder
+from services.edge.embeddings.response import embeddings_body
+from services.edge.paid import Order, PaidPath
+from services.edge.parsing import parse_body
+from services.edge.reply import whole_reply
+
+
+class Embeddings:
+    """Serves POST /v1/embeddings for requests whose key is good. All inputs of a request share one price."""
+
+    def __init__(self, path: PaidPath) -> None:
+        self._path = path
+
+    async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
+        """Answers one request; raises MeshError for anything that goes wrong."""
+        body = parse_body(await request.read(), embeddings_decoder)
+        model = self._path.find_model(body.model, "embedding", principal)
+        order = Order(
+            request=request,
+            context=context,
+            principal=principal,
+            model=model,
+            calls=[embeddings_call(body, model, context.request_id)],
+        )
+        async with self._path.open(order) as reply:
+            return await whole_reply(
+                reply, partial(embeddings_body, model.id, as_base64=body.encoding_format == "base64")
+            )
