@@ -1,0 +1,69 @@
+"""Sends audio while it is being made. The charge is durable before the last bytes are sent.
+
+Unlike a stream of text it waits for its reader: a file may be larger than what a connection should hold back. Readers
+that stop reading are cut off by services/edge/stalled_readers.py.
+"""
+
+from __future__ import annotations
+
+from aiohttp import HttpVersion11, web
+
+from services.common.errors import MeshError
+from services.common.logs import get_logger
+from services.edge.reply import Reply
+from services.edge.speech.frames import Frames
+
+log = get_logger()
+
+
+async def send_audio(reply: Reply, frames: Frames) -> web.StreamResponse:
+    """Sends the answer; what fails before the first byte is raised, as a plain HTTP error.
+
+    What fails later ends the connection without the mark that ends a chunked body, so that no client can take half a
+    file for a whole one.
+    """
+    response = _response(reply, frames)
+    try:
+        while not reply.complete:
+            for _, step in await reply.next_steps():
+                if not isinstance(step, MeshError) and not step.finish_reason:
+                    await _write(response, reply.request, frames.piece(step.audio))
+        receipt = await reply.settle()
+    except MeshError as error:
+        if not response.prepared:
+            raise
+        log.warning("stream_failed", request_id=reply.exchange.request_id, code=error.code.name)
+        reply.exchange.fail()
+        await _break_off(response, reply.request, frames.error(error))
+        return response
+    await _write(response, reply.request, frames.end(reply.last_replies[0], receipt))
+    await response.write_eof()
+    return response
+
+
+def _response(reply: Reply, frames: Frames) -> web.StreamResponse:
+    response = web.StreamResponse(headers=reply.headers)
+    response.content_type = frames.content_type
+    response.headers["Cache-Control"] = "no-cache"
+    # Asks nginx and those that learned from it not to hold the stream back.
+    response.headers["X-Accel-Buffering"] = "no"
+    if reply.request.version >= HttpVersion11:
+        # Older clients get a body that ends with the connection.
+        response.enable_chunked_encoding()
+    return response
+
+
+async def _write(response: web.StreamResponse, request: web.Request, data: bytes) -> None:
+    if not response.prepared:
+        await response.prepare(request)
+    if data:
+        await response.write(data)
+
+
+async def _break_off(response: web.StreamResponse, request: web.Request, last_words: bytes) -> None:
+    response.force_close()
+    if last_words:
+        await response.write(last_words)
+        await response.write_eof()
+    elif request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,66 @@
+"""Serves transcriptions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from aiohttp import web
+
+from services.common.errors import Code, MeshError
+from services.edge.authentication import Principal
+from services.edge.context import RequestContext
+from services.edge.http_errors import body_too_large
+from services.edge.paid import Order, PaidPath
+from services.edge.reply import stream_reply, whole_reply
+from services.edge.settings import EdgeSettings
+from services.edge.transcriptions.form import FileTooLargeError, Form, read_form
+from services.edge.transcriptions.request import TranscriptionFields, read_fields, transcription_call
+from services.edge.transcriptions.response import CONTENT_TYPES, TranscriptEvents, transcription_body
+
+
+class Transcriptions:
+    """Serves POST /v1/audio/transcriptions for requests whose key is good."""
+
+    def __init__(self, path: PaidPath, settings: EdgeSettings) -> None:
+        self._path = path
+        self._settings = settings
+
+    async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
+        """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
+        try:
+            form = await read_form(request, self._settings.max_audio_bytes)
+        except FileTooLargeError:
+            return body_too_large(self._settings.max_audio_bytes)
+        fields = read_fields(form)
+        order = self._order(request, context, principal, form, fields)
+        async with self._path.open(order) as reply:
+            if fields.stream:
+                return await stream_reply(reply, TranscriptEvents())
+            response = await whole_reply(reply, partial(transcription_body, fields))
+            response.content_type = CONTENT_TYPES[fields.response_format or "json"]
+            return response
+
+    async def translate(self, request: web.Request, context: RequestContext, principal: Principal) -> web.Response:
+        """Refuses a translation: no model here was made for it."""
+        del request, context, principal
+        message = (
+            "Translations are not offered. Use /v1/audio/transcriptions, and have a chat model translate the text."
+        )
+        raise MeshError(Code.NOT_FOUND, message)
+
+    def _order(
+        self,
+        request: web.Request,
+        context: RequestContext,
+        principal: Principal,
+        form: Form,
+        fields: TranscriptionFields,
+    ) -> Order:
+        model = self._path.find_model(fields.model, "transcription", principal)
+        return Order(
+            request=request,
+            context=context,
+            principal=principal,
+            model=model,
+            calls=[transcription_call(form, fields, model, context.request_id)],
+        )

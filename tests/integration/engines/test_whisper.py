@@ -1,0 +1,121 @@
+"""The transcription engine with its real model, on what the speech engine says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from services.common.errors import Code, MeshError
+from services.runner.engines.nanotts import NanoTtsEngine
+from services.runner.engines.whisper import WhisperEngine, find_whisper_tiny
+from services.runner.tasks.speech import SpeechJob, SpeechStep
+from services.runner.tasks.transcription import Segment, TranscriptionJob, TranscriptionStep
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+SENTENCE = "The quick brown fox jumps over the lazy dog. Today is a wonderful day to build something people love!"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def recording() -> bytes:
+    speaker = NanoTtsEngine(slots=1)
+    await speaker.start()
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    audio = bytearray()
+
+    def take(step: SpeechStep | MeshError) -> None:
+        assert isinstance(step, SpeechStep)
+        audio.extend(step.audio)
+        if step.finish_reason is not None:
+            done.set_result(None)
+
+    speaker.submit(SpeechJob("request", SENTENCE, "en-us", "flac", 1.0), take)
+    await done
+    await speaker.close()
+    return bytes(audio)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine() -> AsyncIterator[WhisperEngine]:
+    engine = WhisperEngine(find_whisper_tiny(), slots=1, most_seconds=30)
+    await engine.start()
+    yield engine
+    assert engine.active == 0
+    await engine.close()
+
+
+class Writing:
+    """A job and what it has written."""
+
+    def __init__(self, engine: WhisperEngine, audio: bytes, *, words: bool = False) -> None:
+        self.segments: list[Segment] = []
+        self.last: TranscriptionStep | None = None
+        self.error: MeshError | None = None
+        self.ticket = engine.submit(TranscriptionJob("request", audio, words=words), self._take)
+
+    def _take(self, step: TranscriptionStep | MeshError) -> None:
+        if isinstance(step, MeshError):
+            self.error = step
+        elif step.segment is not None:
+            self.segments.append(step.segment)
+        else:
+            assert step.finish_reason is not None
+            self.last = step
+
+    async def end(self) -> TranscriptionStep:
+        await eventually(lambda: self.last is not None or self.error is not None, 60)
+        if self.error is not None:
+            raise self.error
+        assert self.last is not None
+        return self.last
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments).strip()
+
+
+async def test_what_was_said_is_written(engine: WhisperEngine, recording: bytes) -> None:
+    writing = Writing(engine, recording, words=True)
+    last = await writing.end()
+    assert "quick brown fox jumps over the lazy dog" in writing.text.lower()
+    assert "wonderful day to build something people love" in writing.text.lower()
+    assert last.language == "en"
+    assert 4 < last.duration < 10
+    words = [word for segment in writing.segments for word in segment.words]
+    assert len(words) >= 18
+    assert all(0 <= word.start <= word.end <= last.duration for word in words)
+    assert all(segment.end <= last.duration for segment in writing.segments)
+    assert last.usage is not None
+    assert last.usage.completion_tokens == sum(len(segment.token_ids) for segment in writing.segments)
+    assert last.usage.prompt_tokens == round(50 * last.duration)
+
+
+async def test_what_is_no_recording_is_refused(engine: WhisperEngine) -> None:
+    with pytest.raises(MeshError) as refusal:
+        await Writing(engine, b"not a sound").end()
+    assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "file")
+
+
+async def test_slots_are_bounded_and_cancelling_frees_them(engine: WhisperEngine, recording: bytes) -> None:
+    writing = Writing(engine, recording)
+    with pytest.raises(MeshError) as refusal:
+        Writing(engine, recording)
+    assert refusal.value.code is Code.OVERLOADED
+    writing.ticket.cancel()
+    assert engine.active == 0
+    again = Writing(engine, recording)
+    await again.end()
+    assert not writing.segments
+
+
+async def test_the_model_says_which_languages_it_knows(engine: WhisperEngine) -> None:
+    assert set(engine.languages) == {"en"}
+
+
+async def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=str(tmp_path)):
+        await WhisperEngine(tmp_path / "nothing").start()
