@@ -1,0 +1,1 @@
+"""POST /v1/images/generations, and the URLs of what it has made."""

@@ -1,0 +1,101 @@
+"""Serves image generation; each image is priced by itself."""
+
+from __future__ import annotations
+
+import base64
+from typing import Literal
+
+from aiohttp import web
+
+from services.common.catalog import Model
+from services.common.clock import Clock
+from services.edge.authentication import Principal
+from services.edge.context import RequestContext
+from services.edge.images.files import ImageFiles
+from services.edge.images.request import Format, ImageBody, Size, image_decoder, read_size
+from services.edge.json_response import json_response
+from services.edge.paid import Order, PaidPath
+from services.edge.parsing import parse_body
+from services.edge.reply import receipt_headers
+from services.edge.settings import EdgeSettings
+from tiermesh.runner.v1 import runner_pb2
+
+# Where images are fetched, below the base URL.
+FILES_PATH = "/images/files/"
+
+
+class Images:
+    """Serves POST /v1/images/generations for requests whose key is good, and the files for whoever has a URL."""
+
+    def __init__(self, path: PaidPath, files: ImageFiles, settings: EdgeSettings, clock: Clock) -> None:
+        self._path = path
+        self._files = files
+        self._settings = settings
+        self._clock = clock
+
+    async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.Response:
+        """Answers one request; raises MeshError for anything that goes wrong."""
+        body = parse_body(await request.read(), image_decoder)
+        model = self._path.find_model(body.model, "image", principal)
+        settings = self._settings
+        size = read_size(body.size, default=settings.image_size, most_pixels=settings.image_most_pixels)
+        form: Format = body.output_format or "png"
+        calls = [image_call(body, model, size, form, context.request_id, index) for index in range(body.n or 1)]
+        order = Order(
+            request=request,
+            context=context,
+            principal=principal,
+            model=model,
+            calls=calls,
+            quantity=len(calls),
+        )
+        async with self._path.open(order) as reply:
+            while not reply.complete:
+                await reply.next_steps()
+            wanted: Literal["url", "b64_json"] = body.response_format or settings.image_response
+            # Stored before it is charged: an image that cannot be fetched is not sold.
+            data = [await self._image(request, last.image, form, wanted) for last in reply.last_replies]
+            receipt = await reply.settle()
+        response = json_response({"created": int(self._clock()), "data": data, "output_format": form})
+        response.headers.update(receipt_headers(receipt))
+        return response
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Answers GET /v1/images/files/…; raises MeshError NOT_FOUND."""
+        query = request.query
+        image, content_type = await self._files.fetch(
+            request.match_info["name"], query.get("expires", ""), query.get("signature", "")
+        )
+        # Whatever the bytes are, a browser shows them as an image or not at all.
+        headers = {"Cache-Control": "private, max-age=300", "X-Content-Type-Options": "nosniff"}
+        return web.Response(body=image, content_type=content_type, headers=headers)
+
+    async def _image(
+        self, request: web.Request, image: bytes, form: Format, wanted: Literal["url", "b64_json"]
+    ) -> dict[str, str]:
+        if wanted == "b64_json":
+            return {"b64_json": base64.b64encode(image).decode()}
+        signed = await self._files.keep(image, form)
+        base = self._settings.image_base_url or f"{request.scheme}://{request.host}{_prefix(request.path)}"
+        return {"url": f"{base.rstrip('/')}{FILES_PATH}{signed}"}
+
+
+def _prefix(path: str) -> str:
+    """Returns what precedes the route: /v1 or /api/v1."""
+    return path.partition("/images/")[0]
+
+
+def image_call(
+    body: ImageBody, model: Model, size: Size, form: Format, request_id: str, index: int
+) -> runner_pb2.GenerateCall:
+    """Returns the call for one image; with a seed, each image gets its own, so that they differ but repeat."""
+    task = runner_pb2.ImageTask(
+        prompt=body.prompt,
+        negative_prompt=body.negative_prompt or "",
+        width=size.width,
+        height=size.height,
+        seed=None if body.seed is None else min(body.seed + index, 2**63 - 1),
+        steps=body.steps or 0,
+        format=form,
+    )
+    return runner_pb2.GenerateCall(request_id=request_id, model=model.id, whole=True, image=task)

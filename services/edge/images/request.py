@@ -1,0 +1,63 @@
+"""The body of POST /v1/images/generations: OpenAI's, with the seed, steps and negative prompt of open models."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from services.edge.parsing import invalid
+
+# Latent diffusion models work on blocks of 8 pixels.
+_BLOCK = 8
+_SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})")
+
+Format = Literal["png", "jpeg", "webp"]
+
+
+class Size(Struct, frozen=True):
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+class ImageBody(Struct, frozen=True):
+    """The whole body. None and absent mean the same for every optional field."""
+
+    model: str
+    prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
+    n: Annotated[int, Meta(ge=1, le=10)] | None = None
+    # "256x256" and the like, or "auto".
+    size: str | None = None
+    response_format: Literal["url", "b64_json"] | None = None
+    output_format: Format | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    steps: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    negative_prompt: Annotated[str, Meta(max_length=32_000)] | None = None
+    # Known to OpenAI's own models only; tolerated.
+    quality: str | None = None
+    style: str | None = None
+    background: str | None = None
+    moderation: str | None = None
+    user: str | None = None
+    stream: Literal[False] | None = None
+
+
+image_decoder = msgspec.json.Decoder(ImageBody)
+
+
+def read_size(size: str | None, *, default: str, most_pixels: int) -> Size:
+    """Returns the size that is asked for; raises MeshError INVALID_REQUEST for one that cannot be made."""
+    text = default if size in {None, "auto"} else size or ""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise invalid("size", f"'size' is written as width x height, such as '{default}', or 'auto'.")
+    found = Size(int(match[1]), int(match[2]))
+    if found.width % _BLOCK or found.height % _BLOCK:
+        raise invalid("size", f"Both numbers of 'size' must be multiples of {_BLOCK}; {text} is not.")
+    if found.width * found.height > most_pixels:
+        raise invalid("size", f"'size' {text} has more than the {most_pixels} pixels that are allowed.")
+    return found

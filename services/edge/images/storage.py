@@ -1,0 +1,97 @@
+"""Where images wait to be fetched: this process's memory, or a directory that several edges may share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections import OrderedDict
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
+
+log = get_logger()
+
+
+class ImageStorage(Protocol):
+    """Keeps images by name. Times are in seconds since the Unix epoch."""
+
+    async def put(self, name: str, image: bytes, expires: int, now: float) -> None:
+        """Keeps an image at least until `expires`, as far as there is room, and forgets those that have expired."""
+
+    async def get(self, name: str) -> bytes | None:
+        """Returns an image, or None if it is not there any more."""
+
+
+class _Kept(NamedTuple):
+    image: bytes
+    expires: int
+
+
+class MemoryStorage:
+    """Keeps at most `most_bytes`; the oldest images make room for new ones."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        # In the order of their expiry, because all are kept equally long.
+        self._images: OrderedDict[str, _Kept] = OrderedDict()
+
+    async def put(self, name: str, image: bytes, expires: int, now: float) -> None:
+        """Keeps an image; an image that is larger than the whole memory is gone at once."""
+        self._images[name] = _Kept(image, expires)
+        self._bytes += len(image)
+        while self._images and (self._bytes > self._most_bytes or next(iter(self._images.values())).expires <= now):
+            _, oldest = self._images.popitem(last=False)
+            self._bytes -= len(oldest.image)
+
+    async def get(self, name: str) -> bytes | None:
+        """Returns an image, or None."""
+        kept = self._images.get(name)
+        return kept.image if kept else None
+
+
+class DirectoryStorage:
+    """Keeps each image in a file, whose modification time is when it expires, so that any edge can delete it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def put(self, name: str, image: bytes, expires: int, now: float) -> None:
+        """Writes an image; raises MeshError UNAVAILABLE if the directory cannot be written."""
+        try:
+            await asyncio.to_thread(self._write, name, image, expires, now)
+        except OSError as error:
+            log.error("image_not_stored", reason=error.strerror)  # noqa: TRY400 - a traceback says nothing more
+            message = "The image could not be stored; ask for response_format 'b64_json', or try again later."
+            raise MeshError(Code.UNAVAILABLE, message) from error
+
+    async def get(self, name: str) -> bytes | None:
+        """Reads an image, or returns None."""
+        try:
+            return await asyncio.to_thread((self._directory / name).read_bytes)
+        except OSError:
+            return None
+
+    def _write(self, name: str, image: bytes, expires: int, now: float) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Nobody ever reads half an image.
+        draft = self._directory / f".{secrets.token_hex(8)}"
+        try:
+            draft.write_bytes(image)
+            os.utime(draft, (expires, expires))
+            draft.rename(self._directory / name)
+        finally:
+            draft.unlink(missing_ok=True)
+        self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                # Another edge may have been faster.
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.is_file() and entry.stat().st_mtime <= now:
+                        Path(entry.path).unlink()

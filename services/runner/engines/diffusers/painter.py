@@ -1,0 +1,83 @@
+"""A pipeline of the diffusers library: loading it and painting with it. Everything here blocks."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from services.runner.engines.diffusers.demonstration import demonstration_pipeline
+from services.runner.tasks.image import ImageJob
+
+_PILLOW_FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
+# The demonstration pipeline paints noise, however long it takes.
+_DEMONSTRATION_STEPS = 4
+
+
+class Painter:
+    """One loaded pipeline, on the GPU if there is one."""
+
+    def __init__(self, model_path: Path | None, threads: int) -> None:
+        """Loads it; raises OSError or ValueError if `model_path` holds no text-to-image pipeline."""
+        # Nothing is ever fetched: a model is what the operator has put there.
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        import torch
+
+        _silence_libraries()
+        torch.set_num_threads(threads)
+        self._torch: Any = torch
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._steps = _DEMONSTRATION_STEPS if model_path is None else None
+        self._pipeline = (demonstration_pipeline() if model_path is None else self._load(model_path)).to(self._device)
+        self._pipeline.set_progress_bar_config(disable=True)
+
+    def paint(self, job: ImageJob, stopped: Callable[[], bool]) -> bytes | None:
+        """Returns the encoded image, or None if `stopped` said so after a denoising step."""
+
+        def after_step(pipeline: Any, step: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
+            del step, timestep
+            if stopped():
+                # The pipeline skips the steps that are left.
+                pipeline._interrupt = True  # noqa: SLF001 - diffusers' documented way to interrupt a run
+            return state
+
+        generator = self._torch.Generator(self._device)
+        if job.seed is None:
+            generator.seed()
+        else:
+            # Generators take 64 bits without a sign.
+            generator.manual_seed(job.seed % 2**64)
+        steps = job.steps or self._steps
+        images = self._pipeline(
+            prompt=job.prompt,
+            negative_prompt=job.negative_prompt or None,
+            width=job.width,
+            height=job.height,
+            generator=generator,
+            callback_on_step_end=after_step,
+            **({"num_inference_steps": steps} if steps else {}),
+        ).images
+        return None if stopped() else _encode(images[0], job.form)
+
+    def _load(self, model_path: Path) -> Any:
+        from diffusers import AutoPipelineForText2Image
+
+        half = {"torch_dtype": self._torch.float16} if self._device == "cuda" else {}
+        return AutoPipelineForText2Image.from_pretrained(model_path, local_files_only=True, **half)
+
+
+def _silence_libraries() -> None:
+    """Keeps the libraries from logging warnings: some of them quote the prompt."""
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+
+
+def _encode(image: Any, form: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, _PILLOW_FORMATS[form])
+    return buffer.getvalue()

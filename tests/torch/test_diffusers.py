@@ -1,0 +1,90 @@
+"""The engine for images: a real pipeline of random weights paints what prompt, seed and size say, as noise."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from services.common.errors import Code, MeshError
+from services.runner.engines.diffusers import DiffusersEngine
+from services.runner.tasks.image import ImageJob, ImageStep
+from tests.support.waiting import eventually
+
+JOB = ImageJob("request", "a red fox", "", 64, 32, seed=1, steps=2, form="png")
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[DiffusersEngine]:
+    engine = DiffusersEngine(None, slots=3)
+    await engine.start()
+    yield engine
+    await engine.close()
+
+
+async def painted(engine: DiffusersEngine, job: ImageJob) -> bytes:
+    steps: list[ImageStep | MeshError] = []
+    engine.submit(job, steps.append)
+    await eventually(lambda: bool(steps))
+    (step,) = steps
+    assert isinstance(step, ImageStep)
+    assert step.finish_reason is not None
+    return step.image
+
+
+async def test_prompt_seed_and_steps_decide_the_image(engine: DiffusersEngine) -> None:
+    first = await painted(engine, JOB)
+    assert await painted(engine, JOB) == first
+    others = [replace(JOB, seed=2), replace(JOB, prompt="a blue sea"), replace(JOB, steps=3)]
+    images = [await painted(engine, job) for job in [*others, replace(JOB, negative_prompt="dogs")]]
+    assert len({first, *images}) == 5
+    assert await painted(engine, replace(JOB, seed=None)) != await painted(engine, replace(JOB, seed=None))
+
+
+@pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
+async def test_size_and_format_are_what_was_asked_for(engine: DiffusersEngine, form: str) -> None:
+    image = Image.open(io.BytesIO(await painted(engine, replace(JOB, form=form))))
+    assert (image.format, image.size) == (form.upper(), (64, 32))
+
+
+async def test_a_prompt_is_never_printed(engine: DiffusersEngine, capfd: pytest.CaptureFixture[str]) -> None:
+    await painted(engine, replace(JOB, prompt="canary " * 200))
+    out, err = capfd.readouterr()
+    assert "canary" not in out + err
+
+
+async def test_a_cancelled_job_stops_painting(engine: DiffusersEngine) -> None:
+    steps: list[ImageStep | MeshError] = []
+    ticket = engine.submit(replace(JOB, steps=1000), steps.append)
+    ticket.cancel()
+    # The next image waits for the same thread: it comes long before a thousand steps are over.
+    assert await painted(engine, JOB)
+    assert steps == []
+
+
+async def test_jobs_take_turns_and_more_than_the_slots_are_refused(engine: DiffusersEngine) -> None:
+    steps: list[ImageStep | MeshError] = []
+    for _ in range(3):
+        engine.submit(JOB, steps.append)
+    with pytest.raises(MeshError) as caught:
+        engine.submit(JOB, steps.append)
+    assert (caught.value.code, engine.active) == (Code.OVERLOADED, 3)
+    await eventually(lambda: len(steps) == 3)
+    assert engine.active == 0
+
+
+async def test_a_folder_without_a_pipeline_is_refused_with_its_name(tmp_path: Path) -> None:
+    engine = DiffusersEngine(tmp_path)
+    with pytest.raises((OSError, ValueError), match=r"model_index\.json"):
+        await engine.start()
+    await engine.close()
+
+
+def test_it_is_closed_to_jobs_before_it_is_loaded() -> None:
+    steps: list[ImageStep | MeshError] = []
+    with pytest.raises(MeshError, match="not running"):
+        DiffusersEngine(None).submit(JOB, steps.append)

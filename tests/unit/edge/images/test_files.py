@@ -1,0 +1,101 @@
+"""Images can be fetched by whoever has their URL, until it expires, and by nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.edge.images.files import ImageFiles
+from services.edge.images.storage import DirectoryStorage, ImageStorage, MemoryStorage
+from tests.unit.auth.manual_clock import ManualClock
+
+LIFETIME = 60.0
+
+
+@pytest.fixture(params=["memory", "directory"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> ImageStorage:
+    return MemoryStorage(1000) if request.param == "memory" else DirectoryStorage(tmp_path / "images")
+
+
+def keep(storage: ImageStorage, clock: Callable[[], float], key: bytes = b"key") -> ImageFiles:
+    numbers = count()
+    return ImageFiles(storage, key, LIFETIME, clock, new_id=lambda: f"{next(numbers):032x}")
+
+
+def names(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir()]
+
+
+async def refused(files: ImageFiles, name: str, expires: object, signature: str) -> bool:
+    try:
+        await files.fetch(name, str(expires), signature)
+    except MeshError as error:
+        return error.code is Code.NOT_FOUND
+    return False
+
+
+async def test_a_url_leads_to_its_image_until_it_expires(storage: ImageStorage) -> None:
+    clock = ManualClock(1000.0)
+    files = keep(storage, clock)
+    path = await files.keep(b"picture", "png")
+    assert await files.fetch(path.name, str(path.expires), path.signature) == (b"picture", "image/png")
+    clock.now += LIFETIME - 1
+    assert await files.fetch(path.name, str(path.expires), path.signature) == (b"picture", "image/png")
+    clock.now += 1
+    assert await refused(files, path.name, path.expires, path.signature)
+
+
+async def test_only_the_genuine_url_works(storage: ImageStorage) -> None:
+    files = keep(storage, ManualClock(1000.0))
+    path = await files.keep(b"picture", "webp")
+    other = await files.keep(b"another", "webp")
+    assert await refused(files, path.name, path.expires + 1, path.signature)
+    assert await refused(files, other.name, path.expires, path.signature)
+    for wrong in ("", "0" * 64, "\u00e9", path.signature[:-1]):
+        assert await refused(files, path.name, path.expires, wrong)
+    for wrong in ("../secret.png", path.name + "x", "", path.name.replace("webp", "png")):
+        assert await refused(files, wrong, path.expires, path.signature)
+    for strange in ("", "-1", "1e9", "9" * 400, "\u0661"):
+        assert await refused(files, path.name, strange, path.signature)
+
+
+async def test_edges_that_share_directory_and_key_serve_each_others_images(tmp_path: Path) -> None:
+    clock = ManualClock(1000.0)
+    one, other = (keep(DirectoryStorage(tmp_path), clock) for _ in range(2))
+    path = await one.keep(b"picture", "jpeg")
+    assert await other.fetch(path.name, str(path.expires), path.signature) == (b"picture", "image/jpeg")
+    stranger = keep(DirectoryStorage(tmp_path), clock, key=b"another key")
+    assert await refused(stranger, path.name, path.expires, path.signature)
+
+
+async def test_a_directory_forgets_what_has_expired(tmp_path: Path) -> None:
+    clock = ManualClock(1000.0)
+    files = keep(DirectoryStorage(tmp_path), clock)
+    await files.keep(b"old", "png")
+    clock.now += LIFETIME
+    new = await files.keep(b"new", "png")
+    assert names(tmp_path) == [new.name]
+
+
+async def test_memory_is_bounded_and_forgets_what_has_expired() -> None:
+    memory = MemoryStorage(10)
+    await memory.put("a", b"12345", 60, now=0)
+    await memory.put("b", b"12345", 61, now=1)
+    assert await memory.get("a") == b"12345"
+    await memory.put("c", b"1", 62, now=2)
+    assert [await memory.get(name) for name in "abc"] == [None, b"12345", b"1"]
+    await memory.put("d", b"1", 200, now=100)
+    assert [await memory.get(name) for name in "bcd"] == [None, None, b"1"]
+    await memory.put("e", b"x" * 11, 201, now=101)
+    assert await memory.get("e") is None
+
+
+async def test_a_directory_that_cannot_be_written_is_an_error_that_helps(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MeshError, match="b64_json") as caught:
+        await keep(DirectoryStorage(tmp_path / "file"), ManualClock(0.0)).keep(b"picture", "png")
+    assert caught.value.code is Code.UNAVAILABLE

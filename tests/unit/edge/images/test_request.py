@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.edge.images.request import Size, image_decoder, read_size
+from services.edge.parsing import parse_body
+
+
+def read(size: str | None) -> Size:
+    return read_size(size, default="512x512", most_pixels=1024 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(None, Size(512, 512)), ("auto", Size(512, 512)), ("256x1024", Size(256, 1024)), ("1024x1024", Size(1024, 1024))],
+)
+def test_sizes(size: str | None, expected: Size) -> None:
+    assert read(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "complaint"),
+    [
+        ("", "width x height"),
+        ("big", "width x height"),
+        ("0512x512", "width x height"),
+        ("512x512\n", "width x height"),
+        ("\u0661\u0662\u0663x128", "width x height"),
+        ("99999999x8", "width x height"),
+        ("100x100", "multiples of 8"),
+        ("1024x1032", "1048576 pixels"),
+    ],
+)
+def test_a_size_that_cannot_be_made_is_refused(size: str, complaint: str) -> None:
+    with pytest.raises(MeshError, match=complaint) as caught:
+        read(size)
+    assert (caught.value.code, caught.value.param) == (Code.INVALID_REQUEST, "size")
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b'{"model":"m"}', "prompt"),
+        (b'{"model":"m","prompt":""}', "prompt"),
+        (b'{"model":"m","prompt":"p","n":0}', "n"),
+        (b'{"model":"m","prompt":"p","n":11}', "n"),
+        (b'{"model":"m","prompt":"p","response_format":"file"}', "response_format"),
+        (b'{"model":"m","prompt":"p","output_format":"gif"}', "output_format"),
+        (b'{"model":"m","prompt":"p","stream":true}', "stream"),
+    ],
+)
+def test_a_wrong_field_is_named(body: bytes, param: str) -> None:
+    with pytest.raises(MeshError) as caught:
+        parse_body(body, image_decoder)
+    assert (caught.value.code, caught.value.param) == (Code.INVALID_REQUEST, param)
