@@ -1,0 +1,55 @@
+"""Serves legacy completions."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.common.clock import Clock
+from services.common.errors import MeshError
+from services.edge.authentication import Principal
+from services.edge.completions.request import completion_calls, completion_decoder, read_prompts
+from services.edge.completions.response import CompletionRenderer
+from services.edge.context import RequestContext
+from services.edge.paid import Order, PaidPath
+from services.edge.parsing import parse_body
+from services.edge.reply import stream_reply, whole_reply
+from services.edge.settings import EdgeSettings
+
+
+class Completions:
+    """Serves POST /v1/completions for requests whose key is good. All prompts of a request share one price."""
+
+    def __init__(self, path: PaidPath, settings: EdgeSettings, clock: Clock) -> None:
+        self._path = path
+        self._settings = settings
+        self._clock = clock
+
+    async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
+        """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
+        body = parse_body(await request.read(), completion_decoder)
+        model = self._path.find_model(body.model, "chat", principal)
+        prompts = read_prompts(body, max_choices=self._settings.max_choices)
+        order = Order(
+            request=request,
+            context=context,
+            principal=principal,
+            model=model,
+            calls=completion_calls(body, prompts, model, context.request_id),
+            prompts=len(prompts),
+        )
+        renderer = CompletionRenderer(
+            "cmpl-" + context.request_id.removeprefix("req_"),
+            model.id,
+            int(self._clock()),
+            prompts=len(prompts),
+            echo=[call.completion.prompt for call in order.calls] if body.echo else [],
+            logprobs=body.logprobs is not None,
+            usage=body.include_usage,
+        )
+        try:
+            async with self._path.open(order) as reply:
+                return await (stream_reply(reply, renderer) if body.stream else whole_reply(reply, renderer.body))
+        except MeshError as error:
+            # What engines say of messages is about the prompt here.
+            param = "prompt" if error.param == "messages" else error.param
+            raise MeshError(error.code, error.message, param=param, retry_after=error.retry_after) from None

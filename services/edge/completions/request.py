@@ -1,0 +1,130 @@
+"""The body of POST /v1/completions, as OpenAI defines it. Unknown fields are tolerated, wrong types are not."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from services.common.catalog import Model
+from services.edge.chat.call import generate_call
+from services.edge.chat.request import ChatBody, Penalty, StreamOptions, Text, TokenLimit, check_chat
+from services.edge.parsing import invalid
+from tiermesh.runner.v1 import runner_pb2
+
+# OpenAI's own default for this endpoint, in tokens.
+DEFAULT_MAX_TOKENS = 16
+
+TokenId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+# A text, or its tokens.
+Prompt: TypeAlias = str | list[int]
+
+
+class CompletionBody(Struct, frozen=True):
+    """The whole body. None and absent mean the same for every optional field."""
+
+    model: str
+    # A text or a list of texts; the tokens of one text or a list of such lists.
+    prompt: Text | Annotated[list[Text | TokenId | list[TokenId]], Meta(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    best_of: Annotated[int, Meta(ge=1)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    n: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens: TokenLimit | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
+
+    @property
+    def choices_each(self) -> int:
+        """How many choices each prompt gets."""
+        return self.n or 1
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the stream ends with a usage chunk."""
+        return self.stream_options is not None and bool(self.stream_options.include_usage)
+
+
+completion_decoder = msgspec.json.Decoder(CompletionBody)
+
+
+def read_prompts(body: CompletionBody, *, max_choices: int) -> list[Prompt]:
+    """Checks what types cannot say and returns the prompts; raises MeshError INVALID_REQUEST with `param`."""
+    prompts = _prompts(body)
+    if not all(prompts):
+        raise invalid("prompt", "A prompt must not be empty.")
+    choices = len(prompts) * body.choices_each
+    if choices > max_choices:
+        message = f"The prompts ask for {choices} choices; at most {max_choices} are made for one request."
+        raise invalid("n" if len(prompts) == 1 else "prompt", message)
+    if body.best_of not in {None, body.choices_each}:
+        raise invalid("best_of", "'best_of' must equal 'n': every choice that is made is returned.")
+    if body.suffix:
+        raise invalid("suffix", "'suffix' is not supported: the models continue a text, they do not fill it in.")
+    if body.echo and body.logprobs is not None:
+        raise invalid("echo", "'echo' and 'logprobs' cannot be combined: the prompt's own probabilities are not known.")
+    if body.echo and any(isinstance(prompt, list) for prompt in prompts):
+        raise invalid("echo", "'echo' needs prompts that are given as text.")
+    check_chat(_chat_body(body), max_choices=max_choices, vision=False)
+    return prompts
+
+
+def completion_calls(
+    body: CompletionBody, prompts: list[Prompt], model: Model, request_id: str
+) -> list[runner_pb2.GenerateCall]:
+    """Returns one call for each choice: those of the first prompt, then those of the next."""
+    chat = _chat_body(body)
+    calls = []
+    for prompt in prompts:
+        for choice in range(body.choices_each):
+            call = generate_call(chat, model, request_id, choice)
+            if isinstance(prompt, str):
+                call.completion.prompt = prompt
+            else:
+                call.completion.token_ids.extend(prompt)
+            calls.append(call)
+    return calls
+
+
+def _prompts(body: CompletionBody) -> list[Prompt]:
+    if isinstance(body.prompt, str):
+        return [body.prompt]
+    tokens = [item for item in body.prompt if isinstance(item, int)]
+    if len(tokens) == len(body.prompt):
+        return [tokens]
+    texts = [item for item in body.prompt if isinstance(item, str)]
+    if len(texts) == len(body.prompt):
+        return [*texts]
+    lists = [item for item in body.prompt if isinstance(item, list)]
+    if len(lists) == len(body.prompt):
+        return [*lists]
+    raise invalid("prompt", "'prompt' must hold texts only, token ids only, or lists of token ids only.")
+
+
+def _chat_body(body: CompletionBody) -> ChatBody:
+    """Returns what this request has in common with one for a chat."""
+    return ChatBody(
+        model=body.model,
+        messages=[],
+        stream=body.stream,
+        stream_options=body.stream_options,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        max_tokens=body.max_tokens or DEFAULT_MAX_TOKENS,
+        stop=body.stop,
+        seed=body.seed,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        logit_bias=body.logit_bias,
+        logprobs=body.logprobs is not None,
+        top_logprobs=body.logprobs,
+    )

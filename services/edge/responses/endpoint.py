@@ -1,0 +1,64 @@
+"""Serves responses."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.common.catalog import Model
+from services.common.clock import Clock
+from services.common.errors import Code, MeshError
+from services.edge.authentication import Principal
+from services.edge.chat.call import generate_call
+from services.edge.chat.images import load_images
+from services.edge.chat.request import ChatBody, check_chat
+from services.edge.context import RequestContext
+from services.edge.paid import Order, PaidPath
+from services.edge.parsing import parse_body
+from services.edge.remote_images import ImageLoader
+from services.edge.reply import stream_reply, whole_reply
+from services.edge.responses.request import responses_decoder
+from services.edge.responses.response import ResponseRenderer
+from services.edge.responses.translation import chat_body, translated
+from services.edge.settings import EdgeSettings
+
+
+class Responses:
+    """Serves POST /v1/responses for requests whose key is good, as the chat completion that it amounts to."""
+
+    def __init__(self, path: PaidPath, images: ImageLoader, settings: EdgeSettings, clock: Clock) -> None:
+        self._path = path
+        self._images = images
+        self._settings = settings
+        self._clock = clock
+
+    async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
+        """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
+        body = parse_body(await request.read(), responses_decoder)
+        model = self._path.find_model(body.model, "chat", principal)
+        renderer = ResponseRenderer(context.request_id.removeprefix("req_"), model.id, body, self._clock)
+        chat = chat_body(body)
+        try:
+            order = await self._order(request, context, principal, model, chat)
+            async with self._path.open(order) as reply:
+                return await (stream_reply(reply, renderer) if body.stream else whole_reply(reply, renderer.body))
+        except MeshError as error:
+            raise translated(error) from None
+
+    async def stored(self, _request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
+        """Answers whatever asks for an earlier response."""
+        message = "There is no such response: this service keeps none. Send the earlier items again in 'input'."
+        raise MeshError(Code.NOT_FOUND, message)
+
+    async def _order(
+        self, request: web.Request, context: RequestContext, principal: Principal, model: Model, chat: ChatBody
+    ) -> Order:
+        check_chat(chat, max_choices=1, vision="vision" in model.capabilities)
+        images = await load_images(chat, self._images)
+        return Order(
+            request=request,
+            context=context,
+            principal=principal,
+            model=model,
+            calls=[generate_call(chat, model, context.request_id, 0, images)],
+            capabilities=("vision",) if images else (),
+        )

@@ -1,0 +1,85 @@
+"""Sorts the steps of an answer into the items of a response: thoughts, messages and calls, one after the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.edge.chat.response import logprobs_body
+from services.edge.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem, Status
+from tiermesh.runner.v1 import runner_pb2
+
+
+class Output:
+    """The output of one answer. A whole answer is one step, so that it has the same items as a stream."""
+
+    def __init__(self, identity: str, *, summarised: bool) -> None:
+        """`identity` makes the ids of items unique; `summarised` shows thoughts as a summary."""
+        self._identity = identity
+        self._summarised = summarised
+        # The item at hand; the ones before it are finished.
+        self._open: OutputItem | None = None
+        self.items: list[dict[str, Any]] = []
+
+    def take(self, step: runner_pb2.GenerateReply) -> list[Event]:
+        """Adds a step and returns its events."""
+        events: list[Event] = []
+        calls = list(step.tool_calls)
+        # The rest of a call comes before what follows it.
+        while calls and not calls[0].id:
+            self._add_arguments(calls.pop(0).arguments, events)
+        if step.reasoning:
+            self._add_reasoning(step.reasoning, events)
+        if step.text or (step.logprobs and isinstance(self._open, MessageItem)):
+            self._add_text(step, events)
+        for call in calls:
+            if call.id:
+                self._open_call(call, events)
+            self._add_arguments(call.arguments, events)
+        return events
+
+    def finish(self, status: Status) -> list[Event]:
+        """Ends the last item, of this status, and returns its events; an empty answer becomes an empty message."""
+        events: list[Event] = []
+        if self._open is None and not self.items:
+            self._begin(MessageItem(self._id("msg"), len(self.items)), events)
+        self._close(status, events)
+        return events
+
+    def _add_reasoning(self, text: str, events: list[Event]) -> None:
+        item = self._open
+        if not isinstance(item, ReasoningItem):
+            self._close("completed", events)
+            item = ReasoningItem(self._id("rs"), len(self.items), summarised=self._summarised)
+            self._begin(item, events)
+        events.append(item.add(text))
+
+    def _add_text(self, step: runner_pb2.GenerateReply, events: list[Event]) -> None:
+        item = self._open
+        if not isinstance(item, MessageItem):
+            self._close("completed", events)
+            item = MessageItem(self._id("msg"), len(self.items))
+            self._begin(item, events)
+        events.append(item.add(step.text, logprobs_body(step.logprobs)["content"] if step.logprobs else []))
+
+    def _open_call(self, call: runner_pb2.ToolCallDelta, events: list[Event]) -> None:
+        self._close("completed", events)
+        self._begin(CallItem(self._id("fc"), len(self.items), call_id=call.id, name=call.name), events)
+
+    def _add_arguments(self, arguments: str, events: list[Event]) -> None:
+        if arguments and isinstance(self._open, CallItem):
+            events.append(self._open.add(arguments))
+
+    def _begin(self, item: OutputItem, events: list[Event]) -> None:
+        self._open = item
+        events += item.opening()
+
+    def _close(self, status: Status, events: list[Event]) -> None:
+        if self._open is None:
+            return
+        closing = self._open.closing(status)
+        self._open = None
+        self.items.append(closing[-1]["item"])
+        events += closing
+
+    def _id(self, prefix: str) -> str:
+        return f"{prefix}_{self._identity}_{len(self.items)}"

@@ -1,0 +1,175 @@
+"""The body of POST /v1/responses, as OpenAI defines it. Unknown fields are tolerated, wrong types are not."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from services.edge.chat.request import FunctionName, Text, TokenLimit
+from services.edge.tolerated import ToleratedFields
+
+Include = Literal[
+    "message.output_text.logprobs",
+    "reasoning.encrypted_content",
+    # What follows belongs to tools that OpenAI runs itself: there is never anything to include.
+    "file_search_call.results",
+    "web_search_call.results",
+    "web_search_call.action.sources",
+    "message.input_image.image_url",
+    "computer_call_output.output.image_url",
+    "code_interpreter_call.outputs",
+]
+
+
+class InputText(Struct, frozen=True, tag="input_text", tag_field="type"):
+    """Text for the model."""
+
+    text: Text
+
+
+class OutputText(Struct, frozen=True, tag="output_text", tag_field="type"):
+    """Text that the model has said before."""
+
+    text: Text
+
+
+class Refusal(Struct, frozen=True, tag="refusal", tag_field="type"):
+    """What a model has said before instead of an answer."""
+
+    refusal: Text
+
+
+class InputImage(Struct, frozen=True, tag="input_image", tag_field="type"):
+    """An image by URL; there are no files to name by id."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: str | None = None
+
+
+class InputFile(Struct, frozen=True, tag="input_file", tag_field="type"):
+    """A file, which no model here can read."""
+
+
+class ReasoningText(Struct, frozen=True, tag="reasoning_text", tag_field="type"):
+    """An earlier thought."""
+
+    text: Text
+
+
+Part: TypeAlias = InputText | OutputText | Refusal | InputImage | InputFile | ReasoningText
+
+
+class Item(Struct, frozen=True):
+    """One item of the input: which fields it has depends on its type, and a message needs none.
+
+    One struct for all, because OpenAI lets the types of messages and references be left out.
+    """
+
+    type: str | None = None
+    id: str | None = None
+    role: Literal["user", "assistant", "system", "developer"] | None = None
+    content: Text | list[Part] | None = None
+    call_id: str | None = None
+    name: FunctionName | None = None
+    arguments: str | None = None
+    output: Text | list[Part] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The type, also where it was left out."""
+        return self.type or ("message" if self.role else "item_reference")
+
+
+class TextFormat(Struct, frozen=True):
+    """The shape that the answer must have."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class TextConfig(Struct, frozen=True):
+    """How the answer is to be written."""
+
+    format: TextFormat | None = None
+    verbosity: Literal["low", "medium", "high"] | None = None
+
+
+class Reasoning(Struct, frozen=True):
+    """How to think. With a summary asked for, thoughts are shown as the summary: nobody sums them up."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    # The older name of `summary`.
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None
+
+
+class Tool(Struct, frozen=True):
+    """A tool offered to the model; only functions are run, by the client."""
+
+    type: str
+    name: FunctionName | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ToolName(Struct, frozen=True, omit_defaults=True):
+    """One of the tools that may be called."""
+
+    type: str
+    name: FunctionName | None = None
+
+
+class ToolChoice(Struct, frozen=True, omit_defaults=True):
+    """The function that must be called, or the functions that may be."""
+
+    type: str
+    name: FunctionName | None = None
+    mode: Literal["auto", "required"] | None = None
+    tools: list[ToolName] | None = None
+
+
+class ResponsesBody(ToleratedFields, frozen=True):
+    """The whole body. None and absent mean the same for every optional field."""
+
+    model: str
+    input: Text | Annotated[list[Item], Meta(min_length=1, max_length=10_000)]
+    instructions: Text | None = None
+    stream: bool | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_output_tokens: TokenLimit | None = None
+    max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    include: list[Include] | None = None
+    text: TextConfig | None = None
+    reasoning: Reasoning | None = None
+    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    # What is kept for the client, which is nothing.
+    previous_response_id: str | None = None
+    conversation: Any = None
+    prompt: Any = None
+    background: bool | None = None
+    # What does not fit is a 400 either way: nothing is left out silently.
+    truncation: Literal["auto", "disabled"] | None = None
+
+    @property
+    def logprobs(self) -> bool:
+        """Whether the log probabilities of the answer are wanted."""
+        return "message.output_text.logprobs" in (self.include or ())
+
+    @property
+    def summarised(self) -> bool:
+        """Whether thoughts are to be shown as a summary."""
+        return self.reasoning is not None and bool(self.reasoning.summary or self.reasoning.generate_summary)
+
+
+responses_decoder = msgspec.json.Decoder(ResponsesBody)

@@ -1,0 +1,160 @@
+"""Renders responses: whole bodies and the events of streams, as JSON bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from services.common.clock import Clock
+from services.common.errors import Code, MeshError
+from services.edge.payment import Receipt
+from services.edge.reply import Finished, receipt_body
+from services.edge.responses.items import Event
+from services.edge.responses.output import Output
+from services.edge.responses.request import ResponsesBody, TextFormat
+from services.edge.responses.translation import translated
+from services.edge.token_usage import usage_body
+from tiermesh.runner.v1 import runner_pb2
+
+# OpenAI knows few codes for a response that failed; anything else is the server's fault.
+_CODES = {
+    Code.INVALID_REQUEST: "invalid_prompt",
+    Code.CONTEXT_LENGTH_EXCEEDED: "invalid_prompt",
+    Code.RATE_LIMITED: "rate_limit_exceeded",
+}
+
+
+class ResponseRenderer:
+    """Renders one answer. `clock` gives seconds since 1970."""
+
+    def __init__(self, identity: str, model: str, body: ResponsesBody, clock: Clock) -> None:
+        """`identity` makes the ids of the response and its items."""
+        self._clock = clock
+        self._response = _response(f"resp_{identity}", model, int(clock()), body)
+        self._output = Output(identity, summarised=body.summarised)
+        self._sequence_number = 0
+
+    def body(self, replies: list[runner_pb2.GenerateReply]) -> bytes:
+        """Returns the whole body; `replies` holds the last reply of the one choice."""
+        self._output.take(replies[0])
+        ended, _ = self._end(replies[0])
+        return msgspec.json.encode(ended)
+
+    def open(self) -> bytes:
+        """Returns the events that precede the output."""
+        return self._events(
+            [
+                {"type": "response.created", "response": self._response},
+                {"type": "response.in_progress", "response": self._response},
+            ]
+        )
+
+    def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:  # noqa: ARG002 - there is only one choice
+        """Returns the events for one step, empty if it shows nothing."""
+        return self._events(self._output.take(reply))
+
+    def end(self, finished: Finished, receipt: Receipt) -> bytes:
+        """Returns the events that end the last item and the response, which says what it has cost."""
+        ended, events = self._end(finished[0])
+        ended["tiermesh"] = receipt_body(receipt)
+        return self._events([*events, {"type": f"response.{ended['status']}", "response": ended}])
+
+    def error(self, error: MeshError) -> bytes:
+        """Returns the event that tells of a response that failed; the item at hand is not part of it."""
+        error = translated(error)
+        told = {
+            "code": _CODES.get(error.code, "server_error"),
+            "message": error.message,
+            "param": error.param or None,
+        }
+        failed = {**self._response, "status": "failed", "error": told, "output": self._output.items}
+        return self._events([{"type": "response.failed", "response": failed}])
+
+    def _end(self, last: runner_pb2.GenerateReply) -> tuple[dict[str, Any], list[Event]]:
+        """Ends the output; returns the whole response and the events of its last item."""
+        cut = last.finish_reason == runner_pb2.FINISH_REASON_LENGTH
+        events = self._output.finish("incomplete" if cut else "completed")
+        ended = {
+            **self._response,
+            "status": "incomplete" if cut else "completed",
+            "completed_at": None if cut else int(self._clock()),
+            # OpenAI has no other name for a context that is full.
+            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+            "output": self._output.items,
+            "usage": _usage(last.usage),
+        }
+        return ended, events
+
+    def _events(self, events: list[Event]) -> bytes:
+        return b"".join(self._event(event) for event in events)
+
+    def _event(self, event: Event) -> bytes:
+        data = msgspec.json.encode({**event, "sequence_number": self._sequence_number})
+        self._sequence_number += 1
+        return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), data)
+
+
+# What OpenAI's schema allows to be absent, but not null; of `usage` that is true too, until the end.
+_ECHOED = ("prompt_cache_key", "safety_identifier", "user")
+
+
+def _response(response_id: str, model: str, created: int, body: ResponsesBody) -> dict[str, Any]:
+    """Returns the response as it is before anything was generated, with what was asked and the defaults for the rest.
+
+    `store`, `truncation` and `service_tier` say what is done, whatever was asked: nothing is kept or cut, and there is
+    one tier of service.
+    """
+    return {
+        "id": response_id,
+        "object": "response",
+        "created_at": created,
+        "status": "in_progress",
+        "completed_at": None,
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": body.instructions,
+        "max_output_tokens": body.max_output_tokens,
+        "max_tool_calls": body.max_tool_calls,
+        "metadata": body.metadata or {},
+        "model": model,
+        "output": [],
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "reasoning": _reasoning(body),
+        "service_tier": "default",
+        "store": False,
+        "temperature": 1.0 if body.temperature is None else body.temperature,
+        "text": _text(body),
+        "tool_choice": body.tool_choice or "auto",
+        "tools": body.tools or [],
+        "top_logprobs": body.top_logprobs or 0,
+        "top_p": 1.0 if body.top_p is None else body.top_p,
+        "truncation": "disabled",
+        **{name: value for name in _ECHOED if (value := getattr(body, name)) is not None},
+    }
+
+
+def _reasoning(body: ResponsesBody) -> dict[str, Any]:
+    wanted = body.reasoning
+    if wanted is None:
+        return {"effort": None, "summary": None}
+    return {"effort": wanted.effort, "summary": wanted.summary or wanted.generate_summary}
+
+
+def _text(body: ResponsesBody) -> dict[str, Any]:
+    wanted = (body.text.format if body.text else None) or TextFormat()
+    shape = wanted if wanted.type == "json_schema" else {"type": wanted.type}
+    return {"format": shape, "verbosity": (body.text.verbosity if body.text else None) or "medium"}
+
+
+def _usage(usage: runner_pb2.Usage) -> dict[str, Any]:
+    counted = usage_body([usage])
+    return {
+        "input_tokens": counted["prompt_tokens"],
+        "input_tokens_details": {**counted["prompt_tokens_details"], "cache_write_tokens": 0},
+        "output_tokens": counted["completion_tokens"],
+        "output_tokens_details": counted["completion_tokens_details"],
+        "total_tokens": counted["total_tokens"],
+    }

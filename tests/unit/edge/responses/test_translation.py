@@ -1,0 +1,173 @@
+"""A response is asked for as the chat completion that it amounts to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.common.errors import Code, MeshError
+from services.edge.chat import request as chat
+from services.edge.parsing import parse_body
+from services.edge.responses.request import responses_decoder
+from services.edge.responses.translation import chat_body, translated
+
+USER = {"role": "user", "content": "hi"}
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
+ONLY_UNKNOWN = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "unknown"}]}
+TOOLS = [
+    {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True},
+    {"type": "function", "name": "g"},
+]
+
+
+def translate(**fields: Any) -> chat.ChatBody:
+    body = {"model": "m", "input": "hi", **fields}
+    return chat_body(parse_body(msgspec.json.encode(body), responses_decoder))
+
+
+def turns(*items: Any) -> list[dict[str, Any]]:
+    messages = msgspec.to_builtins(translate(input=list(items)).messages)
+    return [{name: value for name, value in message.items() if value is not None} for message in messages]
+
+
+def refused(**fields: Any) -> MeshError:
+    with pytest.raises(MeshError) as caught:
+        translate(**fields)
+    assert caught.value.code is Code.INVALID_REQUEST
+    return caught.value
+
+
+def test_a_text_is_what_the_user_says() -> None:
+    assert translate(instructions="be kind").messages == [
+        chat.Message("developer", "be kind"),
+        chat.Message("user", "hi"),
+    ]
+
+
+def test_messages_need_no_type_and_their_parts_are_told_apart() -> None:
+    parts = [{"type": "input_text", "text": "a"}, {"type": "input_image", "image_url": "data:image/png;base64,"}]
+    spoken = [{"type": "output_text", "text": "b", "annotations": []}, {"type": "refusal", "refusal": "no"}]
+    messages = translate(
+        input=[
+            {"type": "message", "role": "user", "content": parts},
+            {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": spoken},
+            USER,
+        ]
+    ).messages
+    assert messages == [
+        chat.Message("user", [chat.TextPart("a"), chat.ImagePart(chat.ImageUrl("data:image/png;base64,"))]),
+        chat.Message("assistant", [chat.TextPart("b"), chat.RefusalPart("no")]),
+        chat.Message("user", "hi"),
+    ]
+
+
+def test_calls_join_the_turn_in_which_they_were_made() -> None:
+    call = {"id": "call_1", "function": {"name": "f", "arguments": "{}"}, "type": "function"}
+    answer = {"role": "tool", "content": "done", "tool_call_id": "call_1"}
+    assert turns(USER, CALL, CALL, OUTPUT) == [USER, {"role": "assistant", "tool_calls": [call, call]}, answer]
+    said = {"role": "assistant", "content": "wait"}
+    assert turns(USER, said, CALL, OUTPUT) == [USER, {**said, "tool_calls": [call]}, answer]
+
+
+def test_earlier_thoughts_are_left_out() -> None:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
+    assert turns(USER, thought) == [USER]
+    assert refused(input=[thought]).param == "input"
+
+
+def test_a_reference_is_refused_unless_it_only_introduces_a_call() -> None:
+    reference = {"type": "item_reference", "id": "msg_1"}
+    assert len(turns(USER, reference, CALL, OUTPUT)) == 3
+    for items in ([USER, reference], [USER, {"id": "msg_1"}], [USER, {**reference, "id": "fc_1"}, CALL]):
+        error = refused(input=items)
+        assert error.param == "input[1]"
+        assert "store: false" in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"conversation": {"id": "conv_1"}}, "conversation"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"background": True}, "background"),
+    ],
+)
+def test_what_would_have_to_be_kept_is_refused(fields: dict[str, Any], param: str) -> None:
+    error = refused(**fields)
+    assert error.param == param
+    assert "keeps nothing" in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input[0].type"),
+        ({"input": [{"type": "message", "content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user"}]}, "input[0].content"),
+        ({"input": [{**CALL, "call_id": None}]}, "input[0]"),
+        ({"input": [{**OUTPUT, "output": None}]}, "input[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0]"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].image_url"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "function"}]}, "tools[0].name"),
+        ({"tools": TOOLS, "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": "allowed_tools", "mode": "auto"}}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": ONLY_UNKNOWN}, "tool_choice"),
+        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format"),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+    assert refused(**fields).param == param
+
+
+def test_tools_and_their_choice() -> None:
+    body = translate(tools=TOOLS, tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
+    assert [tool.function.name for tool in body.tools or ()] == ["f", "g"]
+    assert body.tools is not None
+    assert body.tools[0].function == chat.Function("f", None, {"type": "object"}, True)
+    assert body.tool_choice == chat.NamedTool(chat.NamedFunction("f"))
+    assert body.parallel_tool_calls is False
+    for mode in ("none", "auto", "required"):
+        assert translate(tools=TOOLS, tool_choice=mode).tool_choice == mode
+    assert translate(tools=[]).tools is None
+
+
+def test_allowed_tools_hide_the_others() -> None:
+    choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
+    body = translate(tools=TOOLS, tool_choice=choice)
+    assert [tool.function.name for tool in body.tools or ()] == ["g"]
+    assert body.tool_choice == "required"
+
+
+def test_the_rest_has_other_names() -> None:
+    schema = {"type": "object"}
+    body = translate(
+        max_output_tokens=5,
+        temperature=0.5,
+        top_p=0.25,
+        text={"format": {"type": "json_schema", "name": "x", "schema": schema, "strict": True}, "verbosity": "low"},
+        reasoning={"effort": "low"},
+        include=["message.output_text.logprobs"],
+        top_logprobs=3,
+    )
+    assert (body.max_completion_tokens, body.temperature, body.top_p) == (5, 0.5, 0.25)
+    assert body.response_format == chat.ResponseFormat("json_schema", chat.JsonSchema(schema, "x", True))
+    assert (body.reasoning_effort, body.logprobs, body.top_logprobs) == ("low", True, 3)
+
+
+def test_alternatives_are_not_made_for_those_who_do_not_look_at_them() -> None:
+    assert translate(top_logprobs=3).top_logprobs is None
+
+
+@pytest.mark.parametrize(
+    ("param", "here"),
+    [("messages[2].content", "input"), ("messages", "input"), ("response_format", "text.format"), ("tools", "tools")],
+)
+def test_errors_speak_of_the_fields_that_were_sent(param: str, here: str) -> None:
+    error = translated(MeshError(Code.INVALID_REQUEST, "wrong", param=param))
+    assert (error.code, error.message, error.param) == (Code.INVALID_REQUEST, "wrong", here)
