@@ -1,204 +1,27 @@
-"""What the runner relies on, whichever engine it has."""
+"""The engines that need neither a GPU nor torch keep the contract; tests/torch holds ExLlamaV2 to it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import math
-import threading
+from pathlib import Path
 
-import pytest
-
-from services.common.errors import Code, MeshError
 from services.runner.engines.base import TextEngine
-from services.runner.job import FinishReason, Job, Sampling
-from services.runner.prompt.template import ChatTemplate
-from tests.integration.engines.conftest import build_engine, healthy
-from tests.support.recording import generate, submit
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-GREEDY = Sampling(temperature=0)
-QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2 + 2?", "Who wrote Hamlet?")
-# About 900 tokens, which takes either engine a second or more to read.
-LONG = "The quick brown fox jumps over the lazy dog. " * 90
+from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+from services.runner.engines.simulated import SimulatedEngine
+from tests.support.engine_contract import EngineContract
 
 
-def job(engine: TextEngine, question: str = QUESTIONS[0], **fields: object) -> Job:
-    messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
-    prompt = ChatTemplate(engine.chat_template).render(messages)
-    return Job("request", prompt, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
+class TestSimulated(EngineContract):
+    follows_grammars = False
+
+    @classmethod
+    def build(cls, folder: Path) -> TextEngine:
+        # Slow enough to be caught in the middle of a prompt or of an answer.
+        return SimulatedEngine(slots=4, context=1024, prefill_tokens_per_second=1000, tokens_per_second=200)
 
 
-async def test_jobs_say_the_same_alone_and_together(engine: TextEngine) -> None:
-    alone = [await generate(engine, job(engine, question, max_tokens=8)) for question in QUESTIONS]
-    together = [submit(engine, job(engine, question, max_tokens=8)) for question in QUESTIONS]
-    assert engine.active == 4
-    for one, other in zip(alone, together, strict=True):
-        assert (await other.end()).token_ids == one.token_ids
-        assert (one.ends, other.ends, other.late) == (1, 1, 0)
+class TestLlamaCpp(EngineContract):
+    resumes_seeds = False
 
-
-async def test_a_seed_repeats_the_answer(engine: TextEngine) -> None:
-    sampled = job(engine, "Tell me a story.", sampling=Sampling(temperature=1, seed=7), max_tokens=12)
-    first = await generate(engine, sampled)
-    assert (await generate(engine, sampled)).token_ids == first.token_ids
-
-
-async def test_max_tokens_ends_with_length(engine: TextEngine) -> None:
-    answer = await generate(engine, job(engine, max_tokens=3))
-    assert answer.finish is FinishReason.LENGTH
-    assert len(answer.token_ids) == answer.usage.completion_tokens == 3
-
-
-async def test_an_answer_that_ends_by_itself_ends_with_stop(engine: TextEngine) -> None:
-    answer = await generate(engine, job(engine))
-    assert answer.finish is FinishReason.STOP
-    # An engine may count the token that says that the turn is over.
-    assert 0 <= answer.usage.completion_tokens - len(answer.token_ids) <= 1
-
-
-async def test_prompt_tokens_are_exact_and_answers_do_not_change_them(engine: TextEngine) -> None:
-    short = (await generate(engine, job(engine, "a", max_tokens=1))).usage
-    longer = (await generate(engine, job(engine, "a b c", max_tokens=2))).usage
-    assert longer.prompt_tokens - short.prompt_tokens == 2
-    again = (await generate(engine, job(engine, "a b c", max_tokens=2))).usage
-    assert (again.prompt_tokens, again.completion_tokens) == (longer.prompt_tokens, 2)
-    assert 0 <= again.cached_tokens <= again.prompt_tokens
-
-
-async def test_the_text_is_that_of_the_tokens(engine: TextEngine) -> None:
-    answer = await generate(engine, job(engine))
-    assert engine.detokenize(answer.token_ids) == answer.text
-    for step in answer.steps:
-        assert engine.detokenize(step.token_ids) == step.text
-
-
-@pytest.mark.parametrize("width", [1, 5, 9])
-async def test_a_stop_string_ends_the_answer_before_it(engine: TextEngine, width: int) -> None:
-    text = (await generate(engine, job(engine, max_tokens=12))).text
-    stop = text[10 : 10 + width]
-    answer = await generate(engine, job(engine, max_tokens=12, stop=("never", stop)))
-    assert answer.text == text[: text.index(stop)]
-    assert answer.finish is FinishReason.STOP
-    assert answer.text.startswith(engine.detokenize(answer.token_ids))
-
-
-async def test_text_held_back_for_a_stop_string_that_does_not_come_is_sent(engine: TextEngine) -> None:
-    whole = await generate(engine, job(engine, max_tokens=8))
-    # The end of the text begins this stop string, but the answer ends there.
-    stop = whole.text[-4:] + "never"
-    answer = await generate(engine, job(engine, max_tokens=8, stop=(stop, whole.text[:3] + "never")))
-    assert (answer.text, answer.token_ids, answer.finish) == (whole.text, whole.token_ids, whole.finish)
-
-
-async def test_log_probabilities_come_with_the_tokens(engine: TextEngine) -> None:
-    answer = await generate(engine, job(engine, max_tokens=5, logprobs=3))
-    assert len(answer.logprobs) == len(answer.token_ids)
-    assert b"".join(entry.token for entry in answer.logprobs).decode() == answer.text
-    for entry in answer.logprobs:
-        assert len(entry.top) == 3
-        assert entry.top[0] == type(entry.top[0])(entry.token, entry.logprob)
-        assert sorted(entry.top, key=lambda top: -top.logprob) == list(entry.top)
-        assert sum(math.exp(top.logprob) for top in entry.top) <= 1.001
-    bare = await generate(engine, job(engine, max_tokens=2, logprobs=0))
-    assert [entry.top for entry in bare.logprobs] == [(), ()]
-    assert not (await generate(engine, job(engine, max_tokens=2))).logprobs
-
-
-@pytest.mark.parametrize("produced", [1, 4])
-async def test_a_resumed_answer_goes_on_where_it_stopped(engine: TextEngine, produced: int) -> None:
-    whole = await generate(engine, job(engine, max_tokens=7))
-    delivered = tuple(whole.token_ids[:produced])
-    rest = await generate(engine, job(engine, max_tokens=7, resume_token_ids=delivered))
-    assert [*delivered, *rest.token_ids] == whole.token_ids
-    assert engine.detokenize(delivered) + rest.text == whole.text
-    assert rest.finish is whole.finish
-    assert rest.usage.completion_tokens == whole.usage.completion_tokens
-    assert rest.usage.prompt_tokens == whole.usage.prompt_tokens
-
-
-async def test_a_resumed_answer_that_has_all_its_tokens_only_ends(engine: TextEngine) -> None:
-    whole = await generate(engine, job(engine, max_tokens=3))
-    rest = await generate(engine, job(engine, max_tokens=3, resume_token_ids=tuple(whole.token_ids)))
-    assert (rest.text, rest.token_ids, rest.finish) == ("", [], FinishReason.LENGTH)
-    assert (rest.usage.prompt_tokens, rest.usage.completion_tokens) == (whole.usage.prompt_tokens, 3)
-
-
-async def test_a_full_engine_refuses(engine: TextEngine) -> None:
-    running = [submit(engine, job(engine, question)) for question in QUESTIONS]
-    with pytest.raises(MeshError) as refusal:
-        submit(engine, job(engine))
-    assert refusal.value.code is Code.OVERLOADED
-    for recording in running:
-        recording.cancel()
-
-
-@pytest.mark.parametrize("when", ["at once", "in the prompt", "in the answer"])
-async def test_a_cancelled_job_falls_silent_and_frees_its_slot(engine: TextEngine, when: str) -> None:
-    question = "Tell me a long story." if when == "in the answer" else LONG
-    running = [submit(engine, job(engine, f"{question} {at}", max_tokens=400)) for at in range(4)]
-    if when == "in the answer":
-        await asyncio.gather(*(recording.tokens(2) for recording in running))
-    elif when == "in the prompt":
-        # Nothing tells that a prompt is being read, but within this time it is, and not to its end.
-        with contextlib.suppress(TimeoutError):
-            await running[0].tokens(1, timeout=0.3)
-        assert not running[0].steps
-    for recording in running:
-        recording.cancel()
-        recording.cancel()
-    assert engine.active == 0
-    # The prompts alone would take longer than this.
-    after = [submit(engine, job(engine, question, max_tokens=2)) for question in QUESTIONS]
-    for recording in after:
-        await recording.end(timeout=10)
-    assert sum(recording.late for recording in running) == 0
-
-
-async def test_cancelling_after_the_end_is_harmless(engine: TextEngine) -> None:
-    answer = await generate(engine, job(engine, max_tokens=1))
-    answer.cancel()
-    assert engine.active == 0
-
-
-async def test_a_prompt_that_does_not_fit_is_refused(engine: TextEngine) -> None:
-    with pytest.raises(MeshError) as refusal:
-        await generate(engine, job(engine, LONG * 2))
-    assert refusal.value.code is Code.CONTEXT_LENGTH_EXCEEDED
-    assert refusal.value.param == "messages"
-    assert "maximum context length is 1024 tokens. However, your messages resulted in" in refusal.value.message
-
-
-async def test_a_bad_grammar_is_refused(engine: TextEngine) -> None:
-    with pytest.raises(MeshError) as refusal:
-        submit(engine, job(engine, grammar="%llguidance {}\nstart: nowhere\n"))
-    assert refusal.value.code is Code.INVALID_REQUEST
-    assert refusal.value.param == "response_format"
-
-
-@pytest.mark.parametrize("name", ["simulated", "llamacpp"])
-async def test_closing_ends_everything(name: str) -> None:
-    threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
-    engine = build_engine(name)
-    with pytest.raises(MeshError) as refusal:
-        submit(engine, Job("request", "too early", GREEDY))
-    assert refusal.value.code is Code.UNAVAILABLE
-    await engine.start()
-    assert healthy(engine)
-    running = [submit(engine, job(engine, question)) for question in QUESTIONS[:2]]
-    await running[0].tokens(1)
-    running.append(submit(engine, job(engine, LONG)))
-    cancelled = submit(engine, job(engine, LONG + "!"))
-    cancelled.cancel()
-    await engine.close()
-    assert engine.active == 0
-    assert not healthy(engine)
-    for recording in running:
-        assert recording.error is not None
-        assert recording.error.code is Code.UNAVAILABLE
-        assert recording.ends == 1
-    assert cancelled.late == 0
-    assert set(threading.enumerate()) <= threads
-    assert asyncio.all_tasks() == tasks
-    with pytest.raises(MeshError):
-        submit(engine, Job("request", "too late", GREEDY))
+    @classmethod
+    def build(cls, folder: Path) -> TextEngine:
+        return LlamaCppEngine(find_smollm2(), slots=4, context=1024)

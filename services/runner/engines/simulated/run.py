@@ -36,8 +36,8 @@ class Run:
         # Tells the engine of a cancellation.
         self._forget = forget
         self.prompt_tokens = prompt_tokens
-        self._voice = voice.Voice(job.prompt)
-        self._scanner = StopScanner(job.stop) if job.stop else None
+        self._voice = voice.Voice("".join(job.prompt_parts))
+        self._scanner: StopScanner[int] | None = StopScanner(job.stop) if job.stop else None
         self.logprobs = job.logprobs
         # Next position to speak, and the first one not sent yet: they differ while text is held back.
         self.position = self._sent = len(job.resume_token_ids)

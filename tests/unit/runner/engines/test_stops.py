@@ -14,7 +14,7 @@ STOPS = st.lists(st.text(alphabet="ab ", min_size=1, max_size=4), min_size=1, ma
 
 
 def scan(pieces: Sequence[str], stops: Sequence[str]) -> tuple[str, list[int], bool]:
-    scanner = StopScanner(stops)
+    scanner: StopScanner[int] = StopScanner(stops)
     text, tokens = "", []
     for token, piece in enumerate(pieces):
         added, ids, stopped = scanner.push(token, piece)
@@ -55,7 +55,7 @@ def test_tokens_are_those_wholly_within_the_text(pieces: list[str], stops: list[
 
 
 def test_text_that_cannot_begin_a_stop_string_is_sent_at_once() -> None:
-    scanner = StopScanner(["###"])
+    scanner: StopScanner[int] = StopScanner(["###"])
     assert scanner.push(1, "hello") == ("hello", [1], False)
     assert scanner.push(2, " #") == ("", [], False)
     assert scanner.push(3, "x") == (" #x", [2, 3], False)

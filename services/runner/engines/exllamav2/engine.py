@@ -1,0 +1,253 @@
+"""The production engine: ExLlamaV2 on NVIDIA GPUs, with continuous batching over a paged cache."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from services.common.catalog import Kind
+from services.common.errors import Code, MeshError
+from services.common.logs import get_logger
+from services.runner.engines.base import Emit
+from services.runner.engines.exllamav2.errors import ModelError
+from services.runner.engines.exllamav2.facts import Facts
+from services.runner.engines.exllamav2.model_directory import ModelDirectory, check_draft, read_model_directory
+from services.runner.engines.exllamav2.options import ExLlamaV2Options
+from services.runner.engines.exllamav2.run import Run
+from services.runner.job import Job, Step
+from services.runner.prompt.grammar import grammar_error
+from services.runner.refusals import engine_closed, invalid, slots_taken
+
+if TYPE_CHECKING:
+    from services.runner.engines.exllamav2.backend import Backend
+    from services.runner.engines.exllamav2.prompts import Prompts
+    from services.runner.engines.exllamav2.vocabulary import Vocabulary
+    from services.runner.engines.exllamav2.worker import Worker
+
+log = get_logger()
+# Brings a model, and the one that drafts for it, into memory.
+Load = Callable[[ExLlamaV2Options, ModelDirectory, ModelDirectory | None], "Backend"]
+
+
+class ExLlamaV2Engine:
+    """Runs up to `slots` jobs at once over one cache, whose pages they share where their prompts begin alike.
+
+    Every page that a job may need is taken when it starts. A job for which there are not enough ends with OVERLOADED,
+    and until another one has ended the engine says that all slots are occupied, so that routers look elsewhere.
+    """
+
+    def __init__(
+        self, options: ExLlamaV2Options, *, load: Load | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`load` brings the model into memory; the default does so on the GPUs. `clock` is steady, in seconds."""
+        self.name = "exllamav2"
+        self.kind: Kind = "chat"
+        self.slots = options.slots
+        self.context = options.longest
+        self._options = options
+        self._load = load
+        self._clock = clock
+        self._directory: ModelDirectory | None = None
+        self._vocabulary: Vocabulary | None = None
+        self._reader: Prompts | None = None
+        self._worker: Worker | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._prompts = ThreadPoolExecutor(1, thread_name_prefix="exllamav2-prompts")
+        self._running: dict[Run, None] = {}
+        # Whether a job was refused because the pages are taken, and none has ended since.
+        self._full = False
+        # What threads have to say, and whether the event loop has been told.
+        self._posts: deque[tuple[Run, Step | MeshError]] = deque()
+        self._told = False
+        # Whether the generator has crashed for good.
+        self._given_up = False
+
+    async def start(self) -> None:
+        """Loads the model on its own thread and warms it up; raises ModelError if it cannot be served."""
+        loop = asyncio.get_running_loop()
+        # Off the event loop: files are read, and torch takes seconds to import.
+        worker = await loop.run_in_executor(self._prompts, self._new_worker)
+        self._worker = worker
+        worker.start()
+        await asyncio.wrap_future(worker.ready)
+        self._loop = loop
+
+    def submit(self, job: Job, emit: Emit) -> Run:
+        """Accepts a job; raises MeshError OVERLOADED, or INVALID_REQUEST for what the model cannot do.
+
+        CONTEXT_LENGTH_EXCEEDED, OVERLOADED for want of pages and INVALID_REQUEST for images are emitted: it takes
+        the tokenizer to tell.
+        """
+        if self._loop is None or self._vocabulary is None or not self._alive:
+            raise engine_closed()
+        if len(self._running) >= self.slots:
+            raise slots_taken(self.slots)
+        self._check_job(job, self._vocabulary)
+        run = Run(job, emit, self._forget)
+        if not self._running and self._worker is not None:
+            self._worker.progress_at = self._clock()
+        self._running[run] = None
+        self._prompts.submit(self._prepare, run)
+        return run
+
+    @property
+    def active(self) -> int:
+        """Jobs that occupy a slot now; all slots while the cache has no pages for another one."""
+        return self.slots if self._full else len(self._running)
+
+    @property
+    def chat_template(self) -> str:
+        """The model's Jinja chat template; known after `start`."""
+        return "" if self._directory is None else self._directory.chat_template
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the model is loaded and, if jobs run, an iteration has ended lately."""
+        if self._loop is None or self._worker is None or not self._alive:
+            return False
+        return not self._running or self._clock() - self._worker.progress_at < self._options.stall_seconds
+
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of tokens of an answer."""
+        if self._vocabulary is None:
+            raise engine_closed()
+        return self._vocabulary.text(token_ids)
+
+    def facts(self) -> Facts:
+        """Returns what is known of GPUs, cache and load now."""
+        from services.runner.engines.exllamav2.gpus import read_gpus
+
+        batch = None if self._worker is None else self._worker.batch
+        gpus = read_gpus()
+        return Facts(
+            gpus=gpus.names,
+            gpu_memory_used=gpus.used,
+            gpu_memory_total=gpus.total,
+            pages_free=0 if batch is None else batch.pages_free,
+            pages_total=0 if batch is None else batch.pages_total,
+            batch_size=0 if batch is None else batch.active,
+            tokens_per_second=0.0 if self._worker is None else self._worker.throughput.rate(self._clock()),
+        )
+
+    async def close(self) -> None:
+        """Ends what runs with UNAVAILABLE, waits for the iteration that runs, and frees the model."""
+        self._loop = None
+        self._end_all()
+        loop = asyncio.get_running_loop()
+        if self._worker is not None:
+            await loop.run_in_executor(self._prompts, self._worker.stop)
+        self._posts.clear()
+        self._prompts.shutdown()
+
+    @property
+    def _alive(self) -> bool:
+        return self._worker is not None and self._worker.alive and not self._given_up
+
+    def _check(self, directory: ModelDirectory) -> None:
+        """Raises ModelError for options that do not fit the model."""
+        options = self._options
+        if options.context > directory.context:
+            raise ModelError(
+                f"{directory.path.name} attends to {directory.context} tokens: "
+                f"lower TIERMESH_RUNNER_CONTEXT from {options.context}"
+            )
+        if options.vision and not directory.vision:
+            raise ModelError(f"{directory.path.name} ({directory.architecture}) sees no images: switch vision off")
+        if options.tensor_parallel and not directory.tensor_parallel:
+            raise ModelError(f"ExLlamaV2 has no tensor parallelism for {directory.architecture}: switch it off")
+
+    def _new_worker(self) -> Worker:
+        """Reads everything about the model but its weights; raises ModelError."""
+        from services.runner.engines.exllamav2.backend import load_backend
+        from services.runner.engines.exllamav2.prompts import Prompts
+        from services.runner.engines.exllamav2.vocabulary import Vocabulary
+        from services.runner.engines.exllamav2.worker import Worker
+
+        options = self._options
+        directory = read_model_directory(options.model_path)
+        self._check(directory)
+        draft = None if options.draft_path is None else read_model_directory(options.draft_path)
+        if draft is not None:
+            check_draft(directory, draft)
+        log.info("model_loading", architecture=directory.architecture, percent=0)
+        load = self._load or load_backend
+        self._directory = directory
+        self._vocabulary = Vocabulary(directory)
+        self._reader = Prompts(self._vocabulary, self.context)
+        return Worker(
+            lambda: load(options, directory, draft),
+            self._vocabulary,
+            post=self._post,
+            ended=self._worker_ended,
+            clock=self._clock,
+        )
+
+    def _check_job(self, job: Job, vocabulary: Vocabulary) -> None:
+        if job.grammar and (reason := grammar_error(job.grammar)):
+            raise invalid(f"the response format cannot be enforced: {reason}", "response_format")
+        if any(token_id >= vocabulary.size for token_id in job.sampling.logit_bias):
+            raise invalid("logit_bias names a token that the model does not have", "logit_bias")
+        for param, token_ids in (("resume_token_ids", job.resume_token_ids), ("prompt", job.prompt_token_ids)):
+            if any(token_id >= vocabulary.size for token_id in token_ids):
+                raise invalid("these are not tokens of this model", param)
+        if job.images and not self._options.vision:
+            raise invalid("this model does not accept images", "messages")
+
+    def _prepare(self, run: Run) -> None:
+        """Runs on the thread for prompts."""
+        if run.over or self._reader is None or self._worker is None:
+            return
+        try:
+            self._worker.add(self._reader.prepare(run))
+        except MeshError as refusal:
+            self._post([(run, refusal)])
+        except Exception:  # a prompt that cannot be read ends its own job
+            log.exception("prompt_failed", request_id=run.job.request_id)
+            self._post([(run, MeshError(Code.INTERNAL, "the engine failed to read the prompt; try again"))])
+
+    def _forget(self, run: Run) -> None:
+        """Frees the slot of a job that has ended or was cancelled."""
+        self._running.pop(run, None)
+        self._full = False
+        if self._worker is not None:
+            self._worker.cancel(run)
+
+    def _post(self, posts: Sequence[tuple[Run, Step | MeshError]]) -> None:
+        """Hands steps to the event loop; what comes at about the same time is handled in one turn."""
+        self._posts.extend(posts)
+        loop = self._loop
+        if not self._told and loop is not None:
+            self._told = True
+            with contextlib.suppress(RuntimeError):
+                # The event loop may have been closed meanwhile, and then nobody listens any more.
+                loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        # Reset first: a step posted from now on needs a new call, unless it is seen below.
+        self._told = False
+        while self._posts:
+            run, step = self._posts.popleft()
+            run.deliver(step)
+            if isinstance(step, MeshError) and step.code is Code.OVERLOADED and self._running:
+                self._full = True
+
+    def _worker_ended(self) -> None:
+        """Runs on the worker's thread when it takes no more jobs."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._give_up)
+
+    def _give_up(self) -> None:
+        # Noted first: what is submitted from now on would reach nobody.
+        self._given_up = True
+        self._end_all()
+
+    def _end_all(self) -> None:
+        for run in list(self._running):
+            run.deliver(engine_closed())

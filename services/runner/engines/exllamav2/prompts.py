@@ -1,0 +1,38 @@
+"""Brings jobs into the model's own terms, on a thread beside the one that drives the GPU."""
+
+from __future__ import annotations
+
+from services.runner.engines.exllamav2.grammar import Grammars
+from services.runner.engines.exllamav2.images import read_image
+from services.runner.engines.exllamav2.run import Prepared, Run
+from services.runner.engines.exllamav2.vocabulary import Vocabulary
+from services.runner.job import Job
+from services.runner.refusals import context_exceeded, invalid
+
+
+class Prompts:
+    """Tokenises prompts, decodes images and compiles grammars: work for the CPU that must not delay an iteration."""
+
+    def __init__(self, vocabulary: Vocabulary, context: int) -> None:
+        """`context` is the most tokens of prompt and answer together."""
+        self._vocabulary = vocabulary
+        self._grammars = Grammars(vocabulary)
+        self._context = context
+
+    def prepare(self, run: Run) -> Prepared:
+        """Returns the job; raises MeshError CONTEXT_LENGTH_EXCEEDED, or INVALID_REQUEST for its grammar or images."""
+        job = run.job
+        parts = self._encode(job)
+        prompt_tokens = sum(map(len, parts))
+        if prompt_tokens >= self._context:
+            raise context_exceeded(self._context, prompt_tokens)
+        matcher = self._grammars.matcher(job)
+        return Prepared(run, parts, [read_image(image) for image in job.images], matcher)
+
+    def _encode(self, job: Job) -> list[list[int]]:
+        if job.prompt_token_ids:
+            return [list(job.prompt_token_ids)]
+        texts = job.prompt_parts
+        if len(texts) != len(job.images) + 1:
+            raise invalid("the model's chat template does not place the images of these messages", "messages")
+        return [self._vocabulary.encode_prompt(texts[0]), *map(self._vocabulary.encode, texts[1:])]

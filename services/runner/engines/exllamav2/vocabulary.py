@@ -1,0 +1,55 @@
+"""A model's tokens: text to tokens, tokens to bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import llguidance
+from tokenizers import Tokenizer
+
+from services.runner.engines.exllamav2.model_directory import ModelDirectory
+from services.runner.prompt.marks import MARKS
+from services.runner.refusals import invalid
+
+
+class Vocabulary:
+    """Encodes and decodes exactly as the transformers library does; safe to use from several threads."""
+
+    def __init__(self, directory: ModelDirectory) -> None:
+        """Reads tokenizer.json."""
+        document = (directory.path / "tokenizer.json").read_text(encoding="utf-8")
+        self._tokenizer = Tokenizer.from_str(document)
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._bos_text = directory.bos_text
+        self.eos_token_ids = frozenset(directory.eos_token_ids)
+        # What grammars are compiled for.
+        self.guidance = llguidance.LLTokenizer(document, eos_token=sorted(self.eos_token_ids))
+        self.size: int = self.guidance.vocab_size
+        special = [token for token in json.loads(document).get("added_tokens", ()) if token["special"]]
+        # Special tokens have no text, as an end of turn must not reach a client.
+        self._silent = self.eos_token_ids | {token["id"] for token in special if token["content"] not in MARKS}
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Returns the tokens of a prompt, with the beginning-of-sequence token if the model has one."""
+        return self.encode(self._bos_text + prompt.removeprefix(self._bos_text))
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the tokens of a part of a prompt. Special tokens in the text are parsed as such."""
+        token_ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return token_ids
+
+    def piece(self, token_id: int) -> bytes:
+        """Returns the bytes that a token adds to an answer."""
+        if token_id in self._silent:
+            return b""
+        piece: bytes = self.guidance.decode_bytes([token_id])
+        return piece
+
+    def text(self, token_ids: Iterable[int]) -> str:
+        """Returns the text of tokens of an answer; raises MeshError for ids that the model does not have."""
+        token_ids = list(token_ids)
+        if any(token_id >= self.size for token_id in token_ids):
+            raise invalid("these are not tokens of this model", "resume_token_ids")
+        return b"".join(map(self.piece, token_ids)).decode(errors="replace")

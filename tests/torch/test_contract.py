@@ -1,0 +1,17 @@
+"""ExLlamaV2 keeps the contract of engines: its real generator, over the stand-in for a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.runner.engines.base import TextEngine
+from tests.support.engine_contract import EngineContract
+from tests.torch.stand_in.checkpoint import write_checkpoint
+from tests.torch.stand_in.engine import StandIn, stand_in_engine
+
+
+class TestStandIn(EngineContract):
+    @classmethod
+    def build(cls, folder: Path) -> TextEngine:
+        # Slow enough to be caught in the middle of a prompt or of an answer.
+        return stand_in_engine(write_checkpoint(folder / "tiny"), StandIn(tokens_per_second=1000))
