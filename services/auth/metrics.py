@@ -13,6 +13,9 @@ KEYS = Gauge("tiermesh_auth_keys", "Keys held in memory, revoked and expired one
 STALENESS = Gauge(
     "tiermesh_auth_staleness_seconds", "How long ago the keys in memory are known to have been those of the database."
 )
+LIMITER_FAILURES = Counter(
+    "tiermesh_auth_rate_limit_failures_total", "Times that the shared rate limits failed or were too slow."
+)
 LOCAL_LIMITS = Counter(
     "tiermesh_auth_local_rate_limits_total",
     "Requests limited by this replica alone because the shared rate limits could not be reached.",

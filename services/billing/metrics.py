@@ -5,8 +5,15 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 CREDITS = Counter("tiermesh_billing_credits_total", "Credits that were moved.", ["movement"])
+# All from the start, so that the first movement of a kind is an increase and not a new series.
+for _movement in ("grant", "reserve", "capture", "release", "refund"):
+    CREDITS.labels(_movement)
 REFUSALS = Counter("tiermesh_billing_refusals_total", "Calls that were refused or failed.", ["code"])
-OPEN_HOLDS = Gauge("tiermesh_billing_open_holds", "Holds that are open, as the sweeper last saw them.")
+OPEN_HOLDS = Gauge("tiermesh_billing_open_holds", "Holds that are open.")
+HELD_CREDITS = Gauge("tiermesh_billing_held_credits", "Credits that open holds set aside.")
+OLDEST_HOLD = Gauge("tiermesh_billing_oldest_hold_seconds", "Age of the oldest open hold; 0 without one.")
+HOLD_TTL = Gauge("tiermesh_billing_hold_ttl_seconds", "Age at which the sweeper releases a hold.")
+SWEPT = Gauge("tiermesh_billing_swept_timestamp_seconds", "When the sweeper last came to its end, Unix time.")
 EXPIRED_HOLDS = Counter("tiermesh_billing_expired_holds_total", "Holds that outlived their edge and were released.")
 WAITING = Gauge("tiermesh_billing_waiting", "Calls that wait for a transaction.")
 COMMIT_SECONDS = Histogram(
@@ -21,3 +28,7 @@ COMMIT_SIZE = Histogram(
 )
 COMMIT_FAILURES = Counter("tiermesh_billing_commit_failures_total", "Transactions that failed.")
 VIOLATIONS = Gauge("tiermesh_billing_audit_violations", "Violations that the last audit found.")
+IMBALANCE = Gauge(
+    "tiermesh_billing_ledger_imbalance_credits", "Sum of all entries of the ledger at the last audit; 0 if it is sound."
+)
+AUDITED = Gauge("tiermesh_billing_audited_timestamp_seconds", "When the ledger was last audited, Unix time.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -22,24 +23,80 @@ QUEUE_WAIT = Histogram(
 )
 
 
+# Every state that a runner can have, so that a tier without runners shows zeros instead of nothing.
+_STATES = ("ready", "draining", "ejected", "unknown")
+
+
+class Runner(NamedTuple):
+    """A runner in the live table; `active` counts what has been placed on it and is not in its word yet."""
+
+    tier: str
+    state: str
+    slots: int
+    active: int
+
+
+class Tier(NamedTuple):
+    """A tier of the catalog: how many requests wait, and how long they wait while it has no runner, in seconds."""
+
+    tier: str
+    waiting: int
+    cold_start: float
+
+
 class StateCollector(Collector):
-    """Gauges of the live table and the queues: `runners` yields (tier, state), `queues` (tier, waiting requests)."""
+    """Gauges of the live table and of the catalog's tiers."""
 
     def __init__(
         self,
-        runners: Callable[[], Iterable[tuple[str, str]]],
-        queues: Callable[[], Iterable[tuple[str, int]]],
+        runners: Callable[[], Iterable[Runner]],
+        tiers: Callable[[], Iterable[Tier]],
     ) -> None:
         self._runners = runners
-        self._queues = queues
+        self._tiers = tiers
 
     def collect(self) -> Iterator[Metric]:
         """Reads the present state."""
-        runners = GaugeMetricFamily("tiermesh_router_runners", "Runners in the live table.", labels=["tier", "state"])
-        for (tier, state), count in sorted(Tally(self._runners()).items()):
-            runners.add_metric([tier, state], count)
-        yield runners
-        depth = GaugeMetricFamily("tiermesh_router_queue_depth", "Requests that wait for room.", labels=["tier"])
-        for tier, waiting in self._queues():
-            depth.add_metric([tier], waiting)
-        yield depth
+        found, tiers = list(self._runners()), list(self._tiers())
+        names = sorted({tier.tier for tier in tiers} | {runner.tier for runner in found})
+        tally = Tally((runner.tier, runner.state) for runner in found)
+        yield _gauge(
+            "tiermesh_router_runners",
+            "Runners in the live table.",
+            ["tier", "state"],
+            (((name, state), tally[name, state]) for name in names for state in _STATES),
+        )
+        ready = [runner for runner in found if runner.state == "ready"]
+        yield _gauge(
+            "tiermesh_router_slots",
+            "Slots of the ready runners.",
+            ["tier"],
+            (((name,), sum(runner.slots for runner in ready if runner.tier == name)) for name in names),
+        )
+        yield _gauge(
+            "tiermesh_router_slots_active",
+            "Slots of the ready runners that are taken.",
+            ["tier"],
+            (((name,), sum(runner.active for runner in ready if runner.tier == name)) for name in names),
+        )
+        yield _gauge(
+            "tiermesh_router_queue_depth",
+            "Requests that wait for room.",
+            ["tier"],
+            (((tier.tier,), tier.waiting) for tier in tiers),
+        )
+        yield _gauge(
+            "tiermesh_router_cold_start_seconds",
+            "How long requests wait while the tier has no runner; 0 for a tier that must always have one.",
+            ["tier"],
+            (((tier.tier,), tier.cold_start) for tier in tiers),
+        )
+
+
+def _gauge(
+    name: str, documentation: str, labels: list[str], samples: Iterable[tuple[tuple[str, ...], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
