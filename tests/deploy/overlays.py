@@ -1,0 +1,99 @@
+"""The rendered overlays, and what the tests ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from services.auth.settings import AuthSettings
+from services.billing.settings import BillingSettings
+from services.common.settings import ServiceSettings, load_settings
+from services.edge.settings import EdgeSettings
+from services.router.settings import RouterSettings
+from services.runner.settings import RunnerSettings
+from tests.deploy.kustomize import Resource, pod_spec, render
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERLAYS = ("laptop", "production")
+SETTINGS: Mapping[str, type[ServiceSettings]] = {
+    "auth": AuthSettings,
+    "billing": BillingSettings,
+    "edge": EdgeSettings,
+    "router": RouterSettings,
+    "runner": RunnerSettings,
+}
+# What an operator puts into the Secret `tiermesh-databases`, and the kubelet into fields of a pod.
+SECRET = {
+    "auth-url": "postgresql://auth:secret@db.example.org/auth",
+    "billing-url": "postgresql://billing:secret@db.example.org/billing",
+    "rate-limit-url": "rediss://:secret@redis.example.org:6379/0",
+}
+FIELDS = {"status.podIP": "10.0.0.1", "metadata.name": "pod-0"}
+
+
+@cache
+def overlay(name: str) -> tuple[Resource, ...]:
+    """Returns the resources of an overlay; not to be changed."""
+    return tuple(render(ROOT / "deploy" / "k8s" / "overlays" / name))
+
+
+def of_kind(name: str, *kinds: str) -> list[Resource]:
+    """Returns the resources of these kinds."""
+    return [resource for resource in overlay(name) if resource["kind"] in kinds]
+
+
+def workloads(name: str) -> list[Resource]:
+    """Returns everything that makes pods."""
+    return [resource for resource in overlay(name) if pod_spec(resource)]
+
+
+def pod_labels(workload: Resource) -> dict[str, str]:
+    """Returns the labels of the pods that a workload makes."""
+    return dict(workload["spec"]["template"]["metadata"]["labels"])
+
+
+def component(workload: Resource) -> str:
+    """Returns which part of the mesh the pods are."""
+    return pod_labels(workload)["app.kubernetes.io/component"]
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a label selector of Kubernetes, with matchLabels and matchExpressions, takes these labels."""
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}, selector
+    for expression in selector.get("matchExpressions", ()):
+        assert expression["operator"] == "In"
+        if labels.get(expression["key"]) not in expression["values"]:
+            return False
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+
+
+def environment(container: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the environment of a container as the kubelet would make it."""
+    values: dict[str, str] = {}
+    for entry in container.get("env", ()):
+        value = entry.get("value")
+        if value is None:
+            source = entry["valueFrom"]
+            value = FIELDS[source["fieldRef"]["fieldPath"]] if "fieldRef" in source else _secret(source["secretKeyRef"])
+        assert isinstance(value, str), f"{entry['name']}: Kubernetes takes only strings; put {value!r} into quotes"
+        for name, known in values.items():
+            value = value.replace(f"$({name})", known)
+        values[entry["name"]] = value
+    return values
+
+
+def services(name: str) -> Iterator[tuple[str, Resource, dict[str, Any], ServiceSettings]]:
+    """Yields the name, workload, container and settings of every service process."""
+    for workload in of_kind(name, "Deployment"):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            for argument in container.get("args", ()):
+                service = argument.removeprefix("services.")
+                settings = load_settings(SETTINGS[service], service, environment(container))
+                yield service, workload, container, settings
+
+
+def _secret(reference: Mapping[str, str]) -> str:
+    assert reference["name"] == "tiermesh-databases"
+    return SECRET[reference["key"]]

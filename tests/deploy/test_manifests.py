@@ -1,0 +1,158 @@
+"""What holds the manifests together: selectors, budgets, autoscalers, images, volumes and the restrictions of pods."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.deploy.kustomize import containers, pod_spec
+from tests.deploy.overlays import OVERLAYS, of_kind, overlay, pod_labels, selects, workloads
+
+pytestmark = pytest.mark.parametrize("name", OVERLAYS)
+
+
+def test_everything_is_in_the_namespace(name: str) -> None:
+    [namespace] = of_kind(name, "Namespace")
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    for resource in overlay(name):
+        if resource is not namespace:
+            assert resource["metadata"]["namespace"] == namespace["metadata"]["name"]
+
+
+def test_workloads_select_their_own_pods_and_no_others(name: str) -> None:
+    kinds = of_kind(name, "Deployment", "StatefulSet")
+    for workload in kinds:
+        selected = [other for other in workloads(name) if selects(workload["spec"]["selector"], pod_labels(other))]
+        assert selected == [workload]
+
+
+def test_every_service_and_budget_selects_pods(name: str) -> None:
+    budgets = of_kind(name, "PodDisruptionBudget")
+    for budget in budgets:
+        assert budget["spec"]["maxUnavailable"] == 1
+    selectors = [budget["spec"]["selector"] for budget in budgets]
+    selectors += [{"matchLabels": service["spec"]["selector"]} for service in of_kind(name, "Service")]
+    for workload in workloads(name):
+        for spread in _placing(workload):
+            assert selects(spread["labelSelector"], pod_labels(workload))
+    for selector in selectors:
+        assert any(selects(selector, pod_labels(workload)) for workload in workloads(name)), selector
+
+
+def test_everything_that_serves_has_one_budget(name: str) -> None:
+    for workload in of_kind(name, "Deployment", "StatefulSet"):
+        budgets = [
+            b for b in of_kind(name, "PodDisruptionBudget") if selects(b["spec"]["selector"], pod_labels(workload))
+        ]
+        expected = 0 if _is(workload, "operator") or (name == "laptop" and _is(workload, "etcd")) else 1
+        assert len(budgets) == expected, workload["metadata"]["name"]
+
+
+def test_autoscalers_have_a_target_that_leaves_the_number_to_them(name: str) -> None:
+    targets = {w["metadata"]["name"]: w for w in of_kind(name, "Deployment")}
+    scaled = [s["spec"]["scaleTargetRef"]["name"] for s in of_kind(name, "HorizontalPodAutoscaler", "ScaledObject")]
+    assert len(scaled) == len(set(scaled))
+    assert bool(scaled) is (name == "production")
+    for target, workload in targets.items():
+        # Otherwise each `kubectl apply` would undo what the autoscaler did.
+        assert ("replicas" not in workload["spec"]) is (target in scaled)
+    assert set(scaled) <= targets.keys()
+    for scaler in of_kind(name, "HorizontalPodAutoscaler"):
+        assert scaler["spec"]["minReplicas"] >= 2
+        assert all("cpu" in container["resources"]["requests"] for container in _of(targets, scaler))
+
+
+def test_updates_lose_nobody(name: str) -> None:
+    for workload in of_kind(name, "Deployment"):
+        strategy = workload["spec"].get("strategy", {})
+        if name == "laptop" and (_is(workload, "auth") or _is(workload, "billing")):
+            assert strategy == {"type": "Recreate"}
+        elif not _is(workload, "operator"):
+            assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_every_image_is_pinned(name: str) -> None:
+    for workload in workloads(name):
+        for container in containers(workload):
+            assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", container["image"]), container["image"]
+
+
+def test_etcd_is_new_enough_not_to_lose_data(name: str) -> None:
+    versions = {
+        c["image"].rpartition(":v")[2] for w in workloads(name) for c in containers(w) if "/etcd:" in c["image"]
+    }
+    [version] = versions
+    assert tuple(map(int, version.split("."))) >= (3, 5, 16)
+
+
+def test_pods_are_restricted(name: str) -> None:
+    accounts = {a["metadata"]["name"]: a for a in of_kind(name, "ServiceAccount")}
+    for workload in workloads(name):
+        spec = pod_spec(workload) or {}
+        assert accounts[spec["serviceAccountName"]]["automountServiceAccountToken"] is False
+        assert spec["automountServiceAccountToken"] is False
+        # A Service named tiermesh-auth would give every pod TIERMESH_AUTH_SERVICE_HOST, which settings refuse.
+        assert spec["enableServiceLinks"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in containers(workload):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+
+
+def test_volumes_fit(name: str) -> None:
+    made = {(r["kind"], r["metadata"]["name"]) for r in overlay(name)}
+    secrets = {c["spec"]["secretName"] for c in of_kind(name, "Certificate")}
+    for workload in workloads(name):
+        spec = pod_spec(workload) or {}
+        volumes = {volume["name"] for volume in spec.get("volumes", ())}
+        volumes |= {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", ())}
+        mounted = [mount["name"] for container in containers(workload) for mount in container.get("volumeMounts", ())]
+        assert set(mounted) == volumes
+        for volume in spec.get("volumes", ()):
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in made
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in made
+            if "secret" in volume:
+                assert volume["secret"]["secretName"] in secrets
+
+
+def test_the_ingress_passes_answers_on_as_they_come(name: str) -> None:
+    ingresses = of_kind(name, "Ingress")
+    assert len(ingresses) == {"laptop": 0, "production": 1}[name]
+    for ingress in ingresses:
+        prefix = "nginx.ingress.kubernetes.io/"
+        annotations = {k.removeprefix(prefix): v for k, v in ingress["metadata"]["annotations"].items()}
+        assert annotations["proxy-buffering"] == "off"
+        assert int(annotations["proxy-read-timeout"]) > 600
+        assert annotations["proxy-next-upstream"] == "off"
+        assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"] for rule in ingress["spec"]["rules"]]
+        [path] = ingress["spec"]["rules"][0]["http"]["paths"]
+        backend = path["backend"]["service"]
+        [service] = [s for s in of_kind(name, "Service") if s["metadata"]["name"] == backend["name"]]
+        assert backend["port"]["number"] in {port["port"] for port in service["spec"]["ports"]}
+
+
+def _is(workload: dict[str, object], part: str) -> bool:
+    return pod_labels(workload)["app.kubernetes.io/component"] == part
+
+
+def _of(
+    targets: dict[str, dict[str, object]], scaler: dict[str, dict[str, dict[str, str]]]
+) -> list[dict[str, dict[str, str]]]:
+    return list(containers(targets[scaler["spec"]["scaleTargetRef"]["name"]]))
+
+
+def _placing(workload: dict[str, object]) -> list[dict[str, dict[str, object]]]:
+    spec = pod_spec(workload) or {}
+    affinity = spec.get("affinity", {}).get("podAntiAffinity", {})
+    return [
+        *spec.get("topologySpreadConstraints", []),
+        *affinity.get("requiredDuringSchedulingIgnoredDuringExecution", []),
+    ]
