@@ -11,6 +11,21 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 
 
+class ErrorDetail(msgspec.Struct, frozen=True):
+    """What is wrong; `param` names the field at fault, if it is one."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """Every refusal and failure, in OpenAI's shape."""
+
+    error: ErrorDetail
+
+
 class _Shape(NamedTuple):
     status: int
     type: str
@@ -35,6 +50,8 @@ _SHAPES = {
 }
 _BODY_TOO_LARGE = _Shape(413, "invalid_request_error", "request_too_large")
 _MALFORMED_HTTP = _Shape(400, "invalid_request_error", "invalid_request")
+_SLOW_BODY = _Shape(408, "invalid_request_error", "request_timeout")
+_NOT_EXPECTED = _Shape(417, "invalid_request_error", "expectation_failed")
 _UNKNOWN_URL = _Shape(404, "invalid_request_error", "unknown_url")
 _WRONG_METHOD = _Shape(405, "invalid_request_error", "method_not_allowed")
 
@@ -58,6 +75,22 @@ def error_response(error: MeshError) -> web.Response:
 def body_too_large(limit: int) -> web.Response:
     """Returns the response to a body of more than `limit` bytes."""
     return _response(_BODY_TOO_LARGE, f"The request body is larger than the limit of {limit} bytes. Send less.", None)
+
+
+def slow_body(seconds: float) -> web.Response:
+    """Returns the response to a body that took more than `seconds` to arrive."""
+    return _response(_SLOW_BODY, f"The request body did not arrive within {seconds:g} s. Send it faster.", None)
+
+
+def broken_body() -> web.Response:
+    """Returns the response to a body that ends too early or is not what its headers say."""
+    message = "The request body is incomplete, or not encoded as its Content-Encoding says. Send it again."
+    return _response(_MALFORMED_HTTP, message, None)
+
+
+def not_expected() -> web.Response:
+    """Returns the response to an Expect header with anything but 100-continue."""
+    return _response(_NOT_EXPECTED, "The header Expect may only be '100-continue' here.", None)
 
 
 def malformed_http() -> web.Response:
@@ -84,4 +117,4 @@ def _response(shape: _Shape, message: str, param: str | None) -> web.Response:
 
 
 def _body(shape: _Shape, message: str, param: str | None) -> bytes:
-    return msgspec.json.encode({"error": {"message": message, "type": shape.type, "param": param, "code": shape.code}})
+    return msgspec.json.encode(ErrorBody(ErrorDetail(message, shape.type, param, shape.code)))

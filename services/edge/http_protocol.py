@@ -1,6 +1,12 @@
-"""What is not HTTP gets a plain refusal. aiohttp's own quotes what it could not parse, which may be a key."""
+"""What aiohttp lacks: heads that come too slowly end the connection, and what is not HTTP gets a plain refusal.
+
+aiohttp's own refusal quotes what it could not parse, which may be a key.
+"""
 
 from __future__ import annotations
+
+import asyncio
+from typing import cast
 
 from aiohttp import web
 
@@ -11,10 +17,46 @@ from services.edge.http_errors import error_response, malformed_http
 log = get_logger()
 
 
-class _Protocol(web.RequestHandler):
+class Connection(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ()
+    __slots__ = ("_head_limit", "_head_seconds")
+
+    def __init__(self, server: _Server, *, loop: asyncio.AbstractEventLoop, **options: object) -> None:
+        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type] # AppRunner passes them through
+        self._head_seconds = server.head_seconds
+        self._head_limit: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being handled or arriving."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and self._head_limit is None
+
+    def data_received(self, data: bytes) -> None:
+        """Takes bytes from the client; most heads come whole, so only the others need a timer."""
+        super().data_received(data)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            self._forget_limit()
+        elif self._head_limit is None:
+            self._head_limit = self._loop.call_later(self._head_seconds, self._cut)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Ends the connection's timer with it."""
+        self._forget_limit()
+        super().connection_lost(exc)
+
+    def _forget_limit(self) -> None:
+        if self._head_limit is not None:
+            self._head_limit.cancel()
+            self._head_limit = None
+
+    def _cut(self) -> None:
+        """Ends a connection that has sent a part of a head and taken too long over the rest."""
+        log.debug("head_too_slow")
+        self._head_limit = None
+        self.force_close()
 
     def handle_error(
         self,
@@ -40,16 +82,23 @@ class _Protocol(web.RequestHandler):
 class _Server(web.Server):
     """Makes connections of that kind."""
 
+    head_seconds: float
+
     def __call__(self) -> web.RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
+        return Connection(self, loop=self._loop, **self._kwargs)
 
 
 class QuietRunner(web.AppRunner):
     """An AppRunner whose connections answer so. aiohttp has no setting for it."""
 
-    __slots__ = ()
+    __slots__ = ("_head_seconds",)
+
+    def __init__(self, application: web.Application, *, head_seconds: float, **options: object) -> None:
+        super().__init__(application, **options)  # type: ignore[arg-type] # options of AppRunner
+        self._head_seconds = head_seconds
 
     async def _make_server(self) -> web.Server:
-        server = await super()._make_server()
+        server = cast("_Server", await super()._make_server())
         server.__class__ = _Server
+        server.head_seconds = self._head_seconds
         return server

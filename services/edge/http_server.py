@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Iterator
+
 from aiohttp import web
 
 from services.common.logs import get_logger
-from services.edge.http_protocol import QuietRunner
+from services.edge.http_protocol import Connection, QuietRunner
+from services.edge.stalled_readers import StalledReaders
 
 log = get_logger()
 
+# How long a connection stays open while draining, in seconds, if its last response did not say that it would be closed:
+# its client may be sending the next request.
+IDLE_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
+# How long handlers that were told to stop may take to do it, in seconds.
+_CANCEL_SECONDS = 1.0
+
 
 class HttpServer:
-    """Serves an application; a handler is cancelled the moment its client disconnects."""
+    """Serves an application; a handler is cancelled the moment its client disconnects.
 
-    def __init__(self, listen: str, application: web.Application, *, drain_seconds: float) -> None:
+    A client may take `head_seconds` to send the head of a request, and read nothing for `unread_seconds`.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        application: web.Application,
+        *,
+        drain_seconds: float,
+        head_seconds: float,
+        unread_seconds: float,
+    ) -> None:
         self._listen = listen
+        self._drain_seconds = drain_seconds
+        self._draining = False
+        application.on_response_prepare.append(self._announce_end)
         self._runner = QuietRunner(
             application,
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=75.0,
-            shutdown_timeout=drain_seconds,
+            shutdown_timeout=_CANCEL_SECONDS,
+            head_seconds=head_seconds,
         )
+        self._readers = StalledReaders(self._transports, unread_seconds)
 
     async def start(self) -> None:
         """Binds the address; raises OSError if it is taken."""
@@ -29,9 +57,50 @@ class HttpServer:
         host, _, port = self._listen.rpartition(":")
         self._site = web.TCPSite(self._runner, host.strip("[]"), int(port), backlog=1024)
         await self._site.start()
+        self._watch = asyncio.create_task(self._readers.run())
         log.info("listening", address=self._listen)
 
     async def stop(self) -> None:
-        """Takes no new connections and gives running requests `drain_seconds` to finish."""
+        """Takes no new connections and gives running requests `drain_seconds` to finish.
+
+        Those that still come on open connections are answered, with `Connection: close`: so no client loses a request
+        because it used a connection at the moment of its end.
+        """
+        self._draining = True
+        await self._site.stop()
+        await self._finish_connections()
         await self._runner.cleanup()
+        self._watch.cancel()
         log.info("stopped", address=self._listen)
+
+    @property
+    def port(self) -> int:
+        """The port that was bound, also if any was asked for."""
+        return int(self._runner.addresses[0][1])
+
+    async def _announce_end(self, _request: web.BaseRequest, response: web.StreamResponse) -> None:
+        if self._draining:
+            response.force_close()
+            response.headers["Connection"] = "close"
+
+    async def _finish_connections(self) -> None:
+        """Waits until every connection is closed, and closes those that stay idle."""
+        deadline = time.monotonic() + self._drain_seconds
+        idle_since: dict[Connection, float] = {}
+        while (connections := list(self._connections())) and (now := time.monotonic()) < deadline:
+            idle_since = {one: idle_since.get(one, now) for one in connections if one.idle}
+            for connection, since in idle_since.items():
+                if now - since >= IDLE_SECONDS:
+                    connection.force_close()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _connections(self) -> Iterator[Connection]:
+        server = self._runner.server
+        for connection in server.connections if server is not None else ():
+            if isinstance(connection, Connection):
+                yield connection
+
+    def _transports(self) -> Iterator[asyncio.Transport]:
+        for connection in self._connections():
+            if connection.transport is not None:
+                yield connection.transport
