@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +31,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     aliases: tuple[ModelId, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     reasoning: bool = False
+    # Seconds for which a request waits while its tier, scaled to zero, has no runner; 0 refuses it at once.
+    cold_start_seconds: Annotated[int, msgspec.Meta(ge=0, le=600)] = 0
     owned_by: str = "tiermesh"
 
     def __post_init__(self) -> None:
@@ -56,7 +59,7 @@ class CatalogError(ValueError):
 class Catalog:
     """The models for sale, found by id or alias."""
 
-    def __init__(self, models: list[Model]) -> None:
+    def __init__(self, models: Sequence[Model]) -> None:
         self.models = tuple(models)
         self._by_name: dict[str, Model] = {}
         for model in models:
@@ -64,6 +67,10 @@ class Catalog:
                 if name in self._by_name:
                     raise CatalogError(f"the name {name!r} is used twice")
                 self._by_name[name] = model
+
+    def replace(self, other: Catalog) -> None:
+        """Sells what the other catalog sells from now on; models that somebody holds go on being what they were."""
+        self.models, self._by_name = other.models, other._by_name
 
     def get(self, name: str) -> Model | None:
         """Returns the model with this id or alias, or None."""

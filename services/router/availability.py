@@ -24,7 +24,7 @@ class Availability:
     """
 
     def __init__(self, catalog: Catalog, table: Table) -> None:
-        self._models = [model.id for model in catalog.models]
+        self._catalog = catalog
         self._table = table
         # None until it is known who exists and who of them lives: a router that has just started must not tell
         # everybody that nothing is available.
@@ -36,7 +36,7 @@ class Availability:
         """Counts, and wakes the followers if the counts have changed."""
         if self._counts is None and (not self._table.synced or self._table.connecting()):
             return
-        counts = tuple(ModelCount(model, len(self._table.serving(model))) for model in self._models)
+        counts = tuple(ModelCount(model.id, len(self._table.serving(model.id))) for model in self._catalog.models)
         if counts != self._counts:
             self._counts = counts
             self._wake()

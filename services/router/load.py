@@ -21,6 +21,9 @@ class Report:
     # Requests admitted since the runner started; it never falls while the runner lives.
     admitted: int
     draining: bool = False
+    # For operators alone: pages of the cache that are free, and tokens a second, of engines that can tell.
+    pages_free: int = 0
+    tokens_per_second: float = 0.0
 
 
 class Load:
@@ -31,11 +34,13 @@ class Load:
     admission has the last word.
     """
 
-    __slots__ = ("_admitted", "_full_until", "_placed", "active", "slots")
+    __slots__ = ("_admitted", "_full_until", "_placed", "active", "pages_free", "slots", "tokens_per_second")
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.active = 0
+        self.pages_free = 0
+        self.tokens_per_second = 0.0
         self._admitted = 0
         self._placed: deque[float] = deque()
         self._full_until = 0.0
@@ -48,6 +53,7 @@ class Load:
         """Takes over a status; placements that it counts are forgotten."""
         counted = report.admitted - self._admitted
         self.slots, self.active, self._admitted = report.slots, report.active, report.admitted
+        self.pages_free, self.tokens_per_second = report.pages_free, report.tokens_per_second
         self._full_until = 0.0
         for _ in range(min(counted, len(self._placed))):
             self._placed.popleft()

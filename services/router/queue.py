@@ -27,6 +27,8 @@ class Waiter:
     deadline: float
     # When it stops waiting to learn whether there is a runner at all.
     settle_by: float
+    # When it stops waiting for the first runner of a tier that is scaled to zero; the time of its arrival for others.
+    start_by: float
 
 
 class FairQueue:

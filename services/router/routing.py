@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.common.catalog import Catalog
+from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
-from services.router.metrics import QUEUE_WAIT, REFUSALS
+from services.router.metrics import QUEUE_WAIT, REFUSALS, Tier
 from services.router.placement import Lack, Needs, Placement
 from services.router.queue import Answer, FairQueue, Waiter
 from services.router.table import Table
@@ -35,8 +35,7 @@ class Routing:
         self._placement = placement
         self._limits = limits
         self._clock = clock
-        tiers = dict.fromkeys(model.tier for model in catalog.models)
-        self._queues = {tier: FairQueue(limits.queue, limits.account) for tier in tiers}
+        self._queues = {model.tier: self._new_queue() for model in catalog.models}
         table.on_change = self.serve_waiting
 
     def route(
@@ -50,15 +49,15 @@ class Routing:
         if model is None:
             answer(MeshError(Code.MODEL_NOT_FOUND, f"the model {needs.model!r} does not exist", param="model"))
             return None
-        queue = self._queues[model.tier]
+        queue = self._queue(model.tier)
         outcome = Lack.BUSY if queue.wanted(needs) else self._placement.choose(needs)
         if not isinstance(outcome, Lack):
             answer(outcome)
             return None
-        if outcome is Lack.NONE:
+        waiter = self._waiter(needs, account_id, model, timeout, answer)
+        if outcome is Lack.NONE and waiter.start_by <= waiter.since:
             answer(self._no_runner(model.tier, needs))
             return None
-        waiter = self._waiter(needs, account_id, model.tier, timeout, answer)
         if not queue.add(waiter, again=again):
             answer(self._queue_full(model.tier))
             return None
@@ -67,6 +66,10 @@ class Routing:
     def cancel(self, waiter: Waiter) -> None:
         """Withdraws a waiting request; it is not answered any more."""
         self._queues[waiter.tier].remove(waiter)
+
+    def waited(self, waiter: Waiter) -> float:
+        """Returns for how many seconds a request has waited."""
+        return self._clock() - waiter.since
 
     def serve_waiting(self) -> None:
         """Places those who wait, as far as there is room, and refuses those for whom there is nobody left."""
@@ -88,20 +91,39 @@ class Routing:
         """Returns how many wait in each tier."""
         return [(tier, len(queue)) for tier, queue in self._queues.items()]
 
-    def _waiter(self, needs: Needs, account_id: str, tier: str, timeout: float, answer: Answer) -> Waiter:
+    def tiers(self) -> list[Tier]:
+        """Returns the state of each tier of the catalog, for metrics."""
+        cold_starts: dict[str, float] = {}
+        for model in self._catalog.models:
+            cold_starts[model.tier] = max(model.cold_start_seconds, cold_starts.get(model.tier, 0.0))
+        return [Tier(tier, len(self._queue(tier)), seconds) for tier, seconds in cold_starts.items()]
+
+    def _new_queue(self) -> FairQueue:
+        return FairQueue(self._limits.queue, self._limits.account)
+
+    def _queue(self, tier: str) -> FairQueue:
+        """Returns the queue of a tier, which may have come into the catalog after the start."""
+        if tier not in self._queues:
+            self._queues[tier] = self._new_queue()
+        return self._queues[tier]
+
+    def _waiter(self, needs: Needs, account_id: str, model: Model, timeout: float, answer: Answer) -> Waiter:
         now = self._clock()
         deadline = now + timeout - min(ANSWER_MARGIN, timeout / 5)
-        return Waiter(needs, account_id, tier, answer, now, deadline, min(deadline, now + self._limits.settle_seconds))
+        settle_by = min(deadline, now + self._limits.settle_seconds)
+        # Who has seen a runner fail is not kept waiting for another one to be started.
+        start_by = now if needs.excluded else min(deadline, now + model.cold_start_seconds)
+        return Waiter(needs, account_id, model.tier, answer, now, deadline, settle_by, start_by)
 
     def _settle(self, waiter: Waiter) -> bool:
         """Tries to place a waiting request; True if it has been answered."""
         outcome = self._placement.choose(waiter.needs)
-        if outcome is Lack.NONE:
+        if outcome is Lack.NONE and self._clock() >= waiter.start_by:
             waiter.answer(self._no_runner(waiter.tier, waiter.needs))
         elif isinstance(outcome, Lack):
             return False
         else:
-            QUEUE_WAIT.labels(waiter.tier).observe(self._clock() - waiter.since)
+            QUEUE_WAIT.labels(waiter.tier).observe(self.waited(waiter))
             waiter.answer(outcome)
         return True
 
@@ -110,6 +132,8 @@ class Routing:
         if now < waiter.settle_by:
             return None
         if self._placement.lack(waiter.needs) is not Lack.BUSY:
+            if now < waiter.start_by:
+                return None
             return self._no_runner(waiter.tier, waiter.needs)
         if now < waiter.deadline:
             return None

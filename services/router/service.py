@@ -11,8 +11,9 @@ from typing import Any
 
 import grpc
 
-from services.common.batch import BatchServer, Session
+from services.common.batch import BatchServer, Notes, Session
 from services.common.errors import MeshError
+from services.common.tracing import Span, Tracing
 from services.router.availability import Availability
 from services.router.live_runner import LiveRunner
 from services.router.placement import Needs
@@ -68,13 +69,16 @@ class RouteHandler:
         return True
 
     def _answer(self, session: _Session, call_id: int, outcome: LiveRunner | MeshError) -> None:
-        if waiting := self._waiting.get(session):
-            waiting.pop(call_id, None)
+        waiting = self._waiting.get(session)
+        waiter = waiting.pop(call_id, None) if waiting else None
         if isinstance(outcome, MeshError):
             session.reply_error(call_id, outcome)
         else:
+            waited_ms = int(self._routing.waited(waiter) * 1000) if waiter else 0
             session.reply(
-                router_pb2.RouteReply(id=call_id, runner_id=outcome.id, address=outcome.record.address),
+                router_pb2.RouteReply(
+                    id=call_id, runner_id=outcome.id, address=outcome.record.address, waited_ms=waited_ms
+                ),
             )
 
 
@@ -115,9 +119,25 @@ class RouterService(router_pb2_grpc.RouterServiceServicer):
         return router_pb2.ListRunnersResponse(runners=[_view(runner, now) for runner in self._table.all()])
 
 
-def route_server(handler: RouteHandler) -> RouteServer:
+def _describe_call(call: router_pb2.RouteCall, span: Span) -> None:
+    span.set("gen_ai.request.model", call.model)
+    span.set("tiermesh.attempts", len(call.attempts))
+
+
+def _describe_reply(reply: router_pb2.RouteReply, span: Span) -> None:
+    span.set("tiermesh.runner.id", reply.runner_id)
+    span.set("tiermesh.queue.wait_ms", reply.waited_ms)
+
+
+def route_server(handler: RouteHandler, tracing: Tracing | None = None) -> RouteServer:
     """Returns the batch server of the Route stream."""
-    return BatchServer("route", handler, new_frame=router_pb2.RouteResponse, new_reply=router_pb2.RouteReply)
+    return BatchServer(
+        "route",
+        handler,
+        new_frame=router_pb2.RouteResponse,
+        new_reply=router_pb2.RouteReply,
+        notes=Notes(tracing=tracing, describe_call=_describe_call, describe_reply=_describe_reply),
+    )
 
 
 def _needs(call: router_pb2.RouteCall) -> Needs:
@@ -143,4 +163,8 @@ def _view(runner: LiveRunner, now: float) -> router_pb2.RunnerView:
         active=runner.load.current(now),
         engine=record.engine,
         version=record.version,
+        gpus=record.gpus,
+        pages_total=record.pages,
+        pages_free=runner.load.pages_free,
+        tokens_per_second=runner.load.tokens_per_second,
     )

@@ -136,4 +136,6 @@ def _report(status: runner_pb2.WatchStatusResponse) -> Report:
         active=status.active,
         admitted=status.admitted,
         draining=status.state == runner_pb2.WatchStatusResponse.STATE_DRAINING,
+        pages_free=status.pages_free,
+        tokens_per_second=status.tokens_per_second,
     )

@@ -17,7 +17,7 @@ from services.common.logs import get_logger
 from services.common.registry import RunnerRecord
 from services.router.live_runner import Health, LiveRunner
 from services.router.load import Report
-from services.router.metrics import EJECTIONS
+from services.router.metrics import EJECTIONS, Runner
 
 log = get_logger()
 
@@ -48,9 +48,13 @@ class Table:
         """Returns every runner, ordered by id."""
         return sorted(self._runners.values(), key=lambda runner: runner.id)
 
-    def states(self) -> list[tuple[str, str]]:
-        """Returns the tier and state of every runner."""
-        return [(runner.record.tier, runner.state) for runner in self._runners.values()]
+    def states(self) -> list[Runner]:
+        """Returns the state of every runner, for metrics."""
+        now = self._clock()
+        return [
+            Runner(runner.record.tier, runner.state, runner.load.slots, runner.load.current(now))
+            for runner in self._runners.values()
+        ]
 
     def serving(self, model: str) -> list[LiveRunner]:
         """Returns the runners on which requests for a model may be placed; not to be changed by the caller."""

@@ -1,5 +1,6 @@
 import asyncio
 
+from services.common.catalog import Catalog
 from services.router.availability import Availability
 from services.router.load import Report
 from tests.unit.router.world import CATALOG, World, record
@@ -46,3 +47,16 @@ async def test_load_alone_tells_nothing() -> None:
     waiting = asyncio.ensure_future(anext(follower, None))
     await availability.drain(1.0)
     assert await waiting is None
+
+
+async def test_a_model_that_comes_into_the_catalog_is_counted() -> None:
+    world = World()
+    world.up("a")
+    catalog = Catalog(CATALOG.models[:1])
+    availability = Availability(catalog, world.table)
+    availability.refresh()
+    follower = availability.follow()
+    assert dict(await anext(follower)) == {"small": 1}
+    catalog.replace(CATALOG)
+    availability.refresh()
+    assert dict(await anext(follower)) == {"small": 1, "large": 0, "large-think": 0}

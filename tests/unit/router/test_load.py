@@ -22,6 +22,14 @@ def test_placements_count_until_a_status_has_counted_them() -> None:
     assert load.current(now=1.0) == 1
 
 
+def test_the_engines_figures_are_those_of_the_last_status() -> None:
+    load = Load(4)
+    load.report(Report(slots=4, active=1, admitted=1, pages_free=7, tokens_per_second=12.5))
+    assert (load.pages_free, load.tokens_per_second) == (7, 12.5)
+    load.report(report(0, 1))
+    assert (load.pages_free, load.tokens_per_second) == (0, 0.0)
+
+
 def test_requests_that_others_placed_do_not_make_the_load_negative() -> None:
     load = Load(2)
     load.restart(report(active=0, admitted=0))

@@ -11,8 +11,13 @@ def test_gauges_show_the_table_and_the_queues() -> None:
     world.table.register(record("c", "large", tier="max"))
     world.ask("x")
     registry = CollectorRegistry()
-    registry.register(StateCollector(world.table.states, world.routing.depths))
+    registry.register(StateCollector(world.table.states, world.routing.tiers))
     text = generate_latest(registry).decode()
     assert 'tiermesh_router_runners{state="ready",tier="pro"} 2.0' in text
     assert 'tiermesh_router_runners{state="unknown",tier="max"} 1.0' in text
+    assert 'tiermesh_router_runners{state="ready",tier="max"} 0.0' in text
     assert 'tiermesh_router_queue_depth{tier="pro"} 1.0' in text
+    assert 'tiermesh_router_slots{tier="pro"} 2.0' in text
+    assert 'tiermesh_router_slots_active{tier="pro"} 2.0' in text
+    assert 'tiermesh_router_slots{tier="max"} 0.0' in text
+    assert 'tiermesh_router_cold_start_seconds{tier="pro"} 0.0' in text

@@ -10,7 +10,7 @@ def waiter(account: str, needs: Needs = SMALL) -> Waiter:
     def ignore(_: LiveRunner | MeshError) -> None:
         pass
 
-    return Waiter(needs, account, "pro", ignore, since=0.0, deadline=1.0, settle_by=1.0)
+    return Waiter(needs, account, "pro", ignore, since=0.0, deadline=1.0, settle_by=1.0, start_by=0.0)
 
 
 def serve(queue: FairQueue, room: int, *, only: Needs | None = None) -> str:

@@ -74,12 +74,12 @@ def record(
 class World:
     """The router's domain, with helpers that say in one line what a runner or an edge does."""
 
-    def __init__(self, limits: Limits | None = None, *, synced: bool = True) -> None:
+    def __init__(self, limits: Limits | None = None, *, synced: bool = True, catalog: Catalog = CATALOG) -> None:
         self.clock = ManualClock()
         self.streams = StreamsLog()
         self.table = Table(self.streams, self.clock)
         self.placement = Placement(self.table, self.clock, random.Random(7).random)
-        self.routing = Routing(CATALOG, self.table, self.placement, limits or Limits(), self.clock)
+        self.routing = Routing(catalog, self.table, self.placement, limits or Limits(), self.clock)
         # What became of each request, by name, in order.
         self.answers: list[tuple[str, LiveRunner | MeshError]] = []
         if synced:
