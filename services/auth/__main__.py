@@ -17,13 +17,15 @@ from services.auth.service import SERVICE_NAME, AuthService
 from services.auth.settings import AuthSettings
 from services.auth.store import MIGRATIONS, AuthStore
 from services.common.admin import AdminServer
-from services.common.catalog import load_catalog
+from services.common.build_info import tell_build
+from services.common.catalog_file import CatalogFile
 from services.common.database import Database
 from services.common.grpc_server import GrpcServer
 from services.common.logs import configure_logs
 from services.common.process import run_service
 from services.common.settings import load_settings
 from services.common.stopping import unless_stopped
+from services.common.tracing import close_tracing, open_tracing
 from tiermesh.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
 
 
@@ -31,6 +33,7 @@ async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then drains and writes what is still in memory."""
     settings = load_settings(AuthSettings, "auth")
     configure_logs("auth", format=settings.log_format, level=settings.log_level)
+    tell_build("auth")
     database = Database(settings.database_url)
     store = AuthStore(database)
     keys = KeyCache()
@@ -58,20 +61,22 @@ async def _serve_keys(
     STALENESS.set_function(lambda: follower.staleness)
     last_used = LastUsed(store, settings.last_used_seconds)
     limiter = open_limiter(settings.rate_limit_url)
-    authenticate = authenticate_server(Authenticator(keys, last_used), limiter, lambda: follower.fresh)
+    tracing = open_tracing(settings, "auth")
+    authenticate = authenticate_server(Authenticator(keys, last_used), limiter, lambda: follower.fresh, tracing)
+    catalog_file = CatalogFile(settings.catalog_file)
     issuer = KeyIssuer(
         store,
         keys.put,
-        load_catalog(settings.catalog_file),
+        catalog_file.catalog,
         prefix=settings.key_prefix,
         default_requests_per_minute=settings.default_requests_per_minute,
         max_keys_per_account=settings.max_keys_per_account,
     )
-    grpc_server = GrpcServer(settings.listen, settings.tls)
+    grpc_server = GrpcServer(settings.listen, settings.tls, catalog_file.catalog)
     service = AuthService(Accounts(store), issuer, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])
-    background = [asyncio.create_task(last_used.run()), asyncio.create_task(follower.run())]
+    background = [asyncio.create_task(work) for work in (last_used.run(), follower.run(), catalog_file.follow())]
     serving.set()
     await stop.wait()
     await grpc_server.stop([authenticate], settings.drain_seconds)
@@ -81,6 +86,7 @@ async def _serve_keys(
     await last_used.drain(settings.drain_seconds)
     await asyncio.gather(*background, return_exceptions=True)
     await limiter.close()
+    await close_tracing(tracing)
 
 
 if __name__ == "__main__":

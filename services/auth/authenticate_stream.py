@@ -12,8 +12,9 @@ from services.auth.authentication import Authenticator
 from services.auth.key_cache import Credential
 from services.auth.metrics import AUTHENTICATIONS
 from services.auth.rate_limits import Limiter, RateLimitState
-from services.common.batch import BatchServer, Session
+from services.common.batch import BatchServer, Notes, Session
 from services.common.errors import MeshError
+from services.common.tracing import Tracing
 from tiermesh.auth.v1 import auth_pb2
 
 AuthenticateServer = BatchServer[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
@@ -87,11 +88,14 @@ def _reply(call_id: int, credential: Credential, state: RateLimitState) -> auth_
     return reply
 
 
-def authenticate_server(authenticator: Authenticator, limits: Limiter, fresh: Callable[[], bool]) -> AuthenticateServer:
+def authenticate_server(
+    authenticator: Authenticator, limits: Limiter, fresh: Callable[[], bool], tracing: Tracing | None = None
+) -> AuthenticateServer:
     """Returns the batch server of the Authenticate rpc."""
     return BatchServer(
         "auth.authenticate",
         AuthenticateHandler(authenticator, limits, fresh),
         new_frame=auth_pb2.AuthenticateResponse,
         new_reply=auth_pb2.AuthenticateReply,
+        notes=Notes(tracing=tracing),
     )

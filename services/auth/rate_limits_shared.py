@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from services.auth.metrics import LOCAL_LIMITS
+from services.auth.metrics import LIMITER_FAILURES, LOCAL_LIMITS
 from services.auth.rate_limits import (
     UNLIMITED,
     WINDOW_SECONDS,
@@ -62,10 +62,12 @@ class SharedRateLimits:
             async with asyncio.timeout(TIMEOUT):
                 states = await self._ask(hits)
         except FAILURES as error:
+            LIMITER_FAILURES.inc()
             self._lost(error)
             self._limit_alone(hits, answer)
         except Exception:
             # Whatever it is, each call gets an answer.
+            LIMITER_FAILURES.inc()
             log.exception("rate_limits_failed")
             self._limit_alone(hits, answer)
         else:

@@ -7,10 +7,10 @@ from typing import Annotated
 import msgspec
 
 from services.auth.keys import MAX_REQUESTS_PER_MINUTE
-from services.common.settings import ServiceSettings
+from services.common.settings import GrpcServiceSettings
 
 
-class AuthSettings(ServiceSettings, frozen=True, kw_only=True):
+class AuthSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     """The settings of one auth process."""
 
     listen: str = "127.0.0.1:7101"

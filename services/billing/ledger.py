@@ -53,6 +53,15 @@ class Balance:
     held: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class OpenHolds:
+    """What is held now; `oldest_ms` is when the oldest hold was made, None if there is none."""
+
+    count: int
+    credits: int
+    oldest_ms: int | None
+
+
 class Ledger:
     """Applies operations one after another to what was read, and collects what has to be written."""
 

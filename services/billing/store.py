@@ -12,8 +12,8 @@ from services.billing import store_postgresql, store_sqlite
 from services.billing.entries import NumberedEntry
 from services.billing.holds import Hold
 from services.billing.idempotency import Claims, asked_keys
-from services.billing.ledger import Balance, Ledger
-from services.billing.metrics import CREDITS, VIOLATIONS
+from services.billing.ledger import Balance, Ledger, OpenHolds
+from services.billing.metrics import CREDITS
 from services.billing.operations import Answer, Expire, Grant, Operation, Reserve, Settle
 from services.billing.spending import Spending, asked_months
 from services.billing.store_audit import Report, audit
@@ -29,7 +29,7 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 _OVERDUE = sa.text(
     "SELECT request_id FROM holds WHERE state = 'open' AND reserved_ms < :before ORDER BY reserved_ms LIMIT :limit"
 )
-_OPEN_HOLDS = sa.text("SELECT count(*) FROM holds WHERE state = 'open'")
+_OPEN_HOLDS = sa.text("SELECT count(*), coalesce(sum(amount), 0), min(reserved_ms) FROM holds WHERE state = 'open'")
 
 
 class LedgerStore:
@@ -81,15 +81,14 @@ class LedgerStore:
         parameters = {"before": before_ms, "limit": limit}
         return await self._database.read(lambda connection: list(connection.execute(_OVERDUE, parameters).scalars()))
 
-    async def open_holds(self) -> int:
-        """How many holds are open."""
-        return int(await self._database.read(lambda connection: connection.execute(_OPEN_HOLDS).scalar_one()))
+    async def open_holds(self) -> OpenHolds:
+        """What is held now."""
+        count, held, oldest_ms = await self._database.read(lambda connection: connection.execute(_OPEN_HOLDS).one())
+        return OpenHolds(count, int(held), oldest_ms)
 
     async def audit(self) -> Report:
         """Checks every invariant over all rows."""
-        report = await self._database.read(audit)
-        VIOLATIONS.set(len(report.violations))
-        return report
+        return await self._database.read(audit)
 
     def _apply(
         self, operations: Sequence[Operation], now_ms: int, connection: sa.Connection

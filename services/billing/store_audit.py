@@ -21,6 +21,8 @@ class Report(NamedTuple):
     entries: int
     accounts: int
     open_holds: int
+    # The sum of all entries: 0, because each movement is two lines that cancel out.
+    imbalance: int
 
 
 class Check(NamedTuple):
@@ -171,6 +173,7 @@ def audit(connection: sa.Connection) -> Report:
         entries=_count(connection, "entries"),
         accounts=_count(connection, "balances"),
         open_holds=_count(connection, "holds WHERE state = 'open'"),
+        imbalance=int(connection.execute(sa.text("SELECT coalesce(sum(amount), 0) FROM entries")).scalar_one()),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from services.billing.committer import Committer
-from services.billing.metrics import EXPIRED_HOLDS, OPEN_HOLDS
+from services.billing.metrics import EXPIRED_HOLDS, SWEPT
 from services.billing.operations import Expire
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
@@ -24,9 +24,6 @@ class HoldReader(Protocol):
 
     async def overdue(self, before_ms: int, limit: int) -> list[str]:
         """The ids of open holds made before a time."""
-
-    async def open_holds(self) -> int:
-        """How many holds are open."""
 
 
 class Sweeper:
@@ -58,5 +55,5 @@ class Sweeper:
             total += len(overdue)
             log.warning("holds_expired", count=len(overdue))
             EXPIRED_HOLDS.inc(len(overdue))
-        OPEN_HOLDS.set(await self._holds.open_holds())
+        SWEPT.set(self._clock())
         return total

@@ -12,8 +12,9 @@ from services.billing.identifiers import check_id, check_text
 from services.billing.metrics import REFUSALS
 from services.billing.operations import Answer, Operation, Reserve, Settle
 from services.billing.prices import Prices
-from services.common.batch import BatchServer, Session
+from services.common.batch import BatchServer, Notes, Session
 from services.common.errors import MeshError
+from services.common.tracing import Span, Tracing
 from tiermesh.billing.v1 import billing_pb2
 
 TransactServer = BatchServer[billing_pb2.TransactCall, billing_pb2.TransactReply]
@@ -83,11 +84,26 @@ def _reply(session: TransactSession, call_id: int, answer: Answer) -> None:
         session.reply(billing_pb2.TransactReply(id=call_id, amount=answer.amount, available=answer.available))
 
 
-def transact_server(committer: Committer, prices: Prices) -> TransactServer:
+def _request_id(call: billing_pb2.TransactCall) -> str:
+    return call.settle.request_id if call.HasField("settle") else call.reserve.request_id
+
+
+def _describe_call(call: billing_pb2.TransactCall, span: Span) -> None:
+    span.set("tiermesh.operation", "settle" if call.HasField("settle") else "reserve")
+
+
+def _describe_reply(reply: billing_pb2.TransactReply, span: Span) -> None:
+    span.set("tiermesh.credits", reply.amount)
+
+
+def transact_server(committer: Committer, prices: Prices, tracing: Tracing | None = None) -> TransactServer:
     """Returns the batch server of the Transact rpc."""
     return BatchServer(
         "billing.transact",
         TransactHandler(committer, prices),
         new_frame=billing_pb2.TransactResponse,
         new_reply=billing_pb2.TransactReply,
+        notes=Notes(
+            tracing=tracing, request_id=_request_id, describe_call=_describe_call, describe_reply=_describe_reply
+        ),
     )

@@ -27,6 +27,10 @@ class RunnerRecord(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     engine: str
     version: str
+    # Names of its GPUs, their memory together in bytes, and the pages of the engine's cache; nothing without a GPU.
+    gpus: list[str] = []
+    gpu_memory: int = 0
+    pages: int = 0
     # "ready" or "draining".
     state: str = "ready"
 

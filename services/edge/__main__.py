@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 from services.common.admin import AdminServer
-from services.common.catalog import load_catalog
+from services.common.build_info import tell_build
+from services.common.catalog_file import CatalogFile
 from services.common.channels import channel_opener
 from services.common.clock import system_clock
+from services.common.discovery import Discovery, first_addresses
 from services.common.logs import configure_logs
 from services.common.process import run_service
 from services.common.settings import load_settings, split_list
+from services.common.tracing import close_tracing, open_tracing
 from services.edge.authentication import Authenticator, auth_client
 from services.edge.balance import Balances, billing_replicas
 from services.edge.chat.endpoint import Chat
+from services.edge.completions.endpoint import Completions
+from services.edge.embeddings.endpoint import Embeddings
 from services.edge.http_server import HttpServer
+from services.edge.images.endpoint import Images
+from services.edge.images.files import image_files
 from services.edge.keys import Keys, auth_replicas
 from services.edge.paid import Mesh, PaidPath
 from services.edge.payment import Cashier, billing_client
+from services.edge.remote_images.configured import image_loader
+from services.edge.responses.endpoint import Responses
 from services.edge.routing import Availability, Placer, router_client
 from services.edge.runners import RunnerPool
 from services.edge.service import EdgeService, Handlers
 from services.edge.settings import EdgeSettings
+from services.edge.speech.endpoint import Speech
+from services.edge.transcriptions.endpoint import Transcriptions
 from services.edge.usage import Usage
 
 
@@ -30,10 +42,17 @@ async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then finishes the requests in flight."""
     settings = load_settings(EdgeSettings, "edge")
     configure_logs("edge", format=settings.log_format, level=settings.log_level)
-    open_channel = channel_opener(settings.tls)
-    auth = auth_client(split_list(settings.auth_addresses), open_channel)
-    billing = billing_client(split_list(settings.billing_addresses), open_channel)
-    router = router_client(split_list(settings.router_addresses), open_channel)
+    tell_build("edge")
+    open_channel = partial(channel_opener, settings.tls)
+    entries = {
+        "auth": split_list(settings.auth_addresses),
+        "billing": split_list(settings.billing_addresses),
+        "router": split_list(settings.router_addresses),
+    }
+    addresses = {name: first_addresses(listed) for name, listed in entries.items()}
+    auth = auth_client(addresses["auth"], open_channel("auth"))
+    billing = billing_client(addresses["billing"], open_channel("billing"))
+    router = router_client(addresses["router"], open_channel("router"))
     clients = (auth, billing, router)
     cashier = Cashier(
         billing,
@@ -41,30 +60,51 @@ async def serve(stop: asyncio.Event) -> None:
         settle_timeout=settings.settle_timeout,
         release_timeout=settings.release_timeout,
     )
-    runners = RunnerPool(open_channel, time.monotonic)
-    mesh = Mesh(load_catalog(settings.catalog_file), Placer(router), cashier, runners)
+    runners = RunnerPool(open_channel("runner"), time.monotonic)
+    catalog_file = CatalogFile(settings.catalog_file)
+    mesh = Mesh(catalog_file.catalog, Placer(router), cashier, runners)
     path = PaidPath(mesh, settings, time.monotonic)
-    availability = Availability(split_list(settings.router_addresses), open_channel)
-    billing_unary = billing_replicas(split_list(settings.billing_addresses), open_channel, settings.call_timeout)
-    auth_unary = auth_replicas(split_list(settings.auth_addresses), open_channel, settings.call_timeout)
+    images = image_loader(settings)
+    availability = Availability(addresses["router"], open_channel("router"))
+    billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
+    auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
+    tracing = open_tracing(settings, "edge", ratio=settings.tracing_ratio)
     handlers = Handlers(
         authenticator=Authenticator(auth, settings.call_timeout),
-        chat=Chat(path, settings, system_clock),
+        chat=Chat(path, images, settings, system_clock),
+        completions=Completions(path, settings, system_clock),
+        responses=Responses(path, images, settings, system_clock),
+        embeddings=Embeddings(path),
+        images=Images(path, image_files(settings, system_clock), settings, system_clock),
+        speech=Speech(path),
+        transcriptions=Transcriptions(path, settings),
         mesh=mesh,
         availability=availability,
         balances=Balances(billing_unary),
         keys=Keys(auth_unary, system_clock),
         usage=Usage(billing_unary, system_clock),
+        tracing=tracing,
     )
-    service = EdgeService(handlers, max_body_bytes=settings.max_body_bytes, monotonic=time.monotonic)
-    http = HttpServer(settings.listen, service.application(), drain_seconds=settings.drain_seconds)
+    service = EdgeService(handlers, settings, monotonic=time.monotonic)
+    http = HttpServer(
+        settings.listen,
+        service.application(),
+        drain_seconds=settings.drain_seconds,
+        head_seconds=settings.head_seconds,
+        unread_seconds=settings.unread_seconds,
+    )
     admin = AdminServer(
         settings.admin_listen,
         ready=lambda: availability.known and not stop.is_set() and all(client.connected for client in clients),
     )
     for client in clients:
         client.open()
-    background = [asyncio.create_task(availability.run()), asyncio.create_task(runners.run())]
+    discovery = Discovery()
+    discovery.follow(entries["auth"], auth.set_addresses, auth_unary.set_addresses)
+    discovery.follow(entries["billing"], billing.set_addresses, billing_unary.set_addresses)
+    discovery.follow(entries["router"], router.set_addresses, availability.set_addresses)
+    background = [asyncio.create_task(part.run()) for part in (availability, runners, discovery)]
+    background.append(asyncio.create_task(catalog_file.follow()))
     await admin.start()
     await http.start()
     await stop.wait()
@@ -74,6 +114,7 @@ async def serve(stop: asyncio.Event) -> None:
         task.cancel()
     for closable in (runners, *clients, billing_unary, auth_unary):
         await closable.close()
+    await close_tracing(tracing)
     await admin.stop()
 
 

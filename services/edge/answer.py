@@ -19,12 +19,18 @@ from tiermesh.runner.v1 import runner_pb2
 
 log = get_logger()
 
-# How often one choice may be placed again before the client gets the error.
-MAX_ATTEMPTS = 4
+# How many runners may fail one choice before the client gets the error. One that was only full does not count: several
+# routers that place on it do not know of each other's placements, so that a busy mesh refuses and places again all the
+# time. Such a choice waits on, in the place it had in the queue, as long as any request may wait.
+MAX_FAILURES = 4
+# After so many refusals in a row there is a pause, in seconds, before the next attempt.
+QUICK_REFUSALS = 4
+REFUSED_PAUSE = 0.05
 
 # What another runner may do better. Errors of the request itself would only repeat.
 _FULL = {Code.OVERLOADED}
 _FAILED = {Code.UNAVAILABLE, Code.INTERNAL}
+_RESULT_FULL, _RESULT_FAILED = router_pb2.Attempt.RESULT_FULL, router_pb2.Attempt.RESULT_FAILED
 
 
 class Event(NamedTuple):
@@ -45,7 +51,11 @@ class _Choice:
     placement: Placement
     client: RunnerBatch | None = None
     call_id: int = 0
+    # The runners that have failed, and the last one if it was full.
     attempts: list[router_pb2.Attempt] = field(default_factory=list)
+    # How many runners in a row were full, and when it has waited long enough for one that is not.
+    refusals: int = 0
+    waits_until: float = 0.0
     # Tokens that have reached this edge; another runner goes on after them.
     token_ids: list[int] = field(default_factory=list)
     # Whether audio has reached this edge: no other runner could go on from there.
@@ -139,20 +149,32 @@ class Answer:
             self._write_step(event.choice, reply)
 
     def _on_error(self, choice: _Choice, error: MeshError) -> None:
-        if not _may_move(choice, error):
+        if not self._may_move(choice, error):
             self._mailbox.put(Event(choice.index, error))
             return
-        log.warning("generation_moves", request_id=choice.call.request_id, runner=choice.placement.runner_id,
-                    code=error.code.name, tokens=len(choice.token_ids))  # fmt: skip
-        result = router_pb2.Attempt.RESULT_FULL if error.code in _FULL else router_pb2.Attempt.RESULT_FAILED
-        choice.attempts.append(router_pb2.Attempt(runner_id=choice.placement.runner_id, result=result))
+        full = error.code in _FULL
+        tell = log.debug if full else log.warning
+        tell("generation_moves", request_id=choice.call.request_id, runner=choice.placement.runner_id,
+             code=error.code.name, tokens=len(choice.token_ids))  # fmt: skip
+        attempt = router_pb2.Attempt(
+            runner_id=choice.placement.runner_id, result=_RESULT_FULL if full else _RESULT_FAILED
+        )
+        choice.attempts = [*_failures(choice), attempt]
         choice.moving = asyncio.get_running_loop().create_task(self._move(choice))
 
     async def _move(self, choice: _Choice) -> None:
-        timeout = min(self._queue_timeout, self._deadline - self._clock())
+        if choice.refusals > QUICK_REFUSALS:
+            await asyncio.sleep(REFUSED_PAUSE)
+        timeout = min(choice.waits_until, self._deadline) - self._clock()
         try:
             choice.placement = await self._placer.place(
-                self._model, self._account_id, timeout, choice.attempts, self._capabilities
+                self._model,
+                self._account_id,
+                timeout,
+                attempts=choice.attempts,
+                capabilities=self._capabilities,
+                request_id=choice.call.request_id,
+                trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
         except MeshError as error:
             self._mailbox.put(Event(choice.index, error))
@@ -162,6 +184,16 @@ class Answer:
             choice.call.resume_token_ids[:] = choice.token_ids
         self._send(choice)
 
+    def _may_move(self, choice: _Choice, error: MeshError) -> bool:
+        """Tells whether another runner may be tried, and until when it may be waited for."""
+        if error.code not in _FULL | _FAILED or choice.has_audio:
+            return False
+        full = error.code in _FULL
+        choice.refusals = choice.refusals + 1 if full else 0
+        if choice.refusals < 2:
+            choice.waits_until = self._clock() + self._queue_timeout
+        return self._clock() < choice.waits_until if full else len(_failures(choice)) < MAX_FAILURES
 
-def _may_move(choice: _Choice, error: MeshError) -> bool:
-    return error.code in _FULL | _FAILED and len(choice.attempts) < MAX_ATTEMPTS and not choice.has_audio
+
+def _failures(choice: _Choice) -> list[router_pb2.Attempt]:
+    return [attempt for attempt in choice.attempts if attempt.result == _RESULT_FAILED]

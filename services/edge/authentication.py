@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from services.common.batch import BatchClient
 from services.common.channels import OpenChannel
 from services.common.errors import Code, MeshError
+from services.common.tracing import context_of, step
+from services.edge.context import RequestContext
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 AuthBatch = BatchClient[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
@@ -67,12 +69,14 @@ class Authenticator:
         self._client = client
         self._timeout = timeout
 
-    async def authenticate(self, authorization: str | None) -> Verdict:
+    async def authenticate(self, authorization: str | None, context: RequestContext) -> Verdict:
         """Returns what auth says of a header; raises MeshError only if auth cannot be asked."""
         key = _bearer(authorization)
         if not key:
             return Verdict(MeshError(Code.UNAUTHENTICATED, _NO_KEY), None)
-        reply = await self._client.request(auth_pb2.AuthenticateCall(api_key=key), self._timeout)
+        with step(context.trace, "authenticate") as span:
+            call = auth_pb2.AuthenticateCall(api_key=key, request_id=context.request_id, trace=context_of(span))
+            reply = await self._client.request(call, self._timeout)
         limit = None
         if reply.HasField("rate_limit"):
             state = reply.rate_limit

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
 
 from services.common.channels import OpenChannel
 from services.edge.models import CREDITS_PER_DOLLAR
@@ -19,24 +21,33 @@ def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeou
     return Replicas("Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout)
 
 
+class BalanceBody(Struct, frozen=True):
+    """What an account owns: credits free to spend, and those held by requests in flight."""
+
+    account_id: str
+    credits: int
+    held: int
+    usd: str
+    object: Literal["balance"] = "balance"
+
+
 class Balances:
     """Reads balances from any replica of billing; not a hot path."""
 
     def __init__(self, billing: BillingReplicas) -> None:
         self._billing = billing
 
-    async def get(self, account_id: str) -> dict[str, Any]:
+    async def get(self, account_id: str) -> BalanceBody:
         """Returns the body for an account; raises MeshError UNAVAILABLE if no replica answers."""
         request = billing_pb2.GetBalanceRequest(account_id=account_id)
         response = await self._billing.call(lambda stub: stub.GetBalance, request)
         return _body(response.balance)
 
 
-def _body(balance: billing_pb2.Balance) -> dict[str, Any]:
-    return {
-        "object": "balance",
-        "account_id": balance.account_id,
-        "credits": balance.available,
-        "held": balance.held,
-        "usd": f"{balance.available / CREDITS_PER_DOLLAR:.2f}",
-    }
+def _body(balance: billing_pb2.Balance) -> BalanceBody:
+    return BalanceBody(
+        account_id=balance.account_id,
+        credits=balance.available,
+        held=balance.held,
+        usd=f"{balance.available / CREDITS_PER_DOLLAR:.2f}",
+    )

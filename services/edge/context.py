@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.common.tracing import Span
+
 
 @dataclass(slots=True)
 class RequestContext:
@@ -13,3 +15,11 @@ class RequestContext:
     arrived: float
     # Headers that every response to this request carries.
     headers: dict[str, str] = field(default_factory=dict)
+    # The catalog id of the model that it pays for; empty before that is known.
+    model: str = ""
+    # Seconds that the mesh itself has spent on it so far, as far as it is measured.
+    overhead: float = 0.0
+    # Whether it is being placed on a runner: then an error is the router's.
+    placing: bool = False
+    # Its span, if it is traced.
+    trace: Span | None = None

@@ -24,6 +24,7 @@ class EventStream:
             self.response.enable_chunked_encoding()
         self._request = request
         self._max_unread_bytes = max_unread_bytes
+        self._written = 0
 
     async def open(self, first: bytes) -> None:
         """Sends the status line, the headers and the first events; raises ConnectionError if the client is gone."""
@@ -47,11 +48,15 @@ class EventStream:
             return
         if self._transport.get_write_buffer_size() + len(data) > self._max_unread_bytes:
             self._transport.abort()
-        elif self.response.chunked:
+            return
+        self._written += len(data)
+        if self.response.chunked:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._transport.write(data)
 
     async def close(self) -> None:
         """Ends the response; the connection stays usable for the next request."""
+        # aiohttp's own count knows only what it has written itself.
+        self._request.writer.output_size += self._written
         await self.response.write_eof()

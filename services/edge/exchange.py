@@ -10,31 +10,60 @@ Every way in which a request can end passes here, and each has one outcome:
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
+from services.common.tracing import Span, context_of, step
 from services.edge.answer import Answer
-from services.edge.metrics import DISCONNECTS
-from services.edge.payment import Payment, Receipt, Work
+from services.edge.context import RequestContext
+from services.edge.metrics import LEFT_EARLY, LEFT_LATE, OVERHEAD, SETTLE
+from services.edge.payment import Outcome, Payment, Receipt, Work
+from services.edge.routing import Placement
+from services.edge.tracing import end_generation
 from tiermesh.billing.v1 import billing_pb2
+from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
 
 class Exchange:
     """Use as `async with`; whatever happens inside, the engine is stopped and the hold ends exactly once."""
 
-    def __init__(self, answer: Answer, payment: Payment) -> None:
+    def __init__(
+        self, answer: Answer, payment: Payment, context: RequestContext, monotonic: Callable[[], float]
+    ) -> None:
         self.answer = answer
         self._payment = payment
+        self._context = context
+        self._monotonic = monotonic
+        # Of generating the answer, if the request is traced.
+        self._span: Span | None = None
 
     @property
     def request_id(self) -> str:
         """The id of the request, for logs."""
         return self._payment.request_id
 
+    def start(self, calls: list[GenerateCall], placement: Placement, span: Span | None) -> None:
+        """Starts generating, on the runner that was found; the exchange ends the span."""
+        self._span = span
+        self.answer.start(calls, placement)
+
+    def note_first_token(self) -> None:
+        """Notes that the answer has begun."""
+        if self._span is not None:
+            self._span.event("first_token")
+
     async def settle(self, prompt_tokens: int = 0, completion_tokens: int = 0, *, empty: bool = False) -> Receipt:
         """Ends the hold of a complete answer; durable when it returns."""
         outcome = billing_pb2.OUTCOME_EMPTY if empty else billing_pb2.OUTCOME_COMPLETED
         work = Work(prompt_tokens, completion_tokens, self.answer.runner_id)
-        return await self._payment.settle(outcome, work)
+        self._end_span(outcome, work)
+        began = self._monotonic()
+        with step(self._context.trace, "settle") as span:
+            receipt = await self._payment.settle(outcome, work, context_of(span))
+        seconds = self._monotonic() - began
+        SETTLE.observe(seconds)
+        OVERHEAD.observe(self._context.overhead + seconds)
+        return receipt
 
     def fail(self) -> None:
         """Stops the engine and releases the hold."""
@@ -51,12 +80,18 @@ class Exchange:
         if not isinstance(error, (asyncio.CancelledError, ConnectionError)):
             self._end(billing_pb2.OUTCOME_FAILED)
         elif self.answer.started:
-            DISCONNECTS.labels("after_first_token").inc()
+            LEFT_LATE.inc()
             self._end(billing_pb2.OUTCOME_CLIENT_LEFT_LATE)
         else:
-            DISCONNECTS.labels("before_first_token").inc()
+            LEFT_EARLY.inc()
             self._end(billing_pb2.OUTCOME_CLIENT_LEFT_EARLY)
 
-    def _end(self, outcome: billing_pb2.Outcome.ValueType) -> None:
+    def _end(self, outcome: Outcome) -> None:
+        work = Work(runner_id=self.answer.runner_id)
         self.answer.cancel()
-        self._payment.abandon(outcome, Work(runner_id=self.answer.runner_id))
+        self._payment.abandon(outcome, work)
+        self._end_span(outcome, work)
+
+    def _end_span(self, outcome: Outcome, work: Work) -> None:
+        if self._span is not None:
+            end_generation(self._span, outcome, work)

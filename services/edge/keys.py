@@ -6,11 +6,11 @@ as everywhere in OpenAI's API, and null where there is none.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.common.channels import OpenChannel
 from services.common.clock import Clock, to_ms
@@ -40,6 +40,41 @@ class CreateKeyBody(Struct, frozen=True, forbid_unknown_fields=True):
     expires_at: Seconds | None = None
 
 
+class KeyBody(Struct, frozen=True, kw_only=True):
+    """An API key without the key itself; a new one is shown once, in `key`."""
+
+    id: str
+    name: str
+    # The first characters of the key.
+    hint: str
+    models: list[str]
+    endpoints: list[str]
+    requests_per_minute: int
+    monthly_credit_cap: int
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+    last_used_at: int | None
+    replaced_by: str | None
+    key: str | UnsetType = UNSET
+    object: Literal["api_key"] = "api_key"
+
+
+class KeyList(Struct, frozen=True):
+    """The keys of an account, oldest first."""
+
+    data: list[KeyBody]
+    object: Literal["list"] = "list"
+
+
+class RevokedKey(Struct, frozen=True):
+    """The answer to a revocation, in OpenAI's shape."""
+
+    id: str
+    object: Literal["api_key.deleted"] = "api_key.deleted"
+    deleted: Literal[True] = True
+
+
 _decoder = msgspec.json.Decoder(CreateKeyBody)
 
 
@@ -59,7 +94,7 @@ class Keys:
         """Answers GET /v1/keys: the account's keys, without the keys themselves, oldest first."""
         request = auth_pb2.ListKeysRequest(account_id=principal.account_id)
         response = await self._auth.call(lambda stub: stub.ListKeys, request)
-        return json_response({"object": "list", "data": [_body(key) for key in response.keys]})
+        return json_response(KeyList([_body(key) for key in response.keys]))
 
     async def create(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         """Answers POST /v1/keys: the one response that holds the new key itself, in `key`."""
@@ -72,14 +107,14 @@ class Keys:
             # Auth counts in milliseconds; the user has said seconds.
             error.param = error.param.removesuffix("_ms")
             raise
-        return json_response(_body(response.key) | {"key": response.api_key})
+        return json_response(msgspec.structs.replace(_body(response.key), key=response.api_key))
 
     async def revoke(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         """Answers DELETE /v1/keys/{id}; a key of another account is one that does not exist."""
         key_id = request.match_info["key_id"]
         revoke = auth_pb2.RevokeKeyRequest(key_id=key_id, account_id=principal.account_id)
         await self._auth.call(lambda stub: stub.RevokeKey, revoke)
-        return json_response({"id": key_id, "object": "api_key.deleted", "deleted": True})
+        return json_response(RevokedKey(key_id))
 
 
 def _create_request(body: CreateKeyBody, principal: Principal) -> auth_pb2.CreateKeyRequest:
@@ -95,22 +130,21 @@ def _create_request(body: CreateKeyBody, principal: Principal) -> auth_pb2.Creat
     )
 
 
-def _body(key: auth_pb2.ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "object": "api_key",
-        "name": key.name,
-        "hint": key.hint,
-        "models": list(key.models),
-        "endpoints": list(key.endpoints),
-        "requests_per_minute": key.requests_per_minute,
-        "monthly_credit_cap": key.monthly_credit_cap,
-        "created_at": key.created_at_ms // 1000,
-        "expires_at": _seconds(key.expires_at_ms),
-        "revoked_at": _seconds(key.revoked_at_ms),
-        "last_used_at": _seconds(key.last_used_at_ms),
-        "replaced_by": key.replaced_by or None,
-    }
+def _body(key: auth_pb2.ApiKey) -> KeyBody:
+    return KeyBody(
+        id=key.id,
+        name=key.name,
+        hint=key.hint,
+        models=list(key.models),
+        endpoints=list(key.endpoints),
+        requests_per_minute=key.requests_per_minute,
+        monthly_credit_cap=key.monthly_credit_cap,
+        created_at=key.created_at_ms // 1000,
+        expires_at=_seconds(key.expires_at_ms),
+        revoked_at=_seconds(key.revoked_at_ms),
+        last_used_at=_seconds(key.last_used_at_ms),
+        replaced_by=key.replaced_by or None,
+    )
 
 
 def _seconds(milliseconds: int) -> int | None:

@@ -3,35 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Literal
 
-from services.common.catalog import Model
+from msgspec import Struct
+
+from services.common.catalog import Capability, Kind, Model
 from services.edge.routing import Availability
 
 CREDITS_PER_DOLLAR = 100
 
 
-def model_body(model: Model, availability: Availability) -> dict[str, Any]:
+class Pricing(Struct, frozen=True):
+    """What one unit costs."""
+
+    unit: str
+    credits: int
+    usd: str
+
+
+class ModelBody(Struct, frozen=True):
+    """A model for sale; `available` tells whether a healthy runner serves it now."""
+
+    id: str
+    owned_by: str
+    available: bool
+    tier: str
+    kind: Kind
+    context_length: int
+    capabilities: tuple[Capability, ...]
+    pricing: Pricing
+    object: Literal["model"] = "model"
+    # The catalog does not date its models; OpenAI's clients want a number here.
+    created: int = 0
+
+
+class ModelList(Struct, frozen=True):
+    """The models that a key may use."""
+
+    data: list[ModelBody]
+    object: Literal["list"] = "list"
+
+
+def model_body(model: Model, availability: Availability) -> ModelBody:
     """Returns one model."""
-    return {
-        "id": model.id,
-        "object": "model",
-        # The catalog does not date its models; OpenAI's clients want a number here.
-        "created": 0,
-        "owned_by": model.owned_by,
-        "available": availability[model.id],
-        "tier": model.tier,
-        "kind": model.kind,
-        "context_length": model.context,
-        "capabilities": list(model.capabilities),
-        "pricing": {
-            "unit": model.unit,
-            "credits": model.price,
-            "usd": f"{model.price / CREDITS_PER_DOLLAR:.2f}",
-        },
-    }
+    return ModelBody(
+        id=model.id,
+        owned_by=model.owned_by,
+        available=availability[model.id],
+        tier=model.tier,
+        kind=model.kind,
+        context_length=model.context,
+        capabilities=model.capabilities,
+        pricing=Pricing(unit=model.unit, credits=model.price, usd=f"{model.price / CREDITS_PER_DOLLAR:.2f}"),
+    )
 
 
-def models_body(models: Iterable[Model], availability: Availability) -> dict[str, Any]:
+def models_body(models: Iterable[Model], availability: Availability) -> ModelList:
     """Returns a list of models, in their order."""
-    return {"object": "list", "data": [model_body(model, availability) for model in models]}
+    return ModelList([model_body(model, availability) for model in models])

@@ -6,17 +6,25 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from aiohttp import web
+from prometheus_client import Summary
+
 from services.common.catalog import Catalog, Kind, Model
 from services.common.errors import Code, MeshError
+from services.common.tracing import context_of, step
 from services.edge.answer import Answer
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.exchange import Exchange
+from services.edge.idempotency import idempotency_key
+from services.edge.metrics import PLACE, RESERVE
 from services.edge.payment import Cashier
+from services.edge.reply import Reply
 from services.edge.routing import Placement, Placer
 from services.edge.runners import RunnerPool
 from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
+from services.edge.tracing import begin_generation
 from tiermesh.runner.v1 import runner_pb2
 
 # Where each kind of model is used, for those who took the wrong one.
@@ -43,26 +51,27 @@ class Mesh:
 class Order:
     """What a validated request asks of the mesh."""
 
+    request: web.Request
     context: RequestContext
     principal: Principal
     model: Model
     # One for each choice.
     calls: list[runner_pb2.GenerateCall]
+    # How many prompts the choices belong to.
+    prompts: int = 1
     # How many times the price is charged.
     quantity: int = 1
     # What the runner must be able to do beyond the model's plain work.
     capabilities: tuple[str, ...] = ()
-    # Empty without one; see services/edge/idempotency.py.
-    idempotency_key: str = ""
 
 
 class PaidPath:
-    """Opens an exchange for each order. `monotonic` counts seconds and never goes back."""
+    """Opens a reply to each order. `monotonic` counts seconds and never goes back."""
 
     def __init__(self, mesh: Mesh, settings: EdgeSettings, monotonic: Callable[[], float]) -> None:
         self._mesh = mesh
         self._settings = settings
-        self.monotonic = monotonic
+        self._monotonic = monotonic
 
     def find_model(self, name: str, kind: Kind, principal: Principal) -> Model:
         """Returns the model that a request names; raises MeshError if it does not exist, fit or belong to the key."""
@@ -74,26 +83,58 @@ class PaidPath:
         return model
 
     @asynccontextmanager
-    async def open(self, order: Order) -> AsyncGenerator[Exchange]:
+    async def open(self, order: Order) -> AsyncGenerator[Reply]:
         """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot."""
+        order.context.model = order.model.id
+        key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
         # the first request has, to be told that it is a repeat.
-        placement = None if order.idempotency_key else await self._place(order)
-        payment = await self._mesh.cashier.reserve(
-            order.context.request_id,
-            order.principal,
-            order.model.id,
-            quantity=order.quantity,
-            idempotency_key=order.idempotency_key,
-        )
-        async with Exchange(self._answer(order), payment) as exchange:
+        placement = None if key else await self._place(order)
+        began = self._monotonic()
+        with step(order.context.trace, "reserve") as span:
+            payment = await self._mesh.cashier.reserve(
+                order.context.request_id,
+                order.principal,
+                order.model.id,
+                quantity=order.quantity,
+                idempotency_key=key,
+                trace=context_of(span),
+            )
+        _note(RESERVE, order.context, self._monotonic() - began)
+        async with Exchange(self._answer(order), payment, order.context, self._monotonic) as exchange:
             placement = placement or await self._place(order)
-            exchange.answer.start(order.calls, placement)
-            yield exchange
+            exchange.start(order.calls, placement, begin_generation(order.context, order.model, order.calls))
+            yield self._reply(order, exchange)
 
     async def _place(self, order: Order) -> Placement:
-        return await self._mesh.placer.place(
-            order.model, order.principal.account_id, self._settings.queue_timeout, capabilities=order.capabilities
+        # The first request to a tier that is scaled to zero waits for its runner.
+        timeout = max(self._settings.queue_timeout, order.model.cold_start_seconds)
+        began, order.context.placing = self._monotonic(), True
+        with step(order.context.trace, "place") as span:
+            placement = await self._mesh.placer.place(
+                order.model,
+                order.principal.account_id,
+                timeout,
+                capabilities=order.capabilities,
+                request_id=order.context.request_id,
+                trace=context_of(span),
+            )
+        order.context.placing = False
+        # Waiting for a free slot is no overhead: the router has a metric for that.
+        _note(PLACE, order.context, max(0.0, self._monotonic() - began - placement.waited))
+        return placement
+
+    def _reply(self, order: Order, exchange: Exchange) -> Reply:
+        return Reply(
+            request=order.request,
+            headers=order.context.headers,
+            model=order.model,
+            exchange=exchange,
+            choices=len(order.calls),
+            prompts=order.prompts,
+            elapsed=lambda: self._monotonic() - order.context.arrived,
+            max_unread_bytes=self._settings.max_unread_bytes,
+            keep_alive_seconds=self._settings.keep_alive_seconds,
         )
 
     def _answer(self, order: Order) -> Answer:
@@ -105,8 +146,13 @@ class PaidPath:
             runners=self._mesh.runners,
             queue_timeout=self._settings.queue_timeout,
             deadline=order.context.arrived + self._settings.request_timeout,
-            clock=self.monotonic,
+            clock=self._monotonic,
         )
+
+
+def _note(stage: Summary, context: RequestContext, seconds: float) -> None:
+    stage.observe(seconds)
+    context.overhead += seconds
 
 
 def find_model(catalog: Catalog, name: str) -> Model:

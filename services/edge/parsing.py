@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,6 +29,14 @@ def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
         raise MeshError(Code.INVALID_REQUEST, f"The request body is not valid JSON: {error}.") from None
     except RecursionError:
         raise MeshError(Code.INVALID_REQUEST, "The request body is nested too deeply.") from None
+
+
+def parse_fields(fields: Mapping[str, Any], kind: type[BodyT]) -> BodyT:
+    """Reads the fields of a form, whose values are text; raises MeshError INVALID_REQUEST as `parse_body` does."""
+    try:
+        return msgspec.convert(fields, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _field_error(str(error)) from None
 
 
 def _field_error(message: str) -> MeshError:

@@ -12,6 +12,7 @@ from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
 from services.edge.authentication import Principal
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
+from tiermesh.common.v1.trace_pb2 import TraceContext
 
 log = get_logger()
 BillingBatch = BatchClient[billing_pb2.TransactCall, billing_pb2.TransactReply]
@@ -68,7 +69,14 @@ class Cashier:
         self._background: set[asyncio.Task[None]] = set()
 
     async def reserve(
-        self, request_id: str, principal: Principal, model: str, *, quantity: int = 1, idempotency_key: str = ""
+        self,
+        request_id: str,
+        principal: Principal,
+        model: str,
+        *,
+        quantity: int = 1,
+        idempotency_key: str = "",
+        trace: TraceContext | None = None,
     ) -> Payment:
         """Holds the price, `quantity` times.
 
@@ -86,7 +94,7 @@ class Cashier:
             idempotency_key=idempotency_key,
         )
         try:
-            await self._transact(billing_pb2.TransactCall(reserve=reserve), self._reserve_timeout)
+            await self._transact(billing_pb2.TransactCall(reserve=reserve, trace=trace), self._reserve_timeout)
         except MeshError as error:
             if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
                 # Whether the hold was made is unknown, so it is released when billing can be asked again.
@@ -151,10 +159,10 @@ class Payment:
         self.request_id = request_id
         self._settled = False
 
-    async def settle(self, outcome: Outcome, work: Work) -> Receipt:
+    async def settle(self, outcome: Outcome, work: Work, trace: TraceContext | None = None) -> Receipt:
         """Ends the hold durably. If the caller is cancelled meanwhile, the settlement goes on by itself."""
         self._settled = True
-        call = self._call(outcome, work)
+        call = self._call(outcome, work, trace)
         try:
             return await self._cashier.settle(call)
         except asyncio.CancelledError:
@@ -174,7 +182,7 @@ class Payment:
             self._settled = True
             self._cashier.settle_later(self._call(outcome, work))
 
-    def _call(self, outcome: Outcome, work: Work) -> billing_pb2.TransactCall:
+    def _call(self, outcome: Outcome, work: Work, trace: TraceContext | None = None) -> billing_pb2.TransactCall:
         settle = billing_pb2.Settle(
             request_id=self.request_id,
             outcome=outcome,
@@ -182,7 +190,7 @@ class Payment:
             completion_tokens=work.completion_tokens,
             runner_id=work.runner_id,
         )
-        return billing_pb2.TransactCall(settle=settle)
+        return billing_pb2.TransactCall(settle=settle, trace=trace)
 
 
 def _unavailable(consequence: str) -> MeshError:

@@ -14,7 +14,7 @@ from services.common.logs import get_logger
 from services.edge.answer import Event
 from services.edge.event_stream import KEEP_ALIVE, EventStream
 from services.edge.exchange import Exchange
-from services.edge.metrics import FIRST_TOKEN
+from services.edge.metrics import of_model
 from services.edge.payment import Receipt
 from services.edge.token_usage import usage_body
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
@@ -52,9 +52,17 @@ class Reply:
     choices: int
     # Seconds since the request came.
     elapsed: Callable[[], float]
+    # How many prompts the choices belong to.
+    prompts: int
+    # What may wait for a slow reader of a stream.
+    max_unread_bytes: int
+    # How long a stream may be without its first token before comments keep its connection alive.
+    keep_alive_seconds: float
     finished: dict[int, GenerateReply] = field(default_factory=dict)
     # Whether anything was produced that a client can see.
     has_output: bool = False
+    # When the first token of a chat came, in seconds since the request; 0 before, and for other kinds.
+    first_at: float = 0.0
 
     async def next_steps(self, within: float | None = None) -> list[Event]:
         """Waits for the next steps and keeps account of them; none if nothing comes `within` seconds.
@@ -68,13 +76,16 @@ class Reply:
                 raise event.reply
             self.note(event.choice, event.reply)
         if first and events:
-            FIRST_TOKEN.labels(self.model.id).observe(self.elapsed())
+            self.exchange.note_first_token()
+            if self.model.kind == "chat":
+                # Runners tell of the first token of what is sent whole, too.
+                self.first_at = self.elapsed()
+                of_model(self.model.id).first_token.observe(self.first_at)
         return events
 
     def note(self, choice: int, step: GenerateReply) -> None:
         """Keeps account of one step."""
-        if step.text or step.reasoning or step.tool_calls:
-            self.has_output = True
+        self.has_output = self.has_output or _shows(step)
         if step.finish_reason:
             self.finished[choice] = step
 
@@ -90,8 +101,29 @@ class Reply:
 
     async def settle(self) -> Receipt:
         """Charges the complete answer."""
-        usage = usage_body(reply.usage for reply in self.last_replies)
-        return await self.exchange.settle(usage["prompt_tokens"], usage["completion_tokens"], empty=not self.has_output)
+        usage = usage_body((reply.usage for reply in self.last_replies), prompts=self.prompts)
+        prompt_tokens, completion_tokens = usage["prompt_tokens"], usage["completion_tokens"]
+        seconds = self.elapsed() - self.first_at if self.first_at else 0.0
+        receipt = await self.exchange.settle(prompt_tokens, completion_tokens, empty=not self.has_output)
+        metrics = of_model(self.model.id)
+        metrics.prompt_tokens.inc(prompt_tokens)
+        metrics.completion_tokens.inc(completion_tokens)
+        if seconds and completion_tokens > self.choices:
+            metrics.output_token.observe(seconds * self.choices / (completion_tokens - self.choices))
+        return receipt
+
+
+def _shows(step: GenerateReply) -> bool:
+    """Tells whether a step holds anything that a client can see, whatever its kind."""
+    return bool(
+        step.text
+        or step.reasoning
+        or step.tool_calls
+        or step.embeddings
+        or step.audio
+        or step.image
+        or step.transcript.text
+    )
 
 
 async def whole_reply(reply: Reply, body: Callable[[list[GenerateReply]], bytes]) -> web.Response:
@@ -111,20 +143,23 @@ def receipt_headers(receipt: Receipt) -> dict[str, str]:
     }
 
 
-async def stream_reply(
-    reply: Reply, renderer: Renderer, *, max_unread_bytes: int, keep_alive_seconds: float
-) -> web.StreamResponse:
+def receipt_body(receipt: Receipt) -> dict[str, int]:
+    """Returns the member `tiermesh` of a stream's last event, which says the same: its headers are long gone."""
+    return {"credits_charged": receipt.charged, "credits_remaining": receipt.remaining}
+
+
+async def stream_reply(reply: Reply, renderer: Renderer) -> web.StreamResponse:
     """Sends the answer as server-sent events.
 
-    What fails before the first event is raised, as a plain HTTP error. While the first token takes longer than
-    `keep_alive_seconds`, comments keep proxies and clients from giving the connection up.
+    What fails before the first event is raised, as a plain HTTP error. While the first token takes long, comments keep
+    proxies and clients from giving the connection up.
     """
-    stream = EventStream(reply.request, reply.headers, max_unread_bytes)
-    steps = await reply.next_steps(keep_alive_seconds)
+    stream = EventStream(reply.request, reply.headers, reply.max_unread_bytes)
+    steps = await reply.next_steps(reply.keep_alive_seconds)
     await stream.open(renderer.open() + _render(renderer, steps) if steps else KEEP_ALIVE)
     try:
         if not steps:
-            await _keep_alive(reply, renderer, stream, keep_alive_seconds)
+            await _keep_alive(reply, renderer, stream)
         await _send_steps(reply, renderer, stream)
         await _send_end(reply, renderer, stream)
     except MeshError as error:
@@ -135,9 +170,9 @@ async def stream_reply(
     return stream.response
 
 
-async def _keep_alive(reply: Reply, renderer: Renderer, stream: EventStream, seconds: float) -> None:
+async def _keep_alive(reply: Reply, renderer: Renderer, stream: EventStream) -> None:
     """Sends comments until the first steps come, and then those."""
-    while not (steps := await reply.next_steps(seconds)):
+    while not (steps := await reply.next_steps(reply.keep_alive_seconds)):
         stream.write(KEEP_ALIVE)
     stream.write(renderer.open() + _render(renderer, steps))
 

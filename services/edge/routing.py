@@ -13,10 +13,14 @@ from services.common.catalog import Model
 from services.common.channels import OpenChannel
 from services.common.errors import MeshError
 from services.common.logs import get_logger
+from tiermesh.common.v1.trace_pb2 import TraceContext
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
 log = get_logger()
 RouterBatch = BatchClient[router_pb2.RouteCall, router_pb2.RouteReply]
+
+# Seconds between two attempts to follow what is available.
+_PAUSE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class Placement:
 
     runner_id: str
     address: str
+    # Seconds that the request has waited for a free slot.
+    waited: float = 0.0
 
 
 def router_client(addresses: list[str], open_channel: OpenChannel) -> RouterBatch:
@@ -50,15 +56,25 @@ class Placer:
         model: Model,
         account_id: str,
         timeout: float,
+        *,
         attempts: Sequence[router_pb2.Attempt] = (),
         capabilities: Sequence[str] = (),
+        request_id: str,
+        trace: TraceContext | None,
     ) -> Placement:
         """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none."""
-        call = router_pb2.RouteCall(model=model.id, account_id=account_id, attempts=attempts, capabilities=capabilities)
+        call = router_pb2.RouteCall(
+            model=model.id,
+            account_id=account_id,
+            attempts=attempts,
+            capabilities=capabilities,
+            request_id=request_id,
+            trace=trace,
+        )
         reply = await self._client.request(call, timeout)
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)
-        return Placement(reply.runner_id, reply.address)
+        return Placement(reply.runner_id, reply.address, reply.waited_ms / 1000)
 
 
 class Availability:
@@ -71,6 +87,8 @@ class Availability:
         self._addresses = addresses
         self._open_channel = open_channel
         self._available: dict[str, bool] | None = None
+        # What the last attempt failed of, if it was not the router.
+        self._trouble = ""
 
     @property
     def known(self) -> bool:
@@ -80,15 +98,32 @@ class Availability:
     def __getitem__(self, model_id: str) -> bool:
         return self._available is not None and self._available.get(model_id, False)
 
+    def set_addresses(self, addresses: Sequence[str]) -> None:
+        """Follows one of these routers, at least one, when the stream ends that is being followed."""
+        self._addresses = addresses
+
     async def run(self) -> None:
-        """Follows the stream of one router after the other until cancelled."""
+        """Follows the stream of one router after the other until cancelled; no failure ends it."""
         while True:
             for address in self._addresses:
-                try:
-                    await self._follow(address)
-                except grpc.aio.AioRpcError as error:
-                    log.debug("availability_stream_lost", address=address, reason=error.code().name)
-                await asyncio.sleep(0.2)
+                await self._attempt(address)
+                await asyncio.sleep(_PAUSE)
+
+    async def _attempt(self, address: str) -> None:
+        """Follows the stream of one router to its end."""
+        try:
+            await self._follow(address)
+        except grpc.aio.AioRpcError as error:
+            self._trouble = ""
+            log.debug("availability_stream_lost", address=address, reason=error.code().name)
+        except Exception as error:
+            # Whatever it is, such as an unreadable certificate file, the next attempt may do better; a task that ended
+            # would never be missed.
+            reason = f"{type(error).__name__} {getattr(error, 'strerror', '')}".strip()
+            if reason != self._trouble:
+                # Once, not at each of many attempts.
+                log.warning("availability_unknown", address=address, reason=reason, exc_info=True)
+            self._trouble = reason
 
     async def _follow(self, address: str) -> None:
         async with self._open_channel(address) as channel:

@@ -76,6 +76,8 @@ class RunnerPool:
             new_frame=runner_pb2.GenerateRequest,
             retry=False,
             is_last=is_last_reply,
+            # Calls may hold images or recordings.
+            weigh=runner_pb2.GenerateCall.ByteSize,
         )
         client.open()
         return client

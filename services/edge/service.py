@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,19 +11,41 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
 from services.common.scopes import MANAGEMENT
+from services.common.settings import split_list
+from services.common.tracing import Tracing
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.balance import Balances
 from services.edge.chat.endpoint import Chat
+from services.edge.completions.endpoint import Completions
+from services.edge.compression import check_encoding, compress
 from services.edge.context import RequestContext
-from services.edge.http_errors import body_too_large, error_response, unknown_url, wrong_method
+from services.edge.cors import Cors, options
+from services.edge.embeddings.endpoint import Embeddings
+from services.edge.http_errors import (
+    body_too_large,
+    broken_body,
+    error_response,
+    not_expected,
+    slow_body,
+    unknown_url,
+    wrong_method,
+)
+from services.edge.images.endpoint import FILES_PATH, Images
 from services.edge.json_response import json_response
 from services.edge.keys import Keys
-from services.edge.metrics import DURATION, IN_FLIGHT, StatusCounter
+from services.edge.metrics import AUTHENTICATE, IN_FLIGHT, REJECTIONS, RouteMetrics, reason_of
 from services.edge.models import model_body, models_body
+from services.edge.openapi.serving import Document
 from services.edge.paid import Mesh, find_model
+from services.edge.request_body import SlowBodyError, arriving
 from services.edge.request_ids import RequestIds
+from services.edge.responses.endpoint import Responses
 from services.edge.routing import Availability
 from services.edge.scopes import check_model, may_use_model, scoped
+from services.edge.settings import EdgeSettings
+from services.edge.speech.endpoint import Speech
+from services.edge.tracing import CLIENT_LEFT, begin_request, note_end
+from services.edge.transcriptions.endpoint import Transcriptions
 from services.edge.usage import Usage
 
 log = get_logger()
@@ -40,27 +63,43 @@ class Handlers:
 
     authenticator: Authenticator
     chat: Chat
+    completions: Completions
+    responses: Responses
+    embeddings: Embeddings
+    images: Images
+    speech: Speech
+    transcriptions: Transcriptions
     mesh: Mesh
     availability: Availability
     balances: Balances
     keys: Keys
     usage: Usage
+    # None if tracing is off.
+    tracing: Tracing | None = None
 
 
 class EdgeService:
     """Builds the aiohttp application. `monotonic` counts seconds and never goes back."""
 
-    def __init__(self, handlers: Handlers, *, max_body_bytes: int, monotonic: Callable[[], float]) -> None:
+    def __init__(self, handlers: Handlers, settings: EdgeSettings, *, monotonic: Callable[[], float]) -> None:
         self._handlers = handlers
-        self._max_body_bytes = max_body_bytes
+        self._settings = settings
         self._monotonic = monotonic
         self._request_ids = RequestIds()
 
     def application(self) -> web.Application:
         """Returns the application with every route."""
-        app = web.Application(client_max_size=self._max_body_bytes)
+        app = web.Application(client_max_size=self._settings.max_body_bytes)
+        app.on_response_prepare.append(Cors(split_list(self._settings.cors_origins)).add_headers)
         for prefix in PREFIXES:
             self._add(app, "POST", prefix + "/chat/completions", "chat", "chat", self._handlers.chat.serve)
+            self._add(app, "POST", prefix + "/embeddings", "embeddings", "embeddings", self._handlers.embeddings.serve)
+            self._add(app, "POST", prefix + "/completions", "completions", "chat", self._handlers.completions.serve)
+            self._add_responses(app, prefix)
+            self._add(app, "POST", prefix + "/images/generations", "images", "images", self._handlers.images.serve)
+            # Whoever has the URL of an image may fetch it, as from OpenAI.
+            _add_methods(app, prefix + FILES_PATH + "{name}", {"GET": _public(self._handlers.images.file)})
+            self._add_audio(app, prefix + "/audio")
             self._add(app, "GET", prefix + "/models", "models", "models", self._models)
             # Ids may contain slashes.
             self._add(app, "GET", prefix + "/models/{model:.+}", "model", "models", self._model)
@@ -68,12 +107,27 @@ class EdgeService:
             self._add(app, "GET", prefix + "/usage", "usage", "usage", self._handlers.usage.report)
             self._add(app, "GET", prefix + "/requests/{request_id}", "request", "usage", self._handlers.usage.request)
             self._add_keys(app, prefix)
+        document = Document(app)
+        for path in ("", *PREFIXES):
+            _add_methods(app, path + "/openapi.json", {"GET": document.serve})
         app.router.add_route("*", "/{tail:.*}", self._unknown)
         return app
 
     def _add(self, app: web.Application, method: str, path: str, route: str, scope: str, handler: PaidHandler) -> None:
         """Adds a path; `route` is its name in metrics, `scope` what a key needs to be let in."""
         _add_methods(app, path, {method: self._guard(route, scoped(scope, handler))})
+
+    def _add_responses(self, app: web.Application, prefix: str) -> None:
+        responses = self._handlers.responses
+        self._add(app, "POST", prefix + "/responses", "responses", "chat", responses.serve)
+        stored = self._guard("response", scoped("chat", responses.stored))
+        _add_methods(app, prefix + "/responses/{tail:.+}", dict.fromkeys(("GET", "POST", "DELETE"), stored))
+
+    def _add_audio(self, app: web.Application, prefix: str) -> None:
+        transcriptions = self._handlers.transcriptions
+        self._add(app, "POST", prefix + "/speech", "speech", "audio", self._handlers.speech.serve)
+        self._add(app, "POST", prefix + "/transcriptions", "transcriptions", "audio", transcriptions.serve)
+        self._add(app, "POST", prefix + "/translations", "translations", "audio", transcriptions.translate)
 
     def _add_keys(self, app: web.Application, prefix: str) -> None:
         keys = self._handlers.keys
@@ -85,33 +139,51 @@ class EdgeService:
 
     def _guard(self, route: str, handler: PaidHandler) -> Handler:
         """Wraps a handler: identifies the request, checks its key, and turns every failure into OpenAI's shape."""
-        duration = DURATION.labels(route)
-        count = StatusCounter(route)
+        metrics = RouteMetrics(route)
+        tracing = self._handlers.tracing
+        # To ask the logger at each request costs more than everything else here.
+        verbose = log.is_enabled_for(logging.DEBUG)
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             context = RequestContext(self._request_ids.new(), self._monotonic())
             context.headers["x-request-id"] = context.request_id
+            if tracing is not None:
+                context.trace = begin_request(tracing, request, context)
             IN_FLIGHT.inc()
-            status = 499
+            status, sent = CLIENT_LEFT, 0
             try:
                 response = await self._answer(request, context, handler)
-                status = response.status
+                status, sent = response.status, _size(response)
                 return response
             finally:
                 IN_FLIGHT.dec()
-                count(status)
-                duration.observe(self._monotonic() - context.arrived)
+                seconds = self._monotonic() - context.arrived
+                metrics.answered(context.model, status, seconds, received=request.content.total_bytes, sent=sent)
+                if context.trace is not None or status >= 500 or verbose:
+                    note_end(context, route, status, seconds)
 
         return guarded
 
     async def _answer(self, request: web.Request, context: RequestContext, handler: PaidHandler) -> web.StreamResponse:
         try:
+            check_encoding(request)
             principal = await self._authenticate(request, context)
-            response = await handler(request, context, principal)
+            if request.content.is_eof():
+                response = await handler(request, context, principal)
+            else:
+                response = await self._receive(request, context, principal, handler)
         except MeshError as error:
+            REJECTIONS.labels(reason_of(error.code, placing=context.placing)).inc()
             response = error_response(error)
         except web.HTTPRequestEntityTooLarge:
-            response = body_too_large(self._max_body_bytes)
+            response = body_too_large(self._settings.max_body_bytes)
+        except SlowBodyError:
+            response = slow_body(self._settings.body_seconds)
+        except web.RequestPayloadError:
+            # Nothing after it can be told from the body, and aiohttp must not try to read the rest.
+            request.content.feed_eof()
+            response = broken_body()
+            response.force_close()
         except ConnectionError:
             raise
         except Exception:
@@ -120,10 +192,25 @@ class EdgeService:
             response = error_response(MeshError(Code.INTERNAL, "An internal error happened. Nothing was charged."))
         if not response.prepared:
             response.headers.update(context.headers)
+            compress(request, response)
         return response
 
+    async def _receive(
+        self, request: web.Request, context: RequestContext, principal: Principal, handler: PaidHandler
+    ) -> web.StreamResponse:
+        """Handles a request whose body is still on its way, as large ones are when their head is here."""
+        if "Expect" in request.headers:
+            # Only now: a client that waits for this sends nothing in vain, for its key is good.
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        async with arriving(request, self._settings.body_seconds):
+            return await handler(request, context, principal)
+
     async def _authenticate(self, request: web.Request, context: RequestContext) -> Principal:
-        verdict = await self._handlers.authenticator.authenticate(request.headers.get("Authorization"))
+        began = self._monotonic()
+        verdict = await self._handlers.authenticator.authenticate(request.headers.get("Authorization"), context)
+        context.overhead = self._monotonic() - began
+        AUTHENTICATE.observe(context.overhead)
         if verdict.rate_limit is not None:
             context.headers.update(rate_limit_headers(verdict.rate_limit))
         if isinstance(verdict.principal, MeshError):
@@ -143,19 +230,50 @@ class EdgeService:
         return json_response(await self._handlers.balances.get(principal.account_id))
 
     async def _unknown(self, request: web.Request) -> web.Response:
+        if request.method == "OPTIONS":
+            return options(request, "GET, HEAD, POST, DELETE")
         return unknown_url(request.method, request.path)
+
+
+def _size(response: web.StreamResponse) -> int:
+    """Returns the bytes of a response; one that is not sent yet is known to have so many."""
+    if response.prepared or not isinstance(response, web.Response):
+        return response.body_length
+    return len(response.body) if isinstance(response.body, bytes) else 0
+
+
+def _public(handler: Handler) -> Handler:
+    """Wraps a handler that needs no key."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except MeshError as error:
+            return error_response(error)
+
+    return answer
 
 
 def _add_methods(app: web.Application, path: str, handlers: Mapping[str, Handler]) -> None:
     """Adds what a path does for each method, and for any other the answer that it is the wrong one."""
+    if "GET" in handlers:
+        # aiohttp sends no body to HEAD.
+        handlers = {"GET": handlers["GET"], "HEAD": handlers["GET"], **handlers}
     allowed = ", ".join(handlers)
 
     async def refuse(request: web.Request) -> web.Response:
+        if request.method == "OPTIONS":
+            return options(request, allowed)
         return wrong_method(request.method, request.path, allowed)
 
     for method, handler in handlers.items():
-        app.router.add_route(method, path, handler)
-    app.router.add_route("*", path, refuse)
+        app.router.add_route(method, path, handler, expect_handler=_expect)
+    app.router.add_route("*", path, refuse, expect_handler=_expect)
+
+
+async def _expect(request: web.Request) -> web.Response | None:
+    """Refuses what cannot be expected; a body is asked for once the key is known to be good."""
+    return None if request.headers["Expect"].lower() == "100-continue" else not_expected()
 
 
 def rate_limit_headers(limit: RateLimit) -> dict[str, str]:

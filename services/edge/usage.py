@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET, Struct, UnsetType
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
@@ -29,6 +31,55 @@ _STATUS = {
     billing_pb2.OUTCOME_EXPIRED: "expired",
 }
 _SUMS = ("requests", "charged_requests", "credits", "prompt_tokens", "completion_tokens")
+
+
+class ReceiptTokens(Struct, frozen=True):
+    """The tokens of a complete answer; 0 otherwise."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ReceiptBody(Struct, frozen=True, kw_only=True):
+    """What became of a request and what it cost; never a prompt or an answer."""
+
+    id: str
+    status: str
+    model: str
+    key_id: str
+    quantity: int
+    credits_charged: int
+    credits_held: int
+    usage: ReceiptTokens
+    created_at: int
+    finished_at: int | None
+    object: Literal["request"] = "request"
+
+
+class UsageLine(Struct, frozen=True, kw_only=True):
+    """Sums over requests; of `day`, `model` and `key` it has what the report is grouped by."""
+
+    day: str | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    requests: int
+    charged_requests: int
+    credits: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: str
+
+
+class UsageReport(Struct, frozen=True, kw_only=True):
+    """The requests of an account from one moment until before another."""
+
+    object: Literal["usage"] = "usage"
+    begin: str = msgspec.field(name="from")
+    end: str = msgspec.field(name="to")
+    group_by: str
+    data: list[UsageLine]
+    total: UsageLine
 
 
 class Usage:
@@ -63,7 +114,7 @@ class Usage:
             error.param = error.param.removesuffix("_ms")
             error.message = error.message.replace("from_ms", "'from'")
             raise
-        return json_response(_usage_body(query, response.groups))
+        return json_response(_report_body(query, response.groups))
 
 
 def _no_receipt() -> MeshError:
@@ -74,36 +125,33 @@ def _no_receipt() -> MeshError:
     return MeshError(Code.NOT_FOUND, message, param="id")
 
 
-def _receipt_body(receipt: billing_pb2.Receipt) -> dict[str, Any]:
-    tokens = {"prompt_tokens": receipt.prompt_tokens, "completion_tokens": receipt.completion_tokens}
-    return {
-        "id": receipt.request_id,
-        "object": "request",
+def _receipt_body(receipt: billing_pb2.Receipt) -> ReceiptBody:
+    return ReceiptBody(
+        id=receipt.request_id,
         # A later billing may know outcomes that this edge does not.
-        "status": _STATUS.get(receipt.outcome, "ended"),
-        "model": receipt.model,
-        "key_id": receipt.key_id,
-        "quantity": receipt.quantity,
-        "credits_charged": receipt.charged,
-        "credits_held": receipt.held,
-        "usage": tokens | {"total_tokens": receipt.prompt_tokens + receipt.completion_tokens},
-        "created_at": receipt.reserved_at_ms // 1000,
-        "finished_at": receipt.settled_at_ms // 1000 or None,
-    }
+        status=_STATUS.get(receipt.outcome, "ended"),
+        model=receipt.model,
+        key_id=receipt.key_id,
+        quantity=receipt.quantity,
+        credits_charged=receipt.charged,
+        credits_held=receipt.held,
+        usage=ReceiptTokens(
+            prompt_tokens=receipt.prompt_tokens,
+            completion_tokens=receipt.completion_tokens,
+            total_tokens=receipt.prompt_tokens + receipt.completion_tokens,
+        ),
+        created_at=receipt.reserved_at_ms // 1000,
+        finished_at=receipt.settled_at_ms // 1000 or None,
+    )
 
 
-def _usage_body(query: UsageQuery, groups: Sequence[billing_pb2.Usage]) -> dict[str, Any]:
-    lines = [_sums([group]) for group in groups]
-    return {
-        "object": "usage",
-        "from": query.from_text,
-        "to": query.to_text,
-        "group_by": query.group_by,
-        "data": [{query.group_by: group.group} | line for group, line in zip(groups, lines, strict=True)],
-        "total": _sums(groups),
-    }
+def _report_body(query: UsageQuery, groups: Sequence[billing_pb2.Usage]) -> UsageReport:
+    lines = [msgspec.structs.replace(_sums([group]), **{query.group_by: group.group}) for group in groups]
+    return UsageReport(
+        begin=query.from_text, end=query.to_text, group_by=query.group_by, data=lines, total=_sums(groups)
+    )
 
 
-def _sums(groups: Sequence[billing_pb2.Usage]) -> dict[str, Any]:
-    sums: dict[str, Any] = {name: sum(getattr(group, name) for group in groups) for name in _SUMS}
-    return sums | {"usd": f"{sums['credits'] / CREDITS_PER_DOLLAR:.2f}"}
+def _sums(groups: Sequence[billing_pb2.Usage]) -> UsageLine:
+    sums = {name: sum(getattr(group, name) for group in groups) for name in _SUMS}
+    return UsageLine(**sums, usd=f"{sums['credits'] / CREDITS_PER_DOLLAR:.2f}")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from services.runner.images import text_with_markers
 from services.runner.prompt.grammar import any_object
 from services.runner.prompt.tools import Mode, Tool, Toolbox
 from services.runner.refusals import invalid
@@ -18,17 +19,20 @@ MOST_TOOLS = 128
 _CHOICE = runner_pb2.ToolChoice
 
 
-def read_messages(messages: Sequence[runner_pb2.Message]) -> list[dict[str, Any]]:
-    """Returns the messages as chat templates expect them; raises MeshError INVALID_REQUEST."""
+def read_messages(messages: Sequence[runner_pb2.Message], image_marker: str = "") -> list[dict[str, Any]]:
+    """Returns the messages as chat templates expect them, with the marker for each image.
+
+    Raises MeshError INVALID_REQUEST.
+    """
     if not messages:
         raise invalid("at least one message is needed", "messages")
-    return [_read_message(message, f"messages[{at}]") for at, message in enumerate(messages)]
+    return [_read_message(message, f"messages[{at}]", image_marker) for at, message in enumerate(messages)]
 
 
-def _read_message(message: runner_pb2.Message, param: str) -> dict[str, Any]:
+def _read_message(message: runner_pb2.Message, param: str, image_marker: str) -> dict[str, Any]:
     if message.role not in _ROLES:
         raise invalid(f"the role must be one of {', '.join(sorted(_ROLES))}", f"{param}.role")
-    document: dict[str, Any] = {"role": message.role, "content": message.content}
+    document: dict[str, Any] = {"role": message.role, "content": text_with_markers(message, image_marker)}
     if message.name:
         document["name"] = message.name
     if message.tool_call_id:
@@ -72,7 +76,7 @@ def _read_tool(tool: runner_pb2.Tool, param: str) -> Tool:
     if not _FUNCTION_NAME.fullmatch(tool.name):
         raise invalid("a function's name has 1 to 64 letters, digits, dots, dashes or underscores", f"{param}.name")
     parameters = _read_object(tool.parameters_json or '{"type": "object"}', f"{param}.parameters")
-    return Tool(tool.name, tool.description, parameters)
+    return Tool(tool.name, tool.description, parameters, strict=tool.strict)
 
 
 def read_schema(call: runner_pb2.GenerateCall) -> dict[str, Any] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic
 
 from services.common.batch import Session
@@ -10,7 +11,14 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
-from services.runner.metrics import FINISHED, TOKENS
+from services.runner.metrics import (
+    CACHED_TOKENS,
+    COMPLETION_TOKENS,
+    FINISHED,
+    FIRST_STEP,
+    OUTPUT_TOKEN,
+    PROMPT_TOKENS,
+)
 from services.runner.status import StatusBoard
 from services.runner.work import JobT, StepT, WorkReader
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
@@ -28,11 +36,13 @@ class Generation(Generic[JobT, StepT]):
         reader: WorkReader[JobT, StepT],
         models: Mapping[str, Model],
         status: StatusBoard,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._reader = reader
         self._models = models
         self._status = status
+        self._clock = clock
         self._running: dict[RunnerSession, dict[int, Ticket]] = {}
 
     def on_calls(self, calls: Sequence[GenerateCall], session: RunnerSession) -> None:
@@ -68,10 +78,14 @@ class Generation(Generic[JobT, StepT]):
         running = self._running.setdefault(session, {})
         call_id = call.id
 
+        submitted, first_at = self._clock(), 0.0
+
         def emit(step: StepT | MeshError) -> None:
+            nonlocal first_at
+            first_at = first_at or self._clock()
             if isinstance(step, MeshError) or step.finish_reason is not None:
                 running.pop(call_id, None)
-                self._ended(step)
+                self._ended(step, submitted, first_at)
             reply = work.write(step)
             if reply is not None:
                 session.reply(reply)
@@ -84,12 +98,16 @@ class Generation(Generic[JobT, StepT]):
         FINISHED.labels("cancelled").inc()
         self._status.changed()
 
-    def _ended(self, step: StepT | MeshError) -> None:
+    def _ended(self, step: StepT | MeshError, submitted: float, first_at: float) -> None:
         if isinstance(step, MeshError):
             FINISHED.labels(step.code.name.lower()).inc()
         else:
             FINISHED.labels(step.finish_reason.value if step.finish_reason else "unknown").inc()
             if step.usage is not None:
-                TOKENS.labels("prompt").inc(step.usage.prompt_tokens)
-                TOKENS.labels("completion").inc(step.usage.completion_tokens)
+                PROMPT_TOKENS.inc(step.usage.prompt_tokens)
+                COMPLETION_TOKENS.inc(step.usage.completion_tokens)
+                CACHED_TOKENS.inc(step.usage.cached_tokens)
+                FIRST_STEP.observe(first_at - submitted)
+                if step.usage.completion_tokens > 1:
+                    OUTPUT_TOKEN.observe((self._clock() - first_at) / (step.usage.completion_tokens - 1))
         self._status.changed()

@@ -50,6 +50,17 @@ class Job:
     grammar: str = ""
     # Tokens that an interrupted run has delivered already: generation goes on after them.
     resume_token_ids: tuple[int, ...] = ()
+    # The prompt as tokens, to be taken as they are; `prompt` is their text. Empty if only the text was given.
+    prompt_token_ids: tuple[int, ...] = ()
+    # Encoded images (PNG, JPEG, WEBP or GIF) in the order of their markers in `prompt`.
+    images: tuple[bytes, ...] = ()
+    # Stands in `prompt` once for each image; random for each request, so that no user's text can forge it.
+    image_marker: str = ""
+
+    @property
+    def prompt_parts(self) -> list[str]:
+        """The text of the prompt before, between and after its images: one part more than there are images."""
+        return self.prompt.split(self.image_marker) if self.images else [self.prompt]
 
 
 @dataclass(frozen=True, slots=True)

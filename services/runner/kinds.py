@@ -9,6 +9,10 @@ from services.common.clock import system_clock
 from services.runner.engines.base import AnyEngine, TextEngine
 from services.runner.prompt.template import ChatTemplate
 from services.runner.request import RequestReader
+from services.runner.tasks.embedding import EmbeddingEngine, EmbeddingReader
+from services.runner.tasks.image import ImageReader
+from services.runner.tasks.speech import SpeechEngine, SpeechReader
+from services.runner.tasks.transcription import TranscriptionEngine, TranscriptionReader
 from services.runner.text import TextReader
 from services.runner.work import WorkReader
 
@@ -23,4 +27,12 @@ def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
                 new_call_id=lambda: f"call_{secrets.token_hex(12)}",
             )
         )
+    if isinstance(engine, EmbeddingEngine):
+        return EmbeddingReader(engine.dimensions)
+    if isinstance(engine, SpeechEngine):
+        return SpeechReader(engine.voices, engine.formats)
+    if isinstance(engine, TranscriptionEngine):
+        return TranscriptionReader(engine.languages)
+    if engine.kind == "image":
+        return ImageReader()
     raise ValueError(f"the engine {engine.name} is of kind {engine.kind}, which has no reader")

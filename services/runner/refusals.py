@@ -25,6 +25,11 @@ def slots_taken(slots: int) -> MeshError:
     return MeshError(Code.OVERLOADED, f"all {slots} slots of the runner are taken; try again", retry_after=1.0)
 
 
+def cache_taken() -> MeshError:
+    """Returns the refusal of a job for which the cache has no room now; another runner may have it."""
+    return MeshError(Code.OVERLOADED, "the cache of the runner is taken by other requests; try again", retry_after=1.0)
+
+
 def engine_closed() -> MeshError:
     """Returns the refusal of an engine that is not running."""
     return MeshError(Code.UNAVAILABLE, "the runner's engine is not running; try again", retry_after=1.0)

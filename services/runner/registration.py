@@ -9,6 +9,7 @@ from services.common.registry import RunnerRecord
 from services.common.settings import SettingsError, split_list
 from services.common.version import VERSION
 from services.runner.engines.base import AnyEngine
+from services.runner.metrics import KnowsFacts
 from services.runner.settings import RunnerSettings
 
 
@@ -35,10 +36,18 @@ def served_models(settings: RunnerSettings, catalog: Catalog, engine: AnyEngine)
     return models
 
 
+def needs_vision(settings: RunnerSettings, catalog: Catalog) -> bool:
+    """Whether a model that this runner is to serve sees images."""
+    names = split_list(settings.models)
+    models = [model for model in catalog.tier(settings.tier) if not names or model.id in names]
+    return any("vision" in model.capabilities for model in models)
+
+
 def runner_record(
     runner_id: str, address: str, settings: RunnerSettings, models: list[Model], engine: AnyEngine
 ) -> RunnerRecord:
     """Returns the record of a ready runner."""
+    facts = engine.facts() if isinstance(engine, KnowsFacts) else None
     return RunnerRecord(
         id=runner_id,
         address=address,
@@ -49,6 +58,9 @@ def runner_record(
         slots=engine.slots,
         engine=engine.name,
         version=VERSION,
+        gpus=list(facts.gpus) if facts else [],
+        gpu_memory=facts.gpu_memory_total if facts else 0,
+        pages=facts.pages_total if facts else 0,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.common.errors import MeshError
 from services.runner.job import FinishReason, Step, TokenLogprob, Usage
-from services.runner.prompt.parser import Output
+from services.runner.prompt.output import Output
 from services.runner.request import Request
 from tiermesh.runner.v1 import runner_pb2
 

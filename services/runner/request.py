@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.common.catalog import Model
+from services.common.errors import MeshError
 from services.runner.conversation import read_messages, read_schema, read_toolbox
+from services.runner.images import random_marker, read_images
 from services.runner.job import Job, Sampling
-from services.runner.prompt.grammar import answer_grammar
-from services.runner.prompt.parser import THINK_OPEN, Output, OutputParser
+from services.runner.prompt.grammar import answer_grammar, check_offer
+from services.runner.prompt.output import Output
+from services.runner.prompt.parser import OutputParser
 from services.runner.prompt.template import ChatTemplate
+from services.runner.prompt.thought import EFFORTS
 from services.runner.prompt.tools import Toolbox
-from services.runner.refusals import invalid
+from services.runner.refusals import context_exceeded, invalid
 from tiermesh.runner.v1 import runner_pb2
 
 MOST_STOPS = 4
@@ -44,43 +48,87 @@ class RequestReader:
         *,
         detokenize: Callable[[Sequence[int]], str],
         new_call_id: Callable[[], str],
+        new_image_marker: Callable[[], str] = random_marker,
     ) -> None:
         """`detokenize` is the engine's; `new_call_id` makes ids for function calls, `call_…`."""
         self._template = template
         self._detokenize = detokenize
         self._new_call_id = new_call_id
+        self._new_image_marker = new_image_marker
 
     def read(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         """Returns the request; raises MeshError INVALID_REQUEST with `param` for what is wrong with the call."""
+        task = call.WhichOneof("task")
+        if task == "completion":
+            return self._read_completion(call, model)
+        if task is not None:
+            raise invalid(f"the model {model.id} generates text; use a model of another kind for this", "model")
         toolbox = read_toolbox(call)
         if toolbox.tools and "tools" not in model.capabilities:
             raise invalid(f"the model {model.id} does not support tools", "tools")
-        messages = read_messages(call.messages)
-        prompt = self._template.render(messages, toolbox.documents(), thinking=model.reasoning)
-        opened = model.reasoning and prompt.rstrip().endswith(THINK_OPEN)
-        job = Job(
-            request_id=call.request_id,
-            prompt=prompt,
-            sampling=_read_sampling(call.sampling),
-            max_tokens=call.max_tokens or None,
-            stop=_read_stop(call.stop),
-            logprobs=_read_logprobs(call),
-            grammar=answer_grammar(read_schema(call), toolbox, thinks=model.reasoning, opened=opened),
-            resume_token_ids=tuple(call.resume_token_ids),
-        )
+        check_offer(toolbox)
+        images = read_images(call.messages)
+        if images and "vision" not in model.capabilities:
+            raise invalid(f"the model {model.id} cannot see images; choose one with vision", "messages")
+        marker = self._new_image_marker() if images else ""
+        messages = read_messages(call.messages, marker)
+        effort = _read_effort(call)
+        thinking = model.reasoning and not (effort == "none" and self._template.hybrid)
+        prompt = self._template.render(messages, toolbox.documents(), thinking=thinking, effort=EFFORTS[effort])
+        thought = self._template.thought(prompt) if thinking else None
+        grammar = answer_grammar(read_schema(call), toolbox, thought=thought, tool_format=self._template.tool_format)
+        if images and prompt.count(marker) != len(images):
+            raise invalid("the model's chat template does not accept images here", "messages")
+        job = replace(_read_job(call, prompt, grammar), images=images, image_marker=marker)
+        opened = thought is not None and thought.opened
         return Request(job, self._parser(toolbox, model, job, opened=opened), call.whole)
+
+    def _read_completion(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
+        """Returns the request for a text that is to be continued as it is; nothing in the output has a meaning."""
+        token_ids = tuple(call.completion.token_ids)
+        prompt = call.completion.prompt
+        if len(token_ids) >= model.context:
+            raise context_exceeded(model.context, len(token_ids))
+        if token_ids:
+            try:
+                prompt = self._detokenize(token_ids)
+            except MeshError as error:
+                raise MeshError(error.code, error.message, param="prompt") from None
+        elif not prompt:
+            raise invalid("the prompt must not be empty", "prompt")
+        grammar = answer_grammar(read_schema(call), Toolbox())
+        return Request(_read_job(call, prompt, grammar, token_ids), None, call.whole)
 
     def _parser(self, toolbox: Toolbox, model: Model, job: Job, *, opened: bool) -> OutputParser | None:
         """Returns the parser of the output, brought to where an interrupted run has stopped."""
         if not toolbox.callable and not model.reasoning:
             return None
         parser = OutputParser(
-            calls=toolbox.callable, reasoning=model.reasoning, reasoning_open=opened, new_id=self._new_call_id
+            calls=toolbox.callable,
+            reasoning=model.reasoning,
+            reasoning_open=opened,
+            new_id=self._new_call_id,
+            tool_format=self._template.tool_format,
+            names=toolbox.names,
         )
         if job.resume_token_ids:
             # What this recognises has been delivered already.
             parser.feed(self._detokenize(job.resume_token_ids), Output())
         return parser
+
+
+def _read_job(call: runner_pb2.GenerateCall, prompt: str, grammar: str, prompt_token_ids: tuple[int, ...] = ()) -> Job:
+    return Job(
+        request_id=call.request_id,
+        prompt=prompt,
+        sampling=_read_sampling(call.sampling),
+        max_tokens=call.max_tokens or None,
+        stop=_read_stop(call.stop),
+        logprobs=_read_logprobs(call),
+        grammar=grammar,
+        resume_token_ids=tuple(call.resume_token_ids),
+        prompt_token_ids=prompt_token_ids,
+    )
 
 
 def _in_range(value: float, low: float, high: float, param: str) -> float:
@@ -102,6 +150,13 @@ def _read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
         seed=sampling.seed if sampling.HasField("seed") else None,
         logit_bias={token: _in_range(bias, -100, 100, "logit_bias") for token, bias in sampling.logit_bias.items()},
     )
+
+
+def _read_effort(call: runner_pb2.GenerateCall) -> str:
+    effort = call.reasoning_effort or "medium"
+    if effort not in EFFORTS:
+        raise invalid(f"reasoning_effort must be one of {', '.join(EFFORTS)}", "reasoning_effort")
+    return effort
 
 
 def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import grpc
 
-from services.common.batch import BatchServer
+from services.common.batch import BatchServer, Notes
+from services.common.tracing import Span, Tracing
 from services.runner.generation import Generation
 from services.runner.status import StatusBoard
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
@@ -18,11 +19,35 @@ SERVICE_NAME = "tiermesh.runner.v1.RunnerService"
 GenerateServer = BatchServer[runner_pb2.GenerateCall, runner_pb2.GenerateReply]
 
 
-def generate_server(generation: Generation[Any, Any]) -> GenerateServer:
+def generate_server(generation: Generation[Any, Any], tracing: Tracing | None = None) -> GenerateServer:
     """Returns the server of the Generate stream."""
     return BatchServer(
-        "generate", generation, new_frame=runner_pb2.GenerateResponse, new_reply=runner_pb2.GenerateReply
+        "generate",
+        generation,
+        new_frame=runner_pb2.GenerateResponse,
+        new_reply=runner_pb2.GenerateReply,
+        notes=Notes(tracing=tracing, describe_call=_describe_call, describe_reply=_describe_reply, is_last=_is_last),
     )
+
+
+def _describe_call(call: runner_pb2.GenerateCall, span: Span) -> None:
+    span.set("gen_ai.request.model", call.model)
+    # Tokens that another runner had produced before it failed.
+    span.set("tiermesh.resumed_tokens", len(call.resume_token_ids))
+
+
+def _describe_reply(reply: runner_pb2.GenerateReply, span: Span) -> None:
+    span.set("gen_ai.response.finish_reasons", [_finish_reason(reply)])
+    span.set("gen_ai.usage.input_tokens", reply.usage.prompt_tokens)
+    span.set("gen_ai.usage.output_tokens", reply.usage.completion_tokens)
+
+
+def _finish_reason(reply: runner_pb2.GenerateReply) -> str:
+    return runner_pb2.FinishReason.Name(reply.finish_reason).removeprefix("FINISH_REASON_").lower()
+
+
+def _is_last(reply: runner_pb2.GenerateReply) -> bool:
+    return reply.finish_reason != 0
 
 
 class RunnerService(runner_pb2_grpc.RunnerServiceServicer):

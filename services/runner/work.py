@@ -15,8 +15,13 @@ from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 class AnyStep(Protocol):
     """What every kind of step has. Only the last one has `finish_reason` and `usage`."""
 
-    finish_reason: FinishReason | None
-    usage: Usage | None
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why the engine stopped; None before."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was used, where it is counted."""
 
 
 JobT = TypeVar("JobT")

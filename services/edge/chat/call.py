@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from services.common.catalog import Model
-from services.edge.chat.request import ChatBody, Message, NamedTool, ResponseFormat, TextPart
+from services.edge.chat.request import (
+    ChatBody,
+    ImagePart,
+    Message,
+    NamedTool,
+    RefusalPart,
+    ResponseFormat,
+    TextPart,
+)
 from tiermesh.runner.v1 import runner_pb2
 
 _MODES = {
@@ -15,18 +25,25 @@ _MODES = {
 }
 
 
-def generate_call(body: ChatBody, model: Model, request_id: str, choice: int) -> runner_pb2.GenerateCall:
-    """Returns the call for one choice; with a seed, each choice gets its own, so that they differ but repeat."""
+def generate_call(
+    body: ChatBody, model: Model, request_id: str, choice: int, images: Iterable[bytes] = ()
+) -> runner_pb2.GenerateCall:
+    """Returns the call for one choice; with a seed, each choice gets its own, so that they differ but repeat.
+
+    `images` are those of all messages, in order.
+    """
+    remaining = iter(images)
     call = runner_pb2.GenerateCall(
         request_id=request_id,
         model=model.id,
-        messages=[_message(message) for message in body.messages],
+        messages=[_message(message, remaining) for message in body.messages],
         sampling=_sampling(body, choice),
         max_tokens=body.max_completion_tokens or body.max_tokens or 0,
         stop=body.stop_strings,
         logprobs=bool(body.logprobs),
         top_logprobs=body.top_logprobs or 0,
         whole=not body.stream,
+        reasoning_effort=body.reasoning_effort or "",
     )
     if body.response_format is not None and body.response_format.type != "text":
         call.response_format.CopyFrom(_response_format(body.response_format))
@@ -46,11 +63,13 @@ def _sampling(body: ChatBody, choice: int) -> runner_pb2.Sampling:
     )
 
 
-def _message(message: Message) -> runner_pb2.Message:
+def _message(message: Message, images: Iterator[bytes]) -> runner_pb2.Message:
+    parts = _parts(message, images)
     return runner_pb2.Message(
         # OpenAI renamed the system role for newer models; templates know the old name.
         role="system" if message.role == "developer" else message.role,
-        content=_text(message),
+        content="" if parts else _text(message),
+        parts=parts,
         tool_calls=[
             runner_pb2.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
             for call in message.tool_calls or ()
@@ -60,10 +79,30 @@ def _message(message: Message) -> runner_pb2.Message:
     )
 
 
+def _parts(message: Message, images: Iterator[bytes]) -> list[runner_pb2.ContentPart]:
+    """Returns the content of a message with images, and nothing for any other."""
+    content = message.content
+    if not isinstance(content, list) or not any(isinstance(part, ImagePart) for part in content):
+        return []
+    return [
+        runner_pb2.ContentPart(image=next(images))
+        if isinstance(part, ImagePart)
+        else runner_pb2.ContentPart(text=_part_text(part))
+        for part in content
+    ]
+
+
 def _text(message: Message) -> str:
     if isinstance(message.content, str):
         return message.content
-    return "".join(part.text for part in message.content or () if isinstance(part, TextPart))
+    parts = message.content or ([RefusalPart(message.refusal)] if message.refusal else ())
+    return "".join(_part_text(part) for part in parts)
+
+
+def _part_text(part: TextPart | ImagePart | RefusalPart) -> str:
+    if isinstance(part, TextPart):
+        return part.text
+    return part.refusal if isinstance(part, RefusalPart) else ""
 
 
 def _response_format(wanted: ResponseFormat) -> runner_pb2.ResponseFormat:

@@ -10,46 +10,43 @@ from services.common.catalog import Model
 from services.common.clock import Clock
 from services.edge.authentication import Principal
 from services.edge.chat.call import generate_call
+from services.edge.chat.images import load_images
 from services.edge.chat.request import ChatBody, chat_decoder, check_chat
 from services.edge.chat.response import ChunkRenderer, completion_body
 from services.edge.context import RequestContext
-from services.edge.idempotency import idempotency_key
 from services.edge.paid import Order, PaidPath
 from services.edge.parsing import parse_body
-from services.edge.reply import Reply, stream_reply, whole_reply
+from services.edge.remote_images import ImageLoader
+from services.edge.reply import stream_reply, whole_reply
 from services.edge.settings import EdgeSettings
 
 
 class Chat:
     """Serves POST /v1/chat/completions for requests whose key is good."""
 
-    def __init__(self, path: PaidPath, settings: EdgeSettings, clock: Clock) -> None:
+    def __init__(self, path: PaidPath, images: ImageLoader, settings: EdgeSettings, clock: Clock) -> None:
         self._path = path
+        self._images = images
         self._settings = settings
         self._clock = clock
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
         body, model = self._parse(await request.read(), principal)
+        # Before anything is placed or paid for: an image that cannot be had costs nothing.
+        images = await load_images(body, self._images)
         order = Order(
+            request=request,
             context=context,
             principal=principal,
             model=model,
-            calls=[generate_call(body, model, context.request_id, choice) for choice in range(body.n or 1)],
-            idempotency_key=idempotency_key(request.headers, principal.account_id),
+            calls=[generate_call(body, model, context.request_id, choice, images) for choice in range(body.n or 1)],
+            capabilities=("vision",) if images else (),
         )
         completion_id = "chatcmpl-" + context.request_id.removeprefix("req_")
         created = int(self._clock())
         logprobs = bool(body.logprobs)
-        async with self._path.open(order) as exchange:
-            reply = Reply(
-                request=request,
-                headers=context.headers,
-                model=model,
-                exchange=exchange,
-                choices=len(order.calls),
-                elapsed=lambda: self._path.monotonic() - context.arrived,
-            )
+        async with self._path.open(order) as reply:
             if not body.stream:
                 return await whole_reply(
                     reply, partial(completion_body, completion_id, model.id, created, logprobs=logprobs)
@@ -57,12 +54,7 @@ class Chat:
             renderer = ChunkRenderer(
                 completion_id, model.id, created, choices=reply.choices, usage=body.include_usage, logprobs=logprobs
             )
-            return await stream_reply(
-                reply,
-                renderer,
-                max_unread_bytes=self._settings.max_unread_bytes,
-                keep_alive_seconds=self._settings.keep_alive_seconds,
-            )
+            return await stream_reply(reply, renderer)
 
     def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
         body = parse_body(content, chat_decoder)

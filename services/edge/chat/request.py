@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from services.edge.parsing import invalid
+from services.edge.tolerated import ToleratedChatFields
 
 Text = Annotated[str, Meta(max_length=10_000_000)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
@@ -19,6 +20,12 @@ class TextPart(Struct, frozen=True, tag="text", tag_field="type"):
     """A part of a message's content."""
 
     text: Text
+
+
+class RefusalPart(Struct, frozen=True, tag="refusal", tag_field="type"):
+    """A part of an assistant turn that declined to answer."""
+
+    refusal: Text
 
 
 class ImageUrl(Struct, frozen=True):
@@ -52,7 +59,8 @@ class Message(Struct, frozen=True):
     """One turn of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Text | list[TextPart | ImagePart] | None = None
+    content: Text | list[TextPart | ImagePart | RefusalPart] | None = None
+    refusal: Text | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
@@ -62,6 +70,8 @@ class StreamOptions(Struct, frozen=True):
     """What a stream holds beside the answer."""
 
     include_usage: bool | None = None
+    # Random padding that hides how long tokens are from those who watch the network; there is none here.
+    include_obfuscation: bool | None = None
 
 
 class Function(Struct, frozen=True):
@@ -109,7 +119,7 @@ class ResponseFormat(Struct, frozen=True):
     schema: dict[str, Any] | None = None
 
 
-class ChatBody(Struct, frozen=True):
+class ChatBody(ToleratedChatFields, frozen=True):
     """The whole body. None and absent mean the same for every optional field."""
 
     model: str
@@ -132,6 +142,12 @@ class ChatBody(Struct, frozen=True):
     tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
+    modalities: list[Literal["text", "audio"]] | None = None
+    # Whether a model thinks is part of its id; `none` turns it off, and how hard is up to the model.
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    # How OpenAI offered tools before there were any; refused with the way out.
+    functions: list[Any] | None = None
+    function_call: str | dict[str, Any] | None = None
 
     @property
     def include_usage(self) -> bool:
@@ -160,8 +176,11 @@ def check_chat(body: ChatBody, *, max_choices: int, vision: bool) -> None:
     if any(not stop for stop in body.stop_strings):
         raise invalid("stop", "A stop string must not be empty.")
     for key in body.logit_bias or ():
-        if not (key.isascii() and key.isdigit() and int(key) < 2**32):
+        # The length first: Python refuses to read numbers of thousands of digits.
+        if not (len(key) <= 10 and key.isascii() and key.isdigit() and int(key) < 2**32):
             raise invalid("logit_bias", "The keys of 'logit_bias' are token ids: whole numbers from 0 on.")
+    if "audio" in (body.modalities or ()):
+        raise invalid("modalities", "The models answer in text only; for speech use POST /v1/audio/speech.")
     _check_tools(body)
     _check_format(body)
     for index, message in enumerate(body.messages):
@@ -169,6 +188,10 @@ def check_chat(body: ChatBody, *, max_choices: int, vision: bool) -> None:
 
 
 def _check_tools(body: ChatBody) -> None:
+    if body.functions:
+        raise invalid("functions", "'functions' was replaced in OpenAI's API by 'tools'; send that instead.")
+    if body.function_call not in (None, "none", "auto"):
+        raise invalid("function_call", "'function_call' was replaced in OpenAI's API by 'tool_choice'; send that.")
     names = [tool.function.name for tool in body.tools or ()]
     if len(set(names)) < len(names):
         raise invalid("tools", "Two tools have the same name.")
@@ -187,10 +210,15 @@ def _check_format(body: ChatBody) -> None:
 
 
 def _check_message(place: str, message: Message, *, vision: bool) -> None:
-    if message.content is None and not (message.role == "assistant" and message.tool_calls):
+    if message.content is None and not (message.role == "assistant" and (message.tool_calls or message.refusal)):
         raise invalid(f"{place}.content", f"A message of role '{message.role}' needs 'content'.")
     if message.role == "tool" and not message.tool_call_id:
         raise invalid(f"{place}.tool_call_id", "A message of role 'tool' needs the 'tool_call_id' that it answers.")
-    if isinstance(message.content, list) and any(isinstance(part, ImagePart) for part in message.content):
-        what = "Images are not supported yet." if vision else "This model cannot see images; choose one with vision."
-        raise invalid(f"{place}.content", what)
+    if message.role != "assistant" and _has_part(message, RefusalPart):
+        raise invalid(f"{place}.content", "Only a message of role 'assistant' has parts of type 'refusal'.")
+    if not vision and _has_part(message, ImagePart):
+        raise invalid(f"{place}.content", "This model cannot see images; choose one with vision.")
+
+
+def _has_part(message: Message, kind: type[Struct]) -> bool:
+    return isinstance(message.content, list) and any(isinstance(part, kind) for part in message.content)

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from services.common.errors import MeshError
+from services.edge.fingerprint import system_fingerprint
 from services.edge.http_errors import error_body
 from services.edge.payment import Receipt
-from services.edge.reply import Finished
+from services.edge.reply import Finished, receipt_body
 from services.edge.token_usage import usage_body
 from tiermesh.runner.v1 import runner_pb2
 
@@ -26,6 +27,8 @@ FINISH_REASONS: dict[int, str] = {
 }
 
 DONE = b"data: [DONE]\n\n"
+# What OpenAI writes for a token that cannot be: JSON has no infinity.
+_LEAST_LOGPROB = -9999.0
 
 
 def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> dict[str, Any]:
 
 
 def _token(token: runner_pb2.TokenLogprob | runner_pb2.TopLogprob) -> dict[str, Any]:
-    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.token_bytes)}
+    return {"token": token.token, "logprob": max(token.logprob, _LEAST_LOGPROB), "bytes": list(token.token_bytes)}
 
 
 def tool_call_deltas(deltas: Iterable[runner_pb2.ToolCallDelta]) -> list[dict[str, Any]]:
@@ -59,7 +62,7 @@ class ChunkRenderer:
     ) -> None:
         head = encode(
             {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model,
-             "service_tier": None, "system_fingerprint": None}
+             "service_tier": None, "system_fingerprint": system_fingerprint(model)}
         )  # fmt: skip
         self._head = b"data: " + head[:-1] + b',"choices":['
         # With usage asked for, every other chunk says that it has none.
@@ -103,8 +106,7 @@ class ChunkRenderer:
 
     def _usage_chunk(self, usage: dict[str, Any], receipt: Receipt) -> bytes:
         """Returns the chunk without choices."""
-        credits_ = {"credits_charged": receipt.charged, "credits_remaining": receipt.remaining}
-        return self._head + b'],"usage":' + encode(usage) + b',"tiermesh":' + encode(credits_) + b"}\n\n"
+        return self._head + b'],"usage":' + encode(usage) + b',"tiermesh":' + encode(receipt_body(receipt)) + b"}\n\n"
 
     def _rich_step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
         delta: dict[str, Any] = {}
@@ -137,13 +139,13 @@ def completion_body(
             "choices": [_choice(index, reply, logprobs=logprobs) for index, reply in enumerate(replies)],
             "usage": usage_body(reply.usage for reply in replies),
             "service_tier": None,
-            "system_fingerprint": None,
+            "system_fingerprint": system_fingerprint(model),
         }
     )
 
 
 def _choice(index: int, reply: runner_pb2.GenerateReply, *, logprobs: bool) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None}
+    message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
     if reply.reasoning:
         message["reasoning_content"] = reply.reasoning
     if reply.tool_calls:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.billing.holds import Outcome
-from services.billing.ledger import Balance
+from services.billing.ledger import Balance, OpenHolds
 from services.billing.operations import Receipt
 from services.billing.store import LedgerStore
 from services.common.database import Database
@@ -197,7 +197,7 @@ async def test_overdue_holds_are_found_oldest_first(store: LedgerStore) -> None:
     await store.commit([settle("new")], 3_000)
     assert await store.overdue(3_000, 10) == ["a", "b"]
     assert await store.overdue(10_000, 1) == ["a"]
-    assert await store.open_holds() == 2
+    assert await store.open_holds() == OpenHolds(2, 2 * PRICE, 1_000)
 
 
 async def test_a_batch_may_hold_anything_a_text_can(store: LedgerStore) -> None:
