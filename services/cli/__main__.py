@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from services.cli.commands.account import account
+from services.cli.commands.certs import certs
 from services.cli.commands.credits import balance, credits_group
+from services.cli.commands.doctor import doctor
 from services.cli.commands.key import key
 from services.cli.commands.ledger import ledger
 from services.cli.commands.mesh import models, runners
+from services.cli.commands.prometheus_targets import prometheus_targets
 from services.cli.commands.up import up
 from services.cli.commands.usage import usage
 from services.common.version import VERSION
@@ -20,7 +23,10 @@ def main() -> None:
     """An OpenAI-compatible inference service sold by prepaid credits."""
 
 
-for command in (up, account, key, credits_group, balance, usage, runners, models, ledger):
+_MANAGEMENT = (account, key, credits_group, balance, usage, runners, models, ledger)
+_OPERATIONS = (up, certs, doctor, prometheus_targets)
+
+for command in (*_MANAGEMENT, *_OPERATIONS):
     main.add_command(command)
 
 if __name__ == "__main__":

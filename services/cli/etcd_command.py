@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from services.common.settings import TlsSettings
 
-def etcd_command(program: Path, data: Path, client_address: str, peer_address: str) -> tuple[str, ...]:
-    """Returns the command line of a cluster of one."""
-    client, peer = f"http://{client_address}", f"http://{peer_address}"
+
+def etcd_command(
+    program: Path, data: Path, *, client_address: str, peer_address: str, metrics_address: str, tls: TlsSettings
+) -> tuple[str, ...]:
+    """Returns the command line of a cluster of one; with `tls`, it serves only who has a certificate."""
+    scheme = "https" if tls.enabled else "http"
+    client, peer = f"{scheme}://{client_address}", f"{scheme}://{peer_address}"
     options = {
         "--name": "local",
         "--data-dir": str(data),
@@ -15,6 +20,8 @@ def etcd_command(program: Path, data: Path, client_address: str, peer_address: s
         "--advertise-client-urls": client,
         "--listen-peer-urls": peer,
         "--initial-advertise-peer-urls": peer,
+        # Whoever looks after it has no certificate.
+        "--listen-metrics-urls": f"http://{metrics_address}",
         "--initial-cluster": f"local={peer}",
         # A cluster of one elects itself; a short election makes a short start.
         "--heartbeat-interval": "20",
@@ -22,5 +29,19 @@ def etcd_command(program: Path, data: Path, client_address: str, peer_address: s
         # It holds only what runners register anew by themselves: waiting for the disk would protect nothing.
         "--unsafe-no-fsync": "true",
         "--log-level": "warn",
+        **(_tls_options(tls) if tls.enabled else {}),
     }
     return (str(program), *(f"{name}={value}" for name, value in options.items()))
+
+
+def _tls_options(tls: TlsSettings) -> dict[str, str]:
+    return {
+        f"--{prefix}{name}": value
+        for prefix in ("", "peer-")
+        for name, value in {
+            "cert-file": tls.cert_file,
+            "key-file": tls.key_file,
+            "trusted-ca-file": tls.ca_file,
+            "client-cert-auth": "true",
+        }.items()
+    }

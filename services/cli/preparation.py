@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.cli.dev_certificates import ensure_dev_certificates
 from services.cli.errors import CliError
 from services.cli.local_engines import choose_runners
 from services.cli.mesh import Addresses, Choices, Process, assign_addresses, plan
@@ -16,6 +17,7 @@ from services.cli.ports import free_ports, wait_until_free
 from services.cli.state import RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, find_etcd
+from services.common.settings import TlsSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,11 @@ class Plan:
         """What the runners serve."""
         return [model for runner in self.choices.runners for model in runner.models]
 
+    @property
+    def tls(self) -> TlsSettings:
+        """The operator's certificate files."""
+        return self.choices.tls("operator")
+
     def description(self) -> RunningMesh:
         """Returns what the management commands need to know of the mesh that this process runs."""
         return RunningMesh(
@@ -45,6 +52,7 @@ class Plan:
             addresses={name: address for name, address in self.addresses.listen.items() if name != "edge"},
             metrics={process.name: process.metrics_url for process in self.processes},
             catalog_file=str(self.choices.catalog_file),
+            tls=self.tls,
             pid=os.getpid(),
         )
 
@@ -67,12 +75,22 @@ def find_etcd_program() -> Path:
 
 
 def make_plan(
-    *, port: int, engine: str, slots: int, tiers: Sequence[str], catalog_file: Path, state: StateDirectory
+    *,
+    port: int,
+    engine: str,
+    slots: int,
+    tiers: Sequence[str],
+    catalog_file: Path,
+    state: StateDirectory,
+    tls: bool = False,
 ) -> Plan:
     """Makes the plan; raises CliError. The state directory must be locked by this process."""
     catalog = read_catalog(catalog_file)
     runners = choose_runners(catalog, engine=engine, slots=slots, tiers=tiers)
-    choices = Choices(catalog_file=catalog_file.absolute(), runners=runners)
+    certificates = state.certificates if tls else None
+    if certificates:
+        ensure_dev_certificates(certificates)
+    choices = Choices(catalog_file=catalog_file.absolute(), runners=runners, certificates=certificates)
     program = find_etcd_program()
     ports = free_ports(choices.ports_needed + 1, random.Random())  # noqa: S311 - ports are no secret
     if port:

@@ -18,7 +18,7 @@ from services.cli.errors import CliError
 from services.cli.invocation import program, state_option
 from services.cli.output import Output
 from services.cli.state import Credentials, RunningMesh, StateDirectory
-from services.common.channels import channel_opener
+from services.common.channels import OpenChannel, channel_opener
 from services.common.settings import DEFAULT_CATALOG, TlsSettings
 
 
@@ -29,40 +29,53 @@ class Session:
         self.output = Output(as_json=as_json)
         self._state = state
         self._addresses = addresses
-        self._open_channel = channel_opener(tls)
+        self._tls = tls
 
     def auth(self) -> AuthClient:
         """Returns a client of auth."""
-        return auth_client(self._address("auth"), self._open_channel)
+        return auth_client(self.address("auth"), self._opener("auth"))
 
     def billing(self) -> BillingClient:
         """Returns a client of billing."""
-        return billing_client(self._address("billing"), self._open_channel)
+        return billing_client(self.address("billing"), self._opener("billing"))
 
     def router(self) -> RouterClient:
         """Returns a client of the router."""
-        return router_client(self._address("router"), self._open_channel)
+        return router_client(self.address("router"), self._opener("router"))
 
     def local_credentials(self) -> Credentials | None:
         """Returns the local mesh's own account, if there is one here."""
         return self._state.load_credentials()
 
+    def local_mesh(self) -> RunningMesh | None:
+        """Returns where the local mesh listens, if one runs here."""
+        return self._state.load_mesh()
+
+    def tls(self, service: str) -> TlsSettings:
+        """Returns the operator's certificate files: those given, else the local mesh's for its own services."""
+        mesh = None if self._tls.enabled or self._addresses.get(service) else self.local_mesh()
+        return mesh.tls if mesh else self._tls
+
     def catalog_file(self) -> Path:
         """Returns the catalog that the local mesh sells, else the packaged one."""
-        mesh = self._state.load_mesh()
+        mesh = self.local_mesh()
         return Path(mesh.catalog_file) if mesh else DEFAULT_CATALOG
 
     def command(self, text: str) -> str:
         """Returns a command line that the user can paste to go on with the same mesh."""
         return f"{program()} {text}{state_option(self._state)}"
 
-    def _address(self, service: str) -> str:
+    def address(self, service: str) -> str:
+        """Returns where a service listens; raises CliError if nothing says it."""
         if given := self._addresses[service]:
             return given
-        mesh: RunningMesh | None = self._state.load_mesh()
+        mesh = self.local_mesh()
         if mesh is None:
             raise CliError(
                 f"no mesh runs in {self._state.path}: start one with `tiermesh up`, choose another directory with "
                 f"--state-dir, or say where {service} listens with {address_advice(service)}"
             )
         return mesh.addresses[service]
+
+    def _opener(self, service: str) -> OpenChannel:
+        return channel_opener(self.tls(service), service)

@@ -18,7 +18,6 @@ from services.cli.ready_file import ReadyFile
 from services.cli.supervisor import Supervisor
 from services.cli.terminal import say, show_log_line
 from services.common.channels import channel_opener
-from services.common.settings import TlsSettings
 
 # Generous: a cold start on a slow disk reads hundreds of megabytes of libraries and models.
 _START_SECONDS = 180.0
@@ -68,15 +67,15 @@ class LocalMesh:
     async def _start(self) -> LocalAccount:
         """Waits until everything serves, and makes the local account as soon as auth and billing do."""
         addresses = self._plan.addresses.listen
-        open_channel = channel_opener(TlsSettings())
+        tls = self._plan.tls
         await self._supervisor.ready("auth", "billing")
         async with (
-            auth_client(addresses["auth"], open_channel) as auth,
-            billing_client(addresses["billing"], open_channel) as billing,
+            auth_client(addresses["auth"], channel_opener(tls, "auth")) as auth,
+            billing_client(addresses["billing"], channel_opener(tls, "billing")) as billing,
         ):
             account = await ensure_local_account(auth, billing, self._plan.state)
         await self._supervisor.ready("etcd", *self._plan.choices.services)
-        async with router_client(addresses["router"], open_channel) as router:
+        async with router_client(addresses["router"], channel_opener(tls, "router")) as router:
             await wait_until_available(router, {model.id for model in self._plan.models})
         return account
 

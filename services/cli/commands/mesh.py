@@ -33,6 +33,8 @@ async def runners(session: Session) -> None:
             "state": lambda row: row["state"],
             "busy": lambda row: f"{row['active']} of {row['slots']}",
             "engine": lambda row: row["engine"],
+            "free pages": lambda row: f"{row['pages_free']} of {row['pages_total']}" if row["pages_total"] else "",
+            "tokens/s": lambda row: f"{row['tokens_per_second']:.0f}" if row["pages_total"] else "",
             "version": lambda row: row["version"],
         },
         empty="No runner is registered, so every model answers 503. A runner registers itself in etcd when it starts.",
@@ -53,9 +55,11 @@ async def models(session: Session, catalog: Path | None) -> None:
         {
             "model": lambda row: row["id"],
             "also": lambda row: ", ".join(row["aliases"]),
+            "kind": lambda row: row["kind"],
             "tier": lambda row: row["tier"],
-            "credits": lambda row: str(row["price"]),
-            "context": lambda row: str(row["context"]),
+            "credits": lambda row: f"{row['price']} an image" if row["kind"] == "image" else str(row["price"]),
+            # Only kinds whose work is bounded by tokens have one.
+            "context": lambda row: str(row["context"] or ""),
             "can": lambda row: ", ".join(row["capabilities"]),
             "available": _available,
         },

@@ -56,8 +56,9 @@ def management(
 def _session(services: tuple[str, ...], options: dict[str, Any]) -> Session:
     """Takes the shared options out of `options`."""
     tls = {f"{name}_file": options.pop(f"tls_{name}_file") for name in _TLS_FILES}
+    domain = options.pop("tls_domain")
     try:
-        checked = TlsSettings(**tls)
+        checked = TlsSettings(**tls, domain=domain)
     except ValueError as error:
         raise click.UsageError("give all of --tls-ca-file, --tls-cert-file and --tls-key-file, or none") from error
     return Session(
@@ -70,6 +71,13 @@ def _session(services: tuple[str, ...], options: dict[str, Any]) -> Session:
 
 def _with_options(services: tuple[str, ...], command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options; click shows them in the reverse of this order, after the command's own."""
+    command = click.option(
+        "--tls-domain",
+        default="",
+        envvar="TIERMESH_TLS_DOMAIN",
+        show_envvar=True,
+        help="For mutual TLS: the domain of the services' names in their certificates, if they have one.",
+    )(command)
     for name, what in reversed(_TLS_FILES.items()):
         command = click.option(
             f"--tls-{name}-file",

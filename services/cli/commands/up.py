@@ -30,15 +30,16 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option("--models", type=click.Path(path_type=Path), help="Catalog of what is sold; a small example by default.")
 @click.option(
     "--engine",
-    type=click.Choice(["llamacpp", "simulated"]),
+    type=click.Choice(["llamacpp", "exllamav2", "simulated"]),
     default="llamacpp",
     show_default=True,
-    help="What generates the answers.",
+    help="What generates the answers; exllamav2 needs a GPU, and TIERMESH_RUNNER_MODEL_PATH.",
 )
 @click.option("--slots", type=click.IntRange(min=1), default=4, show_default=True, help="Answers generated at once.")
 @click.option(
     "--tier", "tiers", multiple=True, help="Start a runner for this tier only; repeatable. All that can run by default."
 )
+@click.option("--tls", is_flag=True, help="Mutual TLS between all services, by throw-away certificates made here.")
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="JSON file to write once the mesh serves, for scripts."
 )
@@ -49,6 +50,7 @@ def up(
     engine: str,
     slots: int,
     tiers: tuple[str, ...],
+    tls: bool,
     ready_file: Path | None,
 ) -> None:
     """Start a whole mesh on this machine and serve until Ctrl-C.
@@ -71,6 +73,7 @@ def up(
                 tiers=tiers,
                 catalog_file=models or DEFAULT_CATALOG,
                 state=state,
+                tls=tls,
             )
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
     except OSError as error:

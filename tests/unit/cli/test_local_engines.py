@@ -38,7 +38,10 @@ def test_tiers_can_be_chosen() -> None:
 
 @pytest.mark.parametrize(
     ("tier", "complaint"),
-    [("pr", "no tier 'pr'; it has: pro, max, image"), ("image", r"pip install 'tiermesh\[image\]'")],
+    [
+        ("pr", "no tier 'pr'; it has: pro, max, image"),
+        ("image", r"torch, transformers: pip install 'tiermesh\[image\]'"),
+    ],
 )
 def test_a_tier_that_cannot_run_is_refused_with_advice(tier: str, complaint: str) -> None:
     with pytest.raises(CliError, match=complaint):
