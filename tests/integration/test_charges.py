@@ -17,7 +17,16 @@ from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
 PRICE = 10
-PROMPT: Any = [{"role": "user", "content": "Tell me about the bridge over the river"}]
+QUESTION = "Tell me about the bridge over the river"
+PROMPT: Any = [{"role": "user", "content": QUESTION}]
+# The endpoints that generate text, and what each is asked.
+ASKED: dict[str, dict[str, Any]] = {
+    "chat/completions": {"messages": PROMPT, "max_tokens": 500},
+    "completions": {"prompt": QUESTION, "max_tokens": 500},
+    "responses": {"input": QUESTION, "max_output_tokens": 500},
+}
+# More than what opens a stream of any of them.
+LINES = 12
 # Slow enough to leave in the middle of: the prompt takes about half a second and each token 20 ms.
 SETTINGS = {
     "TIERMESH_RUNNER_SIMULATED_PREFILL_SPEED": "20",
@@ -62,19 +71,18 @@ class Customer(FundedAccount):
             self.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, stream=True, **parameters)
         )
 
-    def leave(self, *, chunks: int) -> float:
-        """Starts a stream, leaves after so many chunks, and returns how long the engine went on, in seconds."""
-        body = {"model": "tiermesh-pro", "messages": PROMPT, "stream": True, "max_tokens": 500}
+    def leave(self, endpoint: str, *, lines: int) -> float:
+        """Starts a stream, leaves after so many lines, and returns how long the engine went on, in seconds."""
+        body = {"model": "tiermesh-pro", "stream": True, **ASKED[endpoint]}
         headers = {"Authorization": f"Bearer {self.key}"}
-        with httpx2.Client(timeout=0.3 if chunks == 0 else 20) as http:
+        with httpx2.Client(timeout=0.3 if lines == 0 else 20) as http:
             try:
-                url = self.mesh.base_url + "/chat/completions"
-                with http.stream("POST", url, json=body, headers=headers) as response:
-                    lines = (line for line in response.iter_lines() if line)
-                    for _ in range(chunks):
-                        next(lines)
+                with http.stream("POST", f"{self.mesh.base_url}/{endpoint}", json=body, headers=headers) as response:
+                    received = (line for line in response.iter_lines() if line)
+                    for _ in range(lines):
+                        next(received)
             except httpx2.TimeoutException:
-                assert chunks == 0
+                assert lines == 0
         left = time.monotonic()
         while active_slots(self.mesh):
             assert time.monotonic() - left < 5
@@ -118,13 +126,17 @@ async def test_an_answer_without_output_is_free(customer: Customer) -> None:
     await customer.settled(PRICE)
 
 
-async def test_leaving_before_the_first_token_is_free_and_stops_the_engine(customer: Customer) -> None:
-    assert customer.leave(chunks=0) < 0.25
+@pytest.mark.parametrize("endpoint", ASKED)
+async def test_leaving_before_the_first_token_is_free_and_stops_the_engine(customer: Customer, endpoint: str) -> None:
+    assert customer.leave(endpoint, lines=0) < 0.25
     await customer.settled(0)
 
 
-async def test_leaving_after_the_first_token_costs_the_price_and_stops_the_engine(customer: Customer) -> None:
-    assert customer.leave(chunks=3) < 0.25
+@pytest.mark.parametrize("endpoint", ASKED)
+async def test_leaving_after_the_first_token_costs_the_price_and_stops_the_engine(
+    customer: Customer, endpoint: str
+) -> None:
+    assert customer.leave(endpoint, lines=LINES) < 0.25
     await customer.settled(PRICE)
 
 

@@ -206,7 +206,7 @@ def test_both_prefixes_and_wrong_methods(owner: Owner) -> None:
     for prefix in ("/v1", "/api/v1"):
         assert httpx2.get(base + prefix + "/keys", headers=headers).status_code == 200
         response = httpx2.put(base + prefix + "/keys", headers=headers)
-        assert (response.status_code, response.headers["allow"]) == (405, "GET, POST")
+        assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD, POST")
         response = httpx2.get(base + prefix + "/keys/key_1", headers=headers)
         assert (response.status_code, response.headers["allow"]) == (405, "DELETE")
     assert httpx2.post(base + "/v1/keys", headers=headers, content=b"").status_code == 200

@@ -290,7 +290,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Evidence]:
 
 def test_the_tour_went_everywhere(evidence: Evidence) -> None:
     assert evidence.statuses >= {200, 400, 401, 402, 404, 413, 429, 503}
-    assert b'"error"' in evidence.errors["runner killed"]
+    assert b'"error"' in evidence.errors["runner-pro killed"]
     # Searching works: what the mesh does keep is found.
     assert any(b"req_" in content for place, content in evidence.places.items() if "billing.db" in place)
     assert any(b"/tiermesh/runners/" in content for place, content in evidence.places.items() if "/etcd/" in place)

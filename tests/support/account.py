@@ -19,3 +19,9 @@ class FundedAccount:
         """Makes a key without a rate limit and returns it with its description."""
         key: dict[str, Any] = self.mesh.command_now("key", "create", self.account, "--rpm", "0", *options)
         return key
+
+    def paid_nothing(self) -> bool:
+        """Tells whether all requests, of which there was one at least, have ended without a charge."""
+        used = self.mesh.command_now("usage", self.account)
+        balance = self.mesh.command_now("balance", self.account)
+        return bool(used) and (balance["available"], balance["held"]) == (1000, 0)

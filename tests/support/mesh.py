@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx2
 import psutil
 
+from services.cli.dev_certificates import certificate_files
 from tests.support.waiting import eventually
 
 TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
@@ -24,6 +25,8 @@ TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 _COMMAND_SECONDS = 30.0
+# Set, it makes every mesh of the tests run with mutual TLS.
+TLS_VARIABLE = "TIERMESH_TEST_TLS"
 _SHOWN_LOG_CHARACTERS = 4000
 
 
@@ -47,7 +50,8 @@ class LocalMesh:
         self.state_dir = directory / "state"
         self.ready_file = directory / "ready.json"
         self.output_file = directory / "up.log"
-        self._options = (*options, *(word for tier in tiers for word in ("--tier", tier)))
+        tls = ("--tls",) if os.environ.get(TLS_VARIABLE) and "--tls" not in options else ()
+        self._options = (*options, *tls, *(word for tier in tiers for word in ("--tier", tier)))
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -145,9 +149,11 @@ class LocalMesh:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    async def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    async def run_command(
+        self, *arguments: str, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Runs a management command on this mesh, whatever comes of it."""
-        return await run_tiermesh(*arguments, "--state-dir", str(self.state_dir))
+        return await run_tiermesh(*arguments, "--state-dir", str(self.state_dir), environ=environ)
 
     async def create_key(self, *options: str) -> str:
         """Returns a new key of the local account, such as one without a limit for `--rpm 0`."""
@@ -167,6 +173,18 @@ class LocalMesh:
     def addresses(self) -> dict[str, str]:
         """Where each service listens, for further edges."""
         return dict(json.loads((self.state_dir / "mesh.json").read_bytes())["addresses"])
+
+    def tls_settings(self, part: str) -> dict[str, str]:
+        """Returns the settings with which a further process joins the mesh by TLS; none where the mesh has it off."""
+        if "--tls" not in self._options:
+            return {}
+        files = certificate_files(self.state_dir / "tls" / part)
+        prefixes = ("tls", "etcd") if part in {"router", "runner"} else ("tls",)
+        return {
+            f"{prefix}_{name}": getattr(files, name)
+            for prefix in prefixes
+            for name in ("ca_file", "cert_file", "key_file")
+        }
 
     def processes(self) -> list[psutil.Process]:
         """Returns the processes that run now, `tiermesh up` first; `any_alive` later tells what became of them."""

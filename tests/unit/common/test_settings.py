@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from services.common.settings import ServiceSettings, SettingsError, TlsSettings, load_settings, split_list
@@ -58,7 +60,7 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name: str, value: 
 
 
 def test_mutual_tls_needs_all_three_files() -> None:
-    files = {"ca_file": "ca.crt", "cert_file": "tls.crt", "key_file": "tls.key"}
+    files: dict[str, Any] = {"ca_file": "ca.crt", "cert_file": "tls.crt", "key_file": "tls.key"}
     assert TlsSettings(**files).enabled
     for missing in files:
         with pytest.raises(SettingsError, match="set all of TLS_CA_FILE, TLS_CERT_FILE and TLS_KEY_FILE, or none"):

@@ -94,7 +94,7 @@ def test_an_image_for_a_model_without_vision_is_refused() -> None:
 
 
 def test_unknown_fields_and_nulls_are_tolerated() -> None:
-    body = parse_body(chat('"store": true, "metadata": {"a": 1}, "temperature": null, "stop": null'), chat_decoder)
+    body = parse_body(chat('"store": true, "metadata": {"a": "1"}, "temperature": null, "stop": null'), chat_decoder)
     check_chat(body, max_choices=8, vision=False)
     assert isinstance(body, ChatBody)
     assert body.stop_strings == []

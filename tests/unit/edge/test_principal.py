@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from services.edge.authentication import AuthBatch, Authenticator, Principal
+from services.edge.context import RequestContext
 from services.edge.payment import BillingBatch, Cashier
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.billing.v1 import billing_pb2
@@ -27,7 +28,7 @@ async def test_scopes_and_cap_come_with_the_principal() -> None:
         key_id="key_1", account_id="acct_1", models=["pro"], endpoints=["chat"], monthly_credit_cap=7
     )
     authenticator = Authenticator(cast("AuthBatch", Answering(reply)), 1.0)
-    verdict = await authenticator.authenticate("Bearer sk-x-y")
+    verdict = await authenticator.authenticate("Bearer sk-x-y", RequestContext("req_1", 0.0))
     assert verdict.principal == Principal("key_1", "acct_1", ("pro",), ("chat",), 7)
 
 

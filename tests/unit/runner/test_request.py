@@ -140,3 +140,86 @@ def test_a_resumed_answer_is_parsed_on_from_where_it_was() -> None:
     thinking: Callable[[int], bool] = lambda at: parsers[at] is not None and parsers[at].thinking  # type: ignore[union-attr] # noqa: E731
     assert thinking(0)
     assert not thinking(1)
+
+
+def test_a_completion_is_the_bare_prompt() -> None:
+    task = pb.CompletionTask(prompt="Once upon")
+    request = read(call(messages=[], completion=task, max_tokens=3), THINKER)
+    assert request.parser is None
+    assert (request.job.prompt, request.job.prompt_token_ids, request.job.max_tokens) == ("Once upon", (), 3)
+
+
+def test_a_completion_of_tokens_has_their_text_too() -> None:
+    job = read(call(messages=[], completion=pb.CompletionTask(token_ids=[72, 105]))).job
+    assert (job.prompt, job.prompt_token_ids) == ("Hi", (72, 105))
+
+
+def test_a_completion_may_have_a_required_shape() -> None:
+    shape = pb.ResponseFormat(json_object=True)
+    assert read(call(messages=[], completion=pb.CompletionTask(prompt="x"), response_format=shape)).job.grammar
+
+
+def test_a_completion_of_nothing_or_of_unknown_tokens_is_refused() -> None:
+    def unknown(_: Sequence[int]) -> str:
+        raise MeshError(Code.INVALID_REQUEST, "these are not tokens of this model", param="resume_token_ids")
+
+    reader = RequestReader(ChatTemplate("x"), detokenize=unknown, new_call_id=str)
+    for task in (pb.CompletionTask(), pb.CompletionTask(token_ids=[9])):
+        with pytest.raises(MeshError) as caught:
+            reader.read(call(messages=[], completion=task), MODEL)
+        assert (caught.value.code, caught.value.param) == (Code.INVALID_REQUEST, "prompt")
+
+
+def test_a_completion_of_too_many_tokens_is_refused_before_anything_else() -> None:
+    task = pb.CompletionTask(token_ids=[72] * MODEL.context)
+    with pytest.raises(MeshError) as caught:
+        read(call(messages=[], completion=task))
+    assert caught.value.code is Code.CONTEXT_LENGTH_EXCEEDED
+
+
+def test_work_of_another_kind_is_refused() -> None:
+    with pytest.raises(MeshError, match="generates text") as caught:
+        read(call(messages=[], speech=pb.SpeechTask(input="hi")))
+    assert caught.value.param == "model"
+
+
+HYBRID = "{{ messages[0].content }}{{ '<think>' if enable_thinking else '<think>\n\n</think>\n\n' }}"
+
+
+@pytest.mark.parametrize(("effort", "thinks"), [("", True), ("none", False), ("minimal", True), ("xhigh", True)])
+def test_effort_none_turns_a_hybrid_model_off(effort: str, thinks: bool) -> None:
+    request = read(call(reasoning_effort=effort), THINKER, HYBRID)
+    assert request.parser is not None
+    assert request.parser.thinking is thinks
+    assert request.job.prompt.endswith("<think>") is thinks
+
+
+def test_effort_none_does_not_deny_a_model_that_always_thinks() -> None:
+    request = read(call(reasoning_effort="none"), THINKER, "{{ messages[0].content }}<think>\n")
+    assert request.parser is not None
+    assert request.parser.thinking
+
+
+def test_an_unknown_effort_is_refused() -> None:
+    with pytest.raises(MeshError) as refusal:
+        read(call(reasoning_effort="enormous"), THINKER)
+    assert refusal.value.param == "reasoning_effort"
+
+
+def test_the_template_says_how_calls_look() -> None:
+    choice = pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)
+    request = read(call(tools=[WEATHER], tool_choice=choice), template="{{ messages[0].content }}<|python_tag|>")
+    assert '"parameters' in request.job.grammar.replace("\\", "")
+    assert "<tool_call>" not in request.job.grammar
+
+
+def test_a_strict_function_has_a_grammar_even_if_the_model_decides() -> None:
+    strict = pb.Tool(name="f", parameters_json='{"type": "object"}', strict=True)
+    assert "<tool_call>" in read(call(tools=[strict])).job.grammar
+
+
+def test_functions_that_are_only_shown_are_bounded_too() -> None:
+    deep = '{"items": ' * 200 + "{}" + "}" * 200
+    with pytest.raises(MeshError, match="levels deep") as refusal:
+        read(call(tools=[pb.Tool(name="f", parameters_json=deep)]))
+    assert refusal.value.param == "tools"

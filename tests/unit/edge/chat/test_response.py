@@ -10,6 +10,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from services.common.errors import Code, MeshError
 from services.edge.chat.response import DONE, ChunkRenderer, completion_body
 from services.edge.payment import Receipt
+from tests.support import openai_schemas
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
@@ -113,6 +114,23 @@ def test_an_answer_that_only_calls_has_null_content() -> None:
     )
     assert body["choices"][0]["message"]["content"] is None
     ChatCompletion.model_validate(body, strict=False)
+
+
+def test_tool_calls_are_what_openai_publishes() -> None:
+    call = runner_pb2.ToolCallDelta(index=0, id="call_1", name="f", arguments="{}")
+    more = runner_pb2.ToolCallDelta(index=0, arguments='{"a":')
+    body = completion_body("chatcmpl-1", "m", 1700000000, [finished("", tool_calls=[call])], logprobs=False)
+    openai_schemas.check("CreateChatCompletionResponse", json.loads(body))
+    event = renderer().step(0, GenerateReply(reasoning="Hm", tool_calls=[call, more]))
+    openai_schemas.check("CreateChatCompletionStreamResponse", json.loads(event[6:]))
+
+
+def test_an_impossible_token_still_has_a_number() -> None:
+    impossible = runner_pb2.TokenLogprob(token="x", token_bytes=b"x", logprob=float("-inf"))
+    step = chunk(renderer(logprobs=True).step(0, GenerateReply(text="x", logprobs=[impossible]))).choices[0]
+    assert step.logprobs is not None
+    assert step.logprobs.content is not None
+    assert step.logprobs.content[0].logprob == -9999.0
 
 
 def test_an_error_event_is_one_event() -> None:

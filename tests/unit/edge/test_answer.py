@@ -1,0 +1,98 @@
+"""A choice that runners refuse because they are full waits its time; one that runners fail is tried so often only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from services.common.catalog import load_catalog
+from services.common.errors import Code, MeshError
+from services.common.settings import DEFAULT_CATALOG
+from services.edge.answer import MAX_FAILURES, Answer
+from services.edge.routing import Placement, Placer
+from services.edge.runners import RunnerPool
+from tiermesh.router.v1 import router_pb2
+from tiermesh.runner.v1 import runner_pb2
+
+FULL, FAILED = router_pb2.Attempt.RESULT_FULL, router_pb2.Attempt.RESULT_FAILED
+PATIENCE = 30.0
+
+
+class Mesh:
+    """Stands where router and runners do: runners fail by `codes`, one after the other, then one answers."""
+
+    def __init__(self, codes: Sequence[Code]) -> None:
+        self._codes = list(codes)
+        self.now = 0.0
+        # What the router was told of earlier attempts, and how long it may let the request wait.
+        self.told: list[list[router_pb2.Attempt.Result.ValueType]] = []
+        self.timeouts: list[float] = []
+
+    async def place(self, *_: Any, attempts: Sequence[router_pb2.Attempt], **__: Any) -> Placement:
+        self.told.append([attempt.result for attempt in attempts])
+        self.timeouts.append(_[2])
+        self.now += 1.0
+        return Placement("runner", "address")
+
+    def get(self, _address: str) -> Mesh:
+        return self
+
+    def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
+        code = self._codes.pop(0) if self._codes else None
+        reply = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
+        asyncio.get_running_loop().call_soon(sink, reply if code is None else MeshError(code, "refused"))
+        return 1
+
+    async def ask(self) -> runner_pb2.GenerateReply | MeshError:
+        """Starts an answer and returns how it ends."""
+        answer = Answer(
+            model=load_catalog(Path(DEFAULT_CATALOG)).models[0],
+            account_id="acct",
+            capabilities=(),
+            placer=cast("Placer", self),
+            runners=cast("RunnerPool", self),
+            queue_timeout=PATIENCE,
+            deadline=600.0,
+            clock=lambda: self.now,
+        )
+        answer.start([runner_pb2.GenerateCall()], Placement("runner", "address"))
+        return (await answer.events())[0].reply
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.edge.answer.REFUSED_PAUSE", 0.0)
+
+
+async def test_full_runners_are_waited_for() -> None:
+    mesh = Mesh([Code.OVERLOADED] * 20)
+    assert not isinstance(await mesh.ask(), MeshError)
+    # The router needs to hear of the last one only, and each attempt leaves it less time.
+    assert mesh.told == [[FULL]] * 20
+    assert mesh.timeouts == [PATIENCE - second for second in range(20)]
+
+
+async def test_full_runners_are_not_waited_for_longer_than_for_a_place() -> None:
+    mesh = Mesh([Code.OVERLOADED] * 100)
+    reply = await mesh.ask()
+    assert isinstance(reply, MeshError)
+    assert reply.code is Code.OVERLOADED
+    assert mesh.now == PATIENCE
+
+
+async def test_failures_are_counted() -> None:
+    mesh = Mesh([Code.UNAVAILABLE] * 100)
+    reply = await mesh.ask()
+    assert isinstance(reply, MeshError)
+    assert reply.code is Code.UNAVAILABLE
+    assert mesh.told == [[FAILED] * count for count in range(1, MAX_FAILURES + 1)]
+
+
+async def test_a_failure_is_remembered_among_refusals() -> None:
+    mesh = Mesh([Code.OVERLOADED, Code.UNAVAILABLE, Code.OVERLOADED, Code.OVERLOADED])
+    assert not isinstance(await mesh.ask(), MeshError)
+    assert mesh.told == [[FULL], [FAILED], [FAILED, FULL], [FAILED, FULL]]
