@@ -22,6 +22,8 @@ log = get_logger()
 # How many runners may fail one choice before the client gets the error. One that was only full does not count: several
 # routers that place on it do not know of each other's placements, so that a busy mesh refuses and places again all the
 # time. Such a choice waits on, in the place it had in the queue, as long as any request may wait.
+# An engine that fails inside, INTERNAL, gets one other chance only: the next one may fail of the request itself, and
+# each that is told of to the router is taken out of service for a while.
 MAX_FAILURES = 4
 # After so many refusals in a row there is a pause, in seconds, before the next attempt.
 QUICK_REFUSALS = 4
@@ -192,7 +194,10 @@ class Answer:
         choice.refusals = choice.refusals + 1 if full else 0
         if choice.refusals < 2:
             choice.waits_until = self._clock() + self._queue_timeout
-        return self._clock() < choice.waits_until if full else len(_failures(choice)) < MAX_FAILURES
+        if full:
+            return self._clock() < choice.waits_until
+        most = MAX_FAILURES if error.code is not Code.INTERNAL else 1
+        return len(_failures(choice)) < most
 
 
 def _failures(choice: _Choice) -> list[router_pb2.Attempt]:

@@ -44,7 +44,8 @@ class EventStream:
         A client that is gone, or that is cut off here because it does not read, is nobody's error: aiohttp cancels the
         handler of the request.
         """
-        if self._transport.is_closing():
+        # Nothing is not sent: a chunk without bytes is what ends a body.
+        if not data or self._transport.is_closing():
             return
         if self._transport.get_write_buffer_size() + len(data) > self._max_unread_bytes:
             self._transport.abort()

@@ -130,9 +130,11 @@ async def whole_reply(reply: Reply, body: Callable[[list[GenerateReply]], bytes]
     """Sends the answer as the one JSON body that `body` makes of the last replies."""
     while not reply.complete:
         await reply.next_steps()
+    # Before it is charged: an answer that cannot be written is not sold.
+    content = body(reply.last_replies)
     receipt = await reply.settle()
     headers = {**reply.headers, **receipt_headers(receipt)}
-    return web.Response(body=body(reply.last_replies), content_type="application/json", headers=headers)
+    return web.Response(body=content, content_type="application/json", headers=headers)
 
 
 def receipt_headers(receipt: Receipt) -> dict[str, str]:

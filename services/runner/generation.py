@@ -76,7 +76,8 @@ class Generation(Generic[JobT, StepT]):
             raise MeshError(Code.MODEL_NOT_FOUND, f"this runner does not serve {call.model!r}", param="model")
         work = self._reader.read(call, model)
         running = self._running.setdefault(session, {})
-        call_id = call.id
+        # Not the call itself, which may hold images, for as long as the job runs.
+        call_id, request_id = call.id, call.request_id
 
         submitted, first_at = self._clock(), 0.0
 
@@ -86,12 +87,23 @@ class Generation(Generic[JobT, StepT]):
             if isinstance(step, MeshError) or step.finish_reason is not None:
                 running.pop(call_id, None)
                 self._ended(step, submitted, first_at)
-            reply = work.write(step)
+            try:
+                reply = work.write(step)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call and no other
+                self._not_written(call_id, request_id, session, error)
+                return
             if reply is not None:
                 session.reply(reply)
 
         running[call_id] = self._engine.submit(work.job, emit)
         self._status.admitted()
+
+    def _not_written(self, call_id: int, request_id: str, session: RunnerSession, error: Exception) -> None:
+        """Ends a call whose step could not become a reply: its edge would wait for ever."""
+        # Only its type is logged: its text may quote the answer.
+        log.error("reply_not_written", request_id=request_id, error=type(error).__name__)
+        self.on_cancel(call_id, session)
+        session.reply_error(call_id, MeshError(Code.INTERNAL, "the runner failed to write the answer; try again"))
 
     def _cancel(self, ticket: Ticket) -> None:
         ticket.cancel()

@@ -59,11 +59,22 @@ async def test_a_prompt_is_never_printed(engine: DiffusersEngine, capfd: pytest.
 
 async def test_a_cancelled_job_stops_painting(engine: DiffusersEngine) -> None:
     steps: list[ImageStep | MeshError] = []
-    ticket = engine.submit(replace(JOB, steps=1000), steps.append)
+    # One more is refused by the scheduler.
+    ticket = engine.submit(replace(JOB, steps=999), steps.append)
     ticket.cancel()
-    # The next image waits for the same thread: it comes long before a thousand steps are over.
+    # The next image waits for the same thread: it comes long before so many steps are over.
     assert await painted(engine, JOB)
     assert steps == []
+
+
+async def test_steps_that_the_scheduler_cannot_take_are_the_requests_fault(engine: DiffusersEngine) -> None:
+    """DDIM counts to 1000, one too far for its table; as INTERNAL, that would be tried on, and eject, every runner."""
+    steps: list[ImageStep | MeshError] = []
+    engine.submit(replace(JOB, steps=1000), steps.append)
+    await eventually(lambda: bool(steps))
+    (refusal,) = steps
+    assert isinstance(refusal, MeshError)
+    assert (refusal.code, refusal.param) == (Code.INVALID_REQUEST, "steps")
 
 
 async def test_jobs_take_turns_and_more_than_the_slots_are_refused(engine: DiffusersEngine) -> None:

@@ -92,6 +92,14 @@ async def test_failures_are_counted() -> None:
     assert mesh.told == [[FAILED] * count for count in range(1, MAX_FAILURES + 1)]
 
 
+async def test_a_request_that_engines_fail_of_does_not_eject_one_after_the_other() -> None:
+    mesh = Mesh([Code.INTERNAL] * 100)
+    reply = await mesh.ask()
+    assert isinstance(reply, MeshError)
+    assert reply.code is Code.INTERNAL
+    assert mesh.told == [[FAILED]]
+
+
 async def test_a_failure_is_remembered_among_refusals() -> None:
     mesh = Mesh([Code.OVERLOADED, Code.UNAVAILABLE, Code.OVERLOADED, Code.OVERLOADED])
     assert not isinstance(await mesh.ask(), MeshError)

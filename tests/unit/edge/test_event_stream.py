@@ -37,6 +37,8 @@ async def three_events(request: web.Request) -> web.StreamResponse:
     stream = EventStream(request, {"x-request-id": "req_1"}, LIMIT)
     await stream.open(b"data: one\n\n")
     stream.write(b"data: two\n\n")
+    # A step that shows nothing must not end the stream.
+    stream.write(b"")
     stream.write(b"data: three\n\n")
     await stream.close()
     return stream.response

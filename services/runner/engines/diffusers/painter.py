@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from services.common.errors import MeshError
 from services.runner.engines.diffusers.demonstration import demonstration_pipeline
+from services.runner.refusals import invalid
 from services.runner.tasks.image import ImageJob
 
 _PILLOW_FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
@@ -34,7 +36,10 @@ class Painter:
         self._pipeline.set_progress_bar_config(disable=True)
 
     def paint(self, job: ImageJob, stopped: Callable[[], bool]) -> bytes | None:
-        """Returns the encoded image, or None if `stopped` said so after a denoising step."""
+        """Returns the encoded image, or None if `stopped` said so after a denoising step.
+
+        Raises MeshError INVALID_REQUEST if the model cannot take the number of steps.
+        """
 
         def after_step(pipeline: Any, step: int, timestep: Any, state: dict[str, Any]) -> dict[str, Any]:
             del step, timestep
@@ -50,15 +55,22 @@ class Painter:
             # Generators take 64 bits without a sign.
             generator.manual_seed(job.seed % 2**64)
         steps = job.steps or self._steps
-        images = self._pipeline(
-            prompt=job.prompt,
-            negative_prompt=job.negative_prompt or None,
-            width=job.width,
-            height=job.height,
-            generator=generator,
-            callback_on_step_end=after_step,
-            **({"num_inference_steps": steps} if steps else {}),
-        ).images
+        try:
+            images = self._pipeline(
+                prompt=job.prompt,
+                negative_prompt=job.negative_prompt or None,
+                width=job.width,
+                height=job.height,
+                generator=generator,
+                callback_on_step_end=after_step,
+                **({"num_inference_steps": steps} if steps else {}),
+            ).images
+        except (ValueError, IndexError):
+            if job.steps is None:
+                raise
+            # How many steps a scheduler can take, it tells in no other way; as a failure of the runner, this would
+            # take one runner after the other out of service.
+            raise _wrong_steps(job.steps) from None
         return None if stopped() else _encode(images[0], job.form)
 
     def _load(self, model_path: Path) -> Any:
@@ -66,6 +78,10 @@ class Painter:
 
         half = {"torch_dtype": self._torch.float16} if self._device == "cuda" else {}
         return AutoPipelineForText2Image.from_pretrained(model_path, local_files_only=True, **half)
+
+
+def _wrong_steps(steps: int) -> MeshError:
+    return invalid(f"this model cannot paint in {steps} steps; leave 'steps' out, or send a smaller number", "steps")
 
 
 def _silence_libraries() -> None:

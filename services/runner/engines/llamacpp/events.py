@@ -93,7 +93,8 @@ class EventReader:
         if event.prompt_progress is not None or event.verbose is None:
             return None
         if event.verbose.stop:
-            return self._last(event.verbose, event.usage)
+            # All of an answer that ends within what was delivered is not what the client has seen.
+            return _diverged() if self._replay and not self._mute else self._last(event.verbose, event.usage)
         return Step("", [], []) if self._mute else self._next(event.verbose)
 
     def _next(self, event: _Verbose) -> Step | MeshError:
@@ -119,8 +120,7 @@ class EventReader:
         """Drops what has been delivered before the job was resumed, or fails if the engine says something else."""
         again = min(len(self._replay), len(step.token_ids))
         if step.token_ids[:again] != self._replay[:again]:
-            message = "the answer was interrupted and could not be continued; try again"
-            return MeshError(Code.UNAVAILABLE, message)
+            return _diverged()
         del self._replay[:again]
         new = step.token_ids[again:]
         return Step(self._vocabulary.text(new), new, step.logprobs[again:])
@@ -143,6 +143,15 @@ class EventReader:
             return undecodable()
         # The server's own words may quote the request.
         return MeshError(Code.INTERNAL, f"the engine failed ({error.type or 'no reason given'}); try again")
+
+
+def _diverged() -> MeshError:
+    """Returns the failure of a resumed job that says something else than before, as most do that choose by chance.
+
+    It is no failure of this runner, so it has a code for which no other one is tried, and this one is not ejected.
+    """
+    message = "the answer was interrupted and could not be continued; try again"
+    return MeshError(Code.CANCELLED, message, retry_after=1.0)
 
 
 def _number(logprob: float | None) -> float:

@@ -30,7 +30,7 @@ def decodable(image: bytes) -> bytes:
             return _from_webp(image)
         if header.format == PNG:
             _check_png(image, header)
-    except (ValueError, OSError, struct.error, zlib.error, KeyError):
+    except (ValueError, OSError, struct.error, zlib.error, LookupError):
         raise undecodable() from None
     return image
 

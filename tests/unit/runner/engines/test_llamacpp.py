@@ -140,7 +140,17 @@ def test_a_resumed_job_that_says_something_else_fails(vocabulary: Vocabulary) ->
     reader = EventReader(job(resume_token_ids=(IS,), grammar=GRAMMAR), vocabulary)
     failure = reader.read(event(" Paris", [PARIS], 1))
     assert isinstance(failure, MeshError)
-    assert failure.code is Code.UNAVAILABLE
+    # Not a code for which other runners are tried and this one is ejected: it has done nothing wrong.
+    assert failure.code is Code.CANCELLED
+
+
+def test_a_resumed_job_that_ends_before_it_has_said_everything_again_fails(vocabulary: Vocabulary) -> None:
+    reader = EventReader(job(resume_token_ids=(IS, PARIS), grammar=GRAMMAR), vocabulary)
+    assert reader.read(event(" is", [IS], 1)) == Step("", [])
+    end = {"__verbose": {"stop": True, "stop_type": "eos"}, "usage": {"prompt_tokens": 10, "completion_tokens": 2}}
+    failure = reader.read(msgspec.json.encode(end))
+    assert isinstance(failure, MeshError)
+    assert failure.code is Code.CANCELLED
 
 
 def test_a_job_that_has_all_its_tokens_only_ends(vocabulary: Vocabulary) -> None:

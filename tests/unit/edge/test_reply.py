@@ -1,0 +1,44 @@
+"""Nothing is charged that cannot be sent."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from services.edge.payment import Receipt
+from services.edge.reply import Reply, whole_reply
+from tiermesh.runner.v1.runner_pb2 import GenerateReply
+
+
+class Complete:
+    """An answer that is complete, and that counts how often it was charged."""
+
+    complete = True
+
+    def __init__(self) -> None:
+        self.charged = 0
+        self.headers = {"x-request-id": "req_1"}
+        self.last_replies = [GenerateReply(text="answer")]
+
+    async def settle(self) -> Receipt:
+        self.charged += 1
+        return Receipt(10, 90)
+
+
+async def test_an_answer_that_cannot_be_written_is_not_charged() -> None:
+    def body(_replies: Any) -> bytes:
+        raise ValueError("cannot be written")
+
+    reply = Complete()
+    with pytest.raises(ValueError, match="cannot be written"):
+        await whole_reply(cast("Reply", reply), body)
+    assert reply.charged == 0
+
+
+async def test_a_whole_answer_says_what_it_cost() -> None:
+    reply = Complete()
+    response = await whole_reply(cast("Reply", reply), lambda replies: replies[0].text.encode())
+    assert (response.body, reply.charged) == (b"answer", 1)
+    assert response.headers["x-tiermesh-credits-charged"] == "10"
+    assert response.headers["x-request-id"] == "req_1"
