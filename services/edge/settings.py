@@ -51,6 +51,8 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     remote_image_http: bool = False
     # How long fetching one image may take, redirects included.
     remote_image_seconds: float = 10.0
+    # How many are fetched at a time, for all requests together; others wait for their turn.
+    remote_image_fetches: int = 32
     # Comma-separated networks that are reached although they are not public. Dangerous: whoever has an API key can make
     # this edge connect to every machine in them. For tests, and for image stores on a network of their own.
     remote_image_networks: str = ""
@@ -74,6 +76,8 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     # The size of images whose request does not say, and the most pixels of one.
     image_size: str = "512x512"
     image_most_pixels: int = 2048 * 2048
+    # The most denoising steps of one image: a price must not buy endless work.
+    image_most_steps: int = 100
     # Bytes that may wait for a slow reader before the client is cut off.
     max_unread_bytes: int = 1024 * 1024
     # The part of the requests that are traced, if tracing is on, unless the client has decided by its traceparent.

@@ -12,7 +12,7 @@ from services.common.clock import Clock
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.images.files import ImageFiles
-from services.edge.images.request import Format, ImageBody, Size, image_decoder, read_size
+from services.edge.images.request import Format, ImageBody, Size, check_steps, image_decoder, read_size
 from services.edge.json_response import json_response
 from services.edge.paid import Order, PaidPath
 from services.edge.parsing import parse_body
@@ -39,6 +39,7 @@ class Images:
         model = self._path.find_model(body.model, "image", principal)
         settings = self._settings
         size = read_size(body.size, default=settings.image_size, most_pixels=settings.image_most_pixels)
+        check_steps(body.steps, settings.image_most_steps)
         form: Format = body.output_format or "png"
         calls = [image_call(body, model, size, form, context.request_id, index) for index in range(body.n or 1)]
         order = Order(

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
-from services.edge.images.storage import DirectoryStorage, ImageStorage, MemoryStorage
+from services.edge.images.storage import IMAGE_NAME, DirectoryStorage, ImageStorage, MemoryStorage
 from services.edge.settings import EdgeSettings
 
-_NAME = re.compile(r"[0-9a-f]{32}\.(png|jpeg|webp)")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 
 CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -66,7 +65,7 @@ class ImageFiles:
 
     async def fetch(self, name: str, expires: str, signature: str) -> tuple[bytes, str]:
         """Returns an image and its content type; raises MeshError NOT_FOUND for a URL that is wrong or has expired."""
-        match = _NAME.fullmatch(name)
+        match = IMAGE_NAME.fullmatch(name)
         if not match or not _DIGITS.fullmatch(expires) or not signature.isascii():
             raise _gone()
         genuine = hmac.compare_digest(self._sign(name, int(expires)), signature)

@@ -49,6 +49,12 @@ class ImageBody(Struct, frozen=True):
 image_decoder = msgspec.json.Decoder(ImageBody)
 
 
+def check_steps(steps: int | None, most: int) -> None:
+    """Raises MeshError INVALID_REQUEST for more denoising steps than the operator allows."""
+    if steps is not None and steps > most:
+        raise invalid("steps", f"'steps' is {steps}; at most {most} are allowed.")
+
+
 def read_size(size: str | None, *, default: str, most_pixels: int) -> Size:
     """Returns the size that is asked for; raises MeshError INVALID_REQUEST for one that cannot be made."""
     text = default if size in {None, "auto"} else size or ""

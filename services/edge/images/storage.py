@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 from collections import OrderedDict
 from pathlib import Path
@@ -14,6 +15,12 @@ from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
 
 log = get_logger()
+
+# What the file of an image is called; the group is its format.
+IMAGE_NAME = re.compile(r"[0-9a-f]{32}\.(png|jpeg|webp)")
+# What a draft is called, and for how many seconds it is somebody's who is still writing.
+_DRAFT = re.compile(r"\.[0-9a-f]{16}")
+_DRAFT_SECONDS = 3600.0
 
 
 class ImageStorage(Protocol):
@@ -91,7 +98,14 @@ class DirectoryStorage:
     def _sweep(self, now: float) -> None:
         with os.scandir(self._directory) as entries:
             for entry in entries:
+                if IMAGE_NAME.fullmatch(entry.name):
+                    forgotten = now
+                elif _DRAFT.fullmatch(entry.name):
+                    forgotten = now - _DRAFT_SECONDS
+                else:
+                    # Whatever else the operator keeps there is not ours.
+                    continue
                 # Another edge may have been faster.
                 with contextlib.suppress(FileNotFoundError):
-                    if entry.is_file() and entry.stat().st_mtime <= now:
+                    if entry.is_file() and entry.stat().st_mtime <= forgotten:
                         Path(entry.path).unlink()

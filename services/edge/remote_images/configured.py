@@ -20,7 +20,8 @@ def image_loader(settings: EdgeSettings) -> ImageLoader:
         bytes_together=settings.vision_max_total_bytes,
         pixels=settings.vision_max_pixels,
     )
-    return ImageLoader(ImageFetcher(_policy(settings), system_resolver()), limits)
+    fetcher = ImageFetcher(_policy(settings), system_resolver())
+    return ImageLoader(fetcher, limits, fetches=settings.remote_image_fetches)
 
 
 def _policy(settings: EdgeSettings) -> FetchPolicy:

@@ -22,11 +22,15 @@ class ImageSource(NamedTuple):
 
 
 class ImageLoader:
-    """Loads images within limits."""
+    """Loads images within limits, at most `fetches` remote ones at a time for all requests together.
 
-    def __init__(self, fetcher: ImageFetcher, limits: ImageLimits) -> None:
+    Images are fetched before anything is paid for, so it must not be possible to fill an edge's memory with them.
+    """
+
+    def __init__(self, fetcher: ImageFetcher, limits: ImageLimits, *, fetches: int) -> None:
         self._fetcher = fetcher
         self._limits = limits
+        self._turns = asyncio.Semaphore(fetches)
 
     async def load(self, sources: Sequence[ImageSource]) -> list[bytes]:
         """Returns the images in the same order, remote ones fetched at the same time; none is decoded.
@@ -37,33 +41,42 @@ class ImageLoader:
         if len(sources) > limits.images:
             message = f"The request holds {len(sources)} images; at most {limits.images} are allowed."
             raise invalid(sources[limits.images].param, message)
+        total = _Total(limits.bytes_together)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._load(source)) for source in sources]
+                tasks = [group.create_task(self._load(source, total)) for source in sources]
         except* MeshError as errors:
             raise _first(errors) from None
-        images = [task.result() for task in tasks]
-        self._check_together(sources, images)
-        return images
+        return [task.result() for task in tasks]
 
-    async def _load(self, source: ImageSource) -> bytes:
+    async def _load(self, source: ImageSource, total: _Total) -> bytes:
         most = self._limits.bytes_each
         try:
             if source.url[:5].lower() == "data:":
                 image = decode_data_url(source.url, most)
             else:
-                image = await self._fetcher.fetch(source.url, most)
+                async with self._turns:
+                    image = await self._fetcher.fetch(source.url, most)
             check_image(image, self._limits)
+            total.add(len(image))
         except ValueError as error:
             # The URL itself may hold a secret, so only its place is named.
             raise invalid(source.param, f"The image at '{source.param}' {error}.") from None
         return image
 
-    def _check_together(self, sources: Sequence[ImageSource], images: Sequence[bytes]) -> None:
-        most = self._limits.bytes_together
-        if sum(map(len, images)) > most:
-            message = f"The images together are larger than the limit of {most:,} bytes; send fewer or smaller ones."
-            raise invalid(sources[-1].param, message)
+
+class _Total:
+    """The bytes of one request's images so far."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._bytes = 0
+
+    def add(self, count: int) -> None:
+        """Counts one image; raises ValueError once all together are too large, so that the others are not awaited."""
+        self._bytes += count
+        if self._bytes > self._most:
+            raise ValueError(f"and those before it are larger than the limit of {self._most:,} bytes together")
 
 
 def _first(errors: BaseExceptionGroup[MeshError]) -> MeshError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -79,6 +80,16 @@ async def test_a_directory_forgets_what_has_expired(tmp_path: Path) -> None:
     clock.now += LIFETIME
     new = await files.keep(b"new", "png")
     assert names(tmp_path) == [new.name]
+
+
+async def test_a_directory_forgets_nothing_but_images_and_old_drafts(tmp_path: Path) -> None:
+    clock = ManualClock(10_000.0)
+    kept = {"accounts.db": 0.0, ".0123456789abcdef": clock.now, "0123.png": 0.0}
+    for name, time in {**kept, ".fedcba9876543210": clock.now - 3600.0}.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time, time))
+    path = await keep(DirectoryStorage(tmp_path), clock).keep(b"picture", "png")
+    assert sorted(names(tmp_path)) == sorted([*kept, path.name])
 
 
 async def test_memory_is_bounded_and_forgets_what_has_expired() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.edge.images.request import Size, image_decoder, read_size
+from services.edge.images.request import Size, check_steps, image_decoder, read_size
 from services.edge.parsing import parse_body
 
 
@@ -36,6 +36,14 @@ def test_a_size_that_cannot_be_made_is_refused(size: str, complaint: str) -> Non
     with pytest.raises(MeshError, match=complaint) as caught:
         read(size)
     assert (caught.value.code, caught.value.param) == (Code.INVALID_REQUEST, "size")
+
+
+def test_steps_are_bounded() -> None:
+    check_steps(None, 100)
+    check_steps(100, 100)
+    with pytest.raises(MeshError, match="at most 100") as caught:
+        check_steps(101, 100)
+    assert caught.value.param == "steps"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ async def no_network(host: str) -> Sequence[str]:
 
 
 def loader(**limits: int) -> ImageLoader:
-    return ImageLoader(ImageFetcher(FetchPolicy(enabled=False), no_network), ImageLimits(**limits))
+    return ImageLoader(ImageFetcher(FetchPolicy(enabled=False), no_network), ImageLimits(**limits), fetches=4)
 
 
 def data_url(image: bytes, kind: str = "image/png") -> str:
@@ -84,7 +84,7 @@ async def test_limits_of_all_together() -> None:
     with pytest.raises(MeshError, match="holds 3 images; at most 2") as error:
         await loader(images=2).load(sources)
     assert error.value.param == "messages[0].content[2].image_url.url"
-    with pytest.raises(MeshError, match="together are larger"):
+    with pytest.raises(MeshError, match="bytes together"):
         await loader(bytes_together=2 * len(plain_image())).load(sources)
 
 
