@@ -31,8 +31,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     aliases: tuple[ModelId, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     reasoning: bool = False
-    # Seconds for which a request waits while its tier, scaled to zero, has no runner; 0 refuses it at once.
-    cold_start_seconds: Annotated[int, msgspec.Meta(ge=0, le=600)] = 0
+    # Seconds for which a request waits while its tier, scaled to zero, has no runner; 0 refuses it at once. What is
+    # left of the edge's request_timeout, 600 s, must be enough for the answer.
+    cold_start_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
     owned_by: str = "tiermesh"
 
     def __post_init__(self) -> None:
@@ -88,10 +89,11 @@ def load_catalog(path: str | Path) -> Catalog:
         return Catalog(msgspec.convert(content, _File).models)
     except OSError as error:
         raise CatalogError(f"cannot read the catalog {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CatalogError(f"the catalog {path} is not valid YAML: {error}") from error
     except (msgspec.ValidationError, CatalogError) as error:
         raise CatalogError(f"the catalog {path} is wrong: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        # PyYAML raises a bare ValueError for a date that does not exist, and UnicodeDecodeError is one too.
+        raise CatalogError(f"the catalog {path} is not valid YAML: {error}") from error
 
 
 def catalog_digest(catalog: Catalog) -> str:

@@ -17,13 +17,13 @@ _PREFIX = "dns:"
 # Seconds between two look-ups; a name server is asked rarely, and a replica that has gone is noticed without it.
 INTERVAL = 5.0
 
-# Returns the IP addresses that a host has; raises OSError.
+# Returns the IP addresses that a host has; raises OSError, or UnicodeError for what cannot be a host name.
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 OnChange = Callable[[Sequence[str]], None]
 
 
 async def system_resolve(host: str) -> Sequence[str]:
-    """Asks the system's resolver; raises OSError."""
+    """Asks the system's resolver; raises OSError, or UnicodeError for what cannot be a host name."""
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return [str(address[0]) for *_, address in found]
 
@@ -78,7 +78,7 @@ class _Followed:
         host, _, port = entry.removeprefix(_PREFIX).rpartition(":")
         try:
             found = await resolve(host)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             log.debug("name_not_found", name=host, reason=str(error))
             return
         if found:

@@ -75,6 +75,8 @@ def test_files_that_cannot_be_read_are_reported_in_words(tmp_path: Path) -> None
         load_catalog(tmp_path / "absent.yaml")
     with pytest.raises(CatalogError, match="is not valid YAML"):
         load(tmp_path, "models: [")
+    with pytest.raises(CatalogError, match="is not valid YAML: month must be in"):
+        load(tmp_path, "models:\n  - {id: a, owned_by: 2024-13-45}\n")
     path = tmp_path / "latin-1.yaml"
     path.write_bytes("models: [é]".encode("latin-1"))
     with pytest.raises(CatalogError, match="is not valid YAML"):

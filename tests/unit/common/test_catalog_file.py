@@ -43,7 +43,7 @@ def test_a_changed_file_changes_the_catalog_that_everybody_holds(path: Path) -> 
     assert model.price == 10
 
 
-@pytest.mark.parametrize("mistake", [content(-1), "models: [", "", "models: []"])
+@pytest.mark.parametrize("mistake", [content(-1), "models: [", "", "models: []", "models: 2024-13-45"])
 def test_a_wrong_file_changes_nothing_and_is_told(path: Path, mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = CatalogFile(path)
     assert usable() == 1

@@ -64,6 +64,17 @@ async def test_a_name_that_is_not_found_is_left_to_the_connection() -> None:
     assert told == [["auth:7101"], ["10.0.0.1:1"]]
 
 
+async def test_what_cannot_be_a_name_ends_nothing() -> None:
+    told: list[Sequence[str]] = []
+    discovery = Discovery(system_resolve, interval=0.001)
+    discovery.follow([f"dns:{'a' * 64}:7101"], told.append)
+    discovery.follow(["dns:localhost:1"], told.append)
+    running = asyncio.create_task(discovery.run())
+    await eventually(lambda: len(told) == 2)
+    running.cancel()
+    assert told[0] == ["a" * 64 + ":7101"]
+
+
 async def test_fixed_addresses_are_not_followed() -> None:
     told: list[Sequence[str]] = []
     discovery = Discovery(NameServer().resolve, interval=0.001)
