@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 INFO = Gauge("tiermesh_runner_info", "Always 1; the labels say what this runner is.", ["tier", "engine"])
@@ -63,6 +63,10 @@ class EngineFacts(Protocol):
     def tokens_per_second(self) -> float:
         """What all jobs together produced in each of the last seconds."""
 
+    @property
+    def restarts(self) -> int:
+        """Times that the engine began anew after a crash, in this process."""
+
 
 @runtime_checkable
 class KnowsFacts(Protocol):
@@ -73,7 +77,7 @@ class KnowsFacts(Protocol):
 
 
 class FactsCollector(Collector):
-    """Gauges of an engine's cache and GPUs, asked for when metrics are read."""
+    """What an engine tells of its cache and GPUs, asked for when metrics are read."""
 
     def __init__(self, engine: KnowsFacts) -> None:
         self._engine = engine
@@ -90,3 +94,6 @@ class FactsCollector(Collector):
             ("gpu_memory_used_bytes", "Memory of all GPUs that is taken.", facts.gpu_memory_used),
         ):
             yield GaugeMetricFamily(f"tiermesh_runner_{name}", documentation, value=value)
+        yield CounterMetricFamily(
+            "tiermesh_runner_engine_restarts", "Times that the engine began anew after a crash.", value=facts.restarts
+        )

@@ -24,7 +24,7 @@ class EngineOnGpus:
     """Tells what the ExLlamaV2 engine tells."""
 
     def facts(self) -> Facts:
-        return Facts(("GPU",), 1, 2, 3, 4, 5, 6.0)
+        return Facts(("GPU",), 1, 2, 3, 4, 5, 6.0, 7)
 
 
 def families(text: str) -> Iterator[tuple[str, str, set[str]]]:

@@ -77,6 +77,7 @@ async def test_a_crash_of_the_generator_ends_its_jobs_and_it_goes_on(tiny_model:
         delivered = tuple(interrupted.token_ids)
         rest = await generate(engine, endless(engine, max_tokens=60, resume_token_ids=delivered))
         assert [*delivered, *rest.token_ids] == whole.token_ids
+        assert engine.facts().restarts == 1
         assert engine.facts().pages_free == engine.facts().pages_total
         assert threading.active_count() <= threads
 

@@ -132,6 +132,7 @@ class ExLlamaV2Engine:
             pages_total=0 if batch is None else batch.pages_total,
             batch_size=0 if batch is None else batch.active,
             tokens_per_second=0.0 if self._worker is None else self._worker.throughput.rate(self._clock()),
+            restarts=0 if self._worker is None else self._worker.restarts,
         )
 
     async def close(self) -> None:

@@ -25,6 +25,8 @@ class Facts:
     batch_size: int
     # Tokens that all jobs together produced in each second of the last ten.
     tokens_per_second: float
+    # Times that the generator was made anew after a crash.
+    restarts: int
 
 
 class Throughput:

@@ -54,6 +54,8 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="exllamav2", daemon=True)
         self._batch: Batch | None = None
         self._crashes = 0
+        # Times that the generator was made anew; another thread may read it.
+        self.restarts = 0
         # Is done when the model has been loaded and warmed up, or says why it could not be.
         self.ready: Future[None] = Future()
         self.progress_at = 0.0
@@ -177,6 +179,7 @@ class Worker:
         if self._crashes < _MOST_CRASHES:
             try:
                 self._batch = Batch(backend, backend.new_generator(), self._vocabulary)
+                self.restarts += 1
             except Exception:
                 log.exception("generator_not_rebuilt")
         self._send(posts)
