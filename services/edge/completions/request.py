@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -11,14 +11,11 @@ from services.common.catalog import Model
 from services.edge.chat.call import generate_call
 from services.edge.chat.request import ChatBody, Penalty, StreamOptions, Text, TokenLimit, check_chat
 from services.edge.parsing import invalid
+from services.edge.text_inputs import TextInput, TokenId, split_inputs
 from tiermesh.runner.v1 import runner_pb2
 
 # OpenAI's own default for this endpoint, in tokens.
 DEFAULT_MAX_TOKENS = 16
-
-TokenId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-# A text, or its tokens.
-Prompt: TypeAlias = str | list[int]
 
 
 class CompletionBody(Struct, frozen=True):
@@ -57,11 +54,9 @@ class CompletionBody(Struct, frozen=True):
 completion_decoder = msgspec.json.Decoder(CompletionBody)
 
 
-def read_prompts(body: CompletionBody, *, max_choices: int) -> list[Prompt]:
+def read_prompts(body: CompletionBody, *, max_choices: int) -> list[TextInput]:
     """Checks what types cannot say and returns the prompts; raises MeshError INVALID_REQUEST with `param`."""
-    prompts = _prompts(body)
-    if not all(prompts):
-        raise invalid("prompt", "A prompt must not be empty.")
+    prompts = split_inputs(body.prompt, "prompt")
     choices = len(prompts) * body.choices_each
     if choices > max_choices:
         message = f"The prompts ask for {choices} choices; at most {max_choices} are made for one request."
@@ -79,7 +74,7 @@ def read_prompts(body: CompletionBody, *, max_choices: int) -> list[Prompt]:
 
 
 def completion_calls(
-    body: CompletionBody, prompts: list[Prompt], model: Model, request_id: str
+    body: CompletionBody, prompts: list[TextInput], model: Model, request_id: str
 ) -> list[runner_pb2.GenerateCall]:
     """Returns one call for each choice: those of the first prompt, then those of the next."""
     chat = _chat_body(body)
@@ -93,21 +88,6 @@ def completion_calls(
                 call.completion.token_ids.extend(prompt)
             calls.append(call)
     return calls
-
-
-def _prompts(body: CompletionBody) -> list[Prompt]:
-    if isinstance(body.prompt, str):
-        return [body.prompt]
-    tokens = [item for item in body.prompt if isinstance(item, int)]
-    if len(tokens) == len(body.prompt):
-        return [tokens]
-    texts = [item for item in body.prompt if isinstance(item, str)]
-    if len(texts) == len(body.prompt):
-        return [*texts]
-    lists = [item for item in body.prompt if isinstance(item, list)]
-    if len(lists) == len(body.prompt):
-        return [*lists]
-    raise invalid("prompt", "'prompt' must hold texts only, token ids only, or lists of token ids only.")
 
 
 def _chat_body(body: CompletionBody) -> ChatBody:
