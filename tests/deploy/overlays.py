@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+import yaml
 
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
@@ -13,9 +14,9 @@ from services.common.settings import ServiceSettings, load_settings
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
-from tests.deploy.kustomize import Resource, pod_spec, render
+from tests.deploy.kubectl import kubectl
+from tests.deploy.resources import Resource, pod_spec
 
-ROOT = Path(__file__).resolve().parents[2]
 OVERLAYS = ("laptop", "production")
 SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "auth": AuthSettings,
@@ -35,8 +36,8 @@ FIELDS = {"status.podIP": "10.0.0.1", "metadata.name": "pod-0"}
 
 @cache
 def overlay(name: str) -> tuple[Resource, ...]:
-    """Returns the resources of an overlay; not to be changed."""
-    return tuple(render(ROOT / "deploy" / "k8s" / "overlays" / name))
+    """Returns the resources of an overlay as a cluster would get them; not to be changed."""
+    return tuple(yaml.safe_load_all(kubectl("kustomize", f"deploy/k8s/overlays/{name}")))
 
 
 def of_kind(name: str, *kinds: str) -> list[Resource]:

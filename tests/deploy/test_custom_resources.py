@@ -14,8 +14,9 @@ from services.common.peer_names import ROLES, peer_name
 from services.common.settings import split_list
 from services.runner.settings import RunnerSettings
 from tests.deploy.custom_resources import SPECS, CertificateSpec, ScaledObjectSpec
-from tests.deploy.kustomize import is_core
-from tests.deploy.overlays import OVERLAYS, ROOT, of_kind, overlay, services
+from tests.deploy.kubectl import ROOT
+from tests.deploy.overlays import OVERLAYS, of_kind, overlay, services
+from tests.deploy.resources import is_core
 
 CUSTOM = [resource for resource in overlay("production") if not is_core(resource)]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 
-from tests.deploy.kustomize import containers, pod_spec
+from tests.deploy.kubectl import ROOT
 from tests.deploy.overlays import OVERLAYS, of_kind, overlay, pod_labels, selects, workloads
+from tests.deploy.resources import containers, pod_spec
+
+IMAGES = ROOT / "deploy" / "images"
 
 pytestmark = pytest.mark.parametrize("name", OVERLAYS)
 
@@ -31,6 +35,9 @@ def test_every_service_and_budget_selects_pods(name: str) -> None:
     budgets = of_kind(name, "PodDisruptionBudget")
     for budget in budgets:
         assert budget["spec"]["maxUnavailable"] == 1
+        # A single pod that does not become ready would block `kubectl drain`. Members of etcd are never alone.
+        evictable = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+        assert evictable is not budget["metadata"]["name"].endswith("-etcd")
     selectors = [budget["spec"]["selector"] for budget in budgets]
     selectors += [{"matchLabels": service["spec"]["selector"]} for service in of_kind(name, "Service")]
     for workload in workloads(name):
@@ -72,10 +79,30 @@ def test_updates_lose_nobody(name: str) -> None:
             assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
+def test_a_rollout_outlasts_the_start_of_a_pod(name: str) -> None:
+    for workload in of_kind(name, "Deployment"):
+        for container in workload["spec"]["template"]["spec"]["containers"]:
+            if probe := container.get("startupProbe"):
+                longest = probe["periodSeconds"] * probe["failureThreshold"]
+                # 600 seconds are what Kubernetes gives by default.
+                assert workload["spec"].get("progressDeadlineSeconds", 600) > longest, workload["metadata"]["name"]
+
+
 def test_every_image_is_pinned(name: str) -> None:
     for workload in workloads(name):
         for container in containers(workload):
             assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", container["image"]), container["image"]
+
+
+def test_our_images_are_those_that_make_images_builds(name: str) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    built = {f"tiermesh/{path.name.removesuffix('.Dockerfile')}:{version}" for path in IMAGES.glob("*.Dockerfile")}
+    used = {c["image"] for w in workloads(name) for c in containers(w) if "tiermesh/" in c["image"]}
+    assert {image.removeprefix("registry.example.org/") for image in used} <= built
+    # What the page loads into a node is what that node needs: nobody has published these.
+    page = (ROOT / "docs" / "operations" / "install.md").read_text()
+    [loaded] = re.findall(r"kind load docker-image (.*)", page)
+    assert name != "laptop" or set(loaded.split()) == used
 
 
 def test_etcd_is_new_enough_not_to_lose_data(name: str) -> None:

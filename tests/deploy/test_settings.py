@@ -15,10 +15,9 @@ from services.common.settings import EtcdServiceSettings, ServiceSettings, load_
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
-from tests.deploy.kustomize import containers
+from tests.deploy.kubectl import ROOT
 from tests.deploy.overlays import (
     OVERLAYS,
-    ROOT,
     SETTINGS,
     component,
     environment,
@@ -29,6 +28,7 @@ from tests.deploy.overlays import (
     services,
     workloads,
 )
+from tests.deploy.resources import containers
 
 pytestmark = pytest.mark.parametrize("name", OVERLAYS)
 

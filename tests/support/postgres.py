@@ -75,10 +75,7 @@ class PostgresServer:
         return int((self._data / "postmaster.pid").read_text().split()[0])
 
     def _find_programs(self) -> Path:
-        spec = importlib.util.find_spec("pgserver")
-        assert spec is not None, "the wheel pgserver is missing"
-        assert spec.submodule_search_locations is not None
-        installed = Path(spec.submodule_search_locations[0]) / "pginstall"
+        installed = _installed()
         probe = subprocess.run(
             [installed / "bin" / "postgres", "-V"], check=False, user=self._user, capture_output=True
         )
@@ -104,6 +101,18 @@ class PostgresServer:
         if result.returncode:
             logs = [path.read_text() for path in (self.directory / "commands", self.directory / "log") if path.exists()]
             raise AssertionError(f"{program} failed:\n" + "\n".join(logs))
+
+
+def client_program(name: str) -> Path:
+    """Returns the path of one of PostgreSQL's own clients, such as `pg_dump`."""
+    return _installed() / "bin" / name
+
+
+def _installed() -> Path:
+    spec = importlib.util.find_spec("pgserver")
+    assert spec is not None, "the wheel pgserver is missing"
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "pginstall"
 
 
 def create_database(server_url: str, template: str = "template1") -> str:

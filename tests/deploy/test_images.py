@@ -1,0 +1,42 @@
+"""What the Dockerfiles copy, leave out and start exists; hadolint and a builder see to the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.kubectl import ROOT
+
+DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))
+
+pytestmark = pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name.removesuffix(".Dockerfile"))
+
+
+def test_what_is_copied_exists_and_goes_to_the_builder(path: Path) -> None:
+    sent = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", path.read_text(), re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    assert "services" in sources
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert source in sent
+
+
+def test_what_is_started_is_a_module(path: Path) -> None:
+    text = path.read_text()
+    [entry], [command] = (re.findall(rf"^{word} (\[.*\])$", text, re.MULTILINE) for word in ("ENTRYPOINT", "CMD"))
+    assert json.loads(entry) == ["python", "-m"]
+    [module] = json.loads(command)
+    assert find_spec(f"{module}.__main__") is not None
+
+
+def test_what_is_left_out_is_pinned(path: Path) -> None:
+    [(left_out, lock)] = re.findall(r"--invert-match '\^\((.+)\)==' (\S+) >", path.read_text())
+    pins = (ROOT / lock).read_text()
+    for name in left_out.split("|"):
+        # Otherwise it has another name by now, and is in the image.
+        assert re.search(rf"^{name}==", pins, re.MULTILINE), name
