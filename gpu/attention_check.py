@@ -1,6 +1,13 @@
-"""How far `gpu.flash_attention` is from attention written down as in the textbook."""
+"""How far `gpu.flash_attention` is from attention written down as in the textbook.
+
+`python -m gpu.attention_check kernel|plain` prints it for one of its two ways on a GPU: a process of its own, because a
+kernel that reads where it must not spoils CUDA for the rest of its process.
+"""
 
 from __future__ import annotations
+
+import os
+import sys
 
 import torch
 
@@ -62,3 +69,8 @@ def _textbook(q: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torc
     later = at[None, :] > (len(keys) - new + torch.arange(new, device=q.device))[:, None]
     weights = scores.masked_fill(later[None], float("-inf")).softmax(-1)
     return torch.einsum("hqk,khd->qhd", weights, values)
+
+
+if __name__ == "__main__":
+    os.environ["FLASH_ATTENTION_STAND_IN"] = sys.argv[1]
+    print(largest_error("cuda", torch.float16))

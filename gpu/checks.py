@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from tests.support.waiting import eventually
 
 FOXES = "The quick brown fox jumps over the lazy dog. "
 _TOP = 20
+# What sixteen bits may differ from attention in 64 bits.
+_ATTENTION_ERROR = 0.02
 _PYTEST_SECONDS = 200
 
 
@@ -40,15 +43,16 @@ async def check_attention(place: Place) -> Figures:
         return {"largest error": f"{error:.1e}"}
     figures: Figures = {}
     for way in ("kernel", "plain"):
-        os.environ["FLASH_ATTENTION_STAND_IN"] = way
-        try:
-            figures[way] = round(largest_error("cuda", torch.float16), 5)
-        except RuntimeError as error:
-            figures[way] = str(error)[:200]
-    good = [way for way, error in figures.items() if isinstance(error, float) and error < 0.02]
-    assert good, f"neither way of attention is right on this GPU: {figures}"
-    os.environ["FLASH_ATTENTION_STAND_IN"] = good[0]
-    return {**figures, "used": good[0]}
+        command = [sys.executable, "-m", "gpu.attention_check", way]
+        done = await asyncio.to_thread(
+            subprocess.run, command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
+        )
+        error = float(done.stdout.split()[-1]) if done.returncode == 0 else math.inf
+        figures[way] = f"{error:.1e}" if done.returncode == 0 else done.stderr[-300:]
+        if error < _ATTENTION_ERROR:
+            os.environ["FLASH_ATTENTION_STAND_IN"] = way
+            return {**figures, "used": way}
+    raise AssertionError(f"neither way of attention is right on this GPU: {figures}")
 
 
 async def check_logits(place: Place, model: Path) -> Figures:

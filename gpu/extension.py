@@ -72,8 +72,10 @@ def _build(machine: Machine, folder: Path, python: Path) -> Path:
         raise UnfitError(f"the build took longer than {_BUILD_SECONDS} s; run again, it goes on from there") from None
     found = sorted(folder.rglob(_NAME))
     if done.returncode or not found:
-        log = folder / "build.log"
-        log.write_text(done.stdout + done.stderr)
-        raise UnfitError(f"the extension could not be built; {log} ends with:\n{(done.stdout + done.stderr)[-6000:]}")
+        log, output = folder / "build.log", done.stdout + done.stderr
+        log.write_text(output)
+        # Among the commands of the other jobs, the end alone may not show what went wrong.
+        errors = [line[:300] for line in output.splitlines() if "error" in line.lower()]
+        raise UnfitError("\n".join([f"the extension could not be built; {log} says:", *errors[:20], output[-3000:]]))
     print(f"built in {time.monotonic() - began:.0f} s", flush=True)
     return found[0]

@@ -1,4 +1,7 @@
-"""What a machine must have: a GPU, torch that can use it, and a CUDA compiler. Imports the standard library alone."""
+"""What a machine must have: a GPU, torch that can use it, and, to build with, a CUDA compiler.
+
+Imports the standard library alone.
+"""
 
 from __future__ import annotations
 
@@ -44,17 +47,12 @@ class Machine:
     # Bytes of the first GPU.
     memory: int
     driver: str
-    # The CUDA toolkit.
-    cuda_home: Path
-    # Folders with headers that torch's own packages bring.
-    includes: tuple[Path, ...]
+    # The folder with torch and the packages of CUDA that it brings.
+    packages: Path
 
     def describe(self) -> dict[str, object]:
         """Returns everything, for the report."""
-        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()} | {
-            "includes": [str(path) for path in self.includes],
-            "cores": os.cpu_count(),
-        }
+        return {**asdict(self), "packages": str(self.packages), "cores": os.cpu_count()}
 
 
 def inspect_machine() -> Machine:
@@ -71,13 +69,6 @@ def inspect_machine() -> Machine:
     name, major, minor, memory = found["gpus"][0]
     if (major, minor) < _OLDEST_CAPABILITY:
         raise UnfitError(f"{name} has compute capability {major}.{minor}; 8.0 or newer is needed")
-    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    if not header.is_file():
-        raise UnfitError(f"{header} is missing: install Python's headers (python3-dev), the extension includes them")
-    for program in ("g++", "ninja"):
-        if shutil.which(program, path=_search_path()) is None:
-            raise UnfitError(f"{program} is missing, and torch needs it to build extensions: install it")
-    packages = Path(found["folder"]).parent
     return Machine(
         python=sys.executable,
         version=sys.version.split()[0],
@@ -87,18 +78,26 @@ def inspect_machine() -> Machine:
         capability=(major, minor),
         memory=memory,
         driver=_driver(),
-        cuda_home=_cuda_home(),
-        includes=tuple(sorted(packages.glob("nvidia/*/include"))),
+        packages=Path(found["folder"]).parent,
     )
 
 
 def build_environment(machine: Machine, folder: Path) -> dict[str, str]:
-    """Returns the environment in which torch builds an extension, for the first GPU, below `folder`."""
-    headers = [str(path) for path in machine.includes]
+    """Returns the environment in which torch builds an extension, for the first GPU, below `folder`.
+
+    Raises UnfitError for the first thing that is missing.
+    """
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    if not header.is_file():
+        raise UnfitError(f"{header} is missing: install Python's headers (python3-dev), the extension includes them")
+    for program in ("g++", "ninja"):
+        if shutil.which(program, path=_search_path()) is None:
+            raise UnfitError(f"{program} is missing, and torch needs it to build extensions: install it")
+    headers = [str(path) for path in sorted(machine.packages.glob("nvidia/*/include"))]
     return {
         **os.environ,
         "PATH": _search_path(),
-        "CUDA_HOME": str(machine.cuda_home),
+        "CUDA_HOME": str(_cuda_home()),
         "TORCH_CUDA_ARCH_LIST": ".".join(map(str, machine.capability)),
         "TORCH_EXTENSIONS_DIR": str(folder),
         "MAX_JOBS": str(os.cpu_count() or 1),
@@ -139,6 +138,6 @@ def _driver() -> str:
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    except OSError:
-        return "unknown: nvidia-smi is not installed"
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"unknown: {error}"
     return asked.stdout.strip().splitlines()[0] if asked.returncode == 0 and asked.stdout.strip() else "unknown"

@@ -59,10 +59,10 @@ GPU = Place(
     runner_module="services.runner",
     # The least that the kernels are known to take: heads of 64.
     tiny=Shape(hidden=256, layers=2, heads=4, key_heads=2, inner=512),
-    # About one billion and six billion parameters.
+    # About one billion and three billion parameters.
     random={
         "1b": Shape(hidden=2048, layers=16, heads=32, key_heads=8, inner=8192),
-        "6b": Shape(hidden=4096, layers=32, heads=32, key_heads=8, inner=11008),
+        "3b": Shape(hidden=3072, layers=28, heads=24, key_heads=8, inner=8192),
     },
     # Sixteen-bit arithmetic against 32 bits.
     mean_error=0.03,

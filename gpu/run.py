@@ -41,14 +41,19 @@ def _test(report: Report, place: Place, work: Path) -> None:
     report.run("attention against the textbook", partial(checks.check_attention, place))
     tiny = models.tiny_model(place, work / "models")
     _check_model(report, place, tiny, "random Llama")
-    report.run("random Llama: quantised caches", partial(checks.check_caches, place, tiny))
+    # Of the real model many tokens are almost alike, so that 16 bits decide otherwise when an answer is resumed.
+    report.run("random Llama: contract of engines", partial(checks.check_contract, place, tiny))
+    real: Path | None = None
     try:
         real = models.real_model(place, work / "model", work / "models")
     except NotRunError as error:
         report.skip("SmolLM2", str(error))
-        return
-    report.run("SmolLM2: answers", partial(checks.check_answer, place, real))
-    _check_model(report, place, real, "SmolLM2")
+    else:
+        _check_model(report, place, real, "SmolLM2")
+    # At the end: kernels of their own, and one that fails spoils CUDA for the rest of the process.
+    report.run("random Llama: quantised caches", partial(checks.check_caches, place, tiny))
+    if real is not None:
+        report.run("SmolLM2: answers by every format of the cache", partial(checks.check_answer, place, real))
 
 
 def _check_model(report: Report, place: Place, model: Path, name: str) -> None:
@@ -58,7 +63,6 @@ def _check_model(report: Report, place: Place, model: Path, name: str) -> None:
     report.run(f"{name}: cancelling frees pages", partial(checks.check_cancel, place, model))
     report.run(f"{name}: schema", partial(checks.check_schema, place, model))
     report.run(f"{name}: greedy answers in company", partial(checks.check_invariance, place, model))
-    report.run(f"{name}: contract of engines", partial(checks.check_contract, place, model))
 
 
 def _bench(report: Report, place: Place, work: Path) -> None:

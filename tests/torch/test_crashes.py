@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from services.common.errors import Code, MeshError
-from services.runner.engines.exllamav2 import ExLlamaV2Engine
+from services.runner.engines.exllamav2 import ExLlamaV2Engine, worker
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.logits import LogitFilter
 from services.runner.job import Sampling
@@ -112,6 +112,34 @@ async def test_a_cache_that_cannot_be_made_anew_is_given_up(tiny_model: Path, mo
             await generate(engine, job(engine))
         assert failure.value.code is Code.UNAVAILABLE
         await eventually(lambda: not engine.healthy)
+
+
+async def test_a_gpu_that_fails_for_good_leaves_nobody_waiting(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = StandIn()
+    async with running(stand_in_engine(tiny_model, stand_in)) as engine:
+        assert stand_in.backend is not None
+
+        def fail() -> None:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        # After such an error every call fails, those that free memory too.
+        monkeypatch.setattr(worker, "free_memory", fail)
+        monkeypatch.setattr(stand_in.backend, "unload", fail)
+        fault = Fault(stand_in)
+        recording = submit(engine, endless(engine, max_tokens=900))
+        await recording.tokens(2)
+        fault.left = 1
+        # One that the thread has not seen yet when it ends.
+        late = submit(engine, endless(engine, max_tokens=900))
+        for each in (recording, late):
+            with pytest.raises(MeshError) as failure:
+                await each.end(timeout=10)
+            assert (failure.value.code, each.ends) == (Code.UNAVAILABLE, 1)
+        await eventually(lambda: not engine.healthy)
+        with pytest.raises(MeshError):
+            submit(engine, job(engine))
 
 
 async def test_an_iteration_that_does_not_end_is_no_progress(tiny_model: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 
 from services.common.errors import Code, MeshError
@@ -62,9 +65,43 @@ async def test_a_cancelled_job_stops_painting(engine: DiffusersEngine) -> None:
     # One more is refused by the scheduler.
     ticket = engine.submit(replace(JOB, steps=999), steps.append)
     ticket.cancel()
+    assert engine.active == 1
     # The next image waits for the same thread: it comes long before so many steps are over.
     assert await painted(engine, JOB)
-    assert steps == []
+    assert (steps, engine.active) == ([], 0)
+
+
+async def test_a_painting_is_left_between_two_steps(
+    engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    counted, decoded = 0, 0
+    first, go = threading.Event(), threading.Event()
+    predict, decode = UNet2DConditionModel.forward, AutoencoderKL.decode
+
+    def blocked(*arguments: Any, **options: Any) -> Any:
+        nonlocal counted
+        counted += 1
+        first.set()
+        go.wait(20)
+        return predict(*arguments, **options)
+
+    def counting(*arguments: Any, **options: Any) -> Any:
+        nonlocal decoded
+        decoded += 1
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", blocked)
+    monkeypatch.setattr(AutoencoderKL, "decode", counting)
+    ticket = engine.submit(replace(JOB, steps=50), lambda step: None)
+    await eventually(first.is_set, 20)
+    ticket.cancel()
+    assert engine.active == 1
+    go.set()
+    await eventually(lambda: engine.active == 0, 20)
+    # Nor is it made an image of.
+    assert (counted, decoded) == (1, 0)
+    assert "engine_failed" not in capfd.readouterr().out
+    assert await painted(engine, JOB)
 
 
 async def test_steps_that_the_scheduler_cannot_take_are_the_requests_fault(engine: DiffusersEngine) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+import torch
 from prometheus_client import CollectorRegistry
 
 from services.common.catalog import Model
 from services.common.registry import RunnerRecord
+from services.runner.engines.exllamav2.gpus import Gpus, read_gpus
 from services.runner.metrics import FactsCollector, KnowsFacts
 from services.runner.registration import runner_record
 from services.runner.settings import RunnerSettings
@@ -48,3 +51,16 @@ async def test_metrics_tell_the_same(tiny_model: Path) -> None:
         registry.register(FactsCollector(engine))
         assert registry.get_sample_value("tiermesh_runner_cache_pages_free") == 16
         assert registry.get_sample_value("tiermesh_runner_tokens_per_second") == 0
+
+
+def test_a_gpu_that_answers_no_more_is_told_by_its_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: int) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"GPU {device}")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (30, 80))
+    assert read_gpus() == Gpus(("GPU 0",), used=50, total=80)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fail)
+    assert read_gpus() == Gpus(("GPU 0",), used=0, total=0)

@@ -40,9 +40,9 @@ SMALL = Shape()
 
 
 def write_checkpoint(folder: Path, shape: Shape = SMALL, *, seed: int = 5, ends: bool = True) -> Path:
-    """Makes the directory and returns it; without `ends`, no greedy answer ends by itself.
+    """Makes the directory and returns it; with the default shape and seed no answer is very short or endless.
 
-    With the default shape and seed no answer is very short or endless.
+    Without `ends`, no greedy answer ends by itself, and all layers are alike: billions of weights take long to draw.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer()
@@ -118,9 +118,12 @@ def _weights(tokenizer: Tokenizer, shape: Shape, seed: int, *, ends: bool) -> di
         "mlp.up_proj": (shape.inner, hidden),
         "mlp.down_proj": (hidden, shape.inner),
     }
+    drawn: dict[str, torch.Tensor] = {}
     for layer in range(shape.layers):
         name = f"model.layers.{layer}."
-        weights |= {f"{name}{part}.weight": matrix(*shape) for part, shape in shapes.items()}
+        if ends or not drawn:
+            drawn = {part: matrix(*sizes) for part, sizes in shapes.items()}
+        weights |= {f"{name}{part}.weight": tensor.clone() for part, tensor in drawn.items()}
         for part in ("input_layernorm", "post_attention_layernorm"):
             weights[f"{name}{part}.weight"] = torch.ones(hidden, dtype=torch.float16)
     return weights

@@ -1,6 +1,7 @@
 """Stands in for `exllamav2_ext`, the library's compiled extension: those of its functions that run on the CPU.
 
-What they do is documented by their callers in exllamav2/generator/{sampler,dynamic}.py of version 0.3.2.
+What they do is documented by their callers in exllamav2/generator/{sampler,dynamic}.py of version 0.3.2; the last three
+belong to the model and are called by attn.py, rmsnorm.py and stloader.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 import types
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy
@@ -26,7 +28,10 @@ def install() -> None:
         fast_fill_cpu_ones_bool,
         logit_filter_exclusive,
         partial_strings_match,
+        rms_norm,
+        rope_,
         sample_basic,
+        stloader_read,
     ):
         setattr(module, function.__name__, function)
     sys.modules.setdefault("exllamav2_ext", module)
@@ -134,3 +139,38 @@ def sample_basic(  # noqa: PLR0917 - the library passes them by position
         at = min(int((chances.cumsum(0) < random).sum()), kept - 1)
         tokens[row, 0], probabilities[row, 0] = token_ids[at], chances[at]
     return others[1]
+
+
+def stloader_read(file_name: str, offset: int, size: int, target: torch.Tensor) -> None:
+    """Fills a tensor with the bytes of a file."""
+    with Path(file_name).open("rb") as file:
+        file.seek(offset)
+        content = bytearray(file.read(size))
+    target.copy_(torch.frombuffer(content, dtype=target.dtype).view_as(target))
+
+
+def rms_norm(states: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, epsilon: float) -> None:
+    """Writes the normalised rows to `target`."""
+    values = states.float()
+    target.copy_(values * torch.rsqrt(values.pow(2).mean(-1, keepdim=True) + epsilon) * weight.float())
+
+
+def rope_(
+    states: torch.Tensor,
+    sine: torch.Tensor,
+    cosine: torch.Tensor,
+    past: int,
+    heads: int,
+    head_size: int,
+    offsets: torch.Tensor,
+    halves: bool,
+) -> None:
+    """Turns states, shape (batch, tokens, heads, size), by their positions, which begin at `past` plus the offset."""
+    assert halves, "the other form of rotary embeddings is not needed here"
+    assert states.dtype is sine.dtype is cosine.dtype is torch.half
+    assert offsets.dtype is torch.int32
+    for row, offset in zip(states, offsets.tolist(), strict=True):
+        places = slice(past + offset, past + offset + len(row))
+        sines, cosines = (table[0, 0, places, None].float() for table in (sine, cosine))
+        first, second = row.float().chunk(2, dim=-1)
+        row.copy_(row.float() * cosines + torch.cat((-second, first), dim=-1) * sines)

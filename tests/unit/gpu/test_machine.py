@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import lzma
 import sys
+import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,7 @@ FOUND = Machine(
     capability=(9, 0),
     memory=80 * 2**30,
     driver="580.159.04",
-    cuda_home=Path("/usr/local/cuda-13.0"),
-    includes=(Path("/site/nvidia/cu13/include"),),
+    packages=Path("/site"),
 )
 
 
@@ -29,14 +30,44 @@ def test_a_machine_without_torch_or_gpu_is_told_what_to_do() -> None:
         inspect_machine()
 
 
-def test_the_extension_is_built_for_the_gpu_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def equipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine on which the extension can be built."""
+    programs, toolkit = tmp_path / "programs", tmp_path / "cuda-13.0"
+    (tmp_path / "site" / "nvidia" / "cu13" / "include").mkdir(parents=True)
+    for file in (
+        programs / "g++",
+        programs / "ninja",
+        toolkit / "bin" / "nvcc",
+        toolkit / "include" / "cuda_runtime.h",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o755)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setenv("PATH", str(programs))
+    monkeypatch.setenv("CUDA_HOME", str(toolkit))
+    monkeypatch.setattr(machines, "_USUAL_HOME", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    return replace(FOUND, packages=tmp_path / "site")
+
+
+def test_the_extension_is_built_for_the_gpu_that_is_there(
+    equipped: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CPATH", "/mine")
-    environ = build_environment(FOUND, tmp_path)
+    environ = build_environment(equipped, tmp_path)
     assert environ["TORCH_CUDA_ARCH_LIST"] == "9.0"
-    assert environ["CPATH"] == "/site/nvidia/cu13/include:/mine"
-    assert environ["CUDA_HOME"] == "/usr/local/cuda-13.0"
+    assert environ["CPATH"] == f"{tmp_path / 'site/nvidia/cu13/include'}:/mine"
+    assert environ["CUDA_HOME"] == str(tmp_path / "cuda-13.0")
     assert int(environ["MAX_JOBS"]) >= 1
     assert environ["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+@pytest.mark.parametrize("missing", ["Python.h", "programs/g++", "cuda-13.0/bin/nvcc"])
+def test_a_build_without_its_tools_is_told_what_is_missing(equipped: Machine, tmp_path: Path, missing: str) -> None:
+    (tmp_path / missing).unlink()
+    with pytest.raises(UnfitError, match=r"Python\.h is missing|g\+\+ is missing|no CUDA compiler"):
+        build_environment(equipped, tmp_path)
 
 
 def test_a_compiler_behind_a_script_and_a_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,15 +95,18 @@ def load_backend(options: ExLlamaV2Options, directory: ModelDirectory, draft: Mo
     config = _config(options, directory)
     if config.no_flash_attn:
         raise ModelError(f"{directory.architecture} needs a newer flash-attn than the one that is installed")
+    # These come first, so that the layers of the model are placed in the room that they leave.
+    tower = _load_tower(config) if options.vision else None
+    draft_model = None if draft is None else _load_draft(options, draft)
     model = exllamav2.ExLlamaV2(config)
-    _load(model, options)
+    _load(model, options, draft_model)
     backend = Backend(
         options,
         model,
         exllamav2.ExLlamaV2Tokenizer(config),
         lambda of: _new_cache(of, options),
-        draft_model=None if draft is None else _load_draft(options, draft),
-        vision_tower=_load_tower(config) if options.vision else None,
+        draft_model=draft_model,
+        vision_tower=tower,
     )
     backend.loras = [exllamav2.ExLlamaV2Lora.from_directory(model, str(path)) for path in options.lora_paths]
     return backend
@@ -113,8 +116,8 @@ def configure(config: Any, options: ExLlamaV2Options, directory: ModelDirectory)
     """Sets an ExLlamaV2Config for the engine's way of working and returns it."""
     config.arch_compat_overrides(quiet=True)
     directory.rope.apply(config)
-    # Drafts run ahead of the end of the context.
-    config.max_seq_len = options.context + options.drafted
+    # Drafts run ahead of the end of the context; and to less than this the library would lower `max_input_len`.
+    config.max_seq_len = max(options.context + options.drafted, options.input_tokens)
     config.max_input_len = options.input_tokens
     config.max_attention_size = options.input_tokens**2
     # The fallback of 0.2.9 to 0.3.2 to torch's attention has no causal mask: prompts would be read wrongly.
@@ -128,7 +131,7 @@ def _config(options: ExLlamaV2Options, directory: ModelDirectory) -> Any:
     return configure(ExLlamaV2Config(str(directory.path)), options, directory)
 
 
-def _load(model: Any, options: ExLlamaV2Options) -> None:
+def _load(model: Any, options: ExLlamaV2Options, draft_model: Any) -> None:
     progress = _Progress()
     if options.tensor_parallel:
         model.load_tp(
@@ -140,9 +143,11 @@ def _load(model: Any, options: ExLlamaV2Options) -> None:
     elif options.gpu_split or torch.cuda.device_count() == 1:
         model.load(gpu_split=list(options.gpu_split) or None, callback=progress)
     else:
-        # A cache must be there while the layers are placed, so that there is room for it beside them.
-        cache = _cache_class(options)(model, max_seq_len=options.total_tokens, lazy=True)
-        model.load_autosplit(cache, callback=progress)
+        # The caches must be there while the layers are placed, so that there is room; later they are made anew.
+        caches = [_cache_class(options)(model, max_seq_len=options.total_tokens, lazy=True)]
+        if draft_model is not None:
+            caches.append(_new_cache(draft_model, options))
+        model.load_autosplit(caches[0], callback=progress)
 
 
 def _load_draft(options: ExLlamaV2Options, draft: ModelDirectory) -> Any:

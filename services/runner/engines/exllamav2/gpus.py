@@ -21,6 +21,11 @@ def read_gpus() -> Gpus:
     if not torch.cuda.is_available():
         return Gpus((), 0, 0)
     devices = range(torch.cuda.device_count())
-    memory = [torch.cuda.mem_get_info(device) for device in devices]
+    names = tuple(map(torch.cuda.get_device_name, devices))
+    try:
+        memory = [torch.cuda.mem_get_info(device) for device in devices]
+    except RuntimeError:
+        # After some errors of CUDA every call fails until the process ends; the health check sees to that.
+        return Gpus(names, 0, 0)
     total = sum(total for _, total in memory)
-    return Gpus(tuple(map(torch.cuda.get_device_name, devices)), total - sum(free for free, _ in memory), total)
+    return Gpus(names, total - sum(free for free, _ in memory), total)

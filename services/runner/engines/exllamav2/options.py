@@ -59,6 +59,8 @@ class ExLlamaV2Options:
             raise _wrong("GPU_SPLIT", "GiB for each GPU, all positive")
         if self.draft_path is not None and (self.vision or self.tensor_parallel):
             raise _wrong("DRAFT_PATH", "empty for a model that sees images or is split by tensor parallelism")
+        if self.lora_paths and self.tensor_parallel:
+            raise _wrong("LORA_PATHS", "empty for a model that is split by tensor parallelism")
 
     @property
     def drafted(self) -> int:

@@ -101,11 +101,14 @@ class Worker:
         self.ready.set_result(None)
         try:
             self._serve(backend)
-        finally:
             if self._batch is not None:
                 close_generator(self._batch.generator)
             self._batch = None
             backend.unload()
+        except Exception:
+            # A GPU that has failed for good frees nothing any more; the end of the process does.
+            log.exception("model_not_freed")
+        finally:
             self._ended()
 
     def _serve(self, backend: Backend) -> None:
@@ -174,14 +177,15 @@ class Worker:
         close_generator(batch.generator)
         # The old cache goes before the new one comes: there may be no room for both.
         del batch
-        free_memory()
         self._crashes += 1
-        if self._crashes < _MOST_CRASHES:
-            try:
+        try:
+            free_memory()
+            if self._crashes < _MOST_CRASHES:
                 self._batch = Batch(backend, backend.new_generator(), self._vocabulary)
                 self.restarts += 1
-            except Exception:
-                log.exception("generator_not_rebuilt")
+        except Exception:
+            # After some errors of CUDA every call fails, freeing memory too.
+            log.exception("generator_not_rebuilt")
         self._send(posts)
         return self._batch is not None
 

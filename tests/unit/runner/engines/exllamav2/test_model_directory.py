@@ -47,6 +47,13 @@ def test_a_whole_model_is_read(model: Path) -> None:
     assert found.tensor_parallel
 
 
+def test_what_the_library_splits_wrongly_is_not_split(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    for name, split in (("Qwen2ForCausalLM", True), ("Qwen3ForCausalLM", False), ("Glm4ForCausalLM", False)):
+        put(model, "config.json", {**config, "architectures": [name]})
+        assert read_model_directory(model).tensor_parallel is split
+
+
 def test_a_beginning_is_written_for_models_whose_template_writes_one(model: Path) -> None:
     put(model, "tokenizer_config.json", {**TOKENIZER_CONFIG, "chat_template": "{{ bos_token }}{{ messages }}"})
     assert read_model_directory(model).bos_text == "<s>"

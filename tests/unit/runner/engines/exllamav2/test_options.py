@@ -42,6 +42,7 @@ def test_a_forward_pass_has_room_for_every_draft_of_a_full_batch() -> None:
         ({"gpu_split": (20.0, 0.0)}, "GPU_SPLIT"),
         ({"draft_path": MODEL, "vision": True}, "DRAFT_PATH"),
         ({"draft_path": MODEL, "tensor_parallel": True}, "DRAFT_PATH"),
+        ({"lora_paths": (MODEL,), "tensor_parallel": True}, "LORA_PATHS"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name(fields: dict[str, Any], name: str) -> None:
@@ -58,7 +59,7 @@ def test_settings_choose_the_engine() -> None:
         "EXLLAMAV2_CACHE_FORMAT": "q8",
         "EXLLAMAV2_GPU_SPLIT": "20, 23.5",
         "EXLLAMAV2_LORA_PATHS": "/loras/a,/loras/b",
-        "EXLLAMAV2_TENSOR_PARALLEL": "true",
+        "EXLLAMAV2_VISION": "true",
     }
     settings = load_settings(
         RunnerSettings, "runner", {f"TIERMESH_RUNNER_{name}": value for name, value in given.items()}
