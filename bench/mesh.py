@@ -1,4 +1,4 @@
-"""A whole mesh with the simulated engine, started by the same command that a person uses."""
+"""A whole mesh, started by the same command that a person uses."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class RunningMesh:
     api_key: str
     pids: dict[str, int]
     metrics: dict[str, str]
+    # Where etcd listens, for further runners.
+    etcd: str
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
@@ -45,14 +47,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_mesh(*, slots: int, **settings: str) -> Iterator[RunningMesh]:
-    """Starts `tiermesh up` with the simulated engine and a fresh state directory, and stops it at the end.
+def running_mesh(*, slots: int, engine: str = "simulated", **settings: str) -> Iterator[RunningMesh]:
+    """Starts `tiermesh up` with an engine and a fresh state directory, and stops it at the end.
 
     `settings` join the environment.
     """
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
-        command = [TIERMESH, "up", "--engine", "simulated", "--tier", "pro", "--slots", str(slots), "--port", "0"]
+        command = [TIERMESH, "up", "--engine", engine, "--tier", "pro", "--slots", str(slots), "--port", "0"]
         command += ["--state-dir", str(state), "--ready-file", str(ready)]
         with (Path(folder) / "up.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
@@ -72,4 +74,5 @@ def _describe(process: subprocess.Popen[bytes], ready: Path, state: Path, log: P
     facts = json.loads(ready.read_text())
     create = [TIERMESH, "key", "create", facts["account_id"], "--rpm", "0", "--state-dir", str(state), "--json"]
     key = json.loads(subprocess.run(create, check=True, capture_output=True).stdout)
-    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"])
+    etcd = json.loads((state / "mesh.json").read_text())["addresses"]["etcd"]
+    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], etcd)

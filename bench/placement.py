@@ -1,24 +1,29 @@
-"""Prints the CPU time of one placement with 50 runners: `python -m bench.placement`."""
+"""Prints the CPU time of one placement with 50 runners, and of the hashes for it: `python -m bench.placement`."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 import timeit
+from collections.abc import Callable
 
 from services.common.catalog import load_catalog
 from services.common.logs import configure_logs
 from services.common.registry import RunnerRecord
 from services.common.settings import DEFAULT_CATALOG
+from services.edge.prefix_hashes import prefix_hashes
 from services.router.live_runner import LiveRunner
 from services.router.load import Report
 from services.router.placement import Needs, Placement
 from services.router.routing import Limits, Routing
 from services.router.table import Table
+from tiermesh.runner.v1 import runner_pb2
 
 RUNNERS = 50
 ROUNDS = 50_000
 MODEL = "tiermesh-pro"
+CONVERSATIONS = 500
 # So many that a run never fills them.
 SLOTS = 10**6
 
@@ -42,6 +47,9 @@ def main() -> None:
     fill(table, full=0)
     show("all have room", routing, Needs(MODEL))
     show("one failed this request", routing, Needs(MODEL, excluded=frozenset({"r3"})))
+    for messages in (4, 16):
+        show_warm(f"turn of {messages} messages", routing, messages)
+        show_hashes(f"hashes of {messages} messages", messages)
     fill(table, full=RUNNERS - 2)
     show("all but two are full", routing, Needs(MODEL))
 
@@ -58,7 +66,31 @@ def fill(table: Table, *, full: int) -> None:
 
 
 def show(what: str, routing: Routing, needs: Needs) -> None:
-    seconds = timeit.timeit(lambda: routing.route(needs, "account", 1.0, lambda _: None), number=ROUNDS)
+    report(what, lambda: routing.route(needs, "account", 1.0, lambda _: None))
+
+
+def show_warm(what: str, routing: Routing, messages: int) -> None:
+    """Places next turns, which have two messages more than what was placed before."""
+    conversations = itertools.cycle(random.Random(number).getrandbits(60) for number in range(CONVERSATIONS))
+    needs, turns = Needs(MODEL), itertools.count()
+
+    def place() -> None:
+        first = next(conversations) + next(turns) // CONVERSATIONS * 2
+        hashes = tuple(range(first, first + messages))
+        routing.route(needs, "account", 1.0, lambda _: None, prefix_hashes=hashes)
+
+    report(what, place)
+
+
+def show_hashes(what: str, messages: int) -> None:
+    """Hashes messages of 400 characters."""
+    message = runner_pb2.Message(role="user", content="twenty characters it" * 20)
+    call = runner_pb2.GenerateCall(model=MODEL, messages=[message] * messages)
+    report(what, lambda: prefix_hashes("acct_0123456789abcdef", call))
+
+
+def report(what: str, work: Callable[[], object]) -> None:
+    seconds = timeit.timeit(work, timer=time.process_time, number=ROUNDS)
     print(f"{what:<25} {seconds / ROUNDS * 1e6:5.1f} µs")
 
 

@@ -175,6 +175,7 @@ class Answer:
                 timeout,
                 attempts=choice.attempts,
                 capabilities=self._capabilities,
+                prefix_hashes=choice.placement.prefix_hashes,
                 request_id=choice.call.request_id,
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )

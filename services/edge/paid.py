@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,8 +19,9 @@ from services.edge.exchange import Exchange
 from services.edge.idempotency import idempotency_key
 from services.edge.metrics import PLACE, RESERVE
 from services.edge.payment import Cashier
+from services.edge.prefix_hashes import prefix_hashes
 from services.edge.reply import Reply
-from services.edge.routing import Placement, Placer
+from services.edge.routing import Availability, Placement, Placer
 from services.edge.runners import RunnerPool
 from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
@@ -42,6 +43,7 @@ class Mesh:
     """What serving needs from behind the edge."""
 
     catalog: Catalog
+    availability: Availability
     placer: Placer
     cashier: Cashier
     runners: RunnerPool
@@ -116,6 +118,7 @@ class PaidPath:
                 order.principal.account_id,
                 timeout,
                 capabilities=order.capabilities,
+                prefix_hashes=self._prefix_hashes(order),
                 request_id=order.context.request_id,
                 trace=context_of(span),
             )
@@ -123,6 +126,12 @@ class PaidPath:
         # Waiting for a free slot is no overhead: the router has a metric for that.
         _note(PLACE, order.context, max(0.0, self._monotonic() - began - placement.waited))
         return placement
+
+    def _prefix_hashes(self, order: Order) -> Sequence[int]:
+        """Returns what tells the router where an order's prompt is warm; of several prompts, the first counts."""
+        if order.model.kind != "chat" or not self._mesh.availability.has_choice(order.model.id):
+            return ()
+        return prefix_hashes(order.principal.account_id, order.calls[0])
 
     def _reply(self, order: Order, exchange: Exchange) -> Reply:
         return Reply(

@@ -31,6 +31,8 @@ class Placement:
     address: str
     # Seconds that the request has waited for a free slot.
     waited: float = 0.0
+    # What the router was told of the prompt, to tell it again if the request must move.
+    prefix_hashes: Sequence[int] = ()
 
 
 def router_client(addresses: list[str], open_channel: OpenChannel) -> RouterBatch:
@@ -59,6 +61,7 @@ class Placer:
         *,
         attempts: Sequence[router_pb2.Attempt] = (),
         capabilities: Sequence[str] = (),
+        prefix_hashes: Sequence[int] = (),
         request_id: str,
         trace: TraceContext | None,
     ) -> Placement:
@@ -68,13 +71,14 @@ class Placer:
             account_id=account_id,
             attempts=attempts,
             capabilities=capabilities,
+            prefix_hashes=prefix_hashes,
             request_id=request_id,
             trace=trace,
         )
         reply = await self._client.request(call, timeout)
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)
-        return Placement(reply.runner_id, reply.address, reply.waited_ms / 1000)
+        return Placement(reply.runner_id, reply.address, reply.waited_ms / 1000, prefix_hashes)
 
 
 class Availability:
@@ -86,17 +90,25 @@ class Availability:
     def __init__(self, addresses: Sequence[str], open_channel: OpenChannel) -> None:
         self._addresses = addresses
         self._open_channel = open_channel
-        self._available: dict[str, bool] | None = None
+        # How many healthy runners each model has.
+        self._runners: dict[str, int] | None = None
         # What the last attempt failed of, if it was not the router.
         self._trouble = ""
 
     @property
     def known(self) -> bool:
         """Whether the first snapshot is in."""
-        return self._available is not None
+        return self._runners is not None
 
     def __getitem__(self, model_id: str) -> bool:
-        return self._available is not None and self._available.get(model_id, False)
+        return self._count(model_id) > 0
+
+    def has_choice(self, model_id: str) -> bool:
+        """Whether several runners serve a model."""
+        return self._count(model_id) > 1
+
+    def _count(self, model_id: str) -> int:
+        return self._runners.get(model_id, 0) if self._runners else 0
 
     def set_addresses(self, addresses: Sequence[str]) -> None:
         """Follows one of these routers, at least one, when the stream ends that is being followed."""
@@ -131,4 +143,4 @@ class Availability:
                 router_pb2.WatchAvailabilityRequest(), wait_for_ready=False
             )
             async for snapshot in stream:
-                self._available = {entry.model: entry.available for entry in snapshot.models}
+                self._runners = {entry.model: entry.runners for entry in snapshot.models}

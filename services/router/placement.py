@@ -1,4 +1,7 @@
-"""Which runner serves a request: the less loaded of two chosen at random.
+"""Which runner serves a request: one that has read its beginning already, else the less loaded of two drawn at random.
+
+A warm runner spares the time to the first token, but must not be loaded far beyond the others for it. Its load is
+bounded by a multiple of the mean (Mirrokni, Thorup, Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2016).
 
 Power of two choices keeps the fullest queue within log log n of the mean without herding on the one least loaded
 runner that every router sees at the same moment (Mitzenmacher, "The Power of Two Choices in Randomized Load
@@ -7,14 +10,24 @@ Balancing", 2001).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from services.router.live_runner import LiveRunner
 from services.router.metrics import PLACEMENTS
 from services.router.table import Table
+from services.router.warm_prefixes import WarmPrefixes
 
+# How far beyond the mean a warm runner's load may go: the paper's c.
+BOUND = 1.25
+# A warm runner with fewer requests is taken in any case. One of them may be the turn before, whose end the runner has
+# not told yet, and where there are fewer requests than runners the mean would allow no company at all.
+ALWAYS_ALLOWED = 2
+# To know the mean takes a look at every runner, so it is not taken anew for so long, in seconds.
+MEAN_LIFE = 0.01
+
+_WARM_PREFIX = PLACEMENTS.labels("warm_prefix")
 _TWO_CHOICES = PLACEMENTS.labels("two_choices")
 _ONLY_CHOICE = PLACEMENTS.labels("only_choice")
 
@@ -51,23 +64,28 @@ class Placement:
         self._table = table
         self._clock = clock
         self._random = random
+        self._warm_prefixes = WarmPrefixes()
+        # By model: until when it holds, and the mean load of its runners' slots.
+        self._mean_shares: dict[str, tuple[float, float]] = {}
 
-    def choose(self, needs: Needs) -> LiveRunner | Lack:
-        """Chooses a runner and counts the request as its load."""
+    def choose(self, needs: Needs, prefix_hashes: Sequence[int] = ()) -> LiveRunner | Lack:
+        """Chooses a runner and counts the request as its load.
+
+        `prefix_hashes` stand for the beginnings of its prompt, the shortest first.
+        """
         runners = self._able(needs)
         if not runners:
             return self._why_none(needs)
         now = self._clock()
-        one, other = self._two_of(runners)
-        if not (one.load.has_room(now) and other.load.has_room(now)):
-            # Choose among those with room, which takes a look at every runner.
-            free = [runner for runner in runners if runner.load.has_room(now)]
-            if not free:
-                return Lack.BUSY
-            one, other = self._two_of(free)
-        chosen = _less_loaded(one, other, now)
+        several = len(runners) > 1
+        warm = self._warm_one(needs.model, runners, prefix_hashes, now) if several and prefix_hashes else None
+        chosen = warm or self._one_of_two(runners, now)
+        if chosen is None:
+            return Lack.BUSY
         chosen.load.place(now)
-        (_TWO_CHOICES if len(runners) > 1 else _ONLY_CHOICE).inc()
+        (_WARM_PREFIX if warm else _TWO_CHOICES if several else _ONLY_CHOICE).inc()
+        if several and prefix_hashes:
+            self._warm_prefixes.remember(prefix_hashes, chosen)
         return chosen
 
     def lack(self, needs: Needs) -> Lack:
@@ -79,6 +97,39 @@ class Placement:
         if needs.capabilities or needs.excluded:
             return [runner for runner in runners if needs.met_by(runner)]
         return runners
+
+    def _warm_one(
+        self, model: str, runners: list[LiveRunner], prefix_hashes: Sequence[int], now: float
+    ) -> LiveRunner | None:
+        """Returns the runner that has read most of the prompt among those that are not too busy, if there is one."""
+        for runner in self._warm_prefixes.runners(prefix_hashes):
+            load = runner.load
+            if runner not in runners or not load.has_room(now):
+                continue
+            current = load.current(now)
+            if current < ALWAYS_ALLOWED or current < BOUND * self._mean_share(model, now) * load.slots:
+                return runner
+        return None
+
+    def _mean_share(self, model: str, now: float) -> float:
+        """Returns how many requests a slot would have, this one included, if all runners were equally loaded."""
+        until, share = self._mean_shares.get(model, (0.0, 0.0))
+        if now >= until:
+            loads = [runner.load for runner in self._table.serving(model)]
+            share = (sum(load.current(now) for load in loads) + 1) / sum(load.slots for load in loads)
+            self._mean_shares[model] = now + MEAN_LIFE, share
+        return share
+
+    def _one_of_two(self, runners: list[LiveRunner], now: float) -> LiveRunner | None:
+        """Returns the less loaded of two drawn at random, or None if nobody has room."""
+        one, other = self._two_of(runners)
+        if not (one.load.has_room(now) and other.load.has_room(now)):
+            # Choose among those with room, which takes a look at every runner.
+            free = [runner for runner in runners if runner.load.has_room(now)]
+            if not free:
+                return None
+            one, other = self._two_of(free)
+        return _less_loaded(one, other, now)
 
     def _two_of(self, runners: list[LiveRunner]) -> tuple[LiveRunner, LiveRunner]:
         """Draws two different runners, or the only one twice."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.common.errors import MeshError
@@ -29,6 +29,8 @@ class Waiter:
     settle_by: float
     # When it stops waiting for the first runner of a tier that is scaled to zero; the time of its arrival for others.
     start_by: float
+    # Only a preference among runners with room, and so no part of the needs.
+    prefix_hashes: Sequence[int] = ()
 
 
 class FairQueue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.common.catalog import Catalog, Model
@@ -39,22 +39,30 @@ class Routing:
         table.on_change = self.serve_waiting
 
     def route(
-        self, needs: Needs, account_id: str, timeout: float, answer: Answer, *, again: bool = False
+        self,
+        needs: Needs,
+        account_id: str,
+        timeout: float,
+        answer: Answer,
+        *,
+        prefix_hashes: Sequence[int] = (),
+        again: bool = False,
     ) -> Waiter | None:
         """Answers, or returns the waiter that will be answered within `timeout` seconds and that `cancel` withdraws.
 
-        `again` marks a request that was placed before and refused by the runner for want of room.
+        `prefix_hashes` say which runner is best, and `again` that the request was placed before and refused by the
+        runner for want of room.
         """
         model = self._catalog.get(needs.model)
         if model is None:
             answer(MeshError(Code.MODEL_NOT_FOUND, f"the model {needs.model!r} does not exist", param="model"))
             return None
         queue = self._queue(model.tier)
-        outcome = Lack.BUSY if queue.wanted(needs) else self._placement.choose(needs)
+        outcome = Lack.BUSY if queue.wanted(needs) else self._placement.choose(needs, prefix_hashes)
         if not isinstance(outcome, Lack):
             answer(outcome)
             return None
-        waiter = self._waiter(needs, account_id, model, timeout, answer)
+        waiter = self._waiter(needs, account_id, model, timeout, answer, prefix_hashes)
         if outcome is Lack.NONE and waiter.start_by <= waiter.since:
             answer(self._no_runner(model.tier, needs))
             return None
@@ -107,17 +115,25 @@ class Routing:
             self._queues[tier] = self._new_queue()
         return self._queues[tier]
 
-    def _waiter(self, needs: Needs, account_id: str, model: Model, timeout: float, answer: Answer) -> Waiter:
+    def _waiter(
+        self,
+        needs: Needs,
+        account_id: str,
+        model: Model,
+        timeout: float,
+        answer: Answer,
+        prefix_hashes: Sequence[int],
+    ) -> Waiter:
         now = self._clock()
         deadline = now + timeout - min(ANSWER_MARGIN, timeout / 5)
         settle_by = min(deadline, now + self._limits.settle_seconds)
         # Who has seen a runner fail is not kept waiting for another one to be started.
         start_by = now if needs.excluded else min(deadline, now + model.cold_start_seconds)
-        return Waiter(needs, account_id, model.tier, answer, now, deadline, settle_by, start_by)
+        return Waiter(needs, account_id, model.tier, answer, now, deadline, settle_by, start_by, prefix_hashes)
 
     def _settle(self, waiter: Waiter) -> bool:
         """Tries to place a waiting request; True if it has been answered."""
-        outcome = self._placement.choose(waiter.needs)
+        outcome = self._placement.choose(waiter.needs, waiter.prefix_hashes)
         if outcome is Lack.NONE and self._clock() >= waiter.start_by:
             waiter.answer(self._no_runner(waiter.tier, waiter.needs))
         elif isinstance(outcome, Lack):

@@ -42,7 +42,9 @@ class RouteHandler:
             again = bool(call.attempts) and self._learn(call.attempts[-1])
             answer = partial(self._answer, session, call.id)
             timeout = call.timeout_ms / 1000
-            waiter = self._routing.route(_needs(call), call.account_id, timeout, answer, again=again)
+            waiter = self._routing.route(
+                _needs(call), call.account_id, timeout, answer, prefix_hashes=tuple(call.prefix_hashes), again=again
+            )
             if waiter is not None:
                 self._waiting.setdefault(session, {})[call.id] = waiter
 

@@ -19,13 +19,16 @@ FAILURES = (PermissionError(13, "Permission denied"), PermissionError(13, "Permi
 
 
 class OneSnapshot(router_pb2_grpc.RouterServiceServicer):
-    """Says that one model is available, and goes on listening."""
+    """Says how many runners three models have, and goes on listening."""
 
     async def WatchAvailability(  # noqa: N802 - gRPC names methods in upper camel case
         self, request: router_pb2.WatchAvailabilityRequest, context: Any
     ) -> AsyncIterator[router_pb2.WatchAvailabilityResponse]:
-        model = router_pb2.ModelAvailability(model="pro", available=True, runners=1)
-        yield router_pb2.WatchAvailabilityResponse(models=[model])
+        models = [
+            router_pb2.ModelAvailability(model=model, available=runners > 0, runners=runners)
+            for model, runners in (("pro", 1), ("max", 2), ("none", 0))
+        ]
+        yield router_pb2.WatchAvailabilityResponse(models=models)
         await asyncio.Event().wait()
 
 
@@ -46,7 +49,9 @@ async def test_unreadable_certificates_do_not_end_it(capsys: pytest.CaptureFixtu
     running = asyncio.create_task(availability.run())
     try:
         await eventually(lambda: availability.known)
-        assert availability["pro"]
+        names = ("pro", "max", "none", "unheard-of")
+        assert [availability[name] for name in names] == [True, True, False, False]
+        assert [availability.has_choice(name) for name in names] == [False, True, False, False]
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -43,6 +43,34 @@ def test_waiting_requests_get_room_in_turn() -> None:
     assert world.routing.depths() == [("pro", 0), ("max", 0)]
 
 
+def test_those_who_waited_go_to_the_runner_that_has_read_their_conversation() -> None:
+    world = World()
+    runners = {name: world.up(name, slots=1) for name in "abc"}
+    world.ask("turn 1", prefix_hashes=[1])
+    [(_, warm)] = world.placed()
+    for count in (2, 3):
+        world.ask(f"other {count}")
+    world.ask("turn 2", prefix_hashes=[1, 2])
+    assert len(world.placed()) == 3
+    # All runners have room again before anybody is served.
+    for runner in runners.values():
+        runner.load.restart(Report(slots=1, active=0, admitted=0))
+    world.routing.tick()
+    assert world.placed()[-1] == ("turn 2", warm)
+
+
+def test_a_warm_runner_is_no_reason_to_wait_for_it() -> None:
+    world = World()
+    warm, cold = world.up("a", slots=1), world.up("b", slots=1)
+    world.table.lost(cold, "gone")
+    world.up("c", slots=1, active=1)
+    world.ask("turn 1", prefix_hashes=[1])
+    assert world.placed() == [("turn 1", warm.id)]
+    world.ask("turn 2", prefix_hashes=[1, 2])
+    world.table.report(cold, Report(slots=1, active=0, admitted=0))
+    assert world.placed()[1:] == [("turn 2", cold.id)]
+
+
 def test_nobody_jumps_the_queue() -> None:
     world = World()
     runner = world.up("a", slots=1, active=1)

@@ -1,4 +1,5 @@
 from services.common.batch import Session
+from services.router.load import PLACEMENT_LIFE
 from services.router.service import RouteHandler
 from tests.unit.router.world import World
 from tiermesh.common.v1 import error_pb2
@@ -53,6 +54,21 @@ async def test_a_call_gets_a_runner_and_its_address() -> None:
     assert (placed.id, placed.runner_id, placed.address) == (7, "a", "a:1")
     assert (refused.id, refused.error.code) == (8, error_pb2.CODE_UNAVAILABLE)
     assert refused.error.retry_after_ms > 0
+
+
+async def test_the_prefix_hashes_of_a_call_count() -> None:
+    world = World()
+    edge = Edge(world)
+    for name in "abcdefgh":
+        world.up(name)
+    turns = [call(1), call(2), call(3)]
+    for number, turn in enumerate(turns, start=1):
+        turn.prefix_hashes.extend(range(2**64 - 1, 2**64 - 1 - number, -1))
+    edge.send(*turns[:2])
+    # The load of the turns before is over.
+    world.clock.now += PLACEMENT_LIFE
+    edge.send(turns[2])
+    assert len({reply.runner_id for reply in edge.replies()}) == 1
 
 
 async def test_a_failed_attempt_ejects_and_is_not_tried_again() -> None:

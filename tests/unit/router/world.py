@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.common.catalog import Catalog, Model
@@ -99,11 +100,22 @@ class World:
         return [runner.id for runner in self.table.all()]
 
     def ask(
-        self, name: str, model: str = "small", *, account: str = "", timeout: float = 10.0, needs: Needs | None = None
+        self,
+        name: str,
+        model: str = "small",
+        *,
+        account: str = "",
+        timeout: float = 10.0,
+        needs: Needs | None = None,
+        prefix_hashes: Sequence[int] = (),
     ) -> Waiter | None:
         """A request arrives; its account has its name unless another is given."""
         return self.routing.route(
-            needs or Needs(model), account or name, timeout, lambda outcome: self.answers.append((name, outcome))
+            needs or Needs(model),
+            account or name,
+            timeout,
+            lambda outcome: self.answers.append((name, outcome)),
+            prefix_hashes=prefix_hashes,
         )
 
     def finish(self, runner: LiveRunner, *, admitted: int) -> None:
