@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from services.runner.images import text_with_markers
 from services.runner.prompt.grammar import any_object
@@ -40,14 +41,29 @@ def _read_message(message: runner_pb2.Message, param: str, image_marker: str) ->
     if message.tool_calls:
         if message.role != "assistant":
             raise invalid("only an assistant message has tool calls", f"{param}.tool_calls")
-        calls = enumerate(message.tool_calls)
-        document["tool_calls"] = [_read_call(call, f"{param}.tool_calls[{at}]") for at, call in calls]
+        document["tool_calls"] = [_read_call(call) for call in message.tool_calls]
     return document
 
 
-def _read_call(call: runner_pb2.ToolCall, param: str) -> dict[str, Any]:
-    arguments = _read_object(call.arguments or "{}", f"{param}.function.arguments")
-    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+def _read_call(call: runner_pb2.ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": _read_arguments(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _read_arguments(text: str) -> dict[str, Any]:
+    """Returns the arguments of an earlier call as an object, for that is what templates expect.
+
+    A model wrote them: they may have been cut off by a limit, or be no JSON at all. A conversation goes on after that,
+    as with OpenAI, so they become a member of an object. Half of a surrogate pair, which Python's own reader lets
+    through, counts as no JSON: no engine could be sent such a prompt.
+    """
+    if not text.strip():
+        return {}
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {"arguments": text}
 
 
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
@@ -91,8 +107,9 @@ def read_schema(call: runner_pb2.GenerateCall) -> dict[str, Any] | None:
 
 def _read_object(text: str, param: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        # Python's own reader would let half of a surrogate pair through, which no engine can be sent.
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise invalid(f"{param} must be a JSON object", param)

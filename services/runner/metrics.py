@@ -28,7 +28,7 @@ OUTPUT_TOKEN = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
 SLOTS = Gauge("tiermesh_runner_slots", "Requests that can run at once.")
-ACTIVE = Gauge("tiermesh_runner_slots_active", "Requests that run now.")
+ACTIVE = Gauge("tiermesh_runner_slots_active", "Requests that run now, or were cancelled and have not stopped.")
 ENGINE_CPU = Gauge("tiermesh_runner_engine_cpu_seconds", "CPU time of the engine's own work, where it can be told.")
 
 

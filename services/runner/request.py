@@ -105,6 +105,7 @@ class RequestReader:
             return None
         parser = OutputParser(
             calls=toolbox.callable,
+            forced=bool(toolbox.required),
             reasoning=model.reasoning,
             reasoning_open=opened,
             new_id=self._new_call_id,

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
-from services.runner.engines.base import AnyEngine
+from services.runner.engines.base import AnyEngine, FreesLater
 from services.runner.metrics import EngineFacts, KnowsFacts
 from tiermesh.runner.v1.runner_pb2 import WatchStatusResponse
 
@@ -30,6 +30,8 @@ class StatusBoard:
         self._admitted = 0
         self._watchers: set[asyncio.Event] = set()
         self.draining = False
+        if isinstance(engine, FreesLater):
+            engine.when_freed(self.changed)
 
     def admitted(self) -> None:
         """Notes that a call was admitted."""

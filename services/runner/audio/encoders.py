@@ -20,6 +20,9 @@ class Encoder(Protocol):
     def finish(self) -> bytes:
         """Returns the rest of the file."""
 
+    def close(self) -> None:
+        """Frees what the library holds, also for a file that is not finished. Harmless when repeated."""
+
 
 def available_formats() -> tuple[str, ...]:
     """Returns the formats that this installation can make."""
@@ -58,3 +61,6 @@ class WavEncoder:
     def finish(self) -> bytes:
         """Returns the header if there were no samples."""
         return self.encode(b"")
+
+    def close(self) -> None:
+        """Has nothing to free."""

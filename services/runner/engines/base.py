@@ -21,7 +21,10 @@ class Ticket(Protocol):
     """A job that an engine has accepted."""
 
     def cancel(self) -> None:
-        """Stops the job at once: its slot becomes free and `emit` is not called again. Harmless after the end."""
+        """Stops the job: `emit` is not called again. Harmless after the end.
+
+        Its slot becomes free at once, unless the engine is one that `FreesLater`.
+        """
 
 
 class Engine(Protocol[JobT_contra, StepT_co]):
@@ -56,6 +59,14 @@ class Engine(Protocol[JobT_contra, StepT_co]):
 
     async def close(self) -> None:
         """Ends what runs with UNAVAILABLE and frees the model."""
+
+
+@runtime_checkable
+class FreesLater(Protocol):
+    """An engine that cannot be stopped at once: the slot of a cancelled job is taken until its work has ended."""
+
+    def when_freed(self, call: Callable[[], None]) -> None:
+        """Has `call` called, on the event loop's thread, whenever such a slot becomes free."""
 
 
 # An engine of whichever kind the settings ask for: its jobs are made by the reader of that kind.

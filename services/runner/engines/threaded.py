@@ -26,7 +26,7 @@ class ThreadedJob(Generic[StepT]):
 
     def __init__(self, jobs: ThreadedJobs[StepT], emit: Callable[[StepT | MeshError], None]) -> None:
         self._jobs = jobs
-        # None once the job has ended. Only the event loop's thread writes it.
+        # None once nobody waits for the job. Only the event loop's thread writes it.
         self._emit: Callable[[StepT | MeshError], None] | None = emit
 
     @property
@@ -41,9 +41,8 @@ class ThreadedJob(Generic[StepT]):
         self._jobs.post(self, step)
 
     def cancel(self) -> None:
-        """Ends the job without another word. Harmless after the end."""
+        """Ends the job without another word; its slot is taken until its work has stopped. Harmless after the end."""
         self._emit = None
-        self._jobs.forget(self)
 
     def take(self, step: StepT | MeshError) -> None:
         """Passes a step on; on the event loop's thread."""
@@ -51,14 +50,18 @@ class ThreadedJob(Generic[StepT]):
         if emit is None:
             return
         if isinstance(step, MeshError) or step.finish_reason is not None:
-            self.cancel()
+            self._emit = None
+            # Its thread has nothing left to do.
+            self._jobs.free(self)
         emit(step)
 
 
 class ThreadedJobs(Generic[StepT]):
     """Runs up to `slots` jobs on `threads` threads; those beyond the threads wait for their turn.
 
-    If jobs run and none has made progress for `stall_seconds`, the engine is not healthy.
+    A library cannot be stopped from outside, so the slot of a cancelled job is taken until its work has noticed, or has
+    had its turn: no more than `slots` jobs ever compute or wait. If jobs run and none has made progress for
+    `stall_seconds`, the engine is not healthy.
     """
 
     def __init__(
@@ -76,9 +79,11 @@ class ThreadedJobs(Generic[StepT]):
         self._clock = clock
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: dict[ThreadedJob[StepT], None] = {}
+        self._running: set[ThreadedJob[StepT]] = set()
         self._workers: set[Future[None]] = set()
         self._progress_at = 0.0
+        # Called on the event loop's thread when the slot of a job becomes free that was cancelled before.
+        self.on_freed: Callable[[], None] = lambda: None
 
     async def load(self, loader: Callable[[], None]) -> None:
         """Runs `loader` on a thread and opens the engine to jobs; raises what the loader raises."""
@@ -90,17 +95,18 @@ class ThreadedJobs(Generic[StepT]):
         self, work: Callable[[ThreadedJob[StepT]], None], emit: Callable[[StepT | MeshError], None]
     ) -> ThreadedJob[StepT]:
         """Starts a job that `work` does; raises MeshError OVERLOADED when every slot is taken."""
-        if self._loop is None:
+        loop = self._loop
+        if loop is None:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
         if not self._running:
             self.progress()
         job = ThreadedJob(self, emit)
-        self._running[job] = None
+        self._running.add(job)
         worker = self._threads.submit(self._work, work, job)
         self._workers.add(worker)
-        worker.add_done_callback(self._workers.discard)
+        worker.add_done_callback(lambda worker: loop.call_soon_threadsafe(self._stopped, job, worker))
         return job
 
     @property
@@ -127,15 +133,21 @@ class ThreadedJobs(Generic[StepT]):
         """Notes that the library has come back to us."""
         self._progress_at = self._clock()
 
-    def forget(self, job: ThreadedJob[StepT]) -> None:
-        """Frees the slot of a job."""
-        self._running.pop(job, None)
+    def free(self, job: ThreadedJob[StepT]) -> None:
+        """Frees the slot of a job, if it has one."""
+        self._running.discard(job)
 
     def post(self, job: ThreadedJob[StepT], step: StepT | MeshError) -> None:
         """Hands a step over from a thread."""
         loop = self._loop
         if loop is not None:
             loop.call_soon_threadsafe(job.take, step)
+
+    def _stopped(self, job: ThreadedJob[StepT], worker: Future[None]) -> None:
+        self._workers.discard(worker)
+        if job in self._running:
+            self.free(job)
+            self.on_freed()
 
     def _work(self, work: Callable[[ThreadedJob[StepT]], None], job: ThreadedJob[StepT]) -> None:
         try:
@@ -168,6 +180,10 @@ class ThreadedEngine(ABC, Generic[JobT, StepT]):
     def submit(self, job: JobT, emit: Callable[[StepT | MeshError], None]) -> ThreadedJob[StepT]:
         """Accepts a job; raises MeshError OVERLOADED when every slot is taken."""
         return self._jobs.submit(partial(self._work, job), emit)
+
+    def when_freed(self, call: Callable[[], None]) -> None:
+        """Has `call` called whenever the slot of a job becomes free that was cancelled before."""
+        self._jobs.on_freed = call
 
     @property
     def active(self) -> int:

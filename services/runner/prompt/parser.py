@@ -21,6 +21,7 @@ class OutputParser:
         self,
         *,
         calls: bool,
+        forced: bool = False,
         reasoning: bool,
         new_id: Callable[[], str],
         reasoning_open: bool = False,
@@ -29,9 +30,11 @@ class OutputParser:
     ) -> None:
         """`calls` and `reasoning` say what to look for; `reasoning_open` that the prompt has opened `<think>`.
 
+        `forced` says that a grammar lets the model write nothing but calls, after its thought.
         `names` are the functions on offer, and `tool_format` is how the model writes calls of them.
         """
         self._reader = tool_format.reader(names, new_id) if calls else None
+        self._forced = forced
         # Text that cannot be decided yet.
         self._text = ""
         self._state: Callable[[Output], bool] = self._answer
@@ -71,7 +74,8 @@ class OutputParser:
             add(out.reasoning, rest)
         elif self._state == self._before_thought:
             add(out.content, rest)
-        if self._reader is not None:
+        # What is left of forced calls is the beginning of one that was cut off: nothing that anybody has said.
+        if self._reader is not None and not self._forced:
             self._reader.finish(out)
 
     def _before_thought(self, out: Output) -> bool:  # noqa: ARG002 - every state has this signature

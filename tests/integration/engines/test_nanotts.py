@@ -12,6 +12,7 @@ import pytest_asyncio
 from py_nanotts import NanoTTS
 
 from services.common.errors import Code, MeshError
+from services.runner.audio.encoders import WavEncoder
 from services.runner.engines.nanotts import NanoTtsEngine
 from services.runner.engines.nanotts.voices import VOICES
 from services.runner.job import FinishReason
@@ -109,12 +110,27 @@ async def test_cancelling_frees_the_slot_and_stops(engine: NanoTtsEngine) -> Non
     await eventually(lambda: len(speaking.steps) > 0)
     speaking.ticket.cancel()
     speaking.ticket.cancel()
-    assert engine.active == 0
     said = len(speaking.steps)
-    # The thread is free again, for both slots have one each.
+    # Once its piece is spoken.
+    await eventually(lambda: engine.active == 0)
     await asyncio.gather(Speaking(engine, "One.").end(), Speaking(engine, "Two.").end())
     assert len(speaking.steps) == said
     assert speaking.ends == 0
+
+
+async def test_a_file_is_closed_however_its_speech_ends(engine: NanoTtsEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[WavEncoder] = []
+
+    def close(encoder: WavEncoder) -> None:
+        closed.append(encoder)
+
+    monkeypatch.setattr(WavEncoder, "close", close)
+    leaving = Speaking(engine, LONG)
+    await eventually(lambda: len(leaving.steps) > 0)
+    leaving.ticket.cancel()
+    await eventually(lambda: len(closed) == 1)
+    await Speaking(engine, "One.").end()
+    await eventually(lambda: len(closed) == 2)
 
 
 async def test_slots_are_bounded(engine: NanoTtsEngine) -> None:

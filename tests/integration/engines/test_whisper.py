@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from faster_whisper import WhisperModel
+from faster_whisper.feature_extractor import FeatureExtractor
 
 from services.common.errors import Code, MeshError
 from services.runner.engines.nanotts import NanoTtsEngine
@@ -106,10 +110,45 @@ async def test_slots_are_bounded_and_cancelling_frees_them(engine: WhisperEngine
         Writing(engine, recording)
     assert refusal.value.code is Code.OVERLOADED
     writing.ticket.cancel()
-    assert engine.active == 0
+    await eventually(lambda: engine.active == 0)
     again = Writing(engine, recording)
     await again.end()
     assert not writing.segments
+
+
+async def test_a_cancelled_job_keeps_its_slot_until_the_library_lets_go_which_is_soon(
+    monkeypatch: pytest.MonkeyPatch, recording: bytes
+) -> None:
+    preparing, go, windows = threading.Event(), threading.Event(), 0
+    prepare, encode = FeatureExtractor.__call__, WhisperModel.encode
+
+    def blocked(*arguments: Any, **options: Any) -> Any:
+        preparing.set()
+        go.wait(20)
+        return prepare(*arguments, **options)
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal windows
+        windows += 1
+        return encode(*arguments)
+
+    monkeypatch.setattr(FeatureExtractor, "__call__", blocked)
+    monkeypatch.setattr(WhisperModel, "encode", counted)
+    engine = WhisperEngine(find_whisper_tiny(), slots=1)
+    await engine.start()
+    writing = Writing(engine, recording)
+    await eventually(preparing.is_set, 20)
+    writing.ticket.cancel()
+    with pytest.raises(MeshError) as refusal:
+        Writing(engine, recording)
+    assert (refusal.value.code, engine.active) == (Code.OVERLOADED, 1)
+    go.set()
+    await eventually(lambda: engine.active == 0, 20)
+    # It has not listened to anything, for nobody would have read it.
+    assert windows == 0
+    await Writing(engine, recording).end()
+    assert windows == 1
+    await engine.close()
 
 
 async def test_the_model_says_which_languages_it_knows(engine: WhisperEngine) -> None:

@@ -11,6 +11,7 @@ from services.common.errors import Code, MeshError
 from services.runner.job import Sampling
 from services.runner.prompt.template import ChatTemplate, packaged_template
 from services.runner.request import Request, RequestReader
+from tests.unit.runner.prompt.said import parse
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 MODEL = Model(id="model", kind="chat", tier="pro", price=10, context=2048, capabilities=("tools",))
@@ -70,12 +71,9 @@ def test_no_limit_and_no_seed_are_told_from_zero() -> None:
         ({"messages": []}, "messages"),
         ({"messages": [pb.Message(role="robot")]}, "messages[0].role"),
         ({"messages": [pb.Message(role="user", tool_calls=[pb.ToolCall()])]}, "messages[0].tool_calls"),
-        (
-            {"messages": [pb.Message(role="assistant", tool_calls=[pb.ToolCall(name="f", arguments="[")])]},
-            "messages[0].tool_calls[0].function.arguments",
-        ),
         ({"tools": [pb.Tool(name="no spaces")]}, "tools[0].function.name"),
         ({"tools": [pb.Tool(name="f", parameters_json="[]")]}, "tools[0].function.parameters"),
+        ({"tools": [pb.Tool(name="f", parameters_json=r'{"title": "\ud83d"}')]}, "tools[0].function.parameters"),
         ({"tools": [WEATHER, WEATHER]}, "tools"),
         ({"tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)}, "tool_choice"),
         ({"tools": [WEATHER], "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="x")}, "tool_choice"),
@@ -89,6 +87,28 @@ def test_what_is_wrong_is_named(fields: dict[str, object], param: str) -> None:
         read(call(**fields))
     assert refusal.value.code is Code.INVALID_REQUEST
     assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ('{"city": "Paris"}', '{"city": "Paris"}'),
+        ("", "{}"),
+        # Cut off by max_tokens.
+        ('{"city": "Par', '{"arguments": "{\\"city\\": \\"Par"}'),
+        ("Paris, please", '{"arguments": "Paris, please"}'),
+        ("[1]", '{"arguments": "[1]"}'),
+        ("[" * 100_000, None),
+        # Half of a surrogate pair: no engine can be sent it, so it stays escaped.
+        (r'{"city": "\ud83d"}', r'{"arguments": "{\"city\": \"\\ud83d\"}"}'),
+    ],
+)
+def test_whatever_a_model_has_called_may_be_sent_back(arguments: str, shown: str | None) -> None:
+    calls = [pb.ToolCall(id="c", name="f", arguments=arguments)]
+    said = [pb.Message(role="assistant", tool_calls=calls), pb.Message(role="tool", content="?", tool_call_id="c")]
+    prompt = read(call(messages=said)).job.prompt
+    assert prompt.encode()
+    assert shown is None or f'{{"name": "f", "arguments": {shown}}}' in prompt
 
 
 def test_tools_need_a_model_that_can_call() -> None:
@@ -118,7 +138,11 @@ def test_forbidden_tools_are_neither_shown_nor_looked_for() -> None:
     ],
 )
 def test_forced_tools_have_a_grammar(choice: pb.ToolChoice) -> None:
-    assert "get_weather" in read(call(tools=[WEATHER], tool_choice=choice)).job.grammar
+    request = read(call(tools=[WEATHER], tool_choice=choice))
+    assert "get_weather" in request.job.grammar
+    # What there is when the limit comes is the beginning of a call, and nothing that anybody has said.
+    assert request.parser is not None
+    assert parse(["<tool_call>\n{"], request.parser).content == ""
 
 
 @pytest.mark.parametrize(

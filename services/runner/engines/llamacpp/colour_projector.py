@@ -139,14 +139,7 @@ def _projection(embeddings: list[list[float]]) -> list[Tensor]:
     projection = _Matrix(_WIDTH, len(embeddings[0]))
     # What the last norms make of a detector that fires alone, with its negative.
     scale = math.sqrt(_WIDTH / 2)
-    import os
-
     for unit, embedding in enumerate(embeddings):
-        scale = (
-            math.sqrt(_WIDTH / 2)
-            / float(os.environ.get("GAIN", "1"))
-            / (float(os.environ.get("BLACK", "1")) if unit == 0 else 1)
-        )
         projection.put(_DETECTORS + unit, 0, *(number / scale for number in embedding))
     return [_ones("mm.soft_emb_norm.weight"), projection.tensor("mm.input_projection.weight")]
 

@@ -35,9 +35,8 @@ class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Looks at the model; raises OSError or ValueError if it is missing or wrong."""
-        # A cancelled job keeps its thread until its batch is finished, so there are more threads than slots.
         jobs: ThreadedJobs[EmbeddingStep] = ThreadedJobs(
-            "minilm", slots=slots, threads=2 * slots, stall_seconds=stall_seconds, clock=clock
+            "minilm", slots=slots, threads=slots, stall_seconds=stall_seconds, clock=clock
         )
         super().__init__("minilm", "embedding", jobs, context=min(context, model.context()))
         self._model = model

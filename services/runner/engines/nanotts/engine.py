@@ -7,10 +7,11 @@ too, so that the event loop is never kept waiting for long.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from typing import Any
 
 from services.common.errors import Code, MeshError
-from services.runner.audio.encoders import available_formats, new_encoder
+from services.runner.audio.encoders import Encoder, available_formats, new_encoder
 from services.runner.audio.pieces import divide
 from services.runner.engines.nanotts.markup import plain_text
 from services.runner.engines.nanotts.voices import VOICES, Voice
@@ -56,17 +57,17 @@ class NanoTtsEngine(ThreadedEngine[SpeechJob, SpeechStep]):
         self._speak("Ready.", Voice("en-US"), 1.0)
 
     def _work(self, job: SpeechJob, running: ThreadedJob[SpeechStep]) -> None:
-        for step in self._steps(job):
-            running.produce(step)
-            if running.cancelled:
-                return
-
-    def _steps(self, job: SpeechJob) -> Iterator[SpeechStep]:
-        """Speaks one piece after the other; raises MeshError INVALID_REQUEST for what cannot be spoken."""
         text = plain_text(job.input)
         if not any(character.isalnum() for character in text):
             raise _nothing()
-        encoder = new_encoder(job.format, RATE)
+        with closing(new_encoder(job.format, RATE)) as encoder:
+            for step in self._steps(job, text, encoder):
+                running.produce(step)
+                if running.cancelled:
+                    return
+
+    def _steps(self, job: SpeechJob, text: str, encoder: Encoder) -> Iterator[SpeechStep]:
+        """Speaks one piece after the other; raises MeshError INVALID_REQUEST for what cannot be spoken."""
         voice = VOICES[job.voice]
         made = 0
         for piece in divide(text):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from services.runner.tasks.transcription import Segment, TranscriptionJob, Trans
 # The encoder makes 1,500 positions of 30 seconds (Radford et al., "Robust Speech Recognition via Large-Scale Weak
 # Supervision", 2022, section 2.2): they are what is counted as audio tokens.
 _POSITIONS_PER_SECOND = 50
-# Silence makes no phrases, however long it takes to listen to.
+# A large model may take minutes on a CPU for one window of 30 seconds.
 _STALL_SECONDS = 600.0
 
 
@@ -32,6 +35,10 @@ def find_whisper_tiny() -> Path:
     )
 
 
+class _StoppedError(Exception):
+    """Nobody waits for the recording that this thread listens to."""
+
+
 class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
     """Writes down up to `slots` recordings at once, each on `threads` CPU threads.
 
@@ -47,6 +54,8 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
         self._cpu_threads = threads
         self._most_seconds = most_seconds
         self._model: Any = None
+        # What each thread works on, as its attribute `running`.
+        self._here = threading.local()
 
     @property
     def languages(self) -> Collection[str]:
@@ -72,12 +81,21 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
             num_workers=self.slots,
             local_files_only=True,
         )
+        self._model.encode = partial(self._encode, self._model.encode)
+
+    def _encode(self, encode: Callable[[Any], Any], features: Any) -> Any:
+        """Stops the library before each window of 30 seconds: in silence it goes on without coming back to us."""
+        if self._here.running.cancelled:
+            raise _StoppedError
+        return encode(features)
 
     def _work(self, job: TranscriptionJob, running: ThreadedJob[TranscriptionStep]) -> None:
-        for step in self._steps(job, lambda: running.cancelled):
-            running.produce(step)
-            if running.cancelled:
-                return
+        self._here.running = running
+        with suppress(_StoppedError):
+            for step in self._steps(job, lambda: running.cancelled):
+                running.produce(step)
+                if running.cancelled:
+                    return
 
     def _steps(self, job: TranscriptionJob, stopped: Callable[[], bool]) -> Iterator[TranscriptionStep]:
         # These are there only where the engine runs.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import math
 import wave
 from array import array
+from contextlib import closing
 from pathlib import Path
 
 import av
+import psutil
 import pytest
 
 from services.common.errors import Code, MeshError
@@ -114,3 +117,28 @@ def test_without_the_library_the_plain_formats_are_left(monkeypatch: pytest.Monk
     assert available_formats() == ("mp3", "opus", "aac", "flac", "pcm", "wav")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert available_formats() == ("wav",)
+
+
+@pytest.mark.parametrize("name", available_formats())
+def test_a_file_that_is_left_in_the_middle_leaves_no_memory_taken(name: str) -> None:
+    def leave(times: int) -> int:
+        for _ in range(times):
+            with closing(new_encoder(name, RATE)) as encoder:
+                encoder.encode(SAMPLES)
+        gc.collect()
+        return int(psutil.Process().memory_info().rss)
+
+    # What the library takes once is not counted. Left open, 100 files of MP3 take 4.4 MB.
+    before = leave(20)
+    assert leave(100) - before < 1_500_000
+
+
+@pytest.mark.parametrize("name", available_formats())
+def test_closing_after_the_end_is_harmless(name: str) -> None:
+    encoder = new_encoder(name, RATE)
+    encoder.encode(SAMPLES)
+    encoder.finish()
+    encoder.close()
+    encoder.close()
+    # Nor does it need a beginning.
+    new_encoder(name, RATE).close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.runner.engines.threaded import ThreadedJob, ThreadedJobs
+from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.job import FinishReason, Step
+from services.runner.status import StatusBoard
 from tests.support.waiting import eventually
 
 Work = Callable[[ThreadedJob[Step]], None]
@@ -67,23 +69,76 @@ async def test_work_without_a_result_is_an_error(jobs: ThreadedJobs[Step]) -> No
     assert [code(step) for step in await finished(jobs, lambda job: None)] == [Code.INTERNAL]
 
 
-async def test_a_cancelled_job_frees_its_slot_at_once_and_its_work_notices(jobs: ThreadedJobs[Step]) -> None:
-    started, noticed = threading.Event(), threading.Event()
+async def test_a_cancelled_job_falls_silent_at_once_and_frees_its_slot_when_its_work_has_stopped(
+    jobs: ThreadedJobs[Step],
+) -> None:
+    freed: list[int] = []
+    jobs.on_freed = lambda: freed.append(jobs.active)
+    started, go = threading.Event(), threading.Event()
+    seen: list[bool] = []
 
     def work(job: ThreadedJob[Step]) -> None:
         started.set()
-        while not job.cancelled:
-            pass
-        noticed.set()
+        go.wait(10)
+        seen.append(job.cancelled)
+        job.produce(LAST)
 
     steps: list[Step | MeshError] = []
     job = jobs.submit(work, steps.append)
     await eventually(started.is_set)
     job.cancel()
     job.cancel()
-    assert jobs.active == 0
-    await eventually(noticed.is_set)
-    assert steps == []
+    # The library still computes, so a machine that could do two jobs can do one more only.
+    assert jobs.active == 1
+    other = jobs.submit(waits_for(go), lambda step: None)
+    with pytest.raises(MeshError) as caught:
+        jobs.submit(work, steps.append)
+    assert caught.value.code is Code.OVERLOADED
+    go.set()
+    await eventually(lambda: not jobs.active)
+    assert (steps, seen) == ([], [True])
+    # Routers must be told: nothing else says that a slot is free again. What ended by itself says so by its last step.
+    assert freed == [1]
+    other.cancel()
+
+
+class Engine(ThreadedEngine[None, Step]):
+    """An engine of one slot whose library computes until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__("test", "speech", ThreadedJobs("test", slots=1))
+        self.go = threading.Event()
+
+    def _load(self) -> None:
+        pass
+
+    def _work(self, job: None, running: ThreadedJob[Step]) -> None:
+        self.go.wait(10)
+
+
+async def test_routers_hear_of_a_slot_when_it_is_really_free() -> None:
+    engine = Engine()
+    await engine.start()
+    statuses = StatusBoard("runner", engine).watch()
+    job = engine.submit(None, lambda step: None)
+    job.cancel()
+    assert (await anext(statuses)).active == 1
+    engine.go.set()
+    async with asyncio.timeout(10):
+        assert (await anext(statuses)).active == 0
+    await statuses.aclose()  # type: ignore[attr-defined] # it is a generator
+    await engine.close()
+
+
+async def test_a_job_that_is_cancelled_before_its_turn_is_not_worked_on(jobs: ThreadedJobs[Step]) -> None:
+    go = threading.Event()
+    worked: list[ThreadedJob[Step]] = []
+    jobs.submit(waits_for(go), lambda step: None)
+    jobs.submit(worked.append, lambda step: None).cancel()
+    assert jobs.active == 2
+    go.set()
+    await eventually(lambda: not jobs.active)
+    assert worked == []
 
 
 async def test_more_jobs_than_slots_are_refused(jobs: ThreadedJobs[Step]) -> None:

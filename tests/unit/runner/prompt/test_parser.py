@@ -14,10 +14,16 @@ from services.runner.prompt.parser import OutputParser
 from tests.unit.runner.prompt.said import parse
 
 
-def parser(*, calls: bool = True, reasoning: bool = False, reasoning_open: bool = False) -> OutputParser:
+def parser(
+    *, calls: bool = True, forced: bool = False, reasoning: bool = False, reasoning_open: bool = False
+) -> OutputParser:
     ids = itertools.count(1)
     return OutputParser(
-        calls=calls, reasoning=reasoning, reasoning_open=reasoning_open, new_id=lambda: f"call_{next(ids)}"
+        calls=calls,
+        forced=forced,
+        reasoning=reasoning,
+        reasoning_open=reasoning_open,
+        new_id=lambda: f"call_{next(ids)}",
     )
 
 
@@ -84,6 +90,14 @@ def test_a_call_that_is_cut_off_keeps_what_it_has() -> None:
     said = parse(list(CALL[:60]), parser())
     assert said.calls[0][1] == "get_weather"
     assert ARGUMENTS.startswith(said.calls[0][2])
+
+
+@pytest.mark.parametrize("length", range(1, len(CALL)))
+def test_of_forced_calls_that_are_cut_off_nothing_is_content(length: int) -> None:
+    said = parse([f"{CALL}\n{CALL}"[: len(CALL) + length]], parser(forced=True))
+    assert said.content == ""
+    assert said.calls[0] == ("call_1", "get_weather", ARGUMENTS)
+    assert parse([CALL[:length]], parser(forced=True)).content == ""
 
 
 def test_half_a_surrogate_pair_in_a_name_stays_valid_text() -> None:
