@@ -36,13 +36,14 @@ _RESULT_FULL, _RESULT_FAILED = router_pb2.Attempt.RESULT_FULL, router_pb2.Attemp
 
 
 class Event(NamedTuple):
-    """One step of one choice, or the error that ends it. A tuple, because there is one for every token."""
+    """One step of one choice, or what ends it. A tuple, because there is one for every token."""
 
     choice: int
-    reply: runner_pb2.GenerateReply | MeshError
+    # A MeshError, or whatever was raised by the writer of steps.
+    reply: runner_pb2.GenerateReply | Exception
 
 
-# Takes a step of the choice with this index. It must not raise.
+# Takes a step of the choice with this index. What it raises ends the answer.
 StepWriter = Callable[[int, runner_pb2.GenerateReply], None]
 
 
@@ -62,6 +63,8 @@ class _Choice:
     token_ids: list[int] = field(default_factory=list)
     # Whether audio has reached this edge: no other runner could go on from there.
     has_audio: bool = False
+    # Whether its last reply has reached this edge.
+    complete: bool = False
     moving: asyncio.Task[None] | None = None
 
 
@@ -93,6 +96,11 @@ class Answer:
         self._write_step: StepWriter | None = None
         self.started = False
         self.runner_id = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last reply of every choice has come."""
+        return self.started and all(choice.complete for choice in self._choices)
 
     def start(self, calls: list[runner_pb2.GenerateCall], placement: Placement) -> None:
         """Starts every choice on the runner that was found for the request."""
@@ -141,14 +149,21 @@ class Answer:
             choice.token_ids.extend(reply.token_ids)
             if reply.audio:
                 choice.has_audio = True
+            if reply.finish_reason:
+                choice.complete = True
             self._pass_on(Event(choice.index, reply))
 
     def _pass_on(self, event: Event) -> None:
         reply = event.reply
-        if self._write_step is None or isinstance(reply, MeshError) or reply.finish_reason:
+        if self._write_step is None or isinstance(reply, Exception) or reply.finish_reason:
             self._mailbox.put(event)
-        else:
+            return
+        try:
             self._write_step(event.choice, reply)
+        except Exception as error:  # noqa: BLE001 - raised to the runner's client, nobody would ever end the answer
+            # What follows on a step that was lost is not to be seen.
+            self._write_step = None
+            self._mailbox.put(Event(event.choice, error))
 
     def _on_error(self, choice: _Choice, error: MeshError) -> None:
         if not self._may_move(choice, error):
@@ -179,7 +194,7 @@ class Answer:
                 request_id=choice.call.request_id,
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
-        except MeshError as error:
+        except Exception as error:  # noqa: BLE001 - a task that nobody waits for: the answer would never end
             self._mailbox.put(Event(choice.index, error))
             return
         self.runner_id = choice.placement.runner_id

@@ -4,7 +4,8 @@ Every way in which a request can end passes here, and each has one outcome:
 
 - `settle`: the answer is complete; charged (free if it has no output), durably, before the client sees the end.
 - `fail`: the mesh could not finish it; free.
-- leaving the `async with` by an exception: a MeshError is free; a client that left is charged once a token exists.
+- leaving the `async with` by an exception: a MeshError is free; a client that left is charged once a token exists,
+  or, where each piece has its price, once all of them do: nothing can be sent before.
 """
 
 from __future__ import annotations
@@ -28,12 +29,20 @@ class Exchange:
     """Use as `async with`; whatever happens inside, the engine is stopped and the hold ends exactly once."""
 
     def __init__(
-        self, answer: Answer, payment: Payment, context: RequestContext, monotonic: Callable[[], float]
+        self,
+        answer: Answer,
+        payment: Payment,
+        context: RequestContext,
+        monotonic: Callable[[], float],
+        *,
+        by_piece: bool = False,
     ) -> None:
+        """`by_piece` says that each choice has its price, so that there is no part of the answer to pay for."""
         self.answer = answer
         self._payment = payment
         self._context = context
         self._monotonic = monotonic
+        self._by_piece = by_piece
         # Of generating the answer, if the request is traced.
         self._span: Span | None = None
 
@@ -79,7 +88,7 @@ class Exchange:
             return
         if not isinstance(error, (asyncio.CancelledError, ConnectionError)):
             self._end(billing_pb2.OUTCOME_FAILED)
-        elif self.answer.started:
+        elif self.answer.complete if self._by_piece else self.answer.started:
             LEFT_LATE.inc()
             self._end(billing_pb2.OUTCOME_CLIENT_LEFT_LATE)
         else:

@@ -69,7 +69,15 @@ def error_response(error: MeshError) -> web.Response:
     elif error.code is Code.CONFLICT:
         # OpenAI's SDKs repeat every 409 unless they are told not to; this one stands for ever.
         response.headers["x-should-retry"] = "false"
+    elif error.code is Code.UNAUTHENTICATED:
+        # RFC 9110, 11.6.1, demands it of every 401.
+        response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def internal_error() -> MeshError:
+    """Returns what a client is told of a defect in here, whatever it was; whoever sends it sees to the second part."""
+    return MeshError(Code.INTERNAL, "An internal error happened. Nothing was charged.")
 
 
 def body_too_large(limit: int) -> web.Response:

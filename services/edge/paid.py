@@ -103,7 +103,8 @@ class PaidPath:
                 trace=context_of(span),
             )
         _note(RESERVE, order.context, self._monotonic() - began)
-        async with Exchange(self._answer(order), payment, order.context, self._monotonic) as exchange:
+        answer, by_piece = self._answer(order), order.quantity > 1
+        async with Exchange(answer, payment, order.context, self._monotonic, by_piece=by_piece) as exchange:
             placement = placement or await self._place(order)
             exchange.start(order.calls, placement, begin_generation(order.context, order.model, order.calls))
             yield self._reply(order, exchange)

@@ -152,16 +152,17 @@ class Cashier:
 
 
 class Payment:
-    """The payment of one request; only the first `settle` or `abandon` counts."""
+    """The payment of one request; only the first `settle` or `abandon` counts, but for a charge that is undone."""
 
     def __init__(self, cashier: Cashier, request_id: str) -> None:
         self._cashier = cashier
         self.request_id = request_id
-        self._settled = False
+        # How the hold ends; None while it does not.
+        self._outcome: Outcome | None = None
 
     async def settle(self, outcome: Outcome, work: Work, trace: TraceContext | None = None) -> Receipt:
         """Ends the hold durably. If the caller is cancelled meanwhile, the settlement goes on by itself."""
-        self._settled = True
+        self._outcome = outcome
         call = self._call(outcome, work, trace)
         try:
             return await self._cashier.settle(call)
@@ -171,15 +172,20 @@ class Payment:
         except MeshError as error:
             # The client gets an error, so it must not pay. Whether billing has captured the price is unknown: it
             # releases the hold if not, and refunds the price if so.
+            self._outcome = billing_pb2.OUTCOME_FAILED
             self._cashier.settle_later(self._call(billing_pb2.OUTCOME_FAILED, work))
             if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
                 raise _unavailable("so the answer could not be completed") from error
             raise
 
     def abandon(self, outcome: Outcome, work: Work = NOTHING) -> None:
-        """Ends the hold in the background, unless it has ended or is ending already."""
-        if not self._settled:
-            self._settled = True
+        """Ends the hold in the background, unless it has ended or is ending already.
+
+        A failure between the charge and the end of the answer, which the client then never gets, undoes the charge.
+        """
+        undone = (outcome, self._outcome) == (billing_pb2.OUTCOME_FAILED, billing_pb2.OUTCOME_COMPLETED)
+        if self._outcome is None or undone:
+            self._outcome = outcome
             self._cashier.settle_later(self._call(outcome, work))
 
     def _call(self, outcome: Outcome, work: Work, trace: TraceContext | None = None) -> billing_pb2.TransactCall:

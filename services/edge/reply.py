@@ -14,6 +14,7 @@ from services.common.logs import get_logger
 from services.edge.answer import Event
 from services.edge.event_stream import KEEP_ALIVE, EventStream
 from services.edge.exchange import Exchange
+from services.edge.http_errors import internal_error
 from services.edge.metrics import of_model
 from services.edge.payment import Receipt
 from services.edge.token_usage import usage_body
@@ -67,12 +68,12 @@ class Reply:
     async def next_steps(self, within: float | None = None) -> list[Event]:
         """Waits for the next steps and keeps account of them; none if nothing comes `within` seconds.
 
-        Raises the MeshError that ends the answer.
+        Raises what ends the answer, mostly a MeshError.
         """
         first = not self.exchange.answer.started
         events = await self.exchange.answer.events(within)
         for event in events:
-            if isinstance(event.reply, MeshError):
+            if isinstance(event.reply, Exception):
                 raise event.reply
             self.note(event.choice, event.reply)
         if first and events:
@@ -153,8 +154,8 @@ def receipt_body(receipt: Receipt) -> dict[str, int]:
 async def stream_reply(reply: Reply, renderer: Renderer) -> web.StreamResponse:
     """Sends the answer as server-sent events.
 
-    What fails before the first event is raised, as a plain HTTP error. While the first token takes long, comments keep
-    proxies and clients from giving the connection up.
+    What fails before the first event is raised, as a plain HTTP error; so is a defect later, once the stream has told
+    of it. While the first token takes long, comments keep proxies and clients from giving the connection up.
     """
     stream = EventStream(reply.request, reply.headers, reply.max_unread_bytes)
     steps = await reply.next_steps(reply.keep_alive_seconds)
@@ -168,6 +169,10 @@ async def stream_reply(reply: Reply, renderer: Renderer) -> web.StreamResponse:
         log.warning("stream_failed", request_id=reply.exchange.request_id, code=error.code.name)
         reply.exchange.fail()
         stream.write(renderer.error(error))
+    except Exception:
+        # A defect: whoever logs it closes the connection, since nothing more can be said of this stream.
+        stream.write(renderer.error(internal_error()))
+        raise
     await stream.close()
     return stream.response
 
@@ -192,7 +197,7 @@ async def _send_steps(reply: Reply, renderer: Renderer, stream: EventStream) -> 
 
 
 def _render(renderer: Renderer, steps: list[Event]) -> bytes:
-    return b"".join(renderer.step(choice, step) for choice, step in steps if not isinstance(step, MeshError))
+    return b"".join(renderer.step(choice, step) for choice, step in steps if not isinstance(step, Exception))
 
 
 async def _send_end(reply: Reply, renderer: Renderer, stream: EventStream) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from services.common.errors import Code, MeshError
+from services.common.errors import MeshError
 from services.common.logs import get_logger
 from services.common.scopes import MANAGEMENT
 from services.common.settings import split_list
@@ -25,6 +25,7 @@ from services.edge.http_errors import (
     body_too_large,
     broken_body,
     error_response,
+    internal_error,
     not_expected,
     slow_body,
     unknown_url,
@@ -91,6 +92,7 @@ class EdgeService:
         """Returns the application with every route."""
         app = web.Application(client_max_size=self._settings.max_body_bytes)
         app.on_response_prepare.append(Cors(split_list(self._settings.cors_origins)).add_headers)
+        app.on_response_prepare.append(self._name)
         for prefix in PREFIXES:
             self._add(app, "POST", prefix + "/chat/completions", "chat", "chat", self._handlers.chat.serve)
             self._add(app, "POST", prefix + "/embeddings", "embeddings", "embeddings", self._handlers.embeddings.serve)
@@ -189,8 +191,10 @@ class EdgeService:
         except Exception:
             # The client gets a decided error whatever the defect was.
             log.exception("request_failed", request_id=context.request_id)
-            response = error_response(MeshError(Code.INTERNAL, "An internal error happened. Nothing was charged."))
+            response = error_response(internal_error())
         if not response.prepared:
+            if request.writer.output_size > 0:
+                _break_off(request)
             response.headers.update(context.headers)
             compress(request, response)
         return response
@@ -229,6 +233,11 @@ class EdgeService:
     async def _balance(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         return json_response(await self._handlers.balances.get(principal.account_id))
 
+    async def _name(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Gives a name to answers that need no key too, such as that to an unknown URL: support may be asked of any."""
+        if "x-request-id" not in response.headers:
+            response.headers["x-request-id"] = self._request_ids.new()
+
     async def _unknown(self, request: web.Request) -> web.Response:
         if request.method == "OPTIONS":
             return options(request, "GET, HEAD, POST, DELETE")
@@ -240,6 +249,16 @@ def _size(response: web.StreamResponse) -> int:
     if response.prepared or not isinstance(response, web.Response):
         return response.body_length
     return len(response.body) if isinstance(response.body, bytes) else 0
+
+
+def _break_off(request: web.Request) -> None:
+    """Ends a connection on which a response has begun that cannot be finished.
+
+    What was sent arrives, but not the mark that ends a body, so that no client takes it for the whole. aiohttp writes
+    nothing to a connection that is being closed: the error that is returned in its place is for metrics and logs.
+    """
+    if request.transport is not None:
+        request.transport.close()
 
 
 def _public(handler: Handler) -> Handler:

@@ -1,4 +1,4 @@
-"""What speech costs, however it ends: the rows of docs/architecture.md as they are for a file that is streamed."""
+"""What audio costs, however it ends: the rows of docs/architecture.md as they are for what is streamed, or uploaded."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from tests.support.account import FundedAccount
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
+# Of a speech and of a transcription.
 PRICE = 3
 RUNNER = "runner-speech"
+LISTENER = "runner-transcription"
 # Takes a second or more to speak, and more bytes than the buffers between runner and client hold.
 TEXT = "Today is a wonderful day to build something people love! " * 70
 
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("audio"), tiers=("speech",)) as mesh:
+    with LocalMesh(tmp_path_factory.mktemp("audio"), tiers=("speech", "transcription")) as mesh:
         yield mesh
 
 
@@ -60,11 +62,24 @@ class Customer(FundedAccount):
         return balance
 
 
-def active_slots(mesh: LocalMesh) -> int:
-    for line in httpx2.get(mesh.metrics[RUNNER]).text.splitlines():
+def active_slots(mesh: LocalMesh, runner: str = RUNNER) -> int:
+    for line in httpx2.get(mesh.metrics[runner]).text.splitlines():
         if line.startswith("tiermesh_runner_slots_active "):
             return int(float(line.split()[1]))
     raise AssertionError("the runner does not tell its active slots")
+
+
+@contextmanager
+def transcript(customer: Customer, recording: bytes) -> Iterator[httpx2.Response]:
+    """Sends a recording and opens its streamed transcript."""
+    headers = {"Authorization": f"Bearer {customer.key}"}
+    url = customer.mesh.base_url + "/audio/transcriptions"
+    fields = {"model": "tiermesh-transcribe", "stream": "true"}
+    with (
+        httpx2.Client(timeout=60) as http,
+        http.stream("POST", url, data=fields, files={"file": ("a.mp3", recording)}, headers=headers) as response,
+    ):
+        yield response
 
 
 def process(mesh: LocalMesh) -> psutil.Process:
@@ -127,3 +142,14 @@ async def test_what_was_refused_costs_nothing(customer: Customer) -> None:
         with customer.speech(fields) as response:
             assert response.status_code in {400, 404}
     await customer.settled(0)
+
+
+async def test_leaving_a_transcription_after_its_first_phrase_costs_the_price_and_stops_it(customer: Customer) -> None:
+    # Several minutes, which take longer to listen to than anything below waits.
+    with customer.speech({"response_format": "mp3"}) as response:
+        recording = response.read()
+    with transcript(customer, recording) as response:
+        assert next(response.iter_lines()).startswith("data: ")
+    # Once the library has come to the end of what it was listening to.
+    await eventually(lambda: active_slots(customer.mesh, LISTENER) == 0, 10)
+    await customer.settled(2 * PRICE)

@@ -55,7 +55,8 @@ class Images:
                 await reply.next_steps()
             wanted: Literal["url", "b64_json"] = body.response_format or settings.image_response
             # Stored before it is charged: an image that cannot be fetched is not sold.
-            data = [await self._image(request, last.image, form, wanted) for last in reply.last_replies]
+            owner = principal.account_id
+            data = [await self._image(request, last.image, form, wanted, owner) for last in reply.last_replies]
             receipt = await reply.settle()
         response = json_response({"created": int(self._clock()), "data": data, "output_format": form})
         response.headers.update(receipt_headers(receipt))
@@ -72,11 +73,11 @@ class Images:
         return web.Response(body=image, content_type=content_type, headers=headers)
 
     async def _image(
-        self, request: web.Request, image: bytes, form: Format, wanted: Literal["url", "b64_json"]
+        self, request: web.Request, image: bytes, form: Format, wanted: Literal["url", "b64_json"], owner: str
     ) -> dict[str, str]:
         if wanted == "b64_json":
             return {"b64_json": base64.b64encode(image).decode()}
-        signed = await self._files.keep(image, form)
+        signed = await self._files.keep(image, form, owner)
         base = self._settings.image_base_url or f"{request.scheme}://{request.host}{_prefix(request.path)}"
         return {"url": f"{base.rstrip('/')}{FILES_PATH}{signed}"}
 

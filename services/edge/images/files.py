@@ -1,7 +1,7 @@
 """Images that are fetched by URL: kept for a while, in memory or in a directory, and given to whoever has the URL.
 
 A URL holds a random id, the second at which it expires and an HMAC-SHA256 over both (RFC 2104), so that ids cannot be
-guessed and lifetimes cannot be extended. Nothing links an image to its prompt or account.
+guessed and lifetimes cannot be extended. Nothing in it tells of the prompt or the account.
 """
 
 from __future__ import annotations
@@ -55,12 +55,15 @@ class ImageFiles:
         self._clock = clock
         self._new_id = new_id
 
-    async def keep(self, image: bytes, form: str) -> SignedPath:
-        """Stores an image and returns where it can be fetched; raises MeshError UNAVAILABLE if it cannot be stored."""
+    async def keep(self, image: bytes, form: str, owner: str) -> SignedPath:
+        """Stores an image of an account and returns where it can be fetched.
+
+        Raises MeshError UNAVAILABLE if it cannot be stored.
+        """
         now = self._clock()
         name = f"{self._new_id()}.{form}"
         expires = math.ceil(now + self._seconds)
-        await self._storage.put(name, image, expires, now)
+        await self._storage.put(name, image, owner=owner, expires=expires, now=now)
         return SignedPath(name, expires, self._sign(name, expires))
 
     async def fetch(self, name: str, expires: str, signature: str) -> tuple[bytes, str]:

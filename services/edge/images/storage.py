@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -26,8 +27,11 @@ _DRAFT_SECONDS = 3600.0
 class ImageStorage(Protocol):
     """Keeps images by name. Times are in seconds since the Unix epoch."""
 
-    async def put(self, name: str, image: bytes, expires: int, now: float) -> None:
-        """Keeps an image at least until `expires`, as far as there is room, and forgets those that have expired."""
+    async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
+        """Keeps an image at least until `expires`, as far as there is room, and forgets those that have expired.
+
+        `owner` is whoever else's images should not have to make room for it.
+        """
 
     async def get(self, name: str) -> bytes | None:
         """Returns an image, or None if it is not there any more."""
@@ -35,30 +39,59 @@ class ImageStorage(Protocol):
 
 class _Kept(NamedTuple):
     image: bytes
+    owner: str
     expires: int
 
 
+@dataclass(slots=True)
+class _Share:
+    """What one owner has here: bytes, and names from the oldest on."""
+
+    bytes: int = 0
+    names: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+
 class MemoryStorage:
-    """Keeps at most `most_bytes`; the oldest images make room for new ones."""
+    """Keeps at most `most_bytes`. Whoever has most there makes room for new images, by the oldest of theirs.
+
+    So one owner alone may fill it, but can never push out the images of others that have less.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0
         # In the order of their expiry, because all are kept equally long.
         self._images: OrderedDict[str, _Kept] = OrderedDict()
+        self._shares: dict[str, _Share] = {}
 
-    async def put(self, name: str, image: bytes, expires: int, now: float) -> None:
-        """Keeps an image; an image that is larger than the whole memory is gone at once."""
-        self._images[name] = _Kept(image, expires)
-        self._bytes += len(image)
-        while self._images and (self._bytes > self._most_bytes or next(iter(self._images.values())).expires <= now):
-            _, oldest = self._images.popitem(last=False)
-            self._bytes -= len(oldest.image)
+    async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
+        """Keeps an image; one that is larger than the whole memory is gone at once."""
+        share = self._shares.setdefault(owner, _Share())
+        self._images[name] = _Kept(image, owner, expires)
+        share.names[name] = None
+        self._add(share, len(image))
+        while self._images and next(iter(self._images.values())).expires <= now:
+            self._forget(next(iter(self._images)))
+        while self._bytes > self._most_bytes:
+            largest = max(self._shares.values(), key=lambda share: share.bytes)
+            self._forget(next(iter(largest.names)))
 
     async def get(self, name: str) -> bytes | None:
         """Returns an image, or None."""
         kept = self._images.get(name)
         return kept.image if kept else None
+
+    def _forget(self, name: str) -> None:
+        kept = self._images.pop(name)
+        share = self._shares[kept.owner]
+        del share.names[name]
+        self._add(share, -len(kept.image))
+        if not share.names:
+            del self._shares[kept.owner]
+
+    def _add(self, share: _Share, count: int) -> None:
+        share.bytes += count
+        self._bytes += count
 
 
 class DirectoryStorage:
@@ -67,8 +100,9 @@ class DirectoryStorage:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def put(self, name: str, image: bytes, expires: int, now: float) -> None:
-        """Writes an image; raises MeshError UNAVAILABLE if the directory cannot be written."""
+    async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
+        """Writes an image, whoever's it is; raises MeshError UNAVAILABLE if the directory cannot be written."""
+        del owner
         try:
             await asyncio.to_thread(self._write, name, image, expires, now)
         except OSError as error:

@@ -10,6 +10,7 @@ from aiohttp import HttpVersion11, web
 
 from services.common.errors import MeshError
 from services.common.logs import get_logger
+from services.edge.http_errors import internal_error
 from services.edge.reply import Reply
 from services.edge.speech.frames import Frames
 
@@ -26,7 +27,7 @@ async def send_audio(reply: Reply, frames: Frames) -> web.StreamResponse:
     try:
         while not reply.complete:
             for _, step in await reply.next_steps():
-                if not isinstance(step, MeshError) and not step.finish_reason:
+                if not isinstance(step, Exception) and not step.finish_reason:
                     await _write(response, reply.request, frames.piece(step.audio))
         receipt = await reply.settle()
     except MeshError as error:
@@ -36,6 +37,13 @@ async def send_audio(reply: Reply, frames: Frames) -> web.StreamResponse:
         reply.exchange.fail()
         await _break_off(response, reply.request, frames.error(error))
         return response
+    except ConnectionError:
+        raise
+    except Exception:
+        # A defect: whoever logs it closes the connection.
+        if response.prepared:
+            await _write(response, reply.request, frames.error(internal_error()))
+        raise
     await _write(response, reply.request, frames.end(reply.last_replies[0], receipt))
     await response.write_eof()
     return response
@@ -44,6 +52,8 @@ async def send_audio(reply: Reply, frames: Frames) -> web.StreamResponse:
 def _response(reply: Reply, frames: Frames) -> web.StreamResponse:
     response = web.StreamResponse(headers=reply.headers)
     response.content_type = frames.content_type
+    if frames.content_type.startswith("text/"):
+        response.charset = "utf-8"
     response.headers["Cache-Control"] = "no-cache"
     # Asks nginx and those that learned from it not to hold the stream back.
     response.headers["X-Accel-Buffering"] = "no"

@@ -20,6 +20,7 @@ from tiermesh.runner.v1 import runner_pb2
 
 FULL, FAILED = router_pb2.Attempt.RESULT_FULL, router_pb2.Attempt.RESULT_FAILED
 PATIENCE = 30.0
+PREFIX_HASHES = [1, 2]
 
 
 class Mesh:
@@ -31,12 +32,16 @@ class Mesh:
         # What the router was told of earlier attempts, and how long it may let the request wait.
         self.told: list[list[router_pb2.Attempt.Result.ValueType]] = []
         self.timeouts: list[float] = []
+        self.prefix_hashes: list[Sequence[int]] = []
 
-    async def place(self, *_: Any, attempts: Sequence[router_pb2.Attempt], **__: Any) -> Placement:
+    async def place(
+        self, *_: Any, attempts: Sequence[router_pb2.Attempt], prefix_hashes: Sequence[int], **__: Any
+    ) -> Placement:
         self.told.append([attempt.result for attempt in attempts])
         self.timeouts.append(_[2])
+        self.prefix_hashes.append(prefix_hashes)
         self.now += 1.0
-        return Placement("runner", "address")
+        return Placement("runner", "address", prefix_hashes=prefix_hashes)
 
     def get(self, _address: str) -> Mesh:
         return self
@@ -47,7 +52,7 @@ class Mesh:
         asyncio.get_running_loop().call_soon(sink, reply if code is None else MeshError(code, "refused"))
         return 1
 
-    async def ask(self) -> runner_pb2.GenerateReply | MeshError:
+    async def ask(self) -> runner_pb2.GenerateReply | Exception:
         """Starts an answer and returns how it ends."""
         answer = Answer(
             model=load_catalog(Path(DEFAULT_CATALOG)).models[0],
@@ -59,7 +64,7 @@ class Mesh:
             deadline=600.0,
             clock=lambda: self.now,
         )
-        answer.start([runner_pb2.GenerateCall()], Placement("runner", "address"))
+        answer.start([runner_pb2.GenerateCall()], Placement("runner", "address", prefix_hashes=PREFIX_HASHES))
         return (await answer.events())[0].reply
 
 
@@ -74,6 +79,12 @@ async def test_full_runners_are_waited_for() -> None:
     # The router needs to hear of the last one only, and each attempt leaves it less time.
     assert mesh.told == [[FULL]] * 20
     assert mesh.timeouts == [PATIENCE - second for second in range(20)]
+
+
+async def test_the_router_hears_at_each_move_what_is_warm_where_the_request_goes() -> None:
+    mesh = Mesh([Code.OVERLOADED, Code.UNAVAILABLE])
+    await mesh.ask()
+    assert mesh.prefix_hashes == [PREFIX_HASHES] * 2
 
 
 async def test_full_runners_are_not_waited_for_longer_than_for_a_place() -> None:
@@ -104,3 +115,13 @@ async def test_a_failure_is_remembered_among_refusals() -> None:
     mesh = Mesh([Code.OVERLOADED, Code.UNAVAILABLE, Code.OVERLOADED, Code.OVERLOADED])
     assert not isinstance(await mesh.ask(), MeshError)
     assert mesh.told == [[FULL], [FAILED], [FAILED, FULL], [FAILED, FULL]]
+
+
+async def test_a_defect_of_the_search_for_another_runner_ends_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def place(*_: object, **__: object) -> Placement:
+        raise ValueError("a defect")
+
+    mesh = Mesh([Code.UNAVAILABLE])
+    monkeypatch.setattr(mesh, "place", place)
+    async with asyncio.timeout(10):
+        assert isinstance(await mesh.ask(), ValueError)

@@ -1,0 +1,242 @@
+"""Whatever fails once an answer has begun, no second one is written after it, and nobody takes the first for whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import MagicMock
+
+import pytest
+from aiohttp import web
+
+from services.common.catalog import load_catalog
+from services.common.errors import Code, MeshError
+from services.common.settings import DEFAULT_CATALOG
+from services.edge.answer import Answer
+from services.edge.authentication import Principal, Verdict
+from services.edge.context import RequestContext
+from services.edge.event_stream import EventStream
+from services.edge.exchange import Exchange
+from services.edge.http_errors import error_body
+from services.edge.http_server import HttpServer
+from services.edge.payment import BillingBatch, Cashier, Outcome, Payment
+from services.edge.reply import Reply, stream_reply
+from services.edge.request_body import SlowBodyError
+from services.edge.routing import Placement, Placer
+from services.edge.runners import RunnerPool
+from services.edge.service import EdgeService
+from services.edge.settings import EdgeSettings
+from services.edge.speech.sending import send_audio
+from tests.support.raw_http import connect, request
+from tests.support.waiting import eventually
+from tiermesh.billing.v1 import billing_pb2
+from tiermesh.runner.v1 import runner_pb2
+
+Handler = Callable[..., Awaitable[web.StreamResponse]]
+FAILURES = [RuntimeError("defect"), MeshError(Code.UNAVAILABLE, "away"), SlowBodyError()]
+MODEL = load_catalog(Path(DEFAULT_CATALOG)).models[0]
+COMPLETED, FAILED = billing_pb2.OUTCOME_COMPLETED, billing_pb2.OUTCOME_FAILED
+
+
+class Authenticator:
+    """Lets everybody in."""
+
+    async def authenticate(self, *_: Any) -> Verdict:
+        return Verdict(Principal("key", "account"), None)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
+    """Serves chats by one handler and returns the base URL."""
+    servers: list[HttpServer] = []
+
+    async def serve(handler: Handler) -> str:
+        handlers = MagicMock(authenticator=Authenticator(), tracing=None)
+        handlers.chat.serve = handler
+        application = EdgeService(handlers, EdgeSettings(), monotonic=time.monotonic).application()
+        server = HttpServer("127.0.0.1:0", application, drain_seconds=1, head_seconds=10, unread_seconds=60)
+        servers.append(server)
+        await server.start()
+        return f"http://127.0.0.1:{server.port}"
+
+    yield serve
+    for server in servers:
+        await server.stop()
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+async def test_what_fails_in_the_middle_of_an_answer_breaks_it_off(
+    serve: Callable[[Handler], Awaitable[str]], failure: Exception
+) -> None:
+    async def failing(asked: web.Request, *_: object) -> web.StreamResponse:
+        stream = EventStream(asked, {}, 1024)
+        await stream.open(b"data: one\n\n")
+        stream.write(b"data: two\n\n")
+        raise failure
+
+    async with connect(await serve(failing)) as connection:
+        await connection.send(request("POST", "/v1/chat/completions"))
+        head, _, body = (await connection.until_closed()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    # Not even the chunk that ends a body.
+    assert body == b"b\r\ndata: one\n\n\r\nb\r\ndata: two\n\n\r\n"
+
+
+@pytest.mark.parametrize(("failure", "status"), list(zip(FAILURES, [500, 503, 408], strict=True)))
+async def test_what_fails_before_an_answer_is_one(
+    serve: Callable[[Handler], Awaitable[str]], failure: Exception, status: int
+) -> None:
+    async def failing(*_: object) -> web.StreamResponse:
+        raise failure
+
+    async with connect(await serve(failing)) as connection:
+        for _ in range(2):
+            await connection.send(request("POST", "/v1/chat/completions"))
+            answer = await connection.response()
+            assert answer.status == status
+            assert answer.json()["error"]["message"]
+
+
+class Backend:
+    """Stands where billing and a runner do: the answer is three steps, each in a turn of the event loop."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    async def request(self, call: billing_pb2.TransactCall, _timeout: float) -> billing_pb2.TransactReply:
+        self.outcomes.append(call.settle.outcome)
+        return billing_pb2.TransactReply(amount=10, available=90)
+
+    def get(self, _address: str) -> Backend:
+        return self
+
+    def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
+        last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
+        replies = [*(runner_pb2.GenerateReply(text=text, audio=text.encode()) for text in ("one", "two")), last]
+
+        def send() -> None:
+            sink(replies.pop(0))
+            if replies:
+                asyncio.get_running_loop().call_later(0.01, send)
+
+        asyncio.get_running_loop().call_soon(send)
+        return 1
+
+    def cancel(self, _call_id: int) -> None:
+        pass
+
+
+class Renderer:
+    """Writes text or audio as events; fails at one of the steps, or at the end."""
+
+    content_type = "text/event-stream"
+
+    def __init__(self, fails_at: str) -> None:
+        self._fails_at = fails_at
+
+    def open(self) -> bytes:
+        return b""
+
+    def step(self, _choice: int, reply: runner_pb2.GenerateReply) -> bytes:
+        return self._write(reply.text)
+
+    def piece(self, audio: bytes) -> bytes:
+        return self._write(audio.decode())
+
+    def end(self, *_: object) -> bytes:
+        return self._write("end")
+
+    def error(self, error: MeshError) -> bytes:
+        return b"data: " + error_body(error) + b"\n\n"
+
+    def _write(self, text: str) -> bytes:
+        if text == self._fails_at:
+            raise ValueError(text)
+        return f"data: {text}\n\n".encode() if text else b""
+
+
+def streaming(backend: Backend, send: Callable[[Reply], Awaitable[web.StreamResponse]]) -> Handler:
+    """Returns a handler that sends the answer of the backend."""
+    cashier = Cashier(cast("BillingBatch", backend), reserve_timeout=1, settle_timeout=1, release_timeout=1)
+    answer = Answer(
+        model=MODEL,
+        account_id="account",
+        capabilities=(),
+        placer=cast("Placer", None),
+        runners=cast("RunnerPool", backend),
+        queue_timeout=1,
+        deadline=time.monotonic() + 10,
+        clock=time.monotonic,
+    )
+
+    async def serve(asked: web.Request, context: RequestContext, _principal: object) -> web.StreamResponse:
+        async with Exchange(answer, Payment(cashier, "req_1"), context, time.monotonic) as exchange:
+            exchange.start([runner_pb2.GenerateCall()], Placement("runner", "address"), None)
+            reply = Reply(
+                request=asked,
+                headers={},
+                model=MODEL,
+                exchange=exchange,
+                choices=1,
+                elapsed=lambda: 0.0,
+                prompts=1,
+                max_unread_bytes=1024 * 1024,
+                keep_alive_seconds=10,
+            )
+            return await send(reply)
+
+    return serve
+
+
+def text(fails_at: str) -> Callable[[Reply], Awaitable[web.StreamResponse]]:
+    return lambda reply: stream_reply(reply, Renderer(fails_at))
+
+
+def audio(fails_at: str) -> Callable[[Reply], Awaitable[web.StreamResponse]]:
+    return lambda reply: send_audio(reply, Renderer(fails_at))
+
+
+@pytest.mark.parametrize(
+    ("send", "seen", "outcomes"),
+    [(text("two"), 1, [FAILED]), (text("end"), 2, [COMPLETED, FAILED]), (audio("two"), 1, [FAILED])],
+    ids=["text", "end of text", "audio"],
+)
+async def test_a_stream_that_cannot_be_written_says_so_breaks_off_and_is_free(
+    serve: Callable[[Handler], Awaitable[str]],
+    send: Callable[[Reply], Awaitable[web.StreamResponse]],
+    seen: int,
+    outcomes: list[Outcome],
+) -> None:
+    backend = Backend()
+    async with connect(await serve(streaming(backend, send))) as connection:
+        await connection.send(request("POST", "/v1/chat/completions"))
+        head, _, body = (await connection.until_closed()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    events = [line for line in body.split(b"\r\n") if line.startswith(b"data: ")]
+    assert events[:-1] == [b"data: one\n\n", b"data: two\n\n"][:seen]
+    assert b'"code":"internal_error"' in events[-1]
+    # Nothing comes after it, not even the chunk that ends a body.
+    assert body.endswith(events[-1] + b"\r\n")
+    # A charge that was made for an end that is never sent is undone.
+    await eventually(lambda: backend.outcomes == outcomes)
+
+
+async def test_a_stream_that_cannot_be_begun_is_an_error_and_free(
+    serve: Callable[[Handler], Awaitable[str]],
+) -> None:
+    backend = Backend()
+    async with connect(await serve(streaming(backend, text("one")))) as connection:
+        await connection.send(request("POST", "/v1/chat/completions"))
+        assert (await connection.response()).status == 500
+    await eventually(lambda: backend.outcomes == [FAILED])
+
+
+async def test_a_stream_that_is_written_ends_and_is_charged(serve: Callable[[Handler], Awaitable[str]]) -> None:
+    backend = Backend()
+    async with connect(await serve(streaming(backend, text("nothing")))) as connection:
+        await connection.send(request("POST", "/v1/chat/completions"))
+        assert (await connection.response()).body == b"data: one\n\ndata: two\n\ndata: end\n\n"
+    assert backend.outcomes == [COMPLETED]
