@@ -27,6 +27,8 @@ class Greeting:
     account_id: str
     available: int
     runners: tuple[LocalRunner, ...]
+    # What `make run-all` would serve too.
+    more: tuple[str, ...]
     catalog: Catalog
     state_directory: Path
     logs: Path
@@ -55,6 +57,8 @@ class Greeting:
         served = {model.id for runner in self.runners for model in runner.models}
         if elsewhere := [model.id for model in self.catalog.models if model.id not in served]:
             lines += ["", f"  Without a runner here, so answered with 503: {', '.join(elsewhere)}"]
+        if self.more:
+            lines.append(f"  `make run-all` installs and starts more: {', '.join(self.more)}")
         return "\n".join(lines)
 
     def _curl(self, model: str) -> str:

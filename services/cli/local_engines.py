@@ -32,6 +32,13 @@ _ENGINES: dict[Kind, _LocalEngine] = {
     ),
     "image": _LocalEngine("diffusers", ("diffusers", "torch", "transformers"), "pip install 'tiermesh[image]'"),
 }
+# What `make run-all` installs the packages for, in words.
+_RUN_ALL: dict[Kind, str] = {"embedding": "embeddings", "speech": "speech", "transcription": "transcription"}
+
+
+def is_installed(package: str) -> bool:
+    """Tells whether a package can be imported, without doing so."""
+    return importlib.util.find_spec(package) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +67,7 @@ def choose_runners(
     engine: str,
     slots: int,
     tiers: Iterable[str],
-    installed: Callable[[str], bool] = lambda package: importlib.util.find_spec(package) is not None,
+    installed: Callable[[str], bool] = is_installed,
 ) -> tuple[LocalRunner, ...]:
     """Returns a runner for each of `tiers`, or without any for every tier that this machine can serve.
 
@@ -94,3 +101,9 @@ def missing_packages(kind: Kind, installed: Callable[[str], bool]) -> str:
     """Returns the packages that the local engine for a kind lacks, or ""."""
     engine = _ENGINES.get(kind)
     return ", ".join(name for name in engine.packages if not installed(name)) if engine else ""
+
+
+def added_by_run_all(catalog: Catalog, installed: Callable[[str], bool] = is_installed) -> tuple[str, ...]:
+    """Returns what of the catalog could be served here if `make run-all` installed its packages, in words."""
+    sold = {model.kind for model in catalog.models}
+    return tuple(words for kind, words in _RUN_ALL.items() if kind in sold and missing_packages(kind, installed))

@@ -13,6 +13,7 @@ from services.cli.greeting import Greeting
 from services.cli.interrupts import Interrupts
 from services.cli.invocation import program, state_option
 from services.cli.local_account import LocalAccount, ensure_local_account
+from services.cli.local_engines import added_by_run_all
 from services.cli.preparation import Plan
 from services.cli.ready_file import ReadyFile
 from services.cli.supervisor import Supervisor
@@ -87,6 +88,7 @@ class LocalMesh:
             account_id=credentials.account_id,
             available=account.available,
             runners=plan.choices.runners,
+            more=added_by_run_all(plan.catalog),
             catalog=plan.catalog,
             state_directory=plan.state.path,
             logs=plan.state.logs,

@@ -6,6 +6,7 @@ import re
 
 from aiohttp import web
 
+from services.common.errors import MeshError
 from services.edge.parsing import invalid
 
 # aiohttp inflates these piece by piece, so the limit of a body's size stops what swells up too much.
@@ -20,8 +21,13 @@ def check_encoding(request: web.Request) -> None:
     """Raises MeshError INVALID_REQUEST for a body whose Content-Encoding cannot be undone."""
     encoding = request.headers.get("Content-Encoding")
     if encoding is not None and encoding.strip().lower() not in _READABLE:
-        message = "The body's Content-Encoding is not served; send it as gzip, deflate or plain."
-        raise invalid("Content-Encoding", message)
+        raise unreadable_encoding()
+
+
+def unreadable_encoding() -> MeshError:
+    """Returns the refusal of a body whose Content-Encoding cannot be undone."""
+    message = "The body's Content-Encoding is not served; send it as gzip, deflate or plain."
+    return invalid("Content-Encoding", message)
 
 
 def compress(request: web.Request, response: web.StreamResponse) -> None:

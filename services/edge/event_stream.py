@@ -16,6 +16,8 @@ class EventStream:
     def __init__(self, request: web.Request, headers: Mapping[str, str], max_unread_bytes: int) -> None:
         self.response = web.StreamResponse(headers=headers)
         self.response.content_type = "text/event-stream"
+        # Some clients, Python's requests among them, take text for Latin-1 unless they are told.
+        self.response.charset = "utf-8"
         self.response.headers["Cache-Control"] = "no-cache"
         # Asks nginx and those that learned from it not to hold the stream back.
         self.response.headers["X-Accel-Buffering"] = "no"

@@ -9,9 +9,11 @@ import asyncio
 from typing import cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
 
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
+from services.edge.compression import unreadable_encoding
 from services.edge.http_errors import error_response, malformed_http
 
 log = get_logger()
@@ -71,7 +73,9 @@ class Connection(web.RequestHandler):
             raise ConnectionResetError("the response has begun, so no error can be sent")
         if status < 500:
             log.debug("http_malformed", reason=type(exc).__name__)
-            response = malformed_http()
+            # What aiohttp would undo if a library were there, such as brotli, does not get as far as a handler.
+            unreadable = isinstance(exc, ContentEncodingError)
+            response = error_response(unreadable_encoding()) if unreadable else malformed_http()
         else:
             log.error("request_failed", exc_info=exc)
             response = error_response(MeshError(Code.INTERNAL, "An internal error happened."))

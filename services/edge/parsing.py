@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,6 +18,8 @@ _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?$
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 # "Invalid enum value 'banana'" and "Invalid value 'banana'": what was sent is not sent back, for it may be anything.
 _QUOTED = re.compile(r"^Invalid (?:enum )?value .*$", re.DOTALL)
+# One step on the way to such a place: a field, or what is in a list or a dictionary.
+_STEP = re.compile(r"\[[^\]]*\]|[^.\[]+")
 
 
 def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
@@ -24,7 +27,7 @@ def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error)) from None
+        raise _field_error(str(error), decoder.type) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MeshError(Code.INVALID_REQUEST, f"The request body is not valid JSON: {error}.") from None
     except RecursionError:
@@ -36,19 +39,53 @@ def parse_fields(fields: Mapping[str, Any], kind: type[BodyT]) -> BodyT:
     try:
         return msgspec.convert(fields, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _field_error(str(error)) from None
+        raise _field_error(str(error), kind) from None
 
 
-def _field_error(message: str) -> MeshError:
+def _field_error(message: str, kind: Any) -> MeshError:
     match = _PLACE.match(message)
     what, where = (match["what"], match["where"] or "") if match else (message, "")
     if missing := _MISSING.search(what):
         where = f"{where}.{missing['field']}" if where else missing["field"]
         return MeshError(Code.INVALID_REQUEST, f"Missing required parameter: '{where}'.", param=where)
-    what = _QUOTED.sub("not one of the values that are allowed here", what).replace("`", "'")
+    if _QUOTED.match(what):
+        what = f"it must be {_allowed(kind, where)}"
+    what = what.replace("`", "'")
     if not where:
         return MeshError(Code.INVALID_REQUEST, f"The request body is wrong: {what}.")
     return MeshError(Code.INVALID_REQUEST, f"Invalid value for '{where}': {what}.", param=where)
+
+
+def _allowed(kind: Any, where: str) -> str:
+    """Returns the values that the type of a body has at a place: "'low' or 'high'"."""
+    found = _variants(_type_info(kind))
+    for step in _STEP.findall(where):
+        found = [inner for outer in found for inner in _inside(outer, step)]
+    values = [value for one in found if isinstance(one, msgspec.inspect.LiteralType) for value in one.values]
+    texts = [f"'{value}'" if isinstance(value, str) else msgspec.json.encode(value).decode() for value in values]
+    return " or ".join([", ".join(texts[:-1]), *texts[-1:]] if len(texts) > 1 else texts) or "another value"
+
+
+# It takes milliseconds, and there are few bodies.
+_type_info = cache(msgspec.inspect.type_info)
+
+
+def _inside(outer: msgspec.inspect.Type, step: str) -> list[msgspec.inspect.Type]:
+    """Returns the types of what is one step inside of a value of this type."""
+    if isinstance(outer, msgspec.inspect.ListType):
+        return _variants(outer.item_type)
+    if isinstance(outer, msgspec.inspect.DictType):
+        return _variants(outer.value_type)
+    if not isinstance(outer, msgspec.inspect.StructType):
+        return []
+    if step == outer.tag_field:
+        return [msgspec.inspect.LiteralType((outer.tag,))]
+    return [variant for field in outer.fields if field.encode_name == step for variant in _variants(field.type)]
+
+
+def _variants(kind: msgspec.inspect.Type) -> list[msgspec.inspect.Type]:
+    """Returns the alternatives of a union, or the type itself."""
+    return list(kind.types) if isinstance(kind, msgspec.inspect.UnionType) else [kind]
 
 
 def invalid(param: str, message: str) -> MeshError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import openai
@@ -176,8 +177,6 @@ def test_content_parts_and_the_developer_role_are_understood(client: openai.Open
 
 
 def test_a_json_schema_shapes_the_answer(client: openai.OpenAI) -> None:
-    import json
-
     schema = {
         "type": "object",
         "properties": {"city": {"type": "string", "maxLength": 20}, "big": {"type": "boolean"}},

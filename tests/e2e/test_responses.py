@@ -68,7 +68,7 @@ def strict_response(mesh: LocalMesh, **body: Any) -> Response:
 def strict_events(mesh: LocalMesh, **body: Any) -> list[Any]:
     """Returns the events of a stream as they are on the wire, each valid by OpenAI's document and its SDK's types."""
     answer = raw(mesh, **body, stream=True)
-    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     events = []
     for block in answer.text.removesuffix("\n\n").split("\n\n"):
         name, data = block.split("\n")

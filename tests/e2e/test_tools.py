@@ -195,6 +195,41 @@ async def test_a_result_goes_back_to_the_model(client: openai.AsyncOpenAI) -> No
     assert second.usage.prompt_tokens > first.usage.prompt_tokens
 
 
+async def test_a_call_that_was_cut_off_leaves_no_content_and_goes_back_to_the_model(client: openai.AsyncOpenAI) -> None:
+    for limit in (4, 18):
+        first = await whole(client, messages=question("Paris"), tool_choice=NAMED, temperature=0, max_tokens=limit)
+        [choice] = first.choices
+        assert choice.finish_reason == "length"
+        assert not choice.message.content
+    # The name is whole, the arguments are not.
+    [call] = choice.message.tool_calls or []
+    assert call.type == "function"
+    with pytest.raises(ValueError, match=r".+"):
+        json.loads(call.function.arguments)
+    result = {"role": "tool", "tool_call_id": call.id, "content": "These arguments are not valid JSON."}
+    second = await whole(client, messages=[*question("Paris"), choice.message, result], temperature=0, max_tokens=8)
+    assert second.choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        # Half of a surrogate pair within the JSON within the JSON: it once took the runner out of service for a while.
+        ("get_weather", r'{"city": "\ud83d"}'),
+        ("get_weather", "Paris"),
+        ("get the weather", "{}"),
+    ],
+)
+async def test_a_call_that_a_model_got_wrong_goes_back_to_it(
+    client: openai.AsyncOpenAI, name: str, arguments: str
+) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    said = [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "call_1", "content": "?"}]
+    for _ in range(2):
+        answer = await whole(client, messages=[*question("Paris"), *said], temperature=0, max_tokens=8)
+        assert answer.choices[0].message.content
+
+
 async def test_one_agent_step_costs_one_price(client: openai.AsyncOpenAI) -> None:
     parameters: dict[str, Any] = {"messages": question("Paris"), "tools": [WEATHER], "tool_choice": NAMED}
     raw = await client.chat.completions.with_raw_response.create(model=MODEL, max_tokens=100, **parameters)

@@ -71,6 +71,35 @@ def test_outside_of_browsers_there_is_no_cors(http: httpx2.Client) -> None:
     assert not [name for name in http.get("/models").headers if name.startswith("access-control")]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/models", 200),
+        ("POST", "/chat/completions", 400),
+        ("POST", "/nothing", 404),
+        ("PUT", "/models", 405),
+        ("OPTIONS", "/models", 204),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/images/files/none.png", 404),
+    ],
+)
+def test_every_answer_has_a_name_of_its_own(http: httpx2.Client, method: str, path: str, status: int) -> None:
+    answers = [http.request(method, path) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [status, status]
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 2
+
+
+def test_a_refused_key_is_told_how_to_authenticate(mesh: LocalMesh) -> None:
+    for headers in ({}, {"Authorization": "Bearer sk-unknown"}):
+        response = httpx2.get(mesh.base_url + "/models", headers=headers)
+        assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_text_says_how_it_is_encoded(http: httpx2.Client) -> None:
+    stream = http.post("/chat/completions", json=HELLO | {"stream": True})
+    assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
+
+
 def test_options_lists_the_methods(mesh: LocalMesh) -> None:
     assert httpx2.options(mesh.base_url + "/models").headers["allow"] == "GET, HEAD, OPTIONS"
     assert httpx2.options(mesh.base_url + "/chat/completions").headers["allow"] == "POST, OPTIONS"
@@ -102,7 +131,9 @@ def test_a_compressed_bomb_is_413(http: httpx2.Client) -> None:
 def test_unknown_encodings_are_400(http: httpx2.Client, encoding: str) -> None:
     response = http.post("/chat/completions", content=b"\x0b\x02\x80", headers={"Content-Encoding": encoding})
     assert response.status_code == 400
-    assert response.json()["error"]["code"] == "invalid_request"
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", "Content-Encoding")
+    assert "gzip, deflate or plain" in error["message"]
 
 
 @pytest.mark.parametrize("body", [b"not gzip at all", gzip.compress(json.dumps(HELLO).encode())[:40]])

@@ -124,6 +124,18 @@ async def test_a_body_that_drips_is_408(mesh: LocalMesh) -> None:
     assert time.monotonic() - began < 6 * SECONDS
 
 
+async def test_a_form_whose_body_does_not_end_is_408(mesh: LocalMesh) -> None:
+    """Its fields are complete, but the work must not begin: the time limit of the body would end it, at a price."""
+    part = b'--b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+    form = part % (b"model", b"tiermesh-transcribe") + part % (b"file", bytes(200_000)) + b"--b--\r\n\r\n\r\n"
+    head = request("POST", "/v1/audio/transcriptions", Authorization=f"Bearer {mesh.unlimited_key}",
+                   Content_Type="multipart/form-data; boundary=b", Content_Length=str(len(form) + 100))  # fmt: skip
+    async with connect(mesh.base_url) as connection:
+        await connection.send(head + form)
+        answer = await connection.response()
+    assert (answer.status, answer.json()["error"]["code"]) == (408, "request_timeout")
+
+
 async def keep_writing(connection: RawConnection) -> None:
     async with asyncio.timeout(30):
         while True:

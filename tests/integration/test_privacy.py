@@ -101,6 +101,8 @@ class Tour:
         assert self.ask("stream", body(max_tokens=40, stream=True)).text.endswith("data: [DONE]\n\n")
         tools = [{"type": "function", "function": {"name": TOOL, "description": TOOL, "parameters": {}}}]
         assert self.ask("tools", body(tools=tools, max_tokens=3)).status_code == 200
+        # Arguments need not be JSON.
+        assert self.ask("earlier call", body(messages=[calling(TOOL)], max_tokens=3)).status_code == 200
 
     def be_refused(self) -> None:
         """Every refusal that needs no damage."""
@@ -186,6 +188,10 @@ def function(**fields: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": TOOL, **fields}}
 
 
+def calling(arguments: Any) -> dict[str, Any]:
+    return {"role": "assistant", "tool_calls": [{"id": TOOL, "function": {"name": TOOL, "arguments": arguments}}]}
+
+
 def wrong_bodies() -> dict[str, Any]:
     """Bodies that are JSON, but wrong where a secret stands."""
     image = {"type": "image_url", "image_url": {"url": DATA_URL}}
@@ -220,11 +226,7 @@ def wrong_bodies() -> dict[str, Any]:
         "tool choice of another": body(tools=[function()], tool_choice=function(name=TOOL + "x")),
         "forced tool": body(tools=[function()], tool_choice=function()),
         "tool call": body(messages=[{"role": "assistant", "tool_calls": [{"id": TOOL, "function": {"name": TOOL}}]}]),
-        "tool arguments": body(
-            messages=[
-                {"role": "assistant", "tool_calls": [{"id": TOOL, "function": {"name": TOOL, "arguments": TOOL}}]}
-            ]
-        ),
+        "tool arguments": body(messages=[calling({TOOL: TOOL})]),
         "tool answer": body(messages=[{"role": "tool", "content": TOOL}]),
         "image": body(messages=[user([image])]),
         "image where vision is": body(model="tiermesh-max", messages=[user([image])]),

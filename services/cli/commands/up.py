@@ -35,7 +35,13 @@ from services.common.settings import DEFAULT_CATALOG
     show_default=True,
     help="What generates the answers; exllamav2 needs a GPU, and TIERMESH_RUNNER_MODEL_PATH.",
 )
-@click.option("--slots", type=click.IntRange(min=1), default=4, show_default=True, help="Answers generated at once.")
+@click.option(
+    "--slots",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Answers generated at once by the first runner; the others generate two at most.",
+)
 @click.option(
     "--tier", "tiers", multiple=True, help="Start a runner for this tier only; repeatable. All that can run by default."
 )
@@ -55,9 +61,10 @@ def up(
 ) -> None:
     """Start a whole mesh on this machine and serve until Ctrl-C.
 
-    It runs etcd, auth, billing, router, edge and a runner for each tier whose engine is installed. The first start
-    makes an account with a key and credits; later ones find them in the state directory again. Any setting of a service
-    that is not decided here can be given by its environment variable, such as TIERMESH_RUNNER_MODEL_PATH.
+    It runs etcd, auth, billing, router, edge and a runner for each tier whose engine is installed: `make run-all`
+    installs those for embeddings, speech and transcription, and starts this. The first start makes an account with a
+    key and credits; later ones find them in the state directory again. Any setting of a service that is not decided
+    here can be given by its environment variable, such as TIERMESH_RUNNER_MODEL_PATH.
     """
     # Databases, logs and keys are nobody else's business, whichever process writes them.
     os.umask(0o077)

@@ -41,9 +41,9 @@ class ImagePart(Struct, frozen=True, tag="image_url", tag_field="type"):
 
 
 class FunctionCall(Struct, frozen=True):
-    """What an assistant turn called."""
+    """What an assistant turn called, in the model's own words: it may have made up a name, or have been cut off."""
 
-    name: FunctionName
+    name: str
     arguments: str
 
 
@@ -195,7 +195,8 @@ def _check_tools(body: ChatBody) -> None:
     names = [tool.function.name for tool in body.tools or ()]
     if len(set(names)) < len(names):
         raise invalid("tools", "Two tools have the same name.")
-    if body.tool_choice is not None and body.tool_choice != "none" and not names:
+    # What agents send that have no tools (yet) is what holds without any.
+    if body.tool_choice not in {None, "none", "auto"} and not names:
         raise invalid("tool_choice", "'tool_choice' needs 'tools'.")
     if isinstance(body.tool_choice, NamedTool) and body.tool_choice.function.name not in names:
         raise invalid("tool_choice", "'tool_choice' names a function that is not in 'tools'.")

@@ -73,7 +73,8 @@ class Item(Struct, frozen=True):
     role: Literal["user", "assistant", "system", "developer"] | None = None
     content: Text | list[Part] | None = None
     call_id: str | None = None
-    name: FunctionName | None = None
+    # As a model wrote it.
+    name: str | None = None
     arguments: str | None = None
     output: Text | list[Part] | None = None
 
@@ -83,8 +84,8 @@ class Item(Struct, frozen=True):
         return self.type or ("message" if self.role else "item_reference")
 
 
-class TextFormat(Struct, frozen=True):
-    """The shape that the answer must have."""
+class TextFormat(Struct, frozen=True, omit_defaults=True):
+    """The shape that the answer must have. OpenAI's schema of the answer allows what was not sent to be absent only."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = None

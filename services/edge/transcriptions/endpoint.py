@@ -38,6 +38,8 @@ class Transcriptions:
                 return await stream_reply(reply, TranscriptEvents())
             response = await whole_reply(reply, partial(transcription_body, fields))
             response.content_type = CONTENT_TYPES[fields.response_format or "json"]
+            if response.content_type.startswith("text/"):
+                response.charset = "utf-8"
             return response
 
     async def translate(self, request: web.Request, context: RequestContext, principal: Principal) -> web.Response:

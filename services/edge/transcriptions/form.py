@@ -57,6 +57,9 @@ async def read_form(request: web.Request, max_file_bytes: int) -> Form:
         for _ in range(_MOST_PARTS):
             part = await reader.next()
             if part is None:
+                # Whatever still comes means nothing, but its time limit must not end work that has begun.
+                while await request.content.readany():
+                    pass
                 return form
             await _read_part(form, part, max_file_bytes)
     except (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError) as error:

@@ -15,7 +15,7 @@ from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG
 
 
-def greeting() -> str:
+def greeting(*more: str) -> str:
     catalog = load_catalog(DEFAULT_CATALOG)
     return str(
         Greeting(
@@ -24,6 +24,7 @@ def greeting() -> str:
             account_id="acct_1",
             available=1_000_000,
             runners=(LocalRunner(tier="pro", engine="llamacpp", models=tuple(catalog.tier("pro")), slots=4),),
+            more=more,
             catalog=catalog,
             state_directory=Path("/state"),
             logs=Path("/state/logs"),
@@ -43,6 +44,11 @@ def test_the_facts_are_there() -> None:
         assert fact in text
     assert "503: tiermesh-max, tiermesh-max-think" in text
     assert ".venv/bin/tiermesh balance --state-dir /state\n" in text
+
+
+def test_what_else_could_be_served_is_one_line_if_there_is_anything() -> None:
+    assert "\n  `make run-all` installs and starts more: embeddings, speech\n" in greeting("embeddings", "speech")
+    assert "run-all" not in greeting()
 
 
 def test_the_curl_line_survives_pasting() -> None:

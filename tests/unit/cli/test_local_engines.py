@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from services.cli.errors import CliError
-from services.cli.local_engines import LocalRunner, choose_runners
-from services.common.catalog import Catalog, Model
+from services.cli.local_engines import LocalRunner, added_by_run_all, choose_runners
+from services.common.catalog import Catalog, Model, load_catalog
+from services.common.settings import DEFAULT_CATALOG
 
 CATALOG = Catalog(
     [
@@ -57,3 +61,20 @@ def test_a_tier_of_two_kinds_is_refused() -> None:
 def test_a_machine_that_can_serve_nothing_says_so() -> None:
     with pytest.raises(CliError, match="no tier"):
         choose(catalog=Catalog([CATALOG.models[-1]]))
+
+
+def test_run_all_adds_what_is_sold_and_not_installed() -> None:
+    heard = Model(id="listener", kind="transcription", tier="heard", price=1)
+    spoken = Model(id="speaker", kind="speech", tier="spoken", price=1)
+    catalog = Catalog([*CATALOG.models, heard, spoken])
+    assert added_by_run_all(catalog, lambda package: False) == ("speech", "transcription")
+    assert added_by_run_all(catalog, lambda package: package != "faster_whisper") == ("transcription",)
+    assert added_by_run_all(catalog, lambda package: True) == ()
+    assert added_by_run_all(CATALOG, lambda package: False) == ()
+
+
+def test_run_all_installs_what_is_looked_for() -> None:
+    folder = Path(__file__).parents[3] / "requirements"
+    lines = "\n".join((folder / name).read_text() for name in ("extras.lock", "extra-models.lock"))
+    pinned = {name.replace("-", "_") for name in re.findall(r"^([\w-]+)==", lines, re.MULTILINE)}
+    assert added_by_run_all(load_catalog(DEFAULT_CATALOG), pinned.__contains__) == ()

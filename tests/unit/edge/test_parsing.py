@@ -6,7 +6,9 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.edge.chat.request import ChatBody, chat_decoder, check_chat
-from services.edge.parsing import parse_body
+from services.edge.images.request import image_decoder
+from services.edge.parsing import parse_body, parse_fields
+from services.edge.transcriptions.request import TranscriptionFields
 
 
 def refusal(body: bytes) -> MeshError:
@@ -46,6 +48,7 @@ def chat(extra: str) -> bytes:
         ('"response_format": {"type": "json_schema"}', "response_format"),
         ('"tools": [{"type": "function"}]', "tools[0].function"),
         ('"tool_choice": "required"', "tool_choice"),
+        ('"tool_choice": {"function": {"name": "b"}}', "tool_choice"),
         ('"tools": [{"function": {"name": "a"}}], "tool_choice": {"function": {"name": "b"}}', "tool_choice"),
         ('"tools": [{"function": {"name": "a"}}, {"function": {"name": "a"}}]', "tools"),
     ],
@@ -54,6 +57,38 @@ def test_a_wrong_field_is_named(extra: str, param: str) -> None:
     error = refusal(chat(extra))
     assert error.param == param
     assert error.message
+
+
+@pytest.mark.parametrize(
+    ("extra", "allowed"),
+    [
+        ('"verbosity": "endless"', "'high', 'low' or 'medium'"),
+        ('"tool_choice": "any"', "'auto', 'none' or 'required'"),
+        ('"tools": [{"type": "custom"}]', "'function'"),
+        ('"response_format": {"type": "xml"}', "'json_object', 'json_schema' or 'text'"),
+        ('"modalities": ["text", "smell"]', "'audio' or 'text'"),
+        # The last of two fields of one name is the one that counts.
+        ('"messages": [{"role": "robot"}]', "'assistant', 'developer', 'system', 'tool' or 'user'"),
+        ('"messages": [{"role": "user", "content": [{"type": "video"}]}]', "'text', 'image_url' or 'refusal'"),
+    ],
+)
+def test_the_values_that_are_allowed_are_named(extra: str, allowed: str) -> None:
+    error = refusal(chat(extra))
+    assert error.message == f"Invalid value for '{error.param}': it must be {allowed}."
+
+
+def test_the_values_that_are_allowed_in_a_form_are_named() -> None:
+    with pytest.raises(MeshError, match="it must be 'segment' or 'word'"):
+        parse_fields({"model": "m", "timestamp_granularities": ["vowel"]}, TranscriptionFields)
+    with pytest.raises(MeshError, match="'stream': it must be false"):
+        parse_body(b'{"model": "m", "prompt": "a cat", "stream": true}', image_decoder)
+
+
+@pytest.mark.parametrize("choice", ['"auto"', '"none"', "null"])
+def test_without_tools_the_model_may_choose_to_call_none(choice: str) -> None:
+    for tools in ("[]", "null"):
+        body = parse_body(chat(f'"tools": {tools}, "tool_choice": {choice}'), chat_decoder)
+        check_chat(body, max_choices=8, vision=False)
 
 
 @pytest.mark.parametrize(
@@ -106,4 +141,10 @@ def test_an_assistant_turn_that_only_calls_tools_needs_no_content() -> None:
         '[{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}'
     )
     body = parse_body(f'{{"model": "m", "messages": [{message}]}}'.encode(), chat_decoder)
+    check_chat(body, max_choices=8, vision=False)
+
+
+def test_a_call_of_a_function_that_the_model_made_up_may_be_sent_back() -> None:
+    call = '{"id": "call_1", "type": "function", "function": {"name": "get the weather", "arguments": "{"}}'
+    body = parse_body(chat(f'"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]'), chat_decoder)
     check_chat(body, max_choices=8, vision=False)

@@ -163,7 +163,7 @@ def test_logprobs_travel_with_their_text() -> None:
 
 def test_what_was_asked_is_said_again_and_what_is_done_is_said_truly() -> None:
     tools = [{"type": "function", "name": "f", "description": None, "parameters": {"type": "object"}, "strict": True}]
-    shape = {"type": "json_schema", "name": "x", "schema": {"type": "object"}, "strict": None, "description": None}
+    shape = {"type": "json_schema", "name": "x", "schema": {"type": "object"}}
     asked = {
         "instructions": "be kind", "metadata": {"a": "b"}, "tools": tools,
         "tool_choice": {"type": "function", "name": "f"},

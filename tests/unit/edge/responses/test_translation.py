@@ -125,6 +125,13 @@ def test_what_is_not_supported_is_refused_by_name(fields: dict[str, Any], param:
     assert refused(**fields).param == param
 
 
+def test_a_call_may_be_sent_back_as_the_model_made_it() -> None:
+    call = {**CALL, "name": "get the weather", "arguments": '{"city": "Par'}
+    assert turns(USER, call, OUTPUT)[1]["tool_calls"] == [
+        {"id": "call_1", "type": "function", "function": {"name": "get the weather", "arguments": '{"city": "Par'}}
+    ]
+
+
 def test_tools_and_their_choice() -> None:
     body = translate(tools=TOOLS, tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
     assert [tool.function.name for tool in body.tools or ()] == ["f", "g"]
