@@ -7,6 +7,7 @@ without what the Makefile removes; pip; and the bytecode that the Makefile makes
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -42,8 +43,14 @@ def test_what_is_imported_is_compiled_and_nothing_else() -> None:
 
 def recipe() -> list[str]:
     """Returns the commands that make the base environment, as make would run them."""
-    command = ["make", "--dry-run", "--always-make", ".venv/.base-installed"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return make("--dry-run", "--always-make", ".venv/.base-installed").splitlines()
+
+
+def make(*arguments: str) -> str:
+    """Returns what make prints; the tests may themselves run under one, whose options are not for this one."""
+    environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL"}}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=True).stdout
 
 
 def distributions() -> Iterator[Distribution]:
@@ -66,13 +73,12 @@ def written(installed: Distribution) -> list[PackagePath]:
 
 def bytecode(files: list[PackagePath]) -> int:
     """Returns what the bytecode of those files takes that the Makefile makes, by importing what the mesh imports."""
-    show = "show: ; @echo $(COMPILED)"
-    names = subprocess.run(["make", "--eval", show, "show"], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = make("--eval", "show: ; @echo $(COMPILED)", "show").split()
     script = (
         "import sys\nfor name in sys.argv[1:]: __import__(name)\n"
         "print(*(getattr(module, '__file__', None) or '' for module in sys.modules.values()), sep='\\n')"
     )
-    command = [sys.executable, "-c", script, *names.stdout.split()]
+    command = [sys.executable, "-c", script, *names]
     imported = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     sources = {str(file.locate()) for file in files if file.suffix == ".py"} & set(imported)
     assert len(sources) > 300
