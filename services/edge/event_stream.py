@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
+
+from services.edge.response_head import streamed_response
 
 # A comment: clients ignore it, proxies see that the connection lives.
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -14,16 +16,7 @@ class EventStream:
     """An HTTP response that is written piece by piece."""
 
     def __init__(self, request: web.Request, headers: Mapping[str, str], max_unread_bytes: int) -> None:
-        self.response = web.StreamResponse(headers=headers)
-        self.response.content_type = "text/event-stream"
-        # Some clients, Python's requests among them, take text for Latin-1 unless they are told.
-        self.response.charset = "utf-8"
-        self.response.headers["Cache-Control"] = "no-cache"
-        # Asks nginx and those that learned from it not to hold the stream back.
-        self.response.headers["X-Accel-Buffering"] = "no"
-        if request.version >= HttpVersion11:
-            # Older clients get a body that ends with the connection.
-            self.response.enable_chunked_encoding()
+        self.response = streamed_response(request, headers, "text/event-stream")
         self._request = request
         self._max_unread_bytes = max_unread_bytes
         self._written = 0

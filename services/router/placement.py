@@ -78,14 +78,16 @@ class Placement:
             return self._why_none(needs)
         now = self._clock()
         several = len(runners) > 1
-        warm = self._warm_one(needs.model, runners, prefix_hashes, now) if several and prefix_hashes else None
+        # One runner alone leaves nothing to choose.
+        hashes = prefix_hashes if several else ()
+        warm = self._warm_one(needs.model, runners, hashes, now) if hashes else None
         chosen = warm or self._one_of_two(runners, now)
         if chosen is None:
             return Lack.BUSY
         chosen.load.place(now)
         (_WARM_PREFIX if warm else _TWO_CHOICES if several else _ONLY_CHOICE).inc()
-        if several and prefix_hashes:
-            self._warm_prefixes.remember(prefix_hashes, chosen)
+        if hashes:
+            self._warm_prefixes.remember(hashes, chosen)
         return chosen
 
     def lack(self, needs: Needs) -> Lack:

@@ -54,16 +54,12 @@ def _read_arguments(text: str) -> dict[str, Any]:
     """Returns the arguments of an earlier call as an object, for that is what templates expect.
 
     A model wrote them: they may have been cut off by a limit, or be no JSON at all. A conversation goes on after that,
-    as with OpenAI, so they become a member of an object. Half of a surrogate pair, which Python's own reader lets
-    through, counts as no JSON: no engine could be sent such a prompt.
+    as with OpenAI, so they become a member of an object.
     """
     if not text.strip():
         return {}
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {"arguments": text}
+    value = _json_object(text)
+    return {"arguments": text} if value is None else value
 
 
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
@@ -106,11 +102,19 @@ def read_schema(call: runner_pb2.GenerateCall) -> dict[str, Any] | None:
 
 
 def _read_object(text: str, param: str) -> dict[str, Any]:
-    try:
-        # Python's own reader would let half of a surrogate pair through, which no engine can be sent.
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
+    value = _json_object(text)
+    if value is None:
         raise invalid(f"{param} must be a JSON object", param)
     return value
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """Returns the JSON object that a text is; None if it is none.
+
+    Python's own reader would let half of a surrogate pair through, which no engine can be sent.
+    """
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

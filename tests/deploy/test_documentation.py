@@ -70,8 +70,7 @@ def test_the_secret_of_the_page_is_what_the_services_read() -> None:
 
 def _kubectl_commands(text: str) -> list[str]:
     """Returns what follows `kubectl` in code; a command that goes on in the next line is one."""
-    text = text.replace("\\\n", " ")
-    code = [line for line in text.splitlines() if line.startswith("    ")] + re.findall(r"`([^`]+)`", text)
+    code = _code(text.replace("\\\n", " "))
     # What stands in `$(…)` is a command of its own.
     parts = [part for line in code for part in re.split(r"\$\(|\)\W|[;|]|&&", line)]
     return [match[1] for part in parts if (match := re.search(r"\bkubectl ([a-z-].*)", part))]
@@ -79,9 +78,13 @@ def _kubectl_commands(text: str) -> list[str]:
 
 def _commands(text: str) -> list[str]:
     """Returns what follows `tiermesh` or its alias `mesh` in code."""
-    code = [line for line in text.splitlines() if line.startswith("    ")] + re.findall(r"`([^`]+)`", text)
-    parts = [part.strip() for line in code for part in re.split(r" ; |\s#\s", line)]
+    parts = [part.strip() for line in _code(text) for part in re.split(r" ; |\s#\s", line)]
     return [match[1] for part in parts if (match := re.match(r"(?:tiermesh|mesh) ([a-z].*)", part))]
+
+
+def _code(text: str) -> list[str]:
+    """Returns the lines of code of a page, and the code within its lines."""
+    return [line for line in text.splitlines() if line.startswith("    ")] + re.findall(r"`([^`]+)`", text)
 
 
 def _check(command: click.Command, words: list[str], line: str) -> None:

@@ -6,12 +6,13 @@ that stop reading are cut off by services/edge/stalled_readers.py.
 
 from __future__ import annotations
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from services.common.errors import MeshError
 from services.common.logs import get_logger
 from services.edge.http_errors import internal_error
 from services.edge.reply import Reply
+from services.edge.response_head import streamed_response
 from services.edge.speech.frames import Frames
 
 log = get_logger()
@@ -23,7 +24,7 @@ async def send_audio(reply: Reply, frames: Frames) -> web.StreamResponse:
     What fails later ends the connection without the mark that ends a chunked body, so that no client can take half a
     file for a whole one.
     """
-    response = _response(reply, frames)
+    response = streamed_response(reply.request, reply.headers, frames.content_type)
     try:
         while not reply.complete:
             for _, step in await reply.next_steps():
@@ -46,20 +47,6 @@ async def send_audio(reply: Reply, frames: Frames) -> web.StreamResponse:
         raise
     await _write(response, reply.request, frames.end(reply.last_replies[0], receipt))
     await response.write_eof()
-    return response
-
-
-def _response(reply: Reply, frames: Frames) -> web.StreamResponse:
-    response = web.StreamResponse(headers=reply.headers)
-    response.content_type = frames.content_type
-    if frames.content_type.startswith("text/"):
-        response.charset = "utf-8"
-    response.headers["Cache-Control"] = "no-cache"
-    # Asks nginx and those that learned from it not to hold the stream back.
-    response.headers["X-Accel-Buffering"] = "no"
-    if reply.request.version >= HttpVersion11:
-        # Older clients get a body that ends with the connection.
-        response.enable_chunked_encoding()
     return response
 
 

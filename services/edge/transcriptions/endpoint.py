@@ -12,6 +12,7 @@ from services.edge.context import RequestContext
 from services.edge.http_errors import body_too_large
 from services.edge.paid import Order, PaidPath
 from services.edge.reply import stream_reply, whole_reply
+from services.edge.response_head import set_content_type
 from services.edge.settings import EdgeSettings
 from services.edge.transcriptions.form import FileTooLargeError, Form, read_form
 from services.edge.transcriptions.request import TranscriptionFields, read_fields, transcription_call
@@ -37,9 +38,7 @@ class Transcriptions:
             if fields.stream:
                 return await stream_reply(reply, TranscriptEvents())
             response = await whole_reply(reply, partial(transcription_body, fields))
-            response.content_type = CONTENT_TYPES[fields.response_format or "json"]
-            if response.content_type.startswith("text/"):
-                response.charset = "utf-8"
+            set_content_type(response, CONTENT_TYPES[fields.response_format or "json"])
             return response
 
     async def translate(self, request: web.Request, context: RequestContext, principal: Principal) -> web.Response:

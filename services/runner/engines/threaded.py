@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Generic, TypeVar
@@ -39,6 +39,13 @@ class ThreadedJob(Generic[StepT]):
         """Hands a step or the error that ends the job to the event loop."""
         self._jobs.progress()
         self._jobs.post(self, step)
+
+    def produce_each(self, steps: Iterable[StepT]) -> None:
+        """Hands steps over as they are made, until nobody waits for them any more."""
+        for step in steps:
+            self.produce(step)
+            if self.cancelled:
+                return
 
     def cancel(self) -> None:
         """Ends the job without another word; its slot is taken until its work has stopped. Harmless after the end."""

@@ -5,39 +5,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from aiohttp import web
 
-from services.common.catalog import load_catalog
 from services.common.errors import Code, MeshError
-from services.common.settings import DEFAULT_CATALOG
-from services.edge.answer import Answer
 from services.edge.authentication import Principal, Verdict
 from services.edge.context import RequestContext
 from services.edge.event_stream import EventStream
-from services.edge.exchange import Exchange
 from services.edge.http_errors import error_body
 from services.edge.http_server import HttpServer
-from services.edge.payment import BillingBatch, Cashier, Outcome, Payment
+from services.edge.payment import Outcome
 from services.edge.reply import Reply, stream_reply
 from services.edge.request_body import SlowBodyError
-from services.edge.routing import Placement, Placer
-from services.edge.runners import RunnerPool
+from services.edge.routing import Placement
 from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings
 from services.edge.speech.sending import send_audio
 from tests.support.raw_http import connect, request
 from tests.support.waiting import eventually
+from tests.unit.edge.backend import MODEL, Backend
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1 import runner_pb2
 
 Handler = Callable[..., Awaitable[web.StreamResponse]]
 FAILURES = [RuntimeError("defect"), MeshError(Code.UNAVAILABLE, "away"), SlowBodyError()]
-MODEL = load_catalog(Path(DEFAULT_CATALOG)).models[0]
 COMPLETED, FAILED = billing_pb2.OUTCOME_COMPLETED, billing_pb2.OUTCOME_FAILED
 
 
@@ -100,18 +94,8 @@ async def test_what_fails_before_an_answer_is_one(
             assert answer.json()["error"]["message"]
 
 
-class Backend:
-    """Stands where billing and a runner do: the answer is three steps, each in a turn of the event loop."""
-
-    def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
-
-    async def request(self, call: billing_pb2.TransactCall, _timeout: float) -> billing_pb2.TransactReply:
-        self.outcomes.append(call.settle.outcome)
-        return billing_pb2.TransactReply(amount=10, available=90)
-
-    def get(self, _address: str) -> Backend:
-        return self
+class Runner(Backend):
+    """Answers in three steps, each in a turn of the event loop."""
 
     def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
         last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
@@ -124,9 +108,6 @@ class Backend:
 
         asyncio.get_running_loop().call_soon(send)
         return 1
-
-    def cancel(self, _call_id: int) -> None:
-        pass
 
 
 class Renderer:
@@ -160,20 +141,9 @@ class Renderer:
 
 def streaming(backend: Backend, send: Callable[[Reply], Awaitable[web.StreamResponse]]) -> Handler:
     """Returns a handler that sends the answer of the backend."""
-    cashier = Cashier(cast("BillingBatch", backend), reserve_timeout=1, settle_timeout=1, release_timeout=1)
-    answer = Answer(
-        model=MODEL,
-        account_id="account",
-        capabilities=(),
-        placer=cast("Placer", None),
-        runners=cast("RunnerPool", backend),
-        queue_timeout=1,
-        deadline=time.monotonic() + 10,
-        clock=time.monotonic,
-    )
 
     async def serve(asked: web.Request, context: RequestContext, _principal: object) -> web.StreamResponse:
-        async with Exchange(answer, Payment(cashier, "req_1"), context, time.monotonic) as exchange:
+        async with backend.exchange(context) as exchange:
             exchange.start([runner_pb2.GenerateCall()], Placement("runner", "address"), None)
             reply = Reply(
                 request=asked,
@@ -210,7 +180,7 @@ async def test_a_stream_that_cannot_be_written_says_so_breaks_off_and_is_free(
     seen: int,
     outcomes: list[Outcome],
 ) -> None:
-    backend = Backend()
+    backend = Runner()
     async with connect(await serve(streaming(backend, send))) as connection:
         await connection.send(request("POST", "/v1/chat/completions"))
         head, _, body = (await connection.until_closed()).partition(b"\r\n\r\n")
@@ -227,7 +197,7 @@ async def test_a_stream_that_cannot_be_written_says_so_breaks_off_and_is_free(
 async def test_a_stream_that_cannot_be_begun_is_an_error_and_free(
     serve: Callable[[Handler], Awaitable[str]],
 ) -> None:
-    backend = Backend()
+    backend = Runner()
     async with connect(await serve(streaming(backend, text("one")))) as connection:
         await connection.send(request("POST", "/v1/chat/completions"))
         assert (await connection.response()).status == 500
@@ -235,7 +205,7 @@ async def test_a_stream_that_cannot_be_begun_is_an_error_and_free(
 
 
 async def test_a_stream_that_is_written_ends_and_is_charged(serve: Callable[[Handler], Awaitable[str]]) -> None:
-    backend = Backend()
+    backend = Runner()
     async with connect(await serve(streaming(backend, text("nothing")))) as connection:
         await connection.send(request("POST", "/v1/chat/completions"))
         assert (await connection.response()).body == b"data: one\n\ndata: two\n\ndata: end\n\n"

@@ -61,10 +61,7 @@ class NanoTtsEngine(ThreadedEngine[SpeechJob, SpeechStep]):
         if not any(character.isalnum() for character in text):
             raise _nothing()
         with closing(new_encoder(job.format, RATE)) as encoder:
-            for step in self._steps(job, text, encoder):
-                running.produce(step)
-                if running.cancelled:
-                    return
+            running.produce_each(self._steps(job, text, encoder))
 
     def _steps(self, job: SpeechJob, text: str, encoder: Encoder) -> Iterator[SpeechStep]:
         """Speaks one piece after the other; raises MeshError INVALID_REQUEST for what cannot be spoken."""

@@ -92,10 +92,7 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
     def _work(self, job: TranscriptionJob, running: ThreadedJob[TranscriptionStep]) -> None:
         self._here.running = running
         with suppress(_StoppedError):
-            for step in self._steps(job, lambda: running.cancelled):
-                running.produce(step)
-                if running.cancelled:
-                    return
+            running.produce_each(self._steps(job, lambda: running.cancelled))
 
     def _steps(self, job: TranscriptionJob, stopped: Callable[[], bool]) -> Iterator[TranscriptionStep]:
         # These are there only where the engine runs.

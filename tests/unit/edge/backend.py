@@ -1,0 +1,56 @@
+"""Stands where billing and a runner do, for tests of what lies between a client and both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, cast
+
+from services.common.catalog import load_catalog
+from services.common.settings import DEFAULT_CATALOG
+from services.edge.answer import Answer
+from services.edge.context import RequestContext
+from services.edge.exchange import Exchange
+from services.edge.payment import BillingBatch, Cashier, Outcome, Payment
+from services.edge.routing import Placer
+from services.edge.runners import RunnerPool
+from tiermesh.billing.v1 import billing_pb2
+
+MODEL = load_catalog(Path(DEFAULT_CATALOG)).models[0]
+
+
+class Backend:
+    """Settles whatever it is told to, and notes how; what the runner sends is for each test to say."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def exchange(self, context: RequestContext, *, by_piece: bool = False) -> Exchange:
+        """Returns an exchange with this backend."""
+        cashier = Cashier(cast("BillingBatch", self), reserve_timeout=1, settle_timeout=1, release_timeout=1)
+        answer = Answer(
+            model=MODEL,
+            account_id="account",
+            capabilities=(),
+            placer=cast("Placer", None),
+            runners=cast("RunnerPool", self),
+            queue_timeout=1,
+            deadline=time.monotonic() + 10,
+            clock=time.monotonic,
+        )
+        return Exchange(answer, Payment(cashier, "req_1"), context, time.monotonic, by_piece=by_piece)
+
+    async def request(self, call: billing_pb2.TransactCall, _timeout: float) -> billing_pb2.TransactReply:
+        self.outcomes.append(call.settle.outcome)
+        return billing_pb2.TransactReply(amount=10, available=90)
+
+    def get(self, _address: str) -> Self:
+        return self
+
+    def start(self, _call: object, _sink: Callable[[Any], None], _timeout: float) -> int:
+        """Takes a generation; its replies go to the sink."""
+        raise NotImplementedError
+
+    def cancel(self, _call_id: int) -> None:
+        pass
