@@ -29,7 +29,7 @@ _LOCK_BALANCES = """
     ORDER BY account_id FOR UPDATE
 """
 _READ_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE request_id = ANY ($1::text[])"  # noqa: S608 - constants only
-_READ_GRANTS = f"SELECT {', '.join(GRANT_COLUMNS)} FROM grants WHERE grant_id = ANY ($1::text[])"  # noqa: S608
+_READ_GRANTS = f"SELECT {', '.join(GRANT_COLUMNS)} FROM grants WHERE grant_id = ANY ($1::text[])"  # noqa: S608 - constants only
 
 # Each array is a column. A batch has few of these rows, and often none of the first kind.
 _UPDATE = """

@@ -28,7 +28,7 @@ _READ_POSTGRESQL = f"""
 
 # What was spent may begin a row; what is given back was in one.
 _ADD = f"ON CONFLICT ({_KEY}) DO UPDATE SET spent = key_months.spent + excluded.spent"
-_ADD_SQLITE = f"INSERT INTO key_months ({_COLUMNS}, spent) VALUES (?, ?, ?, ?, ?) {_ADD}"  # noqa: S608
+_ADD_SQLITE = f"INSERT INTO key_months ({_COLUMNS}, spent) VALUES (?, ?, ?, ?, ?) {_ADD}"  # noqa: S608 - constants only
 _ADD_POSTGRESQL = f"""
     INSERT INTO key_months ({_COLUMNS}, spent)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) {_ADD}

@@ -17,10 +17,10 @@ from services.common.statements import execute_many_sqlite, fetch_sqlite
 # A list is one JSON parameter: the text stays the same for every batch size, so that its plan is always cached.
 _IN = "IN (SELECT value FROM json_each(?))"
 _READ_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE request_id {_IN}"  # noqa: S608 - constants only
-_READ_BALANCES = f"SELECT account_id, available, held FROM balances WHERE account_id {_IN}"  # noqa: S608
-_READ_GRANTS = f"SELECT {', '.join(GRANT_COLUMNS)} FROM grants WHERE grant_id {_IN}"  # noqa: S608
+_READ_BALANCES = f"SELECT account_id, available, held FROM balances WHERE account_id {_IN}"  # noqa: S608 - constants only
+_READ_GRANTS = f"SELECT {', '.join(GRANT_COLUMNS)} FROM grants WHERE grant_id {_IN}"  # noqa: S608 - constants only
 
-_INSERT_HOLDS = f"INSERT INTO holds ({', '.join(HOLD_COLUMNS)}) VALUES ({', '.join('?' * len(HOLD_COLUMNS))})"  # noqa: S608
+_INSERT_HOLDS = f"INSERT INTO holds ({', '.join(HOLD_COLUMNS)}) VALUES ({', '.join('?' * len(HOLD_COLUMNS))})"  # noqa: S608 - constants only
 _END_HOLDS = """
     UPDATE holds SET state = ?, outcome = ?, prompt_tokens = ?, completion_tokens = ?, runner_id = ?, settled_ms = ?
     WHERE request_id = ?

@@ -7,7 +7,7 @@ import sys
 
 _rich = sys.modules.get("rich")
 sys.modules["rich"] = None  # type: ignore[assignment] # This is how Python marks what must not be found.
-import structlog  # noqa: E402
+import structlog  # noqa: E402 - after what it must not find
 
 if _rich is None:
     del sys.modules["rich"]

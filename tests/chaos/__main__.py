@@ -18,7 +18,7 @@ def main() -> None:
     seed = options.seed
     while seed < options.seed + options.runs if options.runs else time.monotonic() < until:
         report = asyncio.run(_run(options, seed))
-        print(report, flush=True)  # noqa: T201
+        print(report, flush=True)  # noqa: T201 - what the command is for
         if report.violations:
             sys.exit(1)
         seed += 1

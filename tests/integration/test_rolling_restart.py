@@ -138,7 +138,7 @@ async def under_load(directory: Path, postgres_url: str) -> AsyncIterator[Scene]
         tally = customers.tally
         assert tally.failures == []
         assert len(tally.texts) == 1, "an answer was not like the others"
-        print(f"{len(tally.request_ids)} answers, {customers.announced} connections closed by announcement")  # noqa: T201
+        print(f"{len(tally.request_ids)} answers, {customers.announced} connections closed by announcement")  # noqa: T201 - the figure, shown by pytest -s
         async with BillingClient(billing.live[0].address) as ledger:
             assert await ledger.balance(account) == (CREDITS - PRICE * len(tally.request_ids), 0)
             assert len(set(tally.request_ids)) == len(tally.request_ids)

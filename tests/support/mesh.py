@@ -195,7 +195,7 @@ class LocalMesh:
         """Prints the ends of all logs."""
         for path in (self.output_file, *sorted(self.state_dir.glob("logs/*.log"))):
             if path.exists():
-                print(f"--- {path.name}\n{path.read_text(errors='replace')[-_SHOWN_LOG_CHARACTERS:]}")  # noqa: T201
+                print(f"--- {path.name}\n{path.read_text(errors='replace')[-_SHOWN_LOG_CHARACTERS:]}")  # noqa: T201 - pytest shows it for tests that failed
 
     def _ready(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(self.ready_file.read_bytes())

@@ -109,7 +109,7 @@ async def test_a_client_that_leaves_while_it_is_greeted_is_forgotten() -> None:
         "echo", EchoHandler(), new_frame=auth_pb2.AuthenticateResponse, new_reply=auth_pb2.AuthenticateReply
     )
     with pytest.raises(grpc.aio.UsageError):
-        await batch.serve(GoneContext())  # type: ignore[arg-type]
+        await batch.serve(GoneContext())  # type: ignore[arg-type] # as little of a context as is used
     async with asyncio.timeout(2.0):
         await batch.drain(30.0)
 

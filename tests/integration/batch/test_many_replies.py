@@ -39,7 +39,7 @@ async def test_one_step_of_all_calls_is_one_frame() -> None:
         await eventually(lambda: len(server.handler.running) == 32)
         for step in (1, 2, 3):
             server.handler.step()
-            await eventually(lambda step=step: all(len(answer.numbers) == step for answer in answers))  # type: ignore[misc]
+            await eventually(lambda step=step: all(len(answer.numbers) == step for answer in answers))  # type: ignore[misc] # mypy cannot infer a loop variable's default
         assert received("frames_total", "steps") == 3
         assert received("items_total", "steps") == 96
 

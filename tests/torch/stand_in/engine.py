@@ -23,9 +23,9 @@ import exllamav2  # noqa: E402 - it looks for its extension and flash-attn when 
 
 flash_attention.uninstall()
 
-from services.runner.engines.exllamav2.backend import Backend, configure  # noqa: E402
-from tests.torch.stand_in.checkpoint import END, END_OF_TURN  # noqa: E402
-from tests.torch.stand_in.model import PagedCache, PagedLlama  # noqa: E402
+from services.runner.engines.exllamav2.backend import Backend, configure  # noqa: E402 - after what they import has been replaced
+from tests.torch.stand_in.checkpoint import END, END_OF_TURN  # noqa: E402 - after what they import has been replaced
+from tests.torch.stand_in.model import PagedCache, PagedLlama  # noqa: E402 - after what they import has been replaced
 
 
 class StandIn:
