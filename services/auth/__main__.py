@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.auth.accounts import Accounts
-from services.auth.authenticate_stream import authenticate_server
-from services.auth.authentication import Authenticator
+from services.auth.authenticate_stream import Authenticator, authenticate_server
 from services.auth.changes import ChangeFollower
 from services.auth.issuing import KeyIssuer
 from services.auth.key_cache import KeyCache

@@ -8,14 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from services.auth.authentication import Authenticator
-from services.auth.key_cache import Credential
+from services.auth.key_cache import Credential, KeyCache
+from services.auth.last_used import LastUsed
 from services.auth.metrics import AUTHENTICATIONS
 from services.auth.rate_limits import Limiter, RateLimitState
 from services.common.batch import BatchServer, Notes, Session
+from services.common.clock import Clock, system_clock, to_ms
 from services.common.errors import MeshError
 from services.common.tracing import Tracing
 from tiermesh.auth.v1 import auth_pb2
+
+
+class Authenticator:
+    """Verifies keys and notes their use. Nothing here waits."""
+
+    def __init__(self, keys: KeyCache, last_used: LastUsed, *, clock: Clock = system_clock) -> None:
+        self._keys = keys
+        self._last_used = last_used
+        self._clock = clock
+
+    def authenticate(self, secret: str) -> Credential:
+        """Returns whose key it is; raises MeshError UNAUTHENTICATED."""
+        now_ms = to_ms(self._clock())
+        credential = self._keys.verify(secret, now_ms)
+        # A refused request is a use as well: its owner sees that something still calls with this key.
+        self._last_used.note(credential.key_id, now_ms)
+        return credential
+
 
 AuthenticateServer = BatchServer[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
 AuthenticateSession = Session[auth_pb2.AuthenticateReply]

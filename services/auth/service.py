@@ -11,10 +11,9 @@ import grpc
 
 from services.auth.accounts import Account, Accounts
 from services.auth.authenticate_stream import STALE, AuthenticateServer
-from services.auth.issuing import KeyIssuer
+from services.auth.issuing import DEFAULT_OVERLAP_SECONDS, KeyIssuer
 from services.auth.keys import ApiKey
 from services.auth.rights import Wish
-from services.auth.rotation import DEFAULT_OVERLAP_SECONDS
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name

@@ -5,8 +5,7 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
-from services.auth.authenticate_stream import AuthenticateHandler
-from services.auth.authentication import Authenticator
+from services.auth.authenticate_stream import AuthenticateHandler, Authenticator
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.rate_limits import RateLimits
