@@ -15,9 +15,9 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from services.auth.rate_limits import Limiter, RateLimits, RateLimitState
-from services.auth.rate_limits_shared import SharedRateLimits
-from services.auth.rate_window_redis import RedisWindowStorage
+from services.auth.rate_limits.local import Limiter, RateLimits, RateLimitState
+from services.auth.rate_limits.shared import SharedRateLimits
+from services.auth.rate_limits.window_redis import RedisWindowStorage
 from tests.support.redis_server import RedisServer
 
 REQUESTS = 4_000

@@ -10,8 +10,8 @@ from services.auth.changes import ChangeFollower
 from services.auth.issuing import KeyIssuer
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
-from services.auth.limiting import open_limiter
 from services.auth.metrics import KEYS, STALENESS
+from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import SERVICE_NAME, AuthService
 from services.auth.settings import AuthSettings
 from services.auth.store import MIGRATIONS, AuthStore

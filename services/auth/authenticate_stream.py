@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from services.auth.key_cache import Credential, KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.metrics import AUTHENTICATIONS
-from services.auth.rate_limits import Limiter, RateLimitState
+from services.auth.rate_limits.local import Limiter, RateLimitState
 from services.common.batch import BatchServer, Notes, Session
 from services.common.clock import Clock, system_clock, to_ms
 from services.common.errors import MeshError

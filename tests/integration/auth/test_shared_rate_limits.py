@@ -11,9 +11,9 @@ from limits import RateLimitItemPerMinute
 from limits.aio.strategies import MovingWindowRateLimiter
 from structlog.testing import capture_logs
 
-from services.auth.rate_limits import Hit, RateLimits, RateLimitState
-from services.auth.rate_limits_shared import SharedRateLimits
-from services.auth.rate_window_redis import Entry, RedisWindowStorage
+from services.auth.rate_limits.local import Hit, RateLimits, RateLimitState
+from services.auth.rate_limits.shared import SharedRateLimits
+from services.auth.rate_limits.window_redis import Entry, RedisWindowStorage
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from services.auth.authenticate_stream import AuthenticateHandler, Authenticator
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
-from services.auth.rate_limits import RateLimits
+from services.auth.rate_limits.local import RateLimits
 from services.auth.store import AuthStore
 from services.common.batch import Session
 from services.common.errors import Code, MeshError

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from limits import RateLimitItemPerMinute
 from limits.strategies import MovingWindowRateLimiter
 
-from services.auth.rate_window import MAX_ENTRIES, RateWindowStorage
+from services.auth.rate_limits.window import MAX_ENTRIES, RateWindowStorage
 from tests.unit.auth.manual_clock import ManualClock
 
 # Whole sixteenths are exact in binary, so the model below needs no tolerance.

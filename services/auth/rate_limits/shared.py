@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from services.auth.metrics import LIMITER_FAILURES, LOCAL_LIMITS
-from services.auth.rate_limits import (
+from services.auth.rate_limits.local import (
     UNLIMITED,
     WINDOW_SECONDS,
     Answer,
@@ -15,7 +15,7 @@ from services.auth.rate_limits import (
     RateLimitState,
     item_of,
 )
-from services.auth.rate_window_redis import FAILURES, Entry, RedisWindowStorage, Window
+from services.auth.rate_limits.window_redis import FAILURES, Entry, RedisWindowStorage, Window
 from services.common.logs import get_logger
 
 log = get_logger()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.auth.rate_limits import RateLimits
+from services.auth.rate_limits.local import RateLimits
 from services.common.errors import Code, MeshError
 from tests.unit.auth.manual_clock import ManualClock
 

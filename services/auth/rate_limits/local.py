@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from limits import RateLimitItemPerMinute
 from limits.strategies import MovingWindowRateLimiter
 
-from services.auth.rate_window import RateWindowStorage
+from services.auth.rate_limits.window import RateWindowStorage
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 

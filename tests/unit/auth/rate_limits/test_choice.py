@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.auth.limiting import open_limiter
-from services.auth.rate_limits import RateLimits
+from services.auth.rate_limits.choice import open_limiter
+from services.auth.rate_limits.local import RateLimits
 from services.common.settings import SettingsError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from limits.errors import ConfigurationError
 
-from services.auth.rate_limits import Limiter, RateLimits
+from services.auth.rate_limits.local import Limiter, RateLimits
 from services.common.settings import SettingsError
 
 
@@ -14,8 +14,8 @@ def open_limiter(url: str) -> Limiter:
     if url.startswith("memory://"):
         return local
     # Imported only where it is used: the client library costs a process memory.
-    from services.auth.rate_limits_shared import TIMEOUT, SharedRateLimits
-    from services.auth.rate_window_redis import RedisWindowStorage
+    from services.auth.rate_limits.shared import TIMEOUT, SharedRateLimits
+    from services.auth.rate_limits.window_redis import RedisWindowStorage
 
     try:
         storage = RedisWindowStorage(url, timeout=TIMEOUT)
