@@ -10,7 +10,7 @@ from services.billing.observer import Observer
 from services.billing.prices import Prices
 from services.billing.service import SERVICE_NAME, BillingService
 from services.billing.settings import BillingSettings
-from services.billing.store import MIGRATIONS, LedgerStore
+from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.billing.sweeper import Sweeper
 from services.billing.transact_stream import transact_server
 from services.common.admin import AdminServer

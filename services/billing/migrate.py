@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from services.billing.settings import BillingSettings
-from services.billing.store import MIGRATIONS
+from services.billing.store.store import MIGRATIONS
 from services.common import migrations
 from services.common.settings import SettingsError, load_settings
 

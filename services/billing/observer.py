@@ -11,7 +11,7 @@ from typing import Protocol
 
 from services.billing.ledger import OpenHolds
 from services.billing.metrics import AUDITED, HELD_CREDITS, HOLD_TTL, IMBALANCE, OLDEST_HOLD, OPEN_HOLDS, VIOLATIONS
-from services.billing.store_audit import Report
+from services.billing.store.audit import Report
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
 from services.common.logs import get_logger

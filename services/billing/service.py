@@ -12,7 +12,7 @@ from services.billing import service_messages as messages
 from services.billing.accounts import Accounts
 from services.billing.entries import Entries
 from services.billing.ledger import Balance
-from services.billing.store import LedgerStore
+from services.billing.store.store import LedgerStore
 from services.billing.transact_stream import TransactServer
 from services.billing.usage import Usage
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc

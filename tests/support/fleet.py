@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from services.auth.store import MIGRATIONS as AUTH_MIGRATIONS
-from services.billing.store import MIGRATIONS as BILLING_MIGRATIONS
+from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
 from services.common.database import Database
 from services.common.migrations import migrate
 from tests.support.etcd import EtcdServer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.billing.store import MIGRATIONS, LedgerStore
+from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.common.database import Database
 from services.common.migrations import migrate
 from tests.integration.billing.billing_client import BillingClient

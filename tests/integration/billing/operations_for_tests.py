@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from services.billing.holds import Outcome
 from services.billing.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
 from services.billing.prices import Quote
-from services.billing.store import LedgerStore
+from services.billing.store.store import LedgerStore
 from services.common.database import Database
 from services.common.errors import Code, MeshError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.billing.store import MIGRATIONS
+from services.billing.store.store import MIGRATIONS
 from services.common.database import Database
 from services.common.errors import Code, MeshError
 from services.common.migrations import migrate

@@ -9,7 +9,7 @@ import pytest
 from services.billing.entries import Entries, NumberedEntry
 from services.billing.holds import Outcome
 from services.billing.ledger import Balance
-from services.billing.store import LedgerStore
+from services.billing.store.store import LedgerStore
 from services.common.errors import Code, MeshError
 from tests.integration.billing.billing_client import BillingClient
 from tests.integration.billing.operations_for_tests import commit, grant, reserve, settle

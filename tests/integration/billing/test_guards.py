@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from services.billing.holds import Outcome
-from services.billing.store import LedgerStore
-from services.billing.store_columns import HOLD_COLUMNS
+from services.billing.store.columns import HOLD_COLUMNS
+from services.billing.store.store import LedgerStore
 from services.common.database import Database
 from tests.integration.billing.operations_for_tests import assert_sound, commit, execute, expire, grant, reserve, settle
 

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from services.billing.holds import Outcome
 from services.billing.observer import Observer
-from services.billing.store import LedgerStore
+from services.billing.store.store import LedgerStore
 from services.common.errors import Code, MeshError
 from tests.integration.billing.operations_for_tests import PRICE, grant, reserve, settle
 from tests.support.waiting import eventually

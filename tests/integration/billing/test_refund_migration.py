@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 
 from services.billing.holds import Outcome
-from services.billing.store import MIGRATIONS, LedgerStore
+from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.common.database import Database
 from services.common.migrations import migrate
 from services.common.schema import current_revision, version_table

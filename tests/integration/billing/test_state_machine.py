@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from services.billing.holds import Outcome
 from services.billing.operations import Answer, Operation
-from services.billing.store import LedgerStore
+from services.billing.store.store import LedgerStore
 from services.common.database import Database
 from services.common.errors import MeshError
 from tests.integration.billing.ledger_model import LedgerModel

@@ -7,7 +7,7 @@ import pytest
 from services.billing.holds import Outcome
 from services.billing.ledger import Balance, OpenHolds
 from services.billing.operations import Receipt
-from services.billing.store import LedgerStore
+from services.billing.store.store import LedgerStore
 from services.common.database import Database
 from services.common.errors import Code
 from tests.integration.billing.operations_for_tests import (

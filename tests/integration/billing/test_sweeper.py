@@ -9,7 +9,7 @@ import pytest
 
 from services.billing.committer import Committer
 from services.billing.ledger import Balance
-from services.billing.store import LedgerStore
+from services.billing.store.store import LedgerStore
 from services.billing.sweeper import Sweeper
 from services.common.database import Database
 from tests.integration.billing.operations_for_tests import assert_sound, grant, reserve, rows, settle

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from services.billing import store_usage
 from services.billing import usage as bounds
 from services.billing.holds import Outcome
 from services.billing.operations import Reserve
-from services.billing.store import LedgerStore
+from services.billing.store import usage as store_usage
+from services.billing.store.store import LedgerStore
 from services.billing.usage import DAY_MS, GroupBy, Sum, Usage
 from services.common.database import Database
 from services.common.errors import Code, MeshError

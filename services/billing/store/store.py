@@ -8,7 +8,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from services.billing import store_postgresql, store_sqlite
 from services.billing.entries import NumberedEntry
 from services.billing.holds import Hold
 from services.billing.idempotency import Claims, asked_keys
@@ -16,11 +15,13 @@ from services.billing.ledger import Balance, Ledger, OpenHolds
 from services.billing.metrics import CREDITS
 from services.billing.operations import Answer, Expire, Grant, Operation, Reserve, Settle
 from services.billing.spending import Spending, asked_months
-from services.billing.store_audit import Report, audit
-from services.billing.store_entries import read_balance, read_entries, read_horizon, read_newest, read_older
-from services.billing.store_idempotency import read_holders
-from services.billing.store_spending import read_spent, write_spent
-from services.billing.store_usage import read_request, read_usage
+from services.billing.store import postgresql as store_postgresql
+from services.billing.store import sqlite as store_sqlite
+from services.billing.store.audit import Report, audit
+from services.billing.store.entries import read_balance, read_entries, read_horizon, read_newest, read_older
+from services.billing.store.idempotency import read_holders
+from services.billing.store.spending import read_spent, write_spent
+from services.billing.store.usage import read_request, read_usage
 from services.billing.usage import GroupBy, Sum
 from services.common.database import Database
 

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from services.billing.holds import Hold
 from services.billing.ledger import Balance, Entry, Ledger
 from services.billing.operations import Grant
-from services.billing.store_columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
+from services.billing.store.columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
 from services.common.statements import copy_postgresql, fetch_postgresql
 from services.common.transactions import RetryTransaction
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from services.billing.holds import Hold
 from services.billing.idempotency import IdempotencyKey
-from services.billing.store_columns import HOLD_COLUMNS
+from services.billing.store.columns import HOLD_COLUMNS
 from services.common.statements import fetch_postgresql, fetch_sqlite
 
 _COLUMNS = ", ".join(f"holds.{column}" for column in HOLD_COLUMNS)
