@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from services.cli.errors import CliError
-from services.cli.private_files import write_private_json
+from services.cli.state import write_private_json
 
 
 class ReadyFile:
