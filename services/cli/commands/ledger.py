@@ -2,19 +2,81 @@
 
 from __future__ import annotations
 
+import csv
 import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from services.cli.accounts import find_account
+from services.cli.clients import BillingClient
 from services.cli.commands.options import management
-from services.cli.csv_file import STANDARD_OUTPUT, csv_file
-from services.cli.entries import all_entries, newest_entries
+from services.cli.errors import CliError
 from services.cli.output import Columns, to_row
 from services.cli.session import Session
 from services.cli.wording import counted
 from tiermesh.billing.v1 import billing_pb2
+
+# What stands for standard output.
+STANDARD_OUTPUT = "-"
+
+WriteRow = Callable[[Sequence[object]], object]
+
+
+@contextmanager
+def csv_file(path: str) -> Iterator[WriteRow]:
+    """Gives a function that writes one row. A file gets its name only once it is complete; raises CliError."""
+    if path == STANDARD_OUTPUT:
+        yield csv.writer(sys.stdout, lineterminator="\n").writerow
+        return
+    part = Path(f"{path}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield csv.writer(file, lineterminator="\n").writerow
+        part.replace(path)
+    except OSError as error:
+        raise CliError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+# As many as one page of an account's entries may have.
+_STATEMENT_PAGE = 1_000
+_EXPORT_PAGE = 5_000
+
+
+async def newest_entries(billing: BillingClient, account_id: str, limit: int) -> list[billing_pb2.AccountEntry]:
+    """Returns an account's newest entries, oldest first, each with the balance after it; raises CliError."""
+    found: list[billing_pb2.AccountEntry] = []
+    token = ""
+    while len(found) < limit:
+        request = billing_pb2.ListEntriesRequest(
+            account_id=account_id, page_size=min(limit - len(found), _STATEMENT_PAGE), page_token=token
+        )
+        page = await billing.call(billing.stub.ListEntries, request)
+        found.extend(page.entries)
+        token = page.next_page_token
+        if not token:
+            break
+    found.reverse()
+    return found
+
+
+async def all_entries(billing: BillingClient, account_id: str) -> AsyncIterator[billing_pb2.Entry]:
+    """Yields every entry of an account (empty for all) that exists now, oldest first; raises CliError."""
+    token = ""
+    while True:
+        request = billing_pb2.ExportEntriesRequest(account_id=account_id, page_size=_EXPORT_PAGE, page_token=token)
+        page = await billing.call(billing.stub.ExportEntries, request)
+        for entry in page.entries:
+            yield entry
+        token = page.next_page_token
+        if not token:
+            return
+
 
 # Programs read these: new columns go to the end.
 _CSV_COLUMNS = ("entry_id", "at", "reference", "kind", "account_id", "pocket", "amount")
