@@ -10,8 +10,8 @@ import msgspec
 
 from services.cli.availability import current_availability
 from services.cli.commands.options import management
+from services.cli.local.preparation import read_catalog
 from services.cli.output import Row, to_row
-from services.cli.preparation import read_catalog
 from services.cli.session import Session
 from services.cli.wording import counted
 from tiermesh.router.v1 import router_pb2

@@ -11,10 +11,10 @@ import click
 
 from services.cli.commands.options import state_directory_option
 from services.cli.errors import CliError
-from services.cli.preparation import forget_registrations, make_plan
-from services.cli.ready_file import ReadyFile
+from services.cli.local.preparation import forget_registrations, make_plan
+from services.cli.local.ready_file import ReadyFile
+from services.cli.local.up import LocalMesh
 from services.cli.state import StateDirectory
-from services.cli.up import LocalMesh
 from services.common.settings import DEFAULT_CATALOG
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.cli.dev_certificates import PARTS, certificate_files, ensure_dev_certificates
 from services.cli.errors import CliError
-from services.cli.etcd_command import etcd_command
+from services.cli.local.mesh import etcd_command
 from services.common.settings import TlsSettings
 from tests.support.certificates import EXPIRED, CertificateAuthority
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.errors import CliError
-from services.cli.ready_file import ReadyFile
+from services.cli.local.ready_file import ReadyFile
 from services.cli.state import Credentials, RunningMesh, StateDirectory
 
 CREDENTIALS = Credentials(account_id="acct_1", key_id="key_1", api_key="sk-tiermesh-1")

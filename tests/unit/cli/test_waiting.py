@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from services.cli.first_of import first_of
-from services.cli.interrupts import Interrupts
+from services.cli.local.up import Interrupts, first_of
 
 
 async def test_the_first_to_return_ends_the_others() -> None:

@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import click
 
 from services.cli.availability import wait_until_available
 from services.cli.clients import auth_client, billing_client, router_client
-from services.cli.first_of import first_of
-from services.cli.greeting import Greeting
-from services.cli.interrupts import Interrupts
 from services.cli.invocation import program, state_option
-from services.cli.local_account import LocalAccount, ensure_local_account
-from services.cli.local_engines import added_by_run_all
-from services.cli.preparation import Plan
-from services.cli.ready_file import ReadyFile
-from services.cli.supervisor import Supervisor
-from services.cli.terminal import say, show_log_line
+from services.cli.local.account import LocalAccount, ensure_local_account
+from services.cli.local.engines import added_by_run_all
+from services.cli.local.greeting import Greeting
+from services.cli.local.preparation import Plan
+from services.cli.local.ready_file import ReadyFile
+from services.cli.local.supervisor import Supervisor
+from services.cli.local.terminal import say, show_log_line
 from services.common.channels import channel_opener
+
+# SIGHUP comes when the terminal is closed.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupts:
+    """Sets `first` at the first signal and calls `on_second` at each later one."""
+
+    def __init__(self, on_second: Callable[[], None]) -> None:
+        self.first = asyncio.Event()
+        self.repeated = False
+        self._on_second = on_second
+
+    def listen(self) -> None:
+        """Takes the signals over from Python, which would raise KeyboardInterrupt at any place."""
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.receive)
+
+    def receive(self) -> None:
+        """Notes one signal."""
+        if self.first.is_set():
+            self.repeated = True
+            self._on_second()
+        self.first.set()
+
+
+async def first_of(*work: Coroutine[Any, Any, object]) -> None:
+    """Runs all until one of them returns or raises, which decides; cancels the others and waits for their end."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
 
 # Generous: a cold start on a slow disk reads hundreds of megabytes of libraries and models.
 _START_SECONDS = 180.0

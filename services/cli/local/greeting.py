@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.cli.local_engines import LocalRunner
+from services.cli.local.engines import LocalRunner
 from services.cli.wording import credits_text
 from services.common.catalog import Catalog
 from services.common.version import VERSION

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from services.cli.errors import CliError
-from services.cli.ports import HOST, free_ports, wait_until_free, why_taken
+from services.cli.local.ports import HOST, free_ports, wait_until_free, why_taken
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.cli.child import Child, StartError
-from services.cli.log_output import LogOutput, Show
-from services.cli.mesh import DRAIN_SECONDS, Process, stop_order
+from services.cli.local.child import Child, StartError
+from services.cli.local.log_output import LogOutput, Show
+from services.cli.local.mesh import DRAIN_SECONDS, Process, stop_order
 
 # A process that has not ended by itself so long after SIGTERM is killed.
 _STOP_SECONDS = DRAIN_SECONDS + 3.0

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.log_lines import LogLine, parse_log_line
-from services.cli.log_output import LogOutput
+from services.cli.local.log_output import LogLine, LogOutput, parse_log_line
 
 
 def test_a_line_of_a_service_is_readable() -> None:

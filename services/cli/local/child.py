@@ -10,12 +10,59 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from services.cli.errors import CliError
-from services.cli.log_output import LogOutput
-from services.cli.mesh import Process
-from services.cli.ready import wait_until_ready
-from services.cli.restarts import RestartDelay
+from services.cli.local.log_output import LogOutput
+from services.cli.local.mesh import Process
+
+_POLL_SECONDS = 0.05
+_ANSWER_SECONDS = 2.0
+
+
+async def wait_until_ready(url: str) -> None:
+    """Returns once the URL answers 200, however long that takes."""
+    while not await answers_ok(url):  # noqa: ASYNC110 - another process tells nobody when it is ready
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def answers_ok(url: str) -> bool:
+    """Asks once. Done by hand, because importing an HTTP client takes longer than some of the services to start."""
+    parts = urlsplit(url)
+    request = f"GET {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n"
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+            try:
+                writer.write(request.encode())
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return status.split()[1:2] == [b"200"]
+
+
+FIRST_SECONDS = 0.5
+LONGEST_SECONDS = 8.0
+# A process that lived this long did not die of its start.
+STABLE_SECONDS = 3.0
+
+
+class RestartDelay:
+    """Doubles from death to death, and starts over after a life that was long enough."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_SECONDS
+
+    def after(self, lifetime: float) -> float:
+        """Returns the delay, in seconds, after a life of `lifetime` seconds."""
+        if lifetime >= STABLE_SECONDS:
+            self._next = FIRST_SECONDS
+        delay = self._next
+        self._next = min(delay * 2, LONGEST_SECONDS)
+        return delay
+
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 # What a process that is dead may still have in its pipe is read within this time, in seconds.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.greeting import Greeting
 from services.cli.invocation import program, state_option
-from services.cli.local_engines import LocalRunner
+from services.cli.local.engines import LocalRunner
+from services.cli.local.greeting import Greeting
 from services.cli.state import StateDirectory
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG

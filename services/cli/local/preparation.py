@@ -11,9 +11,9 @@ from pathlib import Path
 
 from services.cli.dev_certificates import ensure_dev_certificates
 from services.cli.errors import CliError
-from services.cli.local_engines import choose_runners
-from services.cli.mesh import Addresses, Choices, Process, assign_addresses, plan
-from services.cli.ports import free_ports, wait_until_free
+from services.cli.local.engines import choose_runners
+from services.cli.local.mesh import Addresses, Choices, Process, assign_addresses, plan
+from services.cli.local.ports import free_ports, wait_until_free
 from services.cli.state import RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, find_etcd

@@ -7,8 +7,8 @@ import pytest
 
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
-from services.cli.local_engines import choose_runners
-from services.cli.mesh import Choices, Process, assign_addresses, plan, stop_order
+from services.cli.local.engines import choose_runners
+from services.cli.local.mesh import Choices, Process, assign_addresses, plan, stop_order
 from services.cli.state import StateDirectory
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG, ServiceSettings, load_settings

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from services.cli.restarts import FIRST_SECONDS, LONGEST_SECONDS, STABLE_SECONDS, RestartDelay
+from services.cli.local.child import FIRST_SECONDS, LONGEST_SECONDS, STABLE_SECONDS, RestartDelay
 
 
 def test_a_crash_loop_slows_down_to_a_limit() -> None:

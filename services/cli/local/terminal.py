@@ -9,7 +9,7 @@ import contextlib
 
 import click
 
-from services.cli.log_lines import LogLine
+from services.cli.local.log_output import LogLine
 
 _COLOURS = {
     "etcd": "magenta",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.errors import CliError
-from services.cli.local_engines import LocalRunner, added_by_run_all, choose_runners
+from services.cli.local.engines import LocalRunner, added_by_run_all, choose_runners
 from services.common.catalog import Catalog, Model, load_catalog
 from services.common.settings import DEFAULT_CATALOG
 
