@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from services.cli.commands.options import management
-from services.cli.output import to_row
-from services.cli.session import Session
-from services.cli.wording import moment
+from services.cli.management.output import to_row
+from services.cli.management.session import Session
+from services.cli.management.wording import moment
 from tiermesh.auth.v1 import auth_pb2
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from services.cli.accounts import find_account
 from services.cli.commands.options import management
-from services.cli.output import to_row
-from services.cli.session import Session
-from services.cli.wording import credits_text
+from services.cli.management.output import to_row
+from services.cli.management.session import Session, find_account
+from services.cli.management.wording import credits_text
 from tiermesh.billing.v1 import billing_pb2
 
 _MAX_INT64 = 2**63 - 1

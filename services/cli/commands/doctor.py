@@ -12,8 +12,8 @@ from services.cli.commands.options import management
 from services.cli.doctor.etcd import EtcdAccess
 from services.cli.doctor.examination import Examination, Installation
 from services.cli.doctor.finding import Finding, Verdict
-from services.cli.session import Session
-from services.cli.wording import counted
+from services.cli.management.session import Session
+from services.cli.management.wording import counted
 from services.common.clock import system_clock
 from services.common.settings import split_list
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from services.cli.accounts import find_account
 from services.cli.commands.options import management
-from services.cli.output import Row, to_row
-from services.cli.session import Session
-from services.cli.wording import moment
+from services.cli.management.output import Row, to_row
+from services.cli.management.session import Session, find_account
+from services.cli.management.wording import moment
 from services.common.clock import system_clock, to_ms
 from services.common.scopes import ENDPOINTS, MANAGEMENT, ORDINARY
 from tiermesh.auth.v1 import auth_pb2

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import click
 
-from services.cli.accounts import find_account
-from services.cli.clients import BillingClient
 from services.cli.commands.options import management
 from services.cli.errors import CliError
-from services.cli.output import Columns, to_row
-from services.cli.session import Session
-from services.cli.wording import counted
+from services.cli.management.clients import BillingClient
+from services.cli.management.output import Columns, to_row
+from services.cli.management.session import Session, find_account
+from services.cli.management.wording import counted
 from tiermesh.billing.v1 import billing_pb2
 
 # What stands for standard output.

@@ -8,12 +8,12 @@ from typing import Any
 import click
 import msgspec
 
-from services.cli.availability import current_availability
 from services.cli.commands.options import management
 from services.cli.local.preparation import read_catalog
-from services.cli.output import Row, to_row
-from services.cli.session import Session
-from services.cli.wording import counted
+from services.cli.management.clients import current_availability
+from services.cli.management.output import Row, to_row
+from services.cli.management.session import Session
+from services.cli.management.wording import counted
 from tiermesh.router.v1 import router_pb2
 
 

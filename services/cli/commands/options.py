@@ -10,8 +10,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from services.cli.clients import address_variable
-from services.cli.session import Session
+from services.cli.management.clients import address_variable
+from services.cli.management.session import Session
 from services.cli.state import DEFAULT_STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE, StateDirectory
 from services.common.settings import TlsSettings
 

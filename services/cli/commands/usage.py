@@ -7,10 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from services.cli.accounts import find_account
 from services.cli.commands.options import management
-from services.cli.output import Columns, Row, to_row
-from services.cli.session import Session
+from services.cli.management.output import Columns, Row, to_row
+from services.cli.management.session import Session, find_account
 from tiermesh.billing.v1 import billing_pb2
 
 _GROUPS = {

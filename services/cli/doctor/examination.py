@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.cli.availability import current_availability
-from services.cli.clients import billing_client, router_client
 from services.cli.doctor.certificates import look_at_own, look_at_server
 from services.cli.doctor.edge import look_at_edge
 from services.cli.doctor.etcd import EtcdAccess, look_at_member, look_at_registry
 from services.cli.doctor.finding import Finding, failed, ok, warning
 from services.cli.doctor.grpc_service import Examined, look_at_service
 from services.cli.errors import CliError
-from services.cli.wording import counted
+from services.cli.management.clients import billing_client, current_availability, router_client
+from services.cli.management.wording import counted
 from services.common.channels import channel_opener
 from services.common.clock import Clock
 from services.common.registry import RunnerRecord

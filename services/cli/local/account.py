@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.cli.clients import AuthClient, BillingClient
+from services.cli.management.clients import AuthClient, BillingClient
 from services.cli.state import Credentials, StateDirectory
 from services.common.clock import Clock, system_clock, to_ms
 from tiermesh.auth.v1 import auth_pb2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.cli.local.engines import LocalRunner
-from services.cli.wording import credits_text
+from services.cli.management.wording import credits_text
 from services.common.catalog import Catalog
 from services.common.version import VERSION
 

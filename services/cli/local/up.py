@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-from services.cli.availability import wait_until_available
-from services.cli.clients import auth_client, billing_client, router_client
 from services.cli.invocation import program, state_option
 from services.cli.local.account import LocalAccount, ensure_local_account
 from services.cli.local.engines import added_by_run_all
@@ -19,6 +17,7 @@ from services.cli.local.preparation import Plan
 from services.cli.local.ready_file import ReadyFile
 from services.cli.local.supervisor import Supervisor
 from services.cli.local.terminal import say, show_log_line
+from services.cli.management.clients import auth_client, billing_client, router_client, wait_until_available
 from services.common.channels import channel_opener
 
 # SIGHUP comes when the terminal is closed.

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from services.cli.output import Output, to_row
-from services.cli.wording import credits_text, moment
+from services.cli.management.output import Output, to_row
+from services.cli.management.wording import credits_text, moment
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.router.v1 import router_pb2
