@@ -6,7 +6,7 @@ import sys
 
 from services.auth.settings import AuthSettings
 from services.auth.store import MIGRATIONS
-from services.common import migrations
+from services.common.database import migrations
 from services.common.settings import SettingsError, load_settings
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from services.auth.accounts import Account
 from services.auth.keys import ApiKey
 from services.auth.store_tables import accounts, api_keys, changes, to_key, to_row
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -17,7 +17,7 @@ from services.common.admin import AdminServer
 from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.clock import system_clock
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.grpc_server import GrpcServer
 from services.common.logs import configure_logs
 from services.common.process import run_service

@@ -6,7 +6,7 @@ import sys
 
 from services.billing.settings import BillingSettings
 from services.billing.store.store import MIGRATIONS
-from services.common import migrations
+from services.common.database import migrations
 from services.common.settings import SettingsError, load_settings
 
 

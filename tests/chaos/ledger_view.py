@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import MeshError
 
 _HOLDS = sa.text(

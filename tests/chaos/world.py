@@ -12,8 +12,8 @@ from typing import Protocol, Self
 
 from services.auth.store import MIGRATIONS as AUTH_MIGRATIONS
 from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
-from services.common.database import Database
-from services.common.migrations import migrate
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
 from tests.chaos.plan import SWALLOW, Fault
 from tests.chaos.record import Hit
 from tests.chaos.wire import Wire

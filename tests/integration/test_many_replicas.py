@@ -14,8 +14,8 @@ import httpx2
 import pytest
 
 from services.auth.store import MIGRATIONS
-from services.common.database import Database
-from services.common.migrations import migrate
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
 from tests.support.ports import free_address
 from tests.support.postgres import create_database

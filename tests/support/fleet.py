@@ -10,8 +10,8 @@ from typing import Self
 
 from services.auth.store import MIGRATIONS as AUTH_MIGRATIONS
 from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
-from services.common.database import Database
-from services.common.migrations import migrate
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
 from tests.support.etcd import EtcdServer
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess

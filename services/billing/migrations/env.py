@@ -1,5 +1,5 @@
 """Where Alembic enters."""
 
-from services.common.migrations import run_in_alembic
+from services.common.database.migrations import run_in_alembic
 
 run_in_alembic()

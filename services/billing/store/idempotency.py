@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from services.billing.holds import Hold
 from services.billing.idempotency import IdempotencyKey
 from services.billing.store.columns import HOLD_COLUMNS
-from services.common.statements import fetch_postgresql, fetch_sqlite
+from services.common.database.statements import fetch_postgresql, fetch_sqlite
 
 _COLUMNS = ", ".join(f"holds.{column}" for column in HOLD_COLUMNS)
 # Both conditions are spelled like the unique index's, or it would not serve.

@@ -18,8 +18,8 @@ from services.billing.holds import Hold
 from services.billing.ledger import Balance, Entry, Ledger
 from services.billing.operations import Grant
 from services.billing.store.columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
-from services.common.statements import copy_postgresql, fetch_postgresql
-from services.common.transactions import RetryTransaction
+from services.common.database.statements import copy_postgresql, fetch_postgresql
+from services.common.database.transactions import RetryTransaction
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from services.billing.holds import Hold
 from services.billing.ledger import Balance, Ledger
 from services.billing.operations import Grant
 from services.billing.store.columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
-from services.common.statements import execute_many_sqlite, fetch_sqlite
+from services.common.database.statements import execute_many_sqlite, fetch_sqlite
 
 # A list is one JSON parameter: the text stays the same for every batch size, so that its plan is always cached.
 _IN = "IN (SELECT value FROM json_each(?))"

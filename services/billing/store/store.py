@@ -23,7 +23,7 @@ from services.billing.store.idempotency import read_holders
 from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
 from services.billing.usage import GroupBy, Sum
-from services.common.database import Database
+from services.common.database.base import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from services.auth.store import MIGRATIONS
-from services.common.database import Database
-from services.common.migrations import migrate
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
 from tests.support.apart import run_apart
 from tests.support.postgres import create_database

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from services.auth.accounts import Account
 from services.auth.store import MIGRATIONS, AuthStore
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.unit.auth.keys_for_tests import api_key
 

@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from services.billing.store.store import MIGRATIONS, LedgerStore
-from services.common.database import Database
-from services.common.migrations import migrate
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
 from tests.integration.billing.billing_client import BillingClient
 from tests.integration.billing.replica import Replica
 from tests.support.apart import run_apart

@@ -8,7 +8,7 @@ from services.billing.holds import Outcome
 from services.billing.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
 from services.billing.prices import Quote
 from services.billing.store.store import LedgerStore
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 
 NOW_MS = 1_800_000_000_000

@@ -8,7 +8,7 @@ from services.billing.committer import Committer
 from services.billing.operations import Operation, Receipt
 from services.billing.store.store import LedgerStore
 from services.common.clock import system_clock
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import MeshError
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.billing.store.store import LedgerStore
-from services.common.database import Database
+from services.common.database.base import Database
 from tests.integration.billing.operations_for_tests import (
     assert_sound,
     commit,

@@ -10,7 +10,7 @@ import pytest
 from services.billing.holds import Outcome
 from services.billing.operations import Operation, Receipt, Reserve
 from services.billing.store.store import LedgerStore
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.integration.billing.operations_for_tests import (
     PRICE,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from services.billing.store.store import MIGRATIONS
-from services.common.database import Database
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
 from services.common.errors import Code, MeshError
-from services.common.migrations import migrate
 from tests.integration.billing.billing_client import PRICE, BillingClient
 from tests.support.postgres import PostgresServer, create_database
 from tests.support.process import ServiceProcess

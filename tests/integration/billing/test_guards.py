@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from services.billing.holds import Outcome
 from services.billing.store.columns import HOLD_COLUMNS
 from services.billing.store.store import LedgerStore
-from services.common.database import Database
+from services.common.database.base import Database
 from tests.integration.billing.operations_for_tests import assert_sound, commit, execute, expire, grant, reserve, settle
 
 _HOLD = ", ".join(HOLD_COLUMNS[1:])

@@ -11,7 +11,7 @@ from services.billing.holds import Outcome
 from services.billing.ledger import Balance
 from services.billing.operations import Operation, Receipt, Reserve
 from services.billing.store.store import LedgerStore
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.integration.billing.operations_for_tests import (
     PRICE,

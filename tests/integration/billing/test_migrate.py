@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.billing.store.store import MIGRATIONS
-from services.common.schema import revisions
+from services.common.database.schema import revisions
 from tests.support.ports import free_address
 from tests.support.postgres import create_database
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from services.common.database import Database
+from services.common.database.base import Database
 from tests.integration.billing.operations_for_tests import execute
 
 

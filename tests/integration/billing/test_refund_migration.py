@@ -11,9 +11,9 @@ from alembic.config import Config
 
 from services.billing.holds import Outcome
 from services.billing.store.store import MIGRATIONS, LedgerStore
-from services.common.database import Database
-from services.common.migrations import migrate
-from services.common.schema import current_revision, version_table
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
+from services.common.database.schema import current_revision, version_table
 from tests.integration.billing.operations_for_tests import assert_sound, commit, execute, rows, settle
 from tests.support.postgres import create_database
 

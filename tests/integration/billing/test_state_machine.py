@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from services.billing.holds import Outcome
 from services.billing.operations import Answer, Operation
 from services.billing.store.store import LedgerStore
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import MeshError
 from tests.integration.billing.ledger_model import LedgerModel
 from tests.integration.billing.operations_for_tests import NOW_MS, expire, grant, reserve, settle

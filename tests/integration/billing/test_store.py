@@ -8,7 +8,7 @@ from services.billing.holds import Outcome
 from services.billing.ledger import Balance, OpenHolds
 from services.billing.operations import Receipt
 from services.billing.store.store import LedgerStore
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code
 from tests.integration.billing.operations_for_tests import (
     NOW_MS,

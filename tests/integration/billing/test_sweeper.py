@@ -11,7 +11,7 @@ from services.billing.committer import Committer
 from services.billing.ledger import Balance
 from services.billing.store.store import LedgerStore
 from services.billing.sweeper import Sweeper
-from services.common.database import Database
+from services.common.database.base import Database
 from tests.integration.billing.operations_for_tests import assert_sound, grant, reserve, rows, settle
 from tests.support.waiting import eventually
 

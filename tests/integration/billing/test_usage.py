@@ -13,7 +13,7 @@ from services.billing.operations import Reserve
 from services.billing.store import usage as store_usage
 from services.billing.store.store import LedgerStore
 from services.billing.usage import DAY_MS, GroupBy, Sum, Usage
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.integration.billing.billing_client import BillingClient
 from tests.integration.billing.operations_for_tests import PRICE, grant, reserve, settle

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.common.database import Database
+from services.common.database.base import Database
 from tests.support.postgres import create_database
 
 

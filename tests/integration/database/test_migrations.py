@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.common.database import Database
-from services.common.migrations import migrate
-from services.common.schema import SchemaError, current_revision
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
+from services.common.database.schema import SchemaError, current_revision
 
 _REVISION = """
 from alembic import op
@@ -28,7 +28,9 @@ def migrations(tmp_path: Path) -> Path:
     """A service with one migration."""
     folder = tmp_path / "shop" / "migrations"
     (folder / "versions").mkdir(parents=True)
-    (folder / "env.py").write_text("from services.common.migrations import run_in_alembic\n\nrun_in_alembic()\n")
+    (folder / "env.py").write_text(
+        "from services.common.database.migrations import run_in_alembic\n\nrun_in_alembic()\n"
+    )
     add_revision(folder, "0001", None, "op.execute('CREATE TABLE goods (name TEXT)')")
     return folder
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
-from services.common.database import Database
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.support.ports import free_address
 from tests.support.postgres import PostgresServer, create_database

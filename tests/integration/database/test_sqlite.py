@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.common import database_sqlite
-from services.common.database import Database
+from services.common.database import sqlite as database_sqlite
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 
 

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from services.common.database import Database
+from services.common.database.base import Database
+from services.common.database.transactions import ATTEMPTS, RetryTransaction
 from services.common.errors import Code, MeshError
-from services.common.transactions import ATTEMPTS, RetryTransaction
 
 
 def insert(connection: sa.Connection, number: int = 1) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.auth.store import MIGRATIONS, AuthStore
-from services.common.database import Database
-from services.common.migrations import migrate
+from services.common.database.base import Database
+from services.common.database.migrations import migrate
 from tests.unit.auth.manual_clock import ManualClock
 
 

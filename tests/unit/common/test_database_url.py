@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.database import Database, parse_url
+from services.common.database.base import Database, parse_url
 from services.common.settings import SettingsError
 
 

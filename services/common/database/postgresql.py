@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from services.common.database.transactions import ATTEMPTS, RetryTransaction, unavailable
 from services.common.logs import get_logger
-from services.common.transactions import ATTEMPTS, RetryTransaction, unavailable
 
 log = get_logger()
 T = TypeVar("T")

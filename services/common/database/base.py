@@ -16,9 +16,9 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
+from services.common.database.schema import check_schema
 from services.common.errors import Code, MeshError
 from services.common.logs import get_logger
-from services.common.schema import check_schema
 from services.common.settings import SettingsError
 
 log = get_logger()
@@ -98,10 +98,10 @@ class Database:
 def _backend(url: sa.URL) -> Backend:
     # Each is imported only where it is used: the drivers cost every process memory.
     if url.get_backend_name() == "sqlite":
-        from services.common.database_sqlite import SqliteBackend
+        from services.common.database.sqlite import SqliteBackend
 
         return SqliteBackend(url)
-    from services.common.database_postgresql import PostgresqlBackend
+    from services.common.database.postgresql import PostgresqlBackend
 
     return PostgresqlBackend(url)
 

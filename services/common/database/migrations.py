@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from alembic import command, context
 from alembic.config import Config
 
-from services.common.database import Database
+from services.common.database.base import Database
+from services.common.database.schema import SchemaError, current_revision, revisions, version_table
 from services.common.errors import MeshError
-from services.common.schema import SchemaError, current_revision, revisions, version_table
 from services.common.settings import SettingsError
 
 # Any number will do as long as every migration of every service takes the same one.

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from services.common.database.transactions import ATTEMPTS, RetryTransaction, unavailable
 from services.common.logs import get_logger
-from services.common.transactions import ATTEMPTS, RetryTransaction, unavailable
 
 log = get_logger()
 T = TypeVar("T")

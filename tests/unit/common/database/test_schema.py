@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.common.schema import SchemaError, check_schema, current_revision, revisions, version_table
+from services.common.database.schema import SchemaError, check_schema, current_revision, revisions, version_table
 
 
 @pytest.fixture
