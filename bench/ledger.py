@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench.mesh import free_port
 from services.common.batch import BatchClient
-from services.common.channels import channel_opener
+from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from tests.support.postgres import PostgresServer
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc

@@ -18,9 +18,9 @@ from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.clock import system_clock
 from services.common.database.base import Database
-from services.common.grpc_server import GrpcServer
 from services.common.logs import configure_logs
 from services.common.process import run_service
+from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from services.common.stopping import unless_stopped
 from services.common.tracing import close_tracing, open_tracing

@@ -18,9 +18,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from services.cli.errors import CliError
 from services.cli.state import write_private
-from services.common.certificate_files import own_certificate
 from services.common.clock import Clock, system_clock
-from services.common.peer_names import ROLES, peer_name
+from services.common.rpc.certificate_files import own_certificate
+from services.common.rpc.peer_names import ROLES, peer_name
 from services.common.settings import TlsSettings
 
 PARTS = (*ROLES, "etcd")

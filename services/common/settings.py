@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
-from services.common.peer_names import caller_names, peer_name
+from services.common.rpc.peer_names import caller_names, peer_name
 
 DEFAULT_CATALOG = Path(__file__).with_name("models.yaml")
 

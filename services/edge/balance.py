@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from services.common.channels import OpenChannel
+from services.common.rpc.channels import OpenChannel
 from services.edge.models import CREDITS_PER_DOLLAR
 from services.edge.replicas import Replicas
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc

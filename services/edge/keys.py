@@ -12,9 +12,9 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from services.common.channels import OpenChannel
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
+from services.common.rpc.channels import OpenChannel
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.json_response import json_response

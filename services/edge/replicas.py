@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 
 import grpc
 
-from services.common.channels import OpenChannel
 from services.common.errors import Code, MeshError
-from services.common.interceptors import call_unary
+from services.common.rpc.channels import OpenChannel
+from services.common.rpc.interceptors import call_unary
 
 StubT = TypeVar("StubT")
 ResponseT = TypeVar("ResponseT")

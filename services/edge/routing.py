@@ -10,9 +10,9 @@ import grpc
 
 from services.common.batch import BatchClient
 from services.common.catalog import Model
-from services.common.channels import OpenChannel
 from services.common.errors import MeshError
 from services.common.logs import get_logger
+from services.common.rpc.channels import OpenChannel
 from tiermesh.common.v1.trace_pb2 import TraceContext
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.batch import BatchClient
-from services.common.channels import OpenChannel
+from services.common.rpc.channels import OpenChannel
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
 RunnerBatch = BatchClient[runner_pb2.GenerateCall, runner_pb2.GenerateReply]

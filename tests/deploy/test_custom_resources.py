@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from services.common.catalog import Catalog, load_catalog
-from services.common.peer_names import ROLES, peer_name
+from services.common.rpc.peer_names import ROLES, peer_name
 from services.common.settings import split_list
 from services.runner.settings import RunnerSettings
 from tests.deploy.custom_resources import SPECS, CertificateSpec, ScaledObjectSpec

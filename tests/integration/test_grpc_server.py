@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from services.common.grpc_server import GrpcServer
+from services.common.rpc.server import GrpcServer
 from services.common.settings import TlsSettings
 from tests.support.batch_echo import NO_TLS, SERVICE, EchoServer
 from tests.support.certificates import CertificateAuthority

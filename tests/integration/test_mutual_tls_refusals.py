@@ -13,8 +13,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.cli.dev_certificates import certificate_files
-from services.common.channels import channel_opener
 from services.common.etcd import EtcdClient, EtcdUnavailableError
+from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.mesh import LocalMesh

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.common.channels import channel_opener
+from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from tests.support.batch_echo import EchoServer, ask
 from tests.support.certificates import CertificateAuthority

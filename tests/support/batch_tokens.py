@@ -10,8 +10,8 @@ from typing import Any, Self
 import grpc
 
 from services.common.batch import BatchClient, BatchServer, Session
-from services.common.channels import channel_opener
-from services.common.grpc_server import GrpcServer
+from services.common.rpc.channels import channel_opener
+from services.common.rpc.server import GrpcServer
 from services.common.settings import TlsSettings
 from tests.support.ports import free_address
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.cli import dev_certificates as certificate_authority
 from services.cli.dev_certificates import PARTS
-from services.common.peer_names import peer_name
+from services.common.rpc.peer_names import peer_name
 from services.common.settings import TlsSettings
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1")

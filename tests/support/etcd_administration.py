@@ -12,8 +12,8 @@ from typing import Any
 
 import grpc
 
-from services.common.channels import channel_opener
 from services.common.etcd.client import prefix_range
+from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 
 _PERMISSIONS = {"read": 0, "write": 1, "readwrite": 2}

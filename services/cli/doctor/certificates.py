@@ -7,8 +7,8 @@ import ssl
 from typing import Any
 
 from services.cli.doctor.finding import Finding, failed, ok, warning
-from services.common.certificate_files import own_certificate
 from services.common.clock import Clock
+from services.common.rpc.certificate_files import own_certificate
 from services.common.settings import TlsSettings
 
 CHECK = "certificate"

@@ -14,9 +14,9 @@ from services.cli.doctor.grpc_service import Examined, look_at_service
 from services.cli.errors import CliError
 from services.cli.management.clients import billing_client, current_availability, router_client
 from services.cli.management.wording import counted
-from services.common.channels import channel_opener
 from services.common.clock import Clock
 from services.common.registry import RunnerRecord
+from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from services.common.version import VERSION
 from tiermesh.billing.v1 import billing_pb2

@@ -8,8 +8,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.cli.doctor.finding import Finding, failed, ok
-from services.common.channels import channel_opener
-from services.common.grpc_server import CATALOG_METADATA_KEY, VERSION_METADATA_KEY
+from services.common.rpc.channels import channel_opener
+from services.common.rpc.server import CATALOG_METADATA_KEY, VERSION_METADATA_KEY
 from services.common.settings import TlsSettings
 
 CHECK = "health"

@@ -18,7 +18,7 @@ from services.cli.local.ready_file import ReadyFile
 from services.cli.local.supervisor import Supervisor
 from services.cli.local.terminal import say, show_log_line
 from services.cli.management.clients import auth_client, billing_client, router_client, wait_until_available
-from services.common.channels import channel_opener
+from services.common.rpc.channels import channel_opener
 
 # SIGHUP comes when the terminal is closed.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -11,8 +11,8 @@ import grpc
 
 from services.cli.errors import CliError
 from services.cli.management.clients import RouterClient
-from services.common.channels import OpenChannel
 from services.common.errors import ERROR_METADATA_KEY, MeshError
+from services.common.rpc.channels import OpenChannel
 from tiermesh.auth.v1 import auth_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc

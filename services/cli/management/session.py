@@ -21,7 +21,7 @@ from services.cli.management.clients import (
 from services.cli.management.output import Output
 from services.cli.management.session import Session
 from services.cli.state import Credentials, RunningMesh, StateDirectory
-from services.common.channels import OpenChannel, channel_opener
+from services.common.rpc.channels import OpenChannel, channel_opener
 from services.common.settings import DEFAULT_CATALOG, TlsSettings
 from tiermesh.auth.v1 import auth_pb2
 

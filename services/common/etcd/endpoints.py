@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import grpc
 
-from services.common.channels import CONNECTION_OPTIONS, channel_opener
 from services.common.etcd.backoff import Randomness
+from services.common.rpc.channels import CONNECTION_OPTIONS, channel_opener
 from services.common.settings import TlsSettings
 
 _OPTIONS = (*CONNECTION_OPTIONS, ("grpc.max_receive_message_length", 64 << 20))

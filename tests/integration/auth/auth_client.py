@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from services.common.batch import BatchClient
-from services.common.channels import channel_opener
 from services.common.errors import MeshError
-from services.common.interceptors import call_unary
+from services.common.rpc.channels import channel_opener
+from services.common.rpc.interceptors import call_unary
 from services.common.settings import TlsSettings
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.auth.v1.auth_pb2_grpc import AuthServiceStub

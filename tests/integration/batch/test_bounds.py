@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from services.common.channels import channel_opener
+from services.common.rpc.channels import channel_opener
 from tests.support.batch_echo import NO_TLS, Context, EchoServer, add_authenticate, ask, echo_client
 from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc

@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.common.batch import BatchClient, BatchServer, lane
-from services.common.channels import channel_opener
 from services.common.errors import Code, MeshError
+from services.common.rpc.channels import channel_opener
 from tests.support.batch_echo import (
     NO_TLS,
     Context,

@@ -9,8 +9,8 @@ import grpc
 import pytest
 
 from services.common.batch import BatchClient
-from services.common.channels import channel_opener
 from services.common.errors import Code, MeshError
+from services.common.rpc.channels import channel_opener
 from tests.support.batch_echo import NO_TLS, EchoClient, EchoServer, ask, echo_client
 from tests.support.batch_tokens import Answer, TokenServer, count_to, token_client
 from tests.support.waiting import eventually

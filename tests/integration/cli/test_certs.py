@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.dev_certificates import PARTS, certificate_files
-from services.common.certificate_files import own_certificate
+from services.common.rpc.certificate_files import own_certificate
 from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.mesh import run_tiermesh
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from services.common.channels import channel_opener
+from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from services.edge.routing import Availability
 from tests.support.waiting import eventually

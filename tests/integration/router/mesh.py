@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 
 from services.common.batch import BatchClient
-from services.common.channels import channel_opener
 from services.common.errors import Code, MeshError
 from services.common.etcd import EtcdClient
+from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from tests.support.etcd import EtcdServer
 from tests.support.process import ServiceProcess

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.common.interceptors import ErrorInterceptor, call_unary
+from services.common.rpc.interceptors import ErrorInterceptor, call_unary
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 Behaviour = Callable[["grpc.aio.ServicerContext[Any, Any]"], Any]

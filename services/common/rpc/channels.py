@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import grpc
 
-from services.common.certificate_files import CertificateFiles
-from services.common.rotating_channel import RotatingChannel
+from services.common.rpc.certificate_files import CertificateFiles
+from services.common.rpc.rotating_channel import RotatingChannel
 from services.common.settings import TlsSettings
 
 # How every connection of the mesh behaves, those to etcd included.

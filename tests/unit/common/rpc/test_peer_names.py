@@ -4,7 +4,7 @@ import pytest
 
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
-from services.common.peer_names import caller_names, peer_name
+from services.common.rpc.peer_names import caller_names, peer_name
 from services.common.settings import GrpcServiceSettings, SettingsError, load_settings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings

@@ -8,8 +8,8 @@ from typing import Any
 
 import grpc
 
-from services.common.certificate_files import CertificateFiles
 from services.common.logs import get_logger
+from services.common.rpc.certificate_files import CertificateFiles
 
 log = get_logger()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from services.common.discovery import Discovery, first_addresses, system_resolve
+from services.common.rpc.discovery import Discovery, first_addresses, system_resolve
 from tests.support.waiting import eventually
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from services.common.certificate_files import CertificateFiles, own_certificate
+from services.common.rpc.certificate_files import CertificateFiles, own_certificate
 from services.common.settings import TlsSettings
 from tests.support.certificates import EXPIRED, CertificateAuthority
 
