@@ -15,16 +15,16 @@ from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import SERVICE_NAME, AuthService
 from services.auth.settings import AuthSettings
 from services.auth.store import MIGRATIONS, AuthStore
-from services.common.admin import AdminServer
 from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.database.base import Database
-from services.common.logs import configure_logs
 from services.common.process import run_service
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from services.common.stopping import unless_stopped
-from services.common.tracing import close_tracing, open_tracing
+from services.common.telemetry.admin import AdminServer
+from services.common.telemetry.logs import configure_logs
+from services.common.telemetry.tracing import close_tracing, open_tracing
 from tiermesh.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
 
 

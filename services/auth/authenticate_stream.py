@@ -15,7 +15,7 @@ from services.auth.rate_limits.local import Limiter, RateLimitState
 from services.common.batch import BatchServer, Notes, Session
 from services.common.clock import Clock, system_clock, to_ms
 from services.common.errors import MeshError
-from services.common.tracing import Tracing
+from services.common.telemetry.tracing import Tracing
 from tiermesh.auth.v1 import auth_pb2
 
 

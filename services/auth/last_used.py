@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Protocol
 
 from services.common.errors import MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

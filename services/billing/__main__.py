@@ -13,17 +13,17 @@ from services.billing.settings import BillingSettings
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.billing.sweeper import Sweeper
 from services.billing.transact_stream import transact_server
-from services.common.admin import AdminServer
 from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.clock import system_clock
 from services.common.database.base import Database
-from services.common.logs import configure_logs
 from services.common.process import run_service
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from services.common.stopping import unless_stopped
-from services.common.tracing import close_tracing, open_tracing
+from services.common.telemetry.admin import AdminServer
+from services.common.telemetry.logs import configure_logs
+from services.common.telemetry.tracing import close_tracing, open_tracing
 from tiermesh.billing.v1.billing_pb2_grpc import add_BillingServiceServicer_to_server
 
 

@@ -18,7 +18,7 @@ from services.billing.metrics import COMMIT_FAILURES, COMMIT_SECONDS, COMMIT_SIZ
 from services.billing.operations import Answer, Operation, Receipt
 from services.common.clock import Clock, to_ms
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

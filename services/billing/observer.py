@@ -14,7 +14,7 @@ from services.billing.metrics import AUDITED, HELD_CREDITS, HOLD_TTL, IMBALANCE,
 from services.billing.store.audit import Report
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

@@ -10,7 +10,7 @@ from services.billing.metrics import EXPIRED_HOLDS, SWEPT
 from services.billing.operations import Expire
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

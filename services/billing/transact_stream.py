@@ -14,7 +14,7 @@ from services.billing.operations import Answer, Operation, Reserve, Settle
 from services.billing.prices import Prices
 from services.common.batch import BatchServer, Notes, Session
 from services.common.errors import MeshError
-from services.common.tracing import Span, Tracing
+from services.common.telemetry.tracing import Span, Tracing
 from tiermesh.billing.v1 import billing_pb2
 
 TransactServer = BatchServer[billing_pb2.TransactCall, billing_pb2.TransactReply]

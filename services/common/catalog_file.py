@@ -8,7 +8,7 @@ from pathlib import Path
 from prometheus_client import Gauge
 
 from services.common.catalog import Catalog, CatalogError, catalog_digest, load_catalog
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

@@ -6,16 +6,16 @@ import asyncio
 import time
 from functools import partial
 
-from services.common.admin import AdminServer
 from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.clock import system_clock
-from services.common.logs import configure_logs
 from services.common.process import run_service
 from services.common.rpc.channels import channel_opener
 from services.common.rpc.discovery import Discovery, first_addresses
 from services.common.settings import load_settings, split_list
-from services.common.tracing import close_tracing, open_tracing
+from services.common.telemetry.admin import AdminServer
+from services.common.telemetry.logs import configure_logs
+from services.common.telemetry.tracing import close_tracing, open_tracing
 from services.edge.authentication import Authenticator, auth_client
 from services.edge.balance import Balances, billing_replicas
 from services.edge.chat.endpoint import Chat

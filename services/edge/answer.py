@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.edge.mailbox import Mailbox
 from services.edge.routing import Placement, Placer
 from services.edge.runners import RunnerBatch, RunnerPool

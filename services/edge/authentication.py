@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.common.batch import BatchClient
 from services.common.errors import Code, MeshError
 from services.common.rpc.channels import OpenChannel
-from services.common.tracing import context_of, step
+from services.common.telemetry.tracing import context_of, step
 from services.edge.context import RequestContext
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 

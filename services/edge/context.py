@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.common.tracing import Span
+from services.common.telemetry.tracing import Span
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from services.common.tracing import Span, context_of, step
+from services.common.telemetry.tracing import Span, context_of, step
 from services.edge.answer import Answer
 from services.edge.context import RequestContext
 from services.edge.metrics import LEFT_EARLY, LEFT_LATE, OVERHEAD, SETTLE

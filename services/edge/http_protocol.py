@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.edge.compression import unreadable_encoding
 from services.edge.http_errors import error_response, malformed_http
 

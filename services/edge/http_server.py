@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.edge.http_protocol import Connection, QuietRunner
 from services.edge.stalled_readers import StalledReaders
 

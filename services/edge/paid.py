@@ -11,7 +11,7 @@ from prometheus_client import Summary
 
 from services.common.catalog import Catalog, Kind, Model
 from services.common.errors import Code, MeshError
-from services.common.tracing import context_of, step
+from services.common.telemetry.tracing import context_of, step
 from services.edge.answer import Answer
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext

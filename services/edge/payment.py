@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 from services.common.batch import BatchClient
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
 from services.common.rpc.channels import OpenChannel
+from services.common.telemetry.logs import get_logger
 from services.edge.authentication import Principal
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 from tiermesh.common.v1.trace_pb2 import TraceContext

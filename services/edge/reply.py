@@ -10,7 +10,7 @@ from aiohttp import web
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.edge.answer import Event
 from services.edge.event_stream import KEEP_ALIVE, EventStream
 from services.edge.exchange import Exchange

@@ -11,8 +11,8 @@ import grpc
 from services.common.batch import BatchClient
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.common.logs import get_logger
 from services.common.rpc.channels import OpenChannel
+from services.common.telemetry.logs import get_logger
 from tiermesh.common.v1.trace_pb2 import TraceContext
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 

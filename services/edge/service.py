@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from services.common.errors import MeshError
-from services.common.logs import get_logger
 from services.common.scopes import MANAGEMENT
 from services.common.settings import split_list
-from services.common.tracing import Tracing
+from services.common.telemetry.logs import get_logger
+from services.common.telemetry.tracing import Tracing
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.balance import Balances
 from services.edge.chat.endpoint import Chat

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from weakref import WeakKeyDictionary
 
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

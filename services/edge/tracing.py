@@ -11,8 +11,8 @@ from typing import Final
 from aiohttp import web
 
 from services.common.catalog import Kind, Model
-from services.common.logs import get_logger
-from services.common.tracing import CANCELLED, Span, Tracing
+from services.common.telemetry.logs import get_logger
+from services.common.telemetry.tracing import CANCELLED, Span, Tracing
 from services.edge.context import RequestContext
 from services.edge.payment import Outcome, Work
 from tiermesh.billing.v1 import billing_pb2

@@ -8,16 +8,16 @@ import time
 
 from prometheus_client import REGISTRY
 
-from services.common.admin import AdminServer
 from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.etcd import etcd_client
-from services.common.logs import configure_logs
 from services.common.process import run_service
 from services.common.rpc.channels import channel_opener
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
-from services.common.tracing import close_tracing, open_tracing
+from services.common.telemetry.admin import AdminServer
+from services.common.telemetry.logs import configure_logs
+from services.common.telemetry.tracing import close_tracing, open_tracing
 from services.router.availability import Availability
 from services.router.metrics import StateCollector
 from services.router.placement import Placement

@@ -13,7 +13,7 @@ import grpc
 
 from services.common.batch import BatchServer, Notes, Session
 from services.common.errors import MeshError
-from services.common.tracing import Span, Tracing
+from services.common.telemetry.tracing import Span, Tracing
 from services.router.availability import Availability
 from services.router.live_runner import LiveRunner
 from services.router.placement import Needs

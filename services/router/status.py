@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import grpc
 
-from services.common.logs import get_logger
 from services.common.rpc.channels import OpenChannel
+from services.common.telemetry.logs import get_logger
 from services.router.live_runner import Health, LiveRunner
 from services.router.load import Report
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc

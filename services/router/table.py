@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from services.common.logs import get_logger
 from services.common.registry import RunnerRecord
+from services.common.telemetry.logs import get_logger
 from services.router.live_runner import Health, LiveRunner
 from services.router.load import Report
 from services.router.metrics import EJECTIONS, Runner

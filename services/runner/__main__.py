@@ -7,15 +7,15 @@ import secrets
 
 from prometheus_client import REGISTRY
 
-from services.common.admin import AdminServer
 from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.etcd import Registration, etcd_client
-from services.common.logs import configure_logs, get_logger
 from services.common.process import run_service
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
-from services.common.tracing import close_tracing, open_tracing
+from services.common.telemetry.admin import AdminServer
+from services.common.telemetry.logs import configure_logs, get_logger
+from services.common.telemetry.tracing import close_tracing, open_tracing
 from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
 from services.runner.kinds import work_reader

@@ -9,7 +9,7 @@ from typing import Generic
 from services.common.batch import Session
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
 from services.runner.metrics import (
     CACHED_TOKENS,

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from services.common.batch import BatchServer, Notes
-from services.common.tracing import Span, Tracing
+from services.common.telemetry.tracing import Span, Tracing
 from services.runner.generation import Generation
 from services.runner.status import StatusBoard
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc

@@ -16,7 +16,7 @@ from services.auth.rate_limits.local import (
     item_of,
 )
 from services.auth.rate_limits.window_redis import FAILURES, Entry, RedisWindowStorage, Window
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

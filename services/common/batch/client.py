@@ -16,7 +16,7 @@ from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, Respons
 from services.common.batch.lane import Lane, LaneState, OpenStream
 from services.common.batch.metrics import EXPIRED, RETRIED, watch_pending
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

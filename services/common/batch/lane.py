@@ -13,7 +13,7 @@ import grpc
 from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
 from services.common.batch.metrics import CONNECTS, FrameCounter
 from services.common.batch.outbox import CallOutbox
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

@@ -12,8 +12,8 @@ from operator import attrgetter
 from typing import Any
 
 from services.common.errors import Code
-from services.common.logs import get_logger
-from services.common.tracing import CANCELLED, Span, Tracing
+from services.common.telemetry.logs import get_logger
+from services.common.telemetry.tracing import CANCELLED, Span, Tracing
 
 log = get_logger()
 

@@ -13,7 +13,7 @@ from services.common.batch.metrics import FrameCounter
 from services.common.batch.notes import CallNotes, Notes
 from services.common.batch.outbox import ReplyOutbox
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 _PLAIN = Notes()

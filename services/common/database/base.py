@@ -18,8 +18,8 @@ from sqlalchemy.exc import ArgumentError
 
 from services.common.database.schema import check_schema
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
 from services.common.settings import SettingsError
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 T = TypeVar("T")

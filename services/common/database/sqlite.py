@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from services.common.database.transactions import ATTEMPTS, RetryTransaction, unavailable
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 T = TypeVar("T")

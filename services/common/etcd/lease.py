@@ -9,7 +9,7 @@ from collections.abc import Callable
 from services.common.etcd.client import EtcdClient
 from services.common.etcd.errors import EtcdError, LeaseNotFoundError
 from services.common.etcd.outage import Outage
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 # How long an update or the farewell waits for etcd, in seconds. After that, `run` writes the update when it can, and
 # the lease of a silent farewell runs out by itself.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 
 class Outage:

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from prometheus_client import Counter
 
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 REFUSED = Counter("tiermesh_callers_refused_total", "Calls refused because the caller's certificate has another name")

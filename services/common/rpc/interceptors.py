@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import grpc
 
 from services.common.errors import ERROR_METADATA_KEY, Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import grpc
 
-from services.common.logs import get_logger
 from services.common.rpc.certificate_files import CertificateFiles
+from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 

@@ -10,12 +10,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.common.catalog import Catalog, catalog_digest
-from services.common.logs import get_logger
 from services.common.rpc.callers import CallerInterceptor
 from services.common.rpc.certificate_files import CertificateFiles
 from services.common.rpc.channels import OPTIONS
 from services.common.rpc.interceptors import ErrorInterceptor
 from services.common.settings import TlsSettings
+from services.common.telemetry.logs import get_logger
 from services.common.version import VERSION
 
 log = get_logger()

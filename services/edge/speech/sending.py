@@ -9,7 +9,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.common.errors import MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.edge.http_errors import internal_error
 from services.edge.reply import Reply
 from services.edge.response_head import streamed_response

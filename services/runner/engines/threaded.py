@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.refusals import engine_closed, slots_taken
 from services.runner.work import AnyStep
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.diffusers.painter import Painter
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.job import FinishReason

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
 from services.runner.engines.exllamav2.options import ExLlamaV2Options

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.answer import Answer
 from services.runner.engines.exllamav2.backend import Backend
 from services.runner.engines.exllamav2.images import Images

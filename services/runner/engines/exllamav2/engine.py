@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Emit
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.facts import Facts

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.backend import Backend, close_generator, free_memory
 from services.runner.engines.exllamav2.batch import Batch
 from services.runner.engines.exllamav2.facts import Throughput

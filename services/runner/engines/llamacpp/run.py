@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from services.common.errors import Code, MeshError
-from services.common.logs import get_logger
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Emit
 from services.runner.engines.llamacpp.events import EventReader
 from services.runner.job import Step

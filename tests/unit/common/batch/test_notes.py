@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from services.common.batch.notes import CallNotes, Notes
 from services.common.errors import Code, MeshError
-from services.common.open_telemetry import OtlpTracing
+from services.common.telemetry.open_telemetry import OtlpTracing
 from tiermesh.common.v1.trace_pb2 import TraceContext
 from tiermesh.runner.v1.runner_pb2 import FINISH_REASON_STOP, GenerateCall, GenerateReply
 

@@ -71,7 +71,7 @@ def open_tracing(settings: ServiceSettings, service: str, *, ratio: float = 1.0)
     if settings.tracing == "off":
         return None
     try:
-        from services.common.open_telemetry import OtlpTracing
+        from services.common.telemetry.open_telemetry import OtlpTracing
     except ImportError as error:
         raise SettingsError(
             f"TIERMESH_{service.upper()}_TRACING=otlp needs packages: pip install 'tiermesh[tracing]'"

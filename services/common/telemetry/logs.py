@@ -13,9 +13,9 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from services.common.lean_structlog import structlog
 from services.common.settings import SettingsError
-from services.common.tracebacks import describe
+from services.common.telemetry.lean_structlog import structlog
+from services.common.telemetry.tracebacks import describe
 
 Logger = structlog.typing.FilteringBoundLogger
 

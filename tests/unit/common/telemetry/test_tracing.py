@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.common.open_telemetry import OtlpTracing
 from services.common.settings import ServiceSettings, SettingsError
-from services.common.tracing import context_of, error_name, open_tracing, step
+from services.common.telemetry.open_telemetry import OtlpTracing
+from services.common.telemetry.tracing import context_of, error_name, open_tracing, step
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SAMPLED = {"traceparent": f"00-{TRACE_ID}-00f067aa0ba902b7-01", "tracestate": "vendor=value"}
@@ -42,7 +42,7 @@ def test_nothing_is_loaded_while_it_is_off() -> None:
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "services.common.open_telemetry")
+    monkeypatch.delitem(sys.modules, "services.common.telemetry.open_telemetry")
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(SettingsError, match=r"TIERMESH_EDGE_TRACING=otlp needs packages: pip install"):
         open_tracing(ServiceSettings(tracing="otlp"), "edge")

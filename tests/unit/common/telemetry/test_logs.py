@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from services.common.errors import Code, MeshError
-from services.common.logs import configure_logs, get_logger
 from services.common.settings import SettingsError
-from services.common.tracebacks import describe
+from services.common.telemetry.logs import configure_logs, get_logger
+from services.common.telemetry.tracebacks import describe
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from services.common.tracing import Value, error_name
+from services.common.telemetry.tracing import Value, error_name
 from services.common.version import VERSION
 from tiermesh.common.v1.trace_pb2 import TraceContext
 

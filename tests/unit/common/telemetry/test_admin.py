@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.common.admin import AdminServer
+from services.common.telemetry.admin import AdminServer
 
 
 @dataclass
