@@ -18,7 +18,7 @@ from services.edge.balance import Balances
 from services.edge.chat.endpoint import Chat
 from services.edge.completions.endpoint import Completions
 from services.edge.compression import check_encoding, compress
-from services.edge.context import RequestContext
+from services.edge.context import RequestContext, RequestIds
 from services.edge.cors import Cors, options
 from services.edge.embeddings.endpoint import Embeddings
 from services.edge.http_errors import (
@@ -39,7 +39,6 @@ from services.edge.models import model_body, models_body
 from services.edge.openapi.serving import Document
 from services.edge.paid import Mesh, find_model
 from services.edge.request_body import SlowBodyError, arriving
-from services.edge.request_ids import RequestIds
 from services.edge.responses.endpoint import Responses
 from services.edge.routing import Availability
 from services.edge.scopes import check_model, may_use_model, scoped
