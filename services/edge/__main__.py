@@ -16,15 +16,16 @@ from services.common.settings import load_settings, split_list
 from services.common.telemetry.admin import AdminServer
 from services.common.telemetry.logs import configure_logs
 from services.common.telemetry.tracing import close_tracing, open_tracing
+from services.edge.account.balance import Balances, billing_replicas
+from services.edge.account.keys import Keys, auth_replicas
+from services.edge.account.usage import Usage
 from services.edge.authentication import Authenticator, auth_client
-from services.edge.balance import Balances, billing_replicas
 from services.edge.chat.endpoint import Chat
 from services.edge.completions.endpoint import Completions
 from services.edge.embeddings.endpoint import Embeddings
 from services.edge.http_server import HttpServer
 from services.edge.images.endpoint import Images
 from services.edge.images.files import image_files
-from services.edge.keys import Keys, auth_replicas
 from services.edge.paid import Mesh, PaidPath
 from services.edge.payment import Cashier, billing_client
 from services.edge.remote_images.configured import image_loader
@@ -35,7 +36,6 @@ from services.edge.service import EdgeService, Handlers
 from services.edge.settings import EdgeSettings
 from services.edge.speech.endpoint import Speech
 from services.edge.transcriptions.endpoint import Transcriptions
-from services.edge.usage import Usage
 
 
 async def serve(stop: asyncio.Event) -> None:

@@ -13,8 +13,11 @@ from services.common.scopes import MANAGEMENT
 from services.common.settings import split_list
 from services.common.telemetry.logs import get_logger
 from services.common.telemetry.tracing import Tracing
+from services.edge.account.balance import Balances
+from services.edge.account.keys import Keys
+from services.edge.account.models import model_body, models_body
+from services.edge.account.usage import Usage
 from services.edge.authentication import Authenticator, Principal, RateLimit
-from services.edge.balance import Balances
 from services.edge.chat.endpoint import Chat
 from services.edge.completions.endpoint import Completions
 from services.edge.compression import check_encoding, compress
@@ -33,9 +36,7 @@ from services.edge.http_errors import (
 )
 from services.edge.images.endpoint import FILES_PATH, Images
 from services.edge.json_response import json_response
-from services.edge.keys import Keys
 from services.edge.metrics import AUTHENTICATE, IN_FLIGHT, REJECTIONS, RouteMetrics, reason_of
-from services.edge.models import model_body, models_body
 from services.edge.openapi.serving import Document
 from services.edge.paid import Mesh, find_model
 from services.edge.request_body import SlowBodyError, arriving
@@ -46,7 +47,6 @@ from services.edge.settings import EdgeSettings
 from services.edge.speech.endpoint import Speech
 from services.edge.tracing import CLIENT_LEFT, begin_request, note_end
 from services.edge.transcriptions.endpoint import Transcriptions
-from services.edge.usage import Usage
 
 log = get_logger()
 

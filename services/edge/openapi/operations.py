@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.edge.balance import BalanceBody
+from services.edge.account.balance import BalanceBody
+from services.edge.account.keys import CreateKeyBody, KeyBody, KeyList, RevokedKey
+from services.edge.account.models import ModelBody, ModelList
+from services.edge.account.usage import ReceiptBody, UsageReport
 from services.edge.chat.request import ChatBody
 from services.edge.completions.request import CompletionBody
 from services.edge.embeddings.request import EmbeddingsBody
 from services.edge.images.request import ImageBody
-from services.edge.keys import CreateKeyBody, KeyBody, KeyList, RevokedKey
-from services.edge.models import ModelBody, ModelList
 from services.edge.openapi import answers, examples
 from services.edge.openapi.operation import Content, Operation, Parameter, json_content
 from services.edge.responses.request import ResponsesBody
 from services.edge.speech.request import SpeechBody
 from services.edge.transcriptions.request import TranscriptionFields
-from services.edge.usage import ReceiptBody, UsageReport
 
 # Routes that only say why there is nothing: OpenAI's clients know these paths, so they get better than unknown_url.
 REFUSALS = frozenset(

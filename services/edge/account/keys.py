@@ -15,11 +15,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
 from services.common.rpc.channels import OpenChannel
+from services.edge.account.replicas import Replicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.json_response import json_response
 from services.edge.parsing import invalid, parse_body
-from services.edge.replicas import Replicas
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 # The generated class of asynchronous stubs exists for type checkers only.

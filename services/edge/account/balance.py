@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from services.common.rpc.channels import OpenChannel
-from services.edge.models import CREDITS_PER_DOLLAR
-from services.edge.replicas import Replicas
+from services.edge.account.models import CREDITS_PER_DOLLAR
+from services.edge.account.replicas import Replicas
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 # The generated class of asynchronous stubs exists for type checkers only.

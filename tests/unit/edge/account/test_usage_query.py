@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.edge.usage_query import parse_usage_query
+from services.edge.account.usage import parse_usage_query
 
 NOW = datetime(2026, 11, 30, 15, 45, 0, 250_000, tzinfo=UTC).timestamp()
 
