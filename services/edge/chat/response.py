@@ -5,18 +5,27 @@ Chunks are put together from pieces that are encoded once for a stream, because 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from services.common.errors import MeshError
-from services.edge.fingerprint import system_fingerprint
+from services.common.version import VERSION
 from services.edge.http_errors import error_body
 from services.edge.payment import Receipt
 from services.edge.reply import Finished, receipt_body
 from services.edge.token_usage import usage_body
 from tiermesh.runner.v1 import runner_pb2
+
+
+@cache
+def system_fingerprint(model_id: str) -> str:
+    """Returns a short name for this release of the service and a model of the catalog, of which there are few."""
+    return "fp_" + hashlib.sha256(f"{VERSION}\n{model_id}".encode()).hexdigest()[:10]
+
 
 encode = msgspec.json.encode
 

@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from services.common.errors import MeshError
-from services.edge.chat.response import DONE, FINISH_REASONS
-from services.edge.fingerprint import system_fingerprint
+from services.edge.chat.response import DONE, FINISH_REASONS, system_fingerprint
 from services.edge.http_errors import error_body
 from services.edge.payment import Receipt
 from services.edge.reply import Finished, receipt_body
