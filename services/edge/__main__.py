@@ -23,7 +23,7 @@ from services.edge.authentication import Authenticator, auth_client
 from services.edge.chat.endpoint import Chat
 from services.edge.completions.endpoint import Completions
 from services.edge.embeddings.endpoint import Embeddings
-from services.edge.http_server import HttpServer
+from services.edge.http.server import HttpServer
 from services.edge.images.endpoint import Images
 from services.edge.images.files import image_files
 from services.edge.paid import Mesh, PaidPath

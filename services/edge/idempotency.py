@@ -10,7 +10,7 @@ import re
 
 from multidict import CIMultiDictProxy
 
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 
 HEADER = "Idempotency-Key"
 

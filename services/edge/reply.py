@@ -12,9 +12,9 @@ from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
 from services.edge.answer import Event
-from services.edge.event_stream import KEEP_ALIVE, EventStream
 from services.edge.exchange import Exchange
-from services.edge.http_errors import internal_error
+from services.edge.http.errors import internal_error
+from services.edge.http.event_stream import KEEP_ALIVE, EventStream
 from services.edge.metrics import of_model
 from services.edge.payment import Receipt
 from services.edge.token_usage import usage_body

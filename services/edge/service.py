@@ -20,11 +20,11 @@ from services.edge.account.usage import Usage
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.chat.endpoint import Chat
 from services.edge.completions.endpoint import Completions
-from services.edge.compression import check_encoding, compress
 from services.edge.context import RequestContext, RequestIds
-from services.edge.cors import Cors, options
 from services.edge.embeddings.endpoint import Embeddings
-from services.edge.http_errors import (
+from services.edge.http.compression import check_encoding, compress
+from services.edge.http.cors import Cors, options
+from services.edge.http.errors import (
     body_too_large,
     broken_body,
     error_response,
@@ -34,12 +34,12 @@ from services.edge.http_errors import (
     unknown_url,
     wrong_method,
 )
+from services.edge.http.parsing import json_response
+from services.edge.http.request_body import SlowBodyError, arriving
 from services.edge.images.endpoint import FILES_PATH, Images
-from services.edge.json_response import json_response
 from services.edge.metrics import AUTHENTICATE, IN_FLIGHT, REJECTIONS, RouteMetrics, reason_of
 from services.edge.openapi.serving import Document
 from services.edge.paid import Mesh, find_model
-from services.edge.request_body import SlowBodyError, arriving
 from services.edge.responses.endpoint import Responses
 from services.edge.routing import Availability
 from services.edge.scopes import check_model, may_use_model, scoped

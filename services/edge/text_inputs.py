@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 
 from msgspec import Meta
 
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 
 TokenId = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 # A text, or its tokens.

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.edge.http_errors import ErrorBody
+from services.edge.http.errors import ErrorBody
 from services.edge.openapi.operations import OPERATIONS
 from tests.support.account import FundedAccount
 from tests.support.mesh import LocalMesh

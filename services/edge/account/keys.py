@@ -18,8 +18,7 @@ from services.common.rpc.channels import OpenChannel
 from services.edge.account.replicas import Replicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
-from services.edge.json_response import json_response
-from services.edge.parsing import invalid, parse_body
+from services.edge.http.parsing import invalid, json_response, parse_body
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 # The generated class of asynchronous stubs exists for type checkers only.

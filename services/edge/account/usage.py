@@ -18,8 +18,7 @@ from services.edge.account.balance import BillingReplicas
 from services.edge.account.models import CREDITS_PER_DOLLAR
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
-from services.edge.json_response import json_response
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid, json_response
 from tiermesh.billing.v1 import billing_pb2
 
 # Without `from`, a report begins so many days before its last one: 30 days, if that is the running one.

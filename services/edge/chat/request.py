@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 from services.edge.tolerated import ToleratedChatFields
 
 Text = Annotated[str, Meta(max_length=10_000_000)]

@@ -14,7 +14,7 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.common.version import VERSION
-from services.edge.http_errors import error_body
+from services.edge.http.errors import error_body
 from services.edge.payment import Receipt
 from services.edge.reply import Finished, receipt_body
 from services.edge.token_usage import usage_body

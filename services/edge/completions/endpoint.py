@@ -10,8 +10,8 @@ from services.edge.authentication import Principal
 from services.edge.completions.request import completion_calls, completion_decoder, read_prompts
 from services.edge.completions.response import CompletionRenderer
 from services.edge.context import RequestContext
+from services.edge.http.parsing import parse_body
 from services.edge.paid import Order, PaidPath
-from services.edge.parsing import parse_body
 from services.edge.reply import stream_reply, whole_reply
 from services.edge.settings import EdgeSettings
 

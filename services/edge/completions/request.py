@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from services.common.catalog import Model
 from services.edge.chat.call import generate_call
 from services.edge.chat.request import ChatBody, Penalty, StreamOptions, Text, TokenLimit, check_chat
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 from services.edge.text_inputs import TextInput, TokenId, split_inputs
 from tiermesh.runner.v1 import runner_pb2
 

@@ -9,7 +9,7 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.edge.chat.response import DONE, FINISH_REASONS, system_fingerprint
-from services.edge.http_errors import error_body
+from services.edge.http.errors import error_body
 from services.edge.payment import Receipt
 from services.edge.reply import Finished, receipt_body
 from services.edge.token_usage import usage_body

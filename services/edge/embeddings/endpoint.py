@@ -10,8 +10,8 @@ from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.embeddings.request import embeddings_call, embeddings_decoder
 from services.edge.embeddings.response import embeddings_body
+from services.edge.http.parsing import parse_body
 from services.edge.paid import Order, PaidPath
-from services.edge.parsing import parse_body
 from services.edge.reply import whole_reply
 
 

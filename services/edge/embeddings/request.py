@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from services.common.catalog import Model
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 from services.edge.text_inputs import TextInput, TextInputs, split_inputs
 from tiermesh.runner.v1 import runner_pb2
 

@@ -11,11 +11,10 @@ from services.common.catalog import Model
 from services.common.clock import Clock
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.http.parsing import json_response, parse_body
 from services.edge.images.files import ImageFiles
 from services.edge.images.request import Format, ImageBody, Size, check_steps, image_decoder, read_size
-from services.edge.json_response import json_response
 from services.edge.paid import Order, PaidPath
-from services.edge.parsing import parse_body
 from services.edge.reply import receipt_headers
 from services.edge.settings import EdgeSettings
 from tiermesh.runner.v1 import runner_pb2

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 
 # Latent diffusion models work on blocks of 8 pixels.
 _BLOCK = 8

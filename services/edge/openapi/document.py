@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from services.common.version import VERSION
-from services.edge.http_errors import ErrorBody
+from services.edge.http.errors import ErrorBody
 from services.edge.openapi.operation import Content, Operation, Parameter
 from services.edge.openapi.operations import OPERATIONS
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from aiohttp import web
 
-from services.edge.compression import compress
+from services.edge.http.compression import compress
 from services.edge.openapi.document import build_document
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from services.common.errors import MeshError
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 from services.edge.remote_images.data_url import decode_data_url
 from services.edge.remote_images.fetcher import ImageFetcher
 from services.edge.remote_images.limits import ImageLimits, check_image

@@ -12,8 +12,8 @@ from services.edge.chat.call import generate_call
 from services.edge.chat.images import load_images
 from services.edge.chat.request import ChatBody, check_chat
 from services.edge.context import RequestContext
+from services.edge.http.parsing import parse_body
 from services.edge.paid import Order, PaidPath
-from services.edge.parsing import parse_body
 from services.edge.remote_images import ImageLoader
 from services.edge.reply import stream_reply, whole_reply
 from services.edge.responses.request import responses_decoder

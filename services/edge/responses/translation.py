@@ -9,7 +9,7 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.edge.chat import request as chat
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 from services.edge.responses.request import (
     InputFile,
     InputImage,

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from services.common.errors import MeshError
-from services.edge.http_errors import error_body
+from services.edge.http.errors import error_body
 from services.edge.payment import Receipt
 from services.edge.reply import receipt_body
 from services.edge.speech.request import Format

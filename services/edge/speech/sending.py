@@ -1,7 +1,7 @@
 """Sends audio while it is being made. The charge is durable before the last bytes are sent.
 
 Unlike a stream of text it waits for its reader: a file may be larger than what a connection should hold back. Readers
-that stop reading are cut off by services/edge/stalled_readers.py.
+that stop reading are cut off by services/edge/http/stalled_readers.py.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from aiohttp import web
 
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
-from services.edge.http_errors import internal_error
+from services.edge.http.errors import internal_error
+from services.edge.http.event_stream import streamed_response
 from services.edge.reply import Reply
-from services.edge.response_head import streamed_response
 from services.edge.speech.frames import Frames
 
 log = get_logger()

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from services.common.errors import Code, MeshError
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 
 _MOST_PARTS = 64
 _LONGEST_FIELD = 64 * 1024
@@ -41,7 +41,7 @@ async def read_form(request: web.Request, max_file_bytes: int) -> Form:
     """Reads a form whose field `file` is a file.
 
     Raises FileTooLargeError, or MeshError INVALID_REQUEST for what is not such a form. How long it may take is bounded
-    for all bodies alike (services/edge/request_body.py).
+    for all bodies alike (services/edge/http/request_body.py).
     """
     if request.content_type != "multipart/form-data":
         message = (

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from services.common.catalog import Model
-from services.edge.parsing import invalid, parse_fields
+from services.edge.http.parsing import invalid, parse_fields
 from services.edge.transcriptions.form import Form
 from tiermesh.runner.v1 import runner_pb2
 

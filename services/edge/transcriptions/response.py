@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from services.common.errors import MeshError
-from services.edge.http_errors import error_body
+from services.edge.http.errors import error_body
 from services.edge.payment import Receipt
 from services.edge.reply import Finished, receipt_body
 from services.edge.transcriptions.request import TranscriptionFields

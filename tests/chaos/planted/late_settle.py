@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.common.process import run_service
 from services.edge import __main__ as edge
 from services.edge import reply as edge_reply
-from services.edge.event_stream import EventStream
+from services.edge.http.event_stream import EventStream
 from services.edge.payment import Receipt
 from services.edge.reply import Renderer, Reply
 

@@ -14,12 +14,12 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal, Verdict
 from services.edge.context import RequestContext
-from services.edge.event_stream import EventStream
-from services.edge.http_errors import error_body
-from services.edge.http_server import HttpServer
+from services.edge.http.errors import error_body
+from services.edge.http.event_stream import EventStream
+from services.edge.http.request_body import SlowBodyError
+from services.edge.http.server import HttpServer
 from services.edge.payment import Outcome
 from services.edge.reply import Reply, stream_reply
-from services.edge.request_body import SlowBodyError
 from services.edge.routing import Placement
 from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings

@@ -10,7 +10,7 @@ import pytest
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.edge.completions.request import completion_calls, completion_decoder, read_prompts
-from services.edge.parsing import parse_body
+from services.edge.http.parsing import parse_body
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
 MODEL = Model(id="m", kind="chat", tier="pro", price=10, context=2048)

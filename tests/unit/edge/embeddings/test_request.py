@@ -10,7 +10,7 @@ import pytest
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.edge.embeddings.request import embeddings_call, embeddings_decoder
-from services.edge.parsing import parse_body
+from services.edge.http.parsing import parse_body
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
 MODEL = Model(id="model", kind="embedding", tier="embedding", price=1, context=512)

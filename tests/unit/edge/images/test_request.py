@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import Code, MeshError
+from services.edge.http.parsing import parse_body
 from services.edge.images.request import Size, check_steps, image_decoder, read_size
-from services.edge.parsing import parse_body
 
 
 def read(size: str | None) -> Size:

@@ -11,7 +11,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from services.common.errors import Code, MeshError
-from services.edge.parsing import parse_body
+from services.edge.http.parsing import parse_body
 from services.edge.payment import Receipt
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.response import ResponseRenderer

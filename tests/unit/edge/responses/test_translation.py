@@ -9,7 +9,7 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.edge.chat import request as chat
-from services.edge.parsing import parse_body
+from services.edge.http.parsing import parse_body
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.translation import chat_body, translated
 

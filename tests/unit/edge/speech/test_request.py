@@ -9,7 +9,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.edge.parsing import parse_body
+from services.edge.http.parsing import parse_body
 from services.edge.speech.request import speech_call, speech_decoder
 from tiermesh.runner.v1.runner_pb2 import SpeechTask
 

@@ -13,8 +13,8 @@ from aiohttp.http_exceptions import ContentEncodingError
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
-from services.edge.compression import unreadable_encoding
-from services.edge.http_errors import error_response, malformed_http
+from services.edge.http.compression import unreadable_encoding
+from services.edge.http.errors import error_response, malformed_http
 
 log = get_logger()
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
-from services.edge.event_stream import EventStream
+from services.edge.http.event_stream import EventStream
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMIT = 1024 * 1024

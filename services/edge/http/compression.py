@@ -7,7 +7,7 @@ import re
 from aiohttp import web
 
 from services.common.errors import MeshError
-from services.edge.parsing import invalid
+from services.edge.http.parsing import invalid
 
 # aiohttp inflates these piece by piece, so the limit of a body's size stops what swells up too much.
 _READABLE = frozenset({"gzip", "deflate", "identity"})

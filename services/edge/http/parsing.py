@@ -8,8 +8,15 @@ from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+from aiohttp import web
 
 from services.common.errors import Code, MeshError
+
+
+def json_response(body: object) -> web.Response:
+    """Returns a response of status 200 with a JSON body."""
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
+
 
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 

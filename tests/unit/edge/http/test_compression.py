@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from services.common.errors import MeshError
-from services.edge.compression import check_encoding, compress
+from services.edge.http.compression import check_encoding, compress
 
 LARGE = b"[" + b" " * 20_000 + b"]"
 

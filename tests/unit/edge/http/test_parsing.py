@@ -6,8 +6,8 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.edge.chat.request import ChatBody, chat_decoder, check_chat
+from services.edge.http.parsing import parse_body, parse_fields
 from services.edge.images.request import image_decoder
-from services.edge.parsing import parse_body, parse_fields
 from services.edge.transcriptions.request import TranscriptionFields
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from services.common.telemetry.logs import get_logger
-from services.edge.http_protocol import Connection, QuietRunner
-from services.edge.stalled_readers import StalledReaders
+from services.edge.http.protocol import Connection, QuietRunner
+from services.edge.http.stalled_readers import StalledReaders
 
 log = get_logger()
 
