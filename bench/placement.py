@@ -12,7 +12,7 @@ from services.common.catalog import load_catalog
 from services.common.registry import RunnerRecord
 from services.common.settings import DEFAULT_CATALOG
 from services.common.telemetry.logs import configure_logs
-from services.edge.prefix_hashes import prefix_hashes
+from services.edge.paid.prefix_hashes import prefix_hashes
 from services.router.live_runner import LiveRunner
 from services.router.load import Report
 from services.router.placement import Needs, Placement

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from bench.pace import STREAM_SPEED
 from services.edge.chat.response import ChunkRenderer, encode
-from services.edge.payment import Receipt
+from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 

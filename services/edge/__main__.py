@@ -26,12 +26,12 @@ from services.edge.embeddings.endpoint import Embeddings
 from services.edge.http.server import HttpServer
 from services.edge.images.endpoint import Images
 from services.edge.images.files import image_files
-from services.edge.paid import Mesh, PaidPath
-from services.edge.payment import Cashier, billing_client
+from services.edge.paid.hold import Cashier, billing_client
+from services.edge.paid.path import Mesh, PaidPath
+from services.edge.paid.routing import Availability, Placer, router_client
+from services.edge.paid.runners import RunnerPool
 from services.edge.remote_images.configured import image_loader
 from services.edge.responses.endpoint import Responses
-from services.edge.routing import Availability, Placer, router_client
-from services.edge.runners import RunnerPool
 from services.edge.service import EdgeService, Handlers
 from services.edge.settings import EdgeSettings
 from services.edge.speech.endpoint import Speech

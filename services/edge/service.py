@@ -39,9 +39,9 @@ from services.edge.http.request_body import SlowBodyError, arriving
 from services.edge.images.endpoint import FILES_PATH, Images
 from services.edge.metrics import AUTHENTICATE, IN_FLIGHT, REJECTIONS, RouteMetrics, reason_of
 from services.edge.openapi.serving import Document
-from services.edge.paid import Mesh, find_model
+from services.edge.paid.path import Mesh, find_model
+from services.edge.paid.routing import Availability
 from services.edge.responses.endpoint import Responses
-from services.edge.routing import Availability
 from services.edge.scopes import check_model, may_use_model, scoped
 from services.edge.settings import EdgeSettings
 from services.edge.speech.endpoint import Speech

@@ -14,7 +14,7 @@ from services.common.catalog import Kind, Model
 from services.common.telemetry.logs import get_logger
 from services.common.telemetry.tracing import CANCELLED, Span, Tracing
 from services.edge.context import RequestContext
-from services.edge.payment import Outcome, Work
+from services.edge.paid.hold import Outcome, Work
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
 

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from services.common.catalog import Capability, Kind, Model
-from services.edge.routing import Availability
+from services.edge.paid.routing import Availability
 
 CREDITS_PER_DOLLAR = 100
 

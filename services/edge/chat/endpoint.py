@@ -15,9 +15,9 @@ from services.edge.chat.request import ChatBody, chat_decoder, check_chat
 from services.edge.chat.response import ChunkRenderer, completion_body
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
-from services.edge.paid import Order, PaidPath
+from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
-from services.edge.reply import stream_reply, whole_reply
 from services.edge.settings import EdgeSettings
 
 

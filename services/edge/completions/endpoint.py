@@ -11,8 +11,8 @@ from services.edge.completions.request import completion_calls, completion_decod
 from services.edge.completions.response import CompletionRenderer
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
-from services.edge.paid import Order, PaidPath
-from services.edge.reply import stream_reply, whole_reply
+from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings
 
 

@@ -10,9 +10,8 @@ import msgspec
 from services.common.errors import MeshError
 from services.edge.chat.response import DONE, FINISH_REASONS, system_fingerprint
 from services.edge.http.errors import error_body
-from services.edge.payment import Receipt
-from services.edge.reply import Finished, receipt_body
-from services.edge.token_usage import usage_body
+from services.edge.paid.delivery import Finished, receipt_body, usage_body
+from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 
 encode = msgspec.json.encode

@@ -11,8 +11,8 @@ from services.edge.context import RequestContext
 from services.edge.embeddings.request import embeddings_call, embeddings_decoder
 from services.edge.embeddings.response import embeddings_body
 from services.edge.http.parsing import parse_body
-from services.edge.paid import Order, PaidPath
-from services.edge.reply import whole_reply
+from services.edge.paid.delivery import whole_reply
+from services.edge.paid.path import Order, PaidPath
 
 
 class Embeddings:

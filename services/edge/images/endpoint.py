@@ -14,8 +14,8 @@ from services.edge.context import RequestContext
 from services.edge.http.parsing import json_response, parse_body
 from services.edge.images.files import ImageFiles
 from services.edge.images.request import Format, ImageBody, Size, check_steps, image_decoder, read_size
-from services.edge.paid import Order, PaidPath
-from services.edge.reply import receipt_headers
+from services.edge.paid.delivery import receipt_headers
+from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings
 from tiermesh.runner.v1 import runner_pb2
 

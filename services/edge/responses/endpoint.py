@@ -13,9 +13,9 @@ from services.edge.chat.images import load_images
 from services.edge.chat.request import ChatBody, check_chat
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
-from services.edge.paid import Order, PaidPath
+from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
-from services.edge.reply import stream_reply, whole_reply
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.response import ResponseRenderer
 from services.edge.responses.translation import chat_body, translated

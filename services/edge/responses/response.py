@@ -8,13 +8,12 @@ import msgspec
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
-from services.edge.payment import Receipt
-from services.edge.reply import Finished, receipt_body
+from services.edge.paid.delivery import Finished, receipt_body, usage_body
+from services.edge.paid.hold import Receipt
 from services.edge.responses.items import Event
 from services.edge.responses.output import Output
 from services.edge.responses.request import ResponsesBody, TextFormat
 from services.edge.responses.translation import translated
-from services.edge.token_usage import usage_body
 from tiermesh.runner.v1 import runner_pb2
 
 # OpenAI knows few codes for a response that failed; anything else is the server's fault.

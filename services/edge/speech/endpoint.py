@@ -7,7 +7,7 @@ from aiohttp import web
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
-from services.edge.paid import Order, PaidPath
+from services.edge.paid.path import Order, PaidPath
 from services.edge.speech.frames import AudioEvents, AudioFile
 from services.edge.speech.request import speech_call, speech_decoder
 from services.edge.speech.sending import send_audio

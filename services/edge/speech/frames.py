@@ -10,8 +10,8 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.edge.http.errors import error_body
-from services.edge.payment import Receipt
-from services.edge.reply import receipt_body
+from services.edge.paid.delivery import receipt_body
+from services.edge.paid.hold import Receipt
 from services.edge.speech.request import Format
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 

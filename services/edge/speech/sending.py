@@ -12,7 +12,7 @@ from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
 from services.edge.http.errors import internal_error
 from services.edge.http.event_stream import streamed_response
-from services.edge.reply import Reply
+from services.edge.paid.delivery import Reply
 from services.edge.speech.frames import Frames
 
 log = get_logger()

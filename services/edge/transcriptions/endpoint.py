@@ -11,8 +11,8 @@ from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.errors import body_too_large
 from services.edge.http.event_stream import set_content_type
-from services.edge.paid import Order, PaidPath
-from services.edge.reply import stream_reply, whole_reply
+from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings
 from services.edge.transcriptions.form import FileTooLargeError, Form, read_form
 from services.edge.transcriptions.request import TranscriptionFields, read_fields, transcription_call

@@ -8,8 +8,8 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.edge.http.errors import error_body
-from services.edge.payment import Receipt
-from services.edge.reply import Finished, receipt_body
+from services.edge.paid.delivery import Finished, receipt_body
+from services.edge.paid.hold import Receipt
 from services.edge.transcriptions.request import TranscriptionFields
 from services.edge.transcriptions.subtitles import srt, vtt
 from tiermesh.runner.v1.runner_pb2 import GenerateReply, Transcript, TranscriptSegment

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from services.common.process import run_service
 from services.edge import __main__ as edge
-from services.edge import reply as edge_reply
 from services.edge.http.event_stream import EventStream
-from services.edge.payment import Receipt
-from services.edge.reply import Renderer, Reply
+from services.edge.paid import delivery as edge_reply
+from services.edge.paid.delivery import Renderer, Reply
+from services.edge.paid.hold import Receipt
 
 # The receipt that an honest edge would have got, so that nothing but the order is wrong.
 _HOPED_FOR = Receipt(10, 0)

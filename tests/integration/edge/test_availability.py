@@ -11,7 +11,7 @@ import pytest
 
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
-from services.edge.routing import Availability
+from services.edge.paid.routing import Availability
 from tests.support.waiting import eventually
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 

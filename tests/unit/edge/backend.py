@@ -9,12 +9,12 @@ from typing import Any, Self, cast
 
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG
-from services.edge.answer import Answer
 from services.edge.context import RequestContext
-from services.edge.exchange import Exchange
-from services.edge.payment import BillingBatch, Cashier, Outcome, Payment
-from services.edge.routing import Placer
-from services.edge.runners import RunnerPool
+from services.edge.paid.charge import Exchange
+from services.edge.paid.generation import Answer
+from services.edge.paid.hold import BillingBatch, Cashier, Outcome, Payment
+from services.edge.paid.routing import Placer
+from services.edge.paid.runners import RunnerPool
 from tiermesh.billing.v1 import billing_pb2
 
 MODEL = load_catalog(Path(DEFAULT_CATALOG)).models[0]

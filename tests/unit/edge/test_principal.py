@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from services.edge.authentication import AuthBatch, Authenticator, Principal
 from services.edge.context import RequestContext
-from services.edge.payment import BillingBatch, Cashier
+from services.edge.paid.hold import BillingBatch, Cashier
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.billing.v1 import billing_pb2
 

@@ -18,9 +18,9 @@ from services.edge.http.errors import error_body
 from services.edge.http.event_stream import EventStream
 from services.edge.http.request_body import SlowBodyError
 from services.edge.http.server import HttpServer
-from services.edge.payment import Outcome
-from services.edge.reply import Reply, stream_reply
-from services.edge.routing import Placement
+from services.edge.paid.delivery import Reply, stream_reply
+from services.edge.paid.hold import Outcome
+from services.edge.paid.routing import Placement
 from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings
 from services.edge.speech.sending import send_audio

@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from services.common.errors import Code, MeshError
 from services.edge.chat.response import DONE, ChunkRenderer, completion_body
-from services.edge.payment import Receipt
+from services.edge.paid.hold import Receipt
 from tests.support import openai_schemas
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply

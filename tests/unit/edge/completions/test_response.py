@@ -10,7 +10,7 @@ from openai.types import Completion
 from services.common.errors import Code, MeshError
 from services.edge.chat.response import DONE
 from services.edge.completions.response import CompletionRenderer
-from services.edge.payment import Receipt
+from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from services.common.errors import Code, MeshError
 from services.edge.http.parsing import parse_body
-from services.edge.payment import Receipt
+from services.edge.paid.hold import Receipt
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.response import ResponseRenderer
 from tiermesh.runner.v1 import runner_pb2

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from services.common.errors import Code, MeshError
-from services.edge.payment import Receipt
+from services.edge.paid.hold import Receipt
 from services.edge.speech.frames import AudioEvents, AudioFile
 from tiermesh.runner.v1.runner_pb2 import GenerateReply, Usage
 

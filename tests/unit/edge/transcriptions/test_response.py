@@ -8,7 +8,7 @@ from typing import Any
 from openai.types.audio import TranscriptionVerbose
 
 from services.common.errors import Code, MeshError
-from services.edge.payment import Receipt
+from services.edge.paid.hold import Receipt
 from services.edge.transcriptions.request import TranscriptionFields
 from services.edge.transcriptions.response import TranscriptEvents, transcription_body
 from tiermesh.runner.v1.runner_pb2 import GenerateReply, Transcript, TranscriptSegment, TranscriptWord, Usage

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from services.edge.context import RequestContext
-from services.edge.payment import Outcome
-from services.edge.routing import Placement
+from services.edge.paid.hold import Outcome
+from services.edge.paid.routing import Placement
 from tests.support.waiting import eventually
 from tests.unit.edge.backend import Backend
 from tiermesh.billing.v1 import billing_pb2

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
-from services.edge.mailbox import Mailbox
-from services.edge.routing import Placement, Placer
-from services.edge.runners import RunnerBatch, RunnerPool
+from services.edge.paid.mailbox import Mailbox
+from services.edge.paid.routing import Placement, Placer
+from services.edge.paid.runners import RunnerBatch, RunnerPool
 from tiermesh.router.v1 import router_pb2
 from tiermesh.runner.v1 import runner_pb2
 

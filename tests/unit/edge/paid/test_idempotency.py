@@ -6,7 +6,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from services.common.errors import Code, MeshError
-from services.edge.idempotency import idempotency_key
+from services.edge.paid.idempotency import idempotency_key
 
 
 def key_of(*values: str, account_id: str = "acct_1") -> str:

@@ -12,17 +12,17 @@ from prometheus_client import Summary
 from services.common.catalog import Catalog, Kind, Model
 from services.common.errors import Code, MeshError
 from services.common.telemetry.tracing import context_of, step
-from services.edge.answer import Answer
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
-from services.edge.exchange import Exchange
-from services.edge.idempotency import idempotency_key
 from services.edge.metrics import PLACE, RESERVE
-from services.edge.payment import Cashier
-from services.edge.prefix_hashes import prefix_hashes
-from services.edge.reply import Reply
-from services.edge.routing import Availability, Placement, Placer
-from services.edge.runners import RunnerPool
+from services.edge.paid.charge import Exchange
+from services.edge.paid.delivery import Reply
+from services.edge.paid.generation import Answer
+from services.edge.paid.hold import Cashier
+from services.edge.paid.idempotency import idempotency_key
+from services.edge.paid.prefix_hashes import prefix_hashes
+from services.edge.paid.routing import Availability, Placement, Placer
+from services.edge.paid.runners import RunnerPool
 from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
 from services.edge.tracing import begin_generation

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from services.edge.payment import Receipt
-from services.edge.reply import Reply, whole_reply
+from services.edge.paid.delivery import Reply, whole_reply
+from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
 

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
-from services.edge.answer import Event
-from services.edge.exchange import Exchange
 from services.edge.http.errors import internal_error
 from services.edge.http.event_stream import KEEP_ALIVE, EventStream
 from services.edge.metrics import of_model
-from services.edge.payment import Receipt
-from services.edge.token_usage import usage_body
+from services.edge.paid.charge import Exchange
+from services.edge.paid.generation import Event
+from services.edge.paid.hold import Receipt
+from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
+
+
+def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> dict[str, Any]:
+    """Returns OpenAI's usage object for all choices: each of the prompts counts once, the answers add up.
+
+    The choices of a prompt stand next to each other, and every prompt has the same number of them.
+    """
+    usages = list(usages)
+    firsts = usages[:: max(len(usages) // prompts, 1)]
+    prompt = sum(usage.prompt_tokens for usage in firsts)
+    completion = sum(usage.completion_tokens for usage in usages)
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": sum(usage.cached_tokens for usage in firsts)},
+        "completion_tokens_details": {"reasoning_tokens": sum(usage.reasoning_tokens for usage in usages)},
+    }
+
 
 log = get_logger()
 

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from types import TracebackType
 
 from services.common.telemetry.tracing import Span, context_of, step
-from services.edge.answer import Answer
 from services.edge.context import RequestContext
 from services.edge.metrics import LEFT_EARLY, LEFT_LATE, OVERHEAD, SETTLE
-from services.edge.payment import Outcome, Payment, Receipt, Work
-from services.edge.routing import Placement
+from services.edge.paid.generation import Answer
+from services.edge.paid.hold import Outcome, Payment, Receipt, Work
+from services.edge.paid.routing import Placement
 from services.edge.tracing import end_generation
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall

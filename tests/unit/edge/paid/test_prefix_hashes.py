@@ -6,7 +6,7 @@ import pytest
 from services.common.catalog import Model
 from services.edge.chat.call import generate_call
 from services.edge.chat.request import chat_decoder
-from services.edge.prefix_hashes import FIRST_CUT, MOST_HASHES, prefix_hashes
+from services.edge.paid.prefix_hashes import FIRST_CUT, MOST_HASHES, prefix_hashes
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.translation import chat_body
 from tiermesh.runner.v1 import runner_pb2

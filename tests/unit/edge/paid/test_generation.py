@@ -12,9 +12,9 @@ import pytest
 from services.common.catalog import load_catalog
 from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG
-from services.edge.answer import MAX_FAILURES, Answer
-from services.edge.routing import Placement, Placer
-from services.edge.runners import RunnerPool
+from services.edge.paid.generation import MAX_FAILURES, Answer
+from services.edge.paid.routing import Placement, Placer
+from services.edge.paid.runners import RunnerPool
 from tiermesh.router.v1 import router_pb2
 from tiermesh.runner.v1 import runner_pb2
 
@@ -70,7 +70,7 @@ class Mesh:
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.edge.answer.REFUSED_PAUSE", 0.0)
+    monkeypatch.setattr("services.edge.paid.generation.REFUSED_PAUSE", 0.0)
 
 
 async def test_full_runners_are_waited_for() -> None:
