@@ -18,7 +18,7 @@ from services.common.telemetry.logs import configure_logs, get_logger
 from services.common.telemetry.tracing import close_tracing, open_tracing
 from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
-from services.runner.kinds import work_reader
+from services.runner.kinds.choice import work_reader
 from services.runner.metrics import ACTIVE, ENGINE_CPU, INFO, SLOTS, FactsCollector, KnowsFacts
 from services.runner.registration import draining, needs_vision, runner_record, served_models
 from services.runner.service import SERVICE_NAME, RunnerService, generate_server

@@ -11,6 +11,7 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
+from services.runner.kinds.base import JobT, StepT, WorkReader
 from services.runner.metrics import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
@@ -20,7 +21,6 @@ from services.runner.metrics import (
     PROMPT_TOKENS,
 )
 from services.runner.status import StatusBoard
-from services.runner.work import JobT, StepT, WorkReader
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 log = get_logger()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from services.common.catalog import Model
 from services.runner.job import Job, Step
+from services.runner.kinds.base import Work
 from services.runner.reply import ReplyWriter
 from services.runner.request import RequestReader
-from services.runner.work import Work
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from services.common.errors import Code, MeshError
 from services.runner.engines.diffusers import DiffusersEngine
-from services.runner.tasks.image import ImageJob, ImageStep
+from services.runner.kinds.image import ImageJob, ImageStep
 from tests.support.waiting import eventually
 
 JOB = ImageJob("request", "a red fox", "", 64, 32, seed=1, steps=2, form="png")

@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
+from services.runner.kinds.base import AnyStep
 from services.runner.refusals import engine_closed, slots_taken
-from services.runner.work import AnyStep
 
 log = get_logger()
 JobT = TypeVar("JobT")

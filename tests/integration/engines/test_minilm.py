@@ -15,7 +15,7 @@ from services.common.errors import Code, MeshError
 from services.runner.engines.llamacpp import find_smollm2
 from services.runner.engines.minilm import GgufModel, MiniLmEngine, PackagedMiniLm
 from services.runner.job import FinishReason
-from services.runner.tasks.embedding import EmbeddingInput, EmbeddingJob, EmbeddingStep, Vector
+from services.runner.kinds.embedding import EmbeddingInput, EmbeddingJob, EmbeddingStep, Vector
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

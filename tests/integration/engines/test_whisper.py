@@ -16,8 +16,8 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from services.common.errors import Code, MeshError
 from services.runner.engines.nanotts import NanoTtsEngine
 from services.runner.engines.whisper import WhisperEngine, find_whisper_tiny
-from services.runner.tasks.speech import SpeechJob, SpeechStep
-from services.runner.tasks.transcription import Segment, TranscriptionJob, TranscriptionStep
+from services.runner.kinds.speech import SpeechJob, SpeechStep
+from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionStep
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

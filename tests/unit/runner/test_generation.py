@@ -14,8 +14,8 @@ from services.common.settings import DEFAULT_CATALOG
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.generation import Generation, RunnerSession
 from services.runner.job import FinishReason, Job, Step, Usage
+from services.runner.kinds.base import Work
 from services.runner.status import StatusBoard
-from services.runner.work import Work
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 MODEL = load_catalog(Path(DEFAULT_CATALOG)).models[0]

@@ -10,8 +10,8 @@ from typing import Any
 
 from services.common.errors import MeshError
 from services.runner.engines.diffusers.demonstration import demonstration_pipeline
+from services.runner.kinds.image import ImageJob
 from services.runner.refusals import invalid
-from services.runner.tasks.image import ImageJob
 
 _PILLOW_FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
 # The demonstration pipeline paints noise, however long it takes.

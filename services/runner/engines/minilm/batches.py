@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from services.runner.kinds.embedding import input_too_long
 from services.runner.refusals import invalid
-from services.runner.tasks.embedding import input_too_long
 
 
 def check_tokens(index: int, tokens: Sequence[int], vocabulary_size: int, context: int) -> None:

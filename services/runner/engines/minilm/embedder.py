@@ -15,7 +15,7 @@ import msgspec
 
 from services.runner.engines.llamacpp.server import ServerOptions, load_server
 from services.runner.engines.minilm.model_file import vocabulary_size
-from services.runner.tasks.embedding import Vector
+from services.runner.kinds.embedding import Vector
 
 _TIMEOUT = 60.0
 

@@ -13,7 +13,7 @@ from services.runner.engines.minilm.model_file import ModelFile
 from services.runner.engines.minilm.vectors import shorten
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.job import Usage
-from services.runner.tasks.embedding import EmbeddingJob, EmbeddingStep, Vector
+from services.runner.kinds.embedding import EmbeddingJob, EmbeddingStep, Vector
 
 
 class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):

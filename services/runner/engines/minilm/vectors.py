@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 
-from services.runner.tasks.embedding import Vector
+from services.runner.kinds.embedding import Vector
 
 
 def shorten(vector: Vector, dimensions: int) -> Vector:

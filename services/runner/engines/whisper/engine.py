@@ -12,7 +12,7 @@ from typing import Any
 
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.job import FinishReason, Usage
-from services.runner.tasks.transcription import Segment, TranscriptionJob, TranscriptionStep, Word
+from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionStep, Word
 
 # The encoder makes 1,500 positions of 30 seconds (Radford et al., "Robust Speech Recognition via Large-Scale Weak
 # Supervision", 2022, section 2.2): they are what is counted as audio tokens.

@@ -4,7 +4,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.tasks.image import ImageJob, ImageReader, ImageStep
+from services.runner.kinds.image import ImageJob, ImageReader, ImageStep
 from tiermesh.runner.v1.runner_pb2 import FINISH_REASON_STOP, EmbeddingTask, GenerateCall, ImageTask
 
 MODEL = Model(id="painter", kind="image", tier="image", price=4)

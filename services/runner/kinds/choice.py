@@ -7,14 +7,14 @@ from typing import Any
 
 from services.common.clock import system_clock
 from services.runner.engines.base import AnyEngine, TextEngine
+from services.runner.kinds.base import WorkReader
+from services.runner.kinds.embedding import EmbeddingEngine, EmbeddingReader
+from services.runner.kinds.image import ImageReader
+from services.runner.kinds.speech import SpeechEngine, SpeechReader
+from services.runner.kinds.transcription import TranscriptionEngine, TranscriptionReader
 from services.runner.prompt.template import ChatTemplate
 from services.runner.request import RequestReader
-from services.runner.tasks.embedding import EmbeddingEngine, EmbeddingReader
-from services.runner.tasks.image import ImageReader
-from services.runner.tasks.speech import SpeechEngine, SpeechReader
-from services.runner.tasks.transcription import TranscriptionEngine, TranscriptionReader
 from services.runner.text import TextReader
-from services.runner.work import WorkReader
 
 
 def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:

@@ -10,8 +10,8 @@ from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.engines.base import Engine
 from services.runner.job import FinishReason, Usage
+from services.runner.kinds.base import Work
 from services.runner.refusals import invalid
-from services.runner.work import Work
 from tiermesh.runner.v1 import runner_pb2
 
 LONGEST_PROMPT = 4096
