@@ -6,7 +6,7 @@ import asyncio
 
 from services.common.errors import MeshError
 from services.runner.engines.base import TextEngine
-from services.runner.job import Job, Step
+from services.runner.kinds.text.job import Job, Step
 
 
 async def generate(engine: TextEngine, job: Job) -> None:

@@ -11,7 +11,7 @@ from bench.direct import generate
 from bench.load import Order, request_body
 from bench.mesh import RunningMesh
 from services.runner.engines.simulated import SimulatedEngine
-from services.runner.job import Job, Sampling
+from services.runner.kinds.text.job import Job, Sampling
 
 REQUESTS = 300
 

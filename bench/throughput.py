@@ -11,7 +11,7 @@ from bench.direct import generate
 from bench.load import Order, request_body
 from bench.mesh import running_mesh
 from services.runner.engines.simulated import SimulatedEngine
-from services.runner.job import Job, Sampling
+from services.runner.kinds.text.job import Job, Sampling
 
 # Like a GPU runner: 32 answers at once, each at 50 tokens a second.
 IN_FLIGHT = 32

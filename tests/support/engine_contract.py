@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from services.common.errors import Code, MeshError
 from services.runner.engines.base import TextEngine
-from services.runner.job import FinishReason, Job, Sampling
+from services.runner.kinds.text.job import FinishReason, Job, Sampling
 from services.runner.prompt.grammar import answer_grammar
 from services.runner.prompt.template import ChatTemplate
 from services.runner.prompt.tools import Toolbox

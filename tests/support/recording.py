@@ -6,7 +6,7 @@ import asyncio
 
 from services.common.errors import MeshError
 from services.runner.engines.base import TextEngine, Ticket
-from services.runner.job import FinishReason, Job, Step, TokenLogprob, Usage
+from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, Usage
 
 
 class Recording:

@@ -10,7 +10,7 @@ import pytest
 from services.runner.engines.exllamav2.answer import Answer
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.job import FinishReason, Job, Sampling, Step, TokenLogprob
+from services.runner.kinds.text.job import FinishReason, Job, Sampling, Step, TokenLogprob
 from tests.support.engine_contract import GREEDY, job
 from tests.support.recording import generate
 from tests.torch.stand_in.checkpoint import END_OF_TURN

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from services.runner.job import Job
+from services.runner.kinds.text.job import Job
 from tests.support.engine_contract import GREEDY, job
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually

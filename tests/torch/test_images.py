@@ -20,7 +20,7 @@ from services.runner.engines.exllamav2.model_directory import read_model_directo
 from services.runner.engines.exllamav2.prompts import Prompts
 from services.runner.engines.exllamav2.run import Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.job import Job
+from services.runner.kinds.text.job import Job
 from tests.support.engine_contract import GREEDY
 from tests.support.recording import Recording
 from tests.torch.stand_in.checkpoint import SMALL

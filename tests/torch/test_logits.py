@@ -14,7 +14,7 @@ from services.runner.engines.exllamav2.logits import LogitFilter
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.engines.exllamav2.sampling import sampler_settings
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.job import Job, Sampling
+from services.runner.kinds.text.job import Job, Sampling
 from tests.support.engine_contract import job
 from tests.support.recording import generate, submit
 from tests.torch.stand_in.engine import running, stand_in_engine

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from services.common.catalog import Kind
 from services.common.errors import MeshError
-from services.runner.job import Job, Step
+from services.runner.kinds.text.job import Job, Step
 
 # Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
 # Always called on the event loop's thread. It must not raise.

@@ -8,7 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.runner.job import FinishReason, Usage
+from services.runner.kinds.text.job import FinishReason, Usage
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 

@@ -7,8 +7,8 @@ from functools import partial
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.runner.job import FinishReason, Usage
 from services.runner.kinds.base import Work
+from services.runner.kinds.text.job import FinishReason, Usage
 from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply

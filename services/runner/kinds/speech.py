@@ -10,8 +10,8 @@ from typing import Protocol, runtime_checkable
 from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.engines.base import Engine
-from services.runner.job import FinishReason, Usage
 from services.runner.kinds.base import Work
+from services.runner.kinds.text.job import FinishReason, Usage
 from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 

@@ -13,7 +13,7 @@ import torch
 
 from services.runner.engines.exllamav2 import ExLlamaV2Engine, ExLlamaV2Options
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
-from services.runner.job import Job, Sampling
+from services.runner.kinds.text.job import Job, Sampling
 from tests.support.engine_contract import job
 from tests.torch.stand_in import extension, flash_attention
 

@@ -13,8 +13,8 @@ from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.generation import Generation, RunnerSession
-from services.runner.job import FinishReason, Job, Step, Usage
 from services.runner.kinds.base import Work
+from services.runner.kinds.text.job import FinishReason, Job, Step, Usage
 from services.runner.status import StatusBoard
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 

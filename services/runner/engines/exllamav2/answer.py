@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.engines.stops import StopScanner
-from services.runner.job import FinishReason, Job, Step, TokenLogprob, Usage
+from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, Usage
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 # Tokens whose text belongs together, because characters are spread over them.

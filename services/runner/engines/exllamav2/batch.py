@@ -14,7 +14,7 @@ from services.runner.engines.exllamav2.logits import LogitFilter
 from services.runner.engines.exllamav2.run import Active, Prepared, Run
 from services.runner.engines.exllamav2.sampling import sampler_settings
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.job import FinishReason, Job, Step
+from services.runner.kinds.text.job import FinishReason, Job, Step
 from services.runner.refusals import cache_taken, context_exceeded
 
 log = get_logger()

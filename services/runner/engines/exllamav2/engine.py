@@ -19,7 +19,7 @@ from services.runner.engines.exllamav2.facts import Facts
 from services.runner.engines.exllamav2.model_directory import ModelDirectory, check_draft, read_model_directory
 from services.runner.engines.exllamav2.options import ExLlamaV2Options
 from services.runner.engines.exllamav2.run import Run
-from services.runner.job import Job, Step
+from services.runner.kinds.text.job import Job, Step
 from services.runner.prompt.grammar import grammar_error
 from services.runner.refusals import engine_closed, invalid, slots_taken
 

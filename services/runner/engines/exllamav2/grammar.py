@@ -8,7 +8,7 @@ from typing import Any
 import llguidance
 
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.job import Job
+from services.runner.kinds.text.job import Job
 from services.runner.refusals import invalid
 
 # Compiled grammars that are kept for the next job with the same one.

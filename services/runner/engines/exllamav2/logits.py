@@ -10,7 +10,7 @@ import torch
 from exllamav2.generator.filters import ExLlamaV2Filter
 
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.job import Job, TokenLogprob, TopLogprob
+from services.runner.kinds.text.job import Job, TokenLogprob, TopLogprob
 
 
 class LogitFilter(ExLlamaV2Filter):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from services.common.errors import MeshError
 from services.runner.engines.base import Emit
 from services.runner.engines.exllamav2.answer import Answer
-from services.runner.job import Job, Step
+from services.runner.kinds.text.job import Job, Step
 
 if TYPE_CHECKING:
     from services.runner.engines.exllamav2.images import Image

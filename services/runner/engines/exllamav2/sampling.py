@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.runner.job import Sampling
+from services.runner.kinds.text.job import Sampling
 
 # Below this the library picks the most likely token, and a division by the temperature would overflow.
 _COLD = 0.01

@@ -19,7 +19,7 @@ from services.runner.engines.exllamav2.batch import Batch
 from services.runner.engines.exllamav2.facts import Throughput
 from services.runner.engines.exllamav2.run import Prepared, Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.job import Step
+from services.runner.kinds.text.job import Step
 
 log = get_logger()
 # What one iteration said, for the event loop.

@@ -14,7 +14,7 @@ import msgspec
 
 from services.runner.engines.llamacpp.media import MEDIA_MARKER, decodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.job import Job
+from services.runner.kinds.text.job import Job
 from services.runner.prompt.grammar import grammar_error
 from services.runner.refusals import invalid
 

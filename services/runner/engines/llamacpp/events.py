@@ -11,7 +11,7 @@ from services.runner.engines.llamacpp.body import replays
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
 from services.runner.refusals import context_exceeded
 
 

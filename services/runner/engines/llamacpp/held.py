@@ -7,7 +7,7 @@ end within a UTF-8 character: only that there were some. Both are put right here
 from __future__ import annotations
 
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.job import TokenLogprob
+from services.runner.kinds.text.job import TokenLogprob
 
 
 class HeldTokens:

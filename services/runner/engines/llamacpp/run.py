@@ -10,7 +10,7 @@ from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Emit
 from services.runner.engines.llamacpp.events import EventReader
-from services.runner.job import Step
+from services.runner.kinds.text.job import Step
 
 log = get_logger()
 # Hands an event, or a failure, or None after the last one, from a worker thread to the event loop.

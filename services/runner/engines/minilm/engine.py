@@ -12,8 +12,8 @@ from services.runner.engines.minilm.embedder import Embedder, EmbedderError
 from services.runner.engines.minilm.model_file import ModelFile
 from services.runner.engines.minilm.vectors import shorten
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
-from services.runner.job import Usage
 from services.runner.kinds.embedding import EmbeddingJob, EmbeddingStep, Vector
+from services.runner.kinds.text.job import Usage
 
 
 class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):

@@ -16,8 +16,8 @@ from services.runner.audio.pieces import divide
 from services.runner.engines.nanotts.markup import plain_text
 from services.runner.engines.nanotts.voices import VOICES, Voice
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
-from services.runner.job import FinishReason, Usage
 from services.runner.kinds.speech import SECONDS_PER_TOKEN, SpeechJob, SpeechStep
+from services.runner.kinds.text.job import FinishReason, Usage
 
 # Of what Pico makes: 16-bit samples of one channel.
 RATE = 16_000

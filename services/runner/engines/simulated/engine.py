@@ -15,7 +15,7 @@ from services.common.errors import Code, MeshError
 from services.runner.engines.base import Emit
 from services.runner.engines.simulated import voice
 from services.runner.engines.simulated.run import Run
-from services.runner.job import Job, Step
+from services.runner.kinds.text.job import Job, Step
 from services.runner.refusals import context_exceeded, engine_closed, slots_taken
 
 _CHAT_TEMPLATE = (

@@ -9,7 +9,7 @@ from services.common.errors import MeshError
 from services.runner.engines.base import Emit
 from services.runner.engines.simulated import voice
 from services.runner.engines.stops import StopScanner
-from services.runner.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
 
 
 class Run:

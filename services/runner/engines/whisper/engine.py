@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
-from services.runner.job import FinishReason, Usage
+from services.runner.kinds.text.job import FinishReason, Usage
 from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionStep, Word
 
 # The encoder makes 1,500 positions of 30 seconds (Radford et al., "Robust Speech Recognition via Large-Scale Weak

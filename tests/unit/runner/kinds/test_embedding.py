@@ -8,9 +8,9 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.job import Usage
 from services.runner.kinds.base import Work
 from services.runner.kinds.embedding import EmbeddingJob, EmbeddingReader, EmbeddingStep
+from services.runner.kinds.text.job import Usage
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 MODEL = Model(id="model", kind="embedding", tier="embedding", price=1, context=512)

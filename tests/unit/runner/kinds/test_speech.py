@@ -8,9 +8,9 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.job import FinishReason, Usage
 from services.runner.kinds.base import Work
 from services.runner.kinds.speech import SpeechJob, SpeechReader, SpeechStep
+from services.runner.kinds.text.job import FinishReason, Usage
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 MODEL = Model(id="model", kind="speech", tier="speech", price=3)

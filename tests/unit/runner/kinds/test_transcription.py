@@ -9,8 +9,8 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.job import FinishReason, Usage
 from services.runner.kinds.base import Work
+from services.runner.kinds.text.job import FinishReason, Usage
 from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionReader, TranscriptionStep, Word
 from tiermesh.runner.v1 import runner_pb2 as pb
 

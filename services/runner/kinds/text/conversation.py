@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from services.runner.images import text_with_markers
+from services.runner.kinds.text.images import text_with_markers
 from services.runner.prompt.grammar import any_object
 from services.runner.prompt.tools import Mode, Tool, Toolbox
 from services.runner.refusals import invalid

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.runner.conversation import read_messages, read_schema, read_toolbox
-from services.runner.images import random_marker, read_images
-from services.runner.job import Job, Sampling
+from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
+from services.runner.kinds.text.images import random_marker, read_images
+from services.runner.kinds.text.job import Job, Sampling
 from services.runner.prompt.grammar import answer_grammar, check_offer
 from services.runner.prompt.output import Output
 from services.runner.prompt.parser import OutputParser
