@@ -20,8 +20,8 @@ from gpu.report import Figures, NotRunError
 from services.runner.engines.exllamav2 import ExLlamaV2Engine
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.kinds.text.job import Sampling
-from services.runner.prompt.grammar import answer_grammar
-from services.runner.prompt.tools import Toolbox
+from services.runner.kinds.text.prompt.grammar import answer_grammar
+from services.runner.kinds.text.prompt.tools import Toolbox
 from tests.support.engine_contract import CITY, job
 from tests.support.recording import Recording, generate, submit
 from tests.support.waiting import eventually

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gpu.place import Place
 from gpu.report import NotRunError
-from services.runner.prompt.template import packaged_template
+from services.runner.kinds.text.prompt.template import packaged_template
 from tests.torch.stand_in.checkpoint import Shape, write_checkpoint
 
 

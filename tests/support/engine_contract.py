@@ -21,9 +21,9 @@ import pytest_asyncio
 from services.common.errors import Code, MeshError
 from services.runner.engines.base import TextEngine
 from services.runner.kinds.text.job import FinishReason, Job, Sampling
-from services.runner.prompt.grammar import answer_grammar
-from services.runner.prompt.template import ChatTemplate
-from services.runner.prompt.tools import Toolbox
+from services.runner.kinds.text.prompt.grammar import answer_grammar
+from services.runner.kinds.text.prompt.template import ChatTemplate
+from services.runner.kinds.text.prompt.tools import Toolbox
 from tests.support.recording import Recording, generate, submit
 from tests.support.waiting import eventually
 

@@ -9,8 +9,8 @@ import pytest
 
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.kinds.text.job import FinishReason, Sampling
-from services.runner.prompt.grammar import answer_grammar
-from services.runner.prompt.tools import Toolbox
+from services.runner.kinds.text.prompt.grammar import answer_grammar
+from services.runner.kinds.text.prompt.tools import Toolbox
 from tests.support.engine_contract import CITY, QUESTIONS, SEEDED, job
 from tests.support.recording import generate, submit
 from tests.torch.stand_in.checkpoint import write_checkpoint

@@ -17,8 +17,8 @@ from services.common.errors import Code, MeshError
 from services.runner.engines.exllamav2 import ExLlamaV2Engine
 from services.runner.engines.exllamav2.logits import LogitFilter
 from services.runner.kinds.text.job import FinishReason, Job, Sampling
-from services.runner.prompt.grammar import answer_grammar
-from services.runner.prompt.tools import Toolbox
+from services.runner.kinds.text.prompt.grammar import answer_grammar
+from services.runner.kinds.text.prompt.tools import Toolbox
 from tests.support.engine_contract import CITY, GREEDY, job
 from tests.support.recording import Recording, generate, submit
 from tests.support.waiting import eventually

@@ -13,7 +13,7 @@ import torch
 from services.runner.engines.base import TextEngine
 from services.runner.engines.llamacpp import find_smollm2
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.prompt.template import packaged_template
+from services.runner.kinds.text.prompt.template import packaged_template
 from tests.support.engine_contract import job
 from tests.support.recording import generate
 from tests.torch.stand_in.engine import StandIn, running, stand_in_engine

@@ -11,10 +11,10 @@ from services.runner.kinds.base import WorkReader
 from services.runner.kinds.embedding import EmbeddingEngine, EmbeddingReader
 from services.runner.kinds.image import ImageReader
 from services.runner.kinds.speech import SpeechEngine, SpeechReader
+from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.writer import TextReader
 from services.runner.kinds.transcription import TranscriptionEngine, TranscriptionReader
-from services.runner.prompt.template import ChatTemplate
 
 
 def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:

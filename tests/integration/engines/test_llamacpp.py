@@ -13,11 +13,11 @@ from services.common.catalog import Model
 from services.runner.engines.base import TextEngine
 from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
 from services.runner.kinds.text.job import FinishReason, Job, Sampling
+from services.runner.kinds.text.prompt.grammar import answer_grammar
+from services.runner.kinds.text.prompt.template import ChatTemplate
+from services.runner.kinds.text.prompt.tools import Toolbox
 from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.writer import ReplyWriter
-from services.runner.prompt.grammar import answer_grammar
-from services.runner.prompt.template import ChatTemplate
-from services.runner.prompt.tools import Toolbox
 from tests.support.engine_contract import CITY, GREEDY, healthy, job
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually

@@ -13,9 +13,9 @@ from services.common.errors import Code, MeshError
 from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
 from services.runner.engines.llamacpp.media import MEDIA_MARKER
 from services.runner.kinds.text.job import FinishReason, Job, Sampling
-from services.runner.prompt.grammar import answer_grammar
-from services.runner.prompt.template import ChatTemplate
-from services.runner.prompt.tools import Toolbox
+from services.runner.kinds.text.prompt.grammar import answer_grammar
+from services.runner.kinds.text.prompt.template import ChatTemplate
+from services.runner.kinds.text.prompt.tools import Toolbox
 from tests.support.images import plain_image
 from tests.support.recording import generate, submit
 

@@ -20,7 +20,7 @@ from services.runner.engines.exllamav2.model_directory import ModelDirectory, ch
 from services.runner.engines.exllamav2.options import ExLlamaV2Options
 from services.runner.engines.exllamav2.run import Run
 from services.runner.kinds.text.job import Job, Step
-from services.runner.prompt.grammar import grammar_error
+from services.runner.kinds.text.prompt.grammar import grammar_error
 from services.runner.refusals import engine_closed, invalid, slots_taken
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import llguidance
 from tokenizers import Tokenizer
 
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
-from services.runner.prompt.marks import MARKS
+from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import invalid
 
 

@@ -15,7 +15,7 @@ import msgspec
 from services.runner.engines.llamacpp.media import MEDIA_MARKER, decodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
-from services.runner.prompt.grammar import grammar_error
+from services.runner.kinds.text.prompt.grammar import grammar_error
 from services.runner.refusals import invalid
 
 # llama.cpp's seeds are 32 bits wide, and the largest asks for a random one.

@@ -26,7 +26,7 @@ from services.runner.engines.llamacpp.run import Generate, Run
 from services.runner.engines.llamacpp.server import ServerOptions, load_server, signals_kept
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
-from services.runner.prompt.template import packaged_template
+from services.runner.kinds.text.prompt.template import packaged_template
 from services.runner.refusals import engine_closed, invalid, slots_taken
 
 # Models whose own template is replaced, by the base name in their file.

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from services.runner.engines.llamacpp.gguf import read_metadata
-from services.runner.prompt.marks import MARKS
+from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import invalid
 
 _PREFIX = "tokenizer.ggml."

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from services.runner.kinds.text.images import text_with_markers
-from services.runner.prompt.grammar import any_object
-from services.runner.prompt.tools import Mode, Tool, Toolbox
+from services.runner.kinds.text.prompt.grammar import any_object
+from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
 from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 

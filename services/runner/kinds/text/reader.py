@@ -14,12 +14,12 @@ from services.common.errors import MeshError
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
 from services.runner.kinds.text.images import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
-from services.runner.prompt.grammar import answer_grammar, check_offer
-from services.runner.prompt.output import Output
-from services.runner.prompt.parser import OutputParser
-from services.runner.prompt.template import ChatTemplate
-from services.runner.prompt.thought import EFFORTS
-from services.runner.prompt.tools import Toolbox
+from services.runner.kinds.text.prompt.grammar import answer_grammar, check_offer
+from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.parser import OutputParser
+from services.runner.kinds.text.prompt.template import ChatTemplate
+from services.runner.kinds.text.prompt.thought import EFFORTS
+from services.runner.kinds.text.prompt.tools import Toolbox
 from services.runner.refusals import context_exceeded, invalid
 from tiermesh.runner.v1 import runner_pb2
 

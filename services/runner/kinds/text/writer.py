@@ -6,9 +6,9 @@ from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.kinds.base import Work
 from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, Usage
+from services.runner.kinds.text.prompt.output import Output
 from services.runner.kinds.text.reader import Request, RequestReader
 from services.runner.kinds.text.writer import ReplyWriter
-from services.runner.prompt.output import Output
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
 

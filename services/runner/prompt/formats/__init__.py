@@ -1,10 +1,10 @@
 """The ways in which families of models write function calls."""
 
-from services.runner.prompt.formats.base import CallReader, ToolFormat
-from services.runner.prompt.formats.detection import FORMATS, detect_format
-from services.runner.prompt.formats.hermes import HermesFormat
-from services.runner.prompt.formats.llama import LlamaFormat
-from services.runner.prompt.formats.mistral import MistralArgsFormat, MistralFormat
+from services.runner.kinds.text.prompt.formats.base import CallReader, ToolFormat
+from services.runner.kinds.text.prompt.formats.detection import FORMATS, detect_format
+from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
+from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
+from services.runner.kinds.text.prompt.formats.mistral import MistralArgsFormat, MistralFormat
 
 __all__ = [
     "FORMATS",

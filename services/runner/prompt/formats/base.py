@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import ClassVar
 
-from services.runner.prompt.nesting import Nesting
-from services.runner.prompt.output import CallDelta, Output, add, add_decided
-from services.runner.prompt.tools import Tool
+from services.runner.kinds.text.prompt.nesting import Nesting
+from services.runner.kinds.text.prompt.output import CallDelta, Output, add, add_decided
+from services.runner.kinds.text.prompt.tools import Tool
 
 # A JSON string, and what may follow from its first characters.
 JSON_STRING = r'"(?:[^"\\]|\\.)*"'

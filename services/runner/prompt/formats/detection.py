@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from services.runner.prompt.formats.base import ToolFormat
-from services.runner.prompt.formats.hermes import HermesFormat
-from services.runner.prompt.formats.llama import LlamaFormat
-from services.runner.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
+from services.runner.kinds.text.prompt.formats.base import ToolFormat
+from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
+from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
+from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
 
 FORMATS: dict[str, ToolFormat] = {
     known.name: known for known in (HermesFormat(), LlamaFormat(), MistralFormat(), MistralArgsFormat())

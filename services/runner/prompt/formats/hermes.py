@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from services.runner.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
-from services.runner.prompt.formats.rules import further, literal, object_rules
-from services.runner.prompt.output import Output, add
-from services.runner.prompt.tools import Tool
+from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
+from services.runner.kinds.text.prompt.formats.rules import further, literal, object_rules
+
+from services.runner.kinds.text.prompt.output import Output, add
+from services.runner.kinds.text.prompt.tools import Tool
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 

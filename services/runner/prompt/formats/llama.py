@@ -11,10 +11,11 @@ import re
 import string
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from services.runner.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
-from services.runner.prompt.formats.rules import further, json_rule, literal, object_rules
-from services.runner.prompt.output import Output
-from services.runner.prompt.tools import Tool
+from services.runner.kinds.text.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
+from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
+
+from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.tools import Tool
 
 _TAG = "<|python_tag|>"
 _AGAIN = '"; " object'

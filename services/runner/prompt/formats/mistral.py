@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from services.runner.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
-from services.runner.prompt.formats.rules import further, json_rule, literal, object_rules
-from services.runner.prompt.nesting import Nesting
-from services.runner.prompt.output import Output
-from services.runner.prompt.tools import Tool
+from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
+from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
+
+from services.runner.kinds.text.prompt.nesting import Nesting
+from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.tools import Tool
 
 CALLS_TAG, ARGUMENTS_TAG = "[TOOL_CALLS]", "[ARGS]"
 _NAME = r"[A-Za-z0-9_.-]{1,64}"

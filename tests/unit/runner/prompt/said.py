@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from services.runner.prompt.output import Output
+from services.runner.kinds.text.prompt.output import Output
 
 
 class Subject(Protocol):

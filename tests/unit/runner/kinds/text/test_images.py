@@ -7,8 +7,8 @@ import pytest
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.images import MOST_IMAGES, random_marker
+from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import Request, RequestReader
-from services.runner.prompt.template import ChatTemplate, packaged_template
 from tests.support.images import plain_image
 from tiermesh.runner.v1 import runner_pb2 as pb
 

@@ -9,8 +9,8 @@ import pytest
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.job import Sampling
+from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import Request, RequestReader
-from services.runner.prompt.template import ChatTemplate, packaged_template
 from tests.unit.runner.prompt.said import parse
 from tiermesh.runner.v1 import runner_pb2 as pb
 

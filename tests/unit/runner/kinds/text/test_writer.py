@@ -6,9 +6,9 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.job import FinishReason, Job, Sampling, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.reader import Request
 from services.runner.kinds.text.writer import ReplyWriter
-from services.runner.prompt.parser import OutputParser
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 JOB = Job("request", "prompt", Sampling())

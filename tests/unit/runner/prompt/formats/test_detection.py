@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from services.runner.kinds.text.prompt.formats import detect_format
 
-from services.runner.prompt.formats import detect_format
-from services.runner.prompt.template import ChatTemplate, packaged_template
+from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 
 
 @pytest.mark.parametrize(

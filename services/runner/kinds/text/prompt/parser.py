@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from services.runner.prompt.formats import FORMATS, ToolFormat
-from services.runner.prompt.output import Output, add, add_decided
-from services.runner.prompt.thought import THINK_CLOSE, THINK_OPEN
+from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
+from services.runner.kinds.text.prompt.output import Output, add, add_decided
+from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN
 
 
 class OutputParser:

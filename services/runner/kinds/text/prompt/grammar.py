@@ -12,11 +12,11 @@ from typing import Any
 import llguidance
 
 from services.common.errors import Code, MeshError
-from services.runner.prompt.formats import FORMATS, ToolFormat
-from services.runner.prompt.formats.rules import json_rule
-from services.runner.prompt.schema import SchemaError, check_schema, check_size
-from services.runner.prompt.thought import Thought
-from services.runner.prompt.tools import Mode, Tool, Toolbox
+from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
+from services.runner.kinds.text.prompt.formats.rules import json_rule
+from services.runner.kinds.text.prompt.schema import SchemaError, check_schema, check_size
+from services.runner.kinds.text.prompt.thought import Thought
+from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
 
 # Characters of a whole grammar, so of all functions together.
 LARGEST_GRAMMAR = 128 * 1024

@@ -6,14 +6,14 @@ from typing import Any
 
 import llguidance
 import pytest
+from services.runner.kinds.text.prompt.formats import FORMATS
+from services.runner.kinds.text.prompt.formats.rules import MOST_CALLS
 
 from services.common.errors import Code, MeshError
-from services.runner.prompt import grammar
-from services.runner.prompt.formats import FORMATS
-from services.runner.prompt.formats.rules import MOST_CALLS
-from services.runner.prompt.grammar import LARGEST_GRAMMAR, answer_grammar, any_object
-from services.runner.prompt.thought import Thought
-from services.runner.prompt.tools import Mode, Tool, Toolbox
+from services.runner.kinds.text.prompt import grammar
+from services.runner.kinds.text.prompt.grammar import LARGEST_GRAMMAR, answer_grammar, any_object
+from services.runner.kinds.text.prompt.thought import Thought
+from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
 
 CITY: dict[str, Any] = {
     "type": "object",

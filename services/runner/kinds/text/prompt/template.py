@@ -16,8 +16,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
-from services.runner.prompt.formats import ToolFormat, detect_format
-from services.runner.prompt.thought import THINK_OPEN, Thought
+from services.runner.kinds.text.prompt.formats import ToolFormat, detect_format
+from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from services.runner.prompt import schema as bounds
-from services.runner.prompt.schema import SchemaError, check_schema
+from services.runner.kinds.text.prompt import schema as bounds
+from services.runner.kinds.text.prompt.schema import SchemaError, check_schema
 
 
 def an_object(**properties: Any) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import MeshError
-from services.runner.prompt.template import ChatTemplate, packaged_template
-from services.runner.prompt.thought import Thought
-from services.runner.prompt.tools import Tool
+from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
+from services.runner.kinds.text.prompt.thought import Thought
+from services.runner.kinds.text.prompt.tools import Tool
 
 QUESTION = {"role": "user", "content": "What is the capital of France?"}
 WEATHER = Tool("get_weather", "Weather in a café", {"type": "object", "properties": {"city": {"type": "string"}}})

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runner.prompt.output import Output
-from services.runner.prompt.parser import OutputParser
+from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.parser import OutputParser
 from tests.unit.runner.prompt.said import parse
 
 
