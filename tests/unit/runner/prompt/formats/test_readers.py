@@ -8,8 +8,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services.runner.kinds.text.prompt.formats import FORMATS, CallReader
 
+from services.runner.kinds.text.prompt.formats import FORMATS, CallReader
 from services.runner.kinds.text.prompt.output import Output
 from tests.unit.runner.prompt.said import Said, cut, parse
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import llguidance
 import pytest
-from services.runner.kinds.text.prompt.formats import FORMATS
-from services.runner.kinds.text.prompt.formats.rules import MOST_CALLS
 
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.prompt import grammar
+from services.runner.kinds.text.prompt.formats import FORMATS
+from services.runner.kinds.text.prompt.formats.rules import MOST_CALLS
 from services.runner.kinds.text.prompt.grammar import LARGEST_GRAMMAR, answer_grammar, any_object
 from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
-
 from services.runner.kinds.text.prompt.nesting import Nesting
 from services.runner.kinds.text.prompt.output import Output
 from services.runner.kinds.text.prompt.tools import Tool

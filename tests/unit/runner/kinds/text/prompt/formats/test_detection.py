@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from services.runner.kinds.text.prompt.formats import detect_format
 
+from services.runner.kinds.text.prompt.formats import detect_format
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.runner.kinds.text.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
-
 from services.runner.kinds.text.prompt.output import Output
 from services.runner.kinds.text.prompt.tools import Tool
 
