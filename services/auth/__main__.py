@@ -14,7 +14,7 @@ from services.auth.metrics import KEYS, STALENESS
 from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import SERVICE_NAME, AuthService
 from services.auth.settings import AuthSettings
-from services.auth.store import MIGRATIONS, AuthStore
+from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.database.base import Database

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from services.auth.settings import AuthSettings
-from services.auth.store import MIGRATIONS
+from services.auth.store.store import MIGRATIONS
 from services.common.database import migrations
 from services.common.settings import SettingsError, load_settings
 

@@ -13,7 +13,7 @@ from statistics import quantiles
 import httpx2
 import pytest
 
-from services.auth.store import MIGRATIONS
+from services.auth.store.store import MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient

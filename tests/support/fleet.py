@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from services.auth.store import MIGRATIONS as AUTH_MIGRATIONS
+from services.auth.store.store import MIGRATIONS as AUTH_MIGRATIONS
 from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate

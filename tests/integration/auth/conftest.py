@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from services.auth.store import MIGRATIONS
+from services.auth.store.store import MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient

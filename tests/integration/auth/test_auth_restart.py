@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.auth.store import MIGRATIONS
+from services.auth.store.store import MIGRATIONS
 from services.common.database.schema import revisions
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.auth.commands import run_auth, run_migrate

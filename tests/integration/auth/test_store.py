@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.auth.accounts import Account
-from services.auth.store import MIGRATIONS, AuthStore
+from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.unit.auth.keys_for_tests import api_key

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.auth.store import MIGRATIONS, AuthStore
+from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.unit.auth.manual_clock import ManualClock

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.auth.accounts import Accounts
-from services.auth.store import AuthStore
+from services.auth.store.store import AuthStore
 from services.common.errors import MeshError
 from tests.unit.auth.manual_clock import ManualClock
 

@@ -9,7 +9,7 @@ from services.auth.authenticate_stream import AuthenticateHandler, Authenticator
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.rate_limits.local import RateLimits
-from services.auth.store import AuthStore
+from services.auth.store.store import AuthStore
 from services.common.batch import Session
 from services.common.errors import Code, MeshError
 from tests.unit.auth.keys_for_tests import api_key

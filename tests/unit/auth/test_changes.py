@@ -12,7 +12,7 @@ from services.auth.accounts import Account
 from services.auth.changes import ChangeFollower
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey
-from services.auth.store import AuthStore
+from services.auth.store.store import AuthStore
 from services.common.errors import Code, MeshError
 from tests.support.waiting import eventually
 from tests.unit.auth.keys_for_tests import api_key

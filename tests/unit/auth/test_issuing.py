@@ -10,7 +10,7 @@ from services.auth.issuing import KeyIssuer
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey, digest_of
 from services.auth.rights import Wish
-from services.auth.store import AuthStore
+from services.auth.store.store import AuthStore
 from services.common.catalog import load_catalog
 from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from services.auth.accounts import Account
 from services.auth.keys import ApiKey
-from services.auth.store_tables import accounts, api_keys, changes, to_key, to_row
+from services.auth.store.tables import accounts, api_keys, changes, to_key, to_row
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 
