@@ -6,8 +6,8 @@ import asyncio
 
 from services.billing.accounts import Accounts
 from services.billing.committer import Committer
+from services.billing.ledger.prices import Prices
 from services.billing.observer import Observer
-from services.billing.prices import Prices
 from services.billing.service import SERVICE_NAME, BillingService
 from services.billing.settings import BillingSettings
 from services.billing.store.store import MIGRATIONS, LedgerStore

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from typing import Protocol
 
-from services.billing import refusals
 from services.billing.committer import Committer
-from services.billing.identifiers import check_id, check_text
-from services.billing.ledger import MAX_CREDITS, Balance
-from services.billing.operations import Grant
+from services.billing.ledger import refusals
+from services.billing.ledger.identifiers import check_id, check_text
+from services.billing.ledger.ledger import MAX_CREDITS, Balance
+from services.billing.ledger.operations import Grant
 
 # How long a grant may wait for its transaction, in seconds.
 GRANT_TIMEOUT = 30.0

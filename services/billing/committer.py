@@ -13,9 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from services.billing import refusals
+from services.billing.ledger import refusals
+from services.billing.ledger.operations import Answer, Operation, Receipt
 from services.billing.metrics import COMMIT_FAILURES, COMMIT_SECONDS, COMMIT_SIZE, WAITING
-from services.billing.operations import Answer, Operation, Receipt
 from services.common.clock import Clock, to_ms
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from services.billing.ledger import OpenHolds
+from services.billing.ledger.ledger import OpenHolds
 from services.billing.metrics import AUDITED, HELD_CREDITS, HOLD_TTL, IMBALANCE, OLDEST_HOLD, OPEN_HOLDS, VIOLATIONS
 from services.billing.store.audit import Report
 from services.common.clock import Clock, to_ms

@@ -10,11 +10,11 @@ import grpc
 
 from services.billing import service_messages as messages
 from services.billing.accounts import Accounts
-from services.billing.entries import Entries
-from services.billing.ledger import Balance
+from services.billing.ledger.entries import Entries
+from services.billing.ledger.ledger import Balance
+from services.billing.ledger.usage import Usage
 from services.billing.store.store import LedgerStore
 from services.billing.transact_stream import TransactServer
-from services.billing.usage import Usage
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_name

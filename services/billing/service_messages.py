@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from services.billing import refusals
-from services.billing.entries import NumberedEntry, StatementLine
-from services.billing.holds import SETTLED_OUTCOMES, Hold, Outcome, State
-from services.billing.usage import GroupBy
+from services.billing.ledger import refusals
+from services.billing.ledger.entries import NumberedEntry, StatementLine
+from services.billing.ledger.holds import SETTLED_OUTCOMES, Hold, Outcome, State
+from services.billing.ledger.usage import GroupBy
 from tiermesh.billing.v1 import billing_pb2
 
 _OUTCOMES: dict[str, int] = {outcome: number for number, outcome in SETTLED_OUTCOMES.items()}

@@ -6,8 +6,8 @@ import asyncio
 from typing import Protocol
 
 from services.billing.committer import Committer
+from services.billing.ledger.operations import Expire
 from services.billing.metrics import EXPIRED_HOLDS, SWEPT
-from services.billing.operations import Expire
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger

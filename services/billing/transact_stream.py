@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from services.billing import refusals
 from services.billing.committer import Committer
-from services.billing.holds import SETTLED_OUTCOMES
-from services.billing.identifiers import check_id, check_text
+from services.billing.ledger import refusals
+from services.billing.ledger.holds import SETTLED_OUTCOMES
+from services.billing.ledger.identifiers import check_id, check_text
+from services.billing.ledger.operations import Answer, Operation, Reserve, Settle
+from services.billing.ledger.prices import Prices
 from services.billing.metrics import REFUSALS
-from services.billing.operations import Answer, Operation, Reserve, Settle
-from services.billing.prices import Prices
 from services.common.batch import BatchServer, Notes, Session
 from services.common.errors import MeshError
 from services.common.telemetry.tracing import Span, Tracing

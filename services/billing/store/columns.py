@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from services.billing.holds import Hold
-from services.billing.operations import Grant
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.operations import Grant
 
 HOLD_COLUMNS = tuple(field.name for field in fields(Hold))
 GRANT_COLUMNS = Grant._fields

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from services.billing.entries import NumberedEntry
-from services.billing.ledger import Balance, Entry
+from services.billing.ledger.entries import NumberedEntry
+from services.billing.ledger.ledger import Balance, Entry
 
 _COLUMNS = ", ".join(("entry_id", *Entry._fields))
 _BALANCE = sa.text("SELECT available, held FROM balances WHERE account_id = :account_id")

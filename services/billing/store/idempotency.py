@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
-from services.billing.holds import Hold
-from services.billing.idempotency import IdempotencyKey
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.idempotency import IdempotencyKey
 from services.billing.store.columns import HOLD_COLUMNS
 from services.common.database.statements import fetch_postgresql, fetch_sqlite
 

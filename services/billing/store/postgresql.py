@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import asyncpg
 import sqlalchemy as sa
 
-from services.billing.holds import Hold
-from services.billing.ledger import Balance, Entry, Ledger
-from services.billing.operations import Grant
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.ledger import Balance, Entry, Ledger
+from services.billing.ledger.operations import Grant
 from services.billing.store.columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
 from services.common.database.statements import copy_postgresql, fetch_postgresql
 from services.common.database.transactions import RetryTransaction

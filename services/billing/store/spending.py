@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.billing.spending import KeyMonth
+from services.billing.ledger.spending import KeyMonth
 from services.common.database.statements import execute_many_sqlite, fetch_postgresql, fetch_sqlite
 
 _COLUMNS = "account_id, key_id, begins_ms, ends_ms"

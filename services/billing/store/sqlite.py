@@ -8,9 +8,9 @@ from itertools import chain
 
 import sqlalchemy as sa
 
-from services.billing.holds import Hold
-from services.billing.ledger import Balance, Ledger
-from services.billing.operations import Grant
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.ledger import Balance, Ledger
+from services.billing.ledger.operations import Grant
 from services.billing.store.columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
 from services.common.database.statements import execute_many_sqlite, fetch_sqlite
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from services.billing.entries import NumberedEntry
-from services.billing.holds import Hold
-from services.billing.idempotency import Claims, asked_keys
-from services.billing.ledger import Balance, Ledger, OpenHolds
+from services.billing.ledger.entries import NumberedEntry
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.idempotency import Claims, asked_keys
+from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
+from services.billing.ledger.operations import Answer, Expire, Grant, Operation, Reserve, Settle
+from services.billing.ledger.spending import Spending, asked_months
+from services.billing.ledger.usage import GroupBy, Sum
 from services.billing.metrics import CREDITS
-from services.billing.operations import Answer, Expire, Grant, Operation, Reserve, Settle
-from services.billing.spending import Spending, asked_months
 from services.billing.store import postgresql as store_postgresql
 from services.billing.store import sqlite as store_sqlite
 from services.billing.store.audit import Report, audit
@@ -22,7 +23,6 @@ from services.billing.store.entries import read_balance, read_entries, read_hori
 from services.billing.store.idempotency import read_holders
 from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
-from services.billing.usage import GroupBy, Sum
 from services.common.database.base import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from services.billing.holds import Hold
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.usage import DAY_MS, MAX_GROUPS, MAX_REQUESTS, GroupBy, Sum
 from services.billing.store.columns import HOLD_COLUMNS
-from services.billing.usage import DAY_MS, MAX_GROUPS, MAX_REQUESTS, GroupBy, Sum
 
 _REQUEST = sa.text(f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE request_id = :request_id")  # noqa: S608 - constants only
 

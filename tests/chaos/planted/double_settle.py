@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from services.billing import __main__ as billing
-from services.billing.holds import CHARGED, State
-from services.billing.ledger import AVAILABLE, REVENUE, Ledger
-from services.billing.operations import Receipt, Settle
+from services.billing.ledger.holds import CHARGED, State
+from services.billing.ledger.ledger import AVAILABLE, REVENUE, Ledger
+from services.billing.ledger.operations import Receipt, Settle
 from services.common.process import run_service
 
 _honest = Ledger._settle

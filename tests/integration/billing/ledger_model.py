@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.billing.holds import CHARGED, Outcome
+from services.billing.ledger.holds import CHARGED, Outcome
 
 PRICE = 10
 

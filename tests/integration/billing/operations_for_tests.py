@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from services.billing.holds import Outcome
-from services.billing.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
-from services.billing.prices import Quote
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
+from services.billing.ledger.prices import Quote
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError

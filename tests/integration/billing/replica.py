@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.billing.committer import Committer
-from services.billing.operations import Operation, Receipt
+from services.billing.ledger.operations import Operation, Receipt
 from services.billing.store.store import LedgerStore
 from services.common.clock import system_clock
 from services.common.database.base import Database

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.billing.holds import Outcome
-from services.billing.operations import Operation, Receipt, Reserve
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.operations import Operation, Receipt, Reserve
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 
-from services.billing.holds import Outcome
-from services.billing.ledger import Balance
-from services.billing.operations import Operation, Receipt
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.ledger import Balance
+from services.billing.ledger.operations import Operation, Receipt
 from services.common.errors import Code, MeshError
 from tests.integration.billing.operations_for_tests import PRICE, assert_sound, commit, expire, grant, reserve, settle
 from tests.integration.billing.replica import Replica

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from services.billing.entries import Entries, NumberedEntry
-from services.billing.holds import Outcome
-from services.billing.ledger import Balance
+from services.billing.ledger.entries import Entries, NumberedEntry
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.ledger import Balance
 from services.billing.store.store import LedgerStore
 from services.common.errors import Code, MeshError
 from tests.integration.billing.billing_client import BillingClient

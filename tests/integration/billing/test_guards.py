@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from services.billing.holds import Outcome
+from services.billing.ledger.holds import Outcome
 from services.billing.store.columns import HOLD_COLUMNS
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from services.billing.holds import Outcome
-from services.billing.ledger import Balance
-from services.billing.operations import Operation, Receipt, Reserve
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.ledger import Balance
+from services.billing.ledger.operations import Operation, Receipt, Reserve
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
-from services.billing.holds import Outcome
+from services.billing.ledger.holds import Outcome
 from services.billing.observer import Observer
 from services.billing.store.store import LedgerStore
 from services.common.errors import Code, MeshError

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
-from services.billing.holds import Outcome
+from services.billing.ledger.holds import Outcome
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.common.database.base import Database
 from services.common.database.migrations import migrate

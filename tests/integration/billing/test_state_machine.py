@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from services.billing.holds import Outcome
-from services.billing.operations import Answer, Operation
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.operations import Answer, Operation
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import MeshError

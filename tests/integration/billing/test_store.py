@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.billing.holds import Outcome
-from services.billing.ledger import Balance, OpenHolds
-from services.billing.operations import Receipt
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.ledger import Balance, OpenHolds
+from services.billing.ledger.operations import Receipt
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code

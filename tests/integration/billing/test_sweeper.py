@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.billing.committer import Committer
-from services.billing.ledger import Balance
+from services.billing.ledger.ledger import Balance
 from services.billing.store.store import LedgerStore
 from services.billing.sweeper import Sweeper
 from services.common.database.base import Database

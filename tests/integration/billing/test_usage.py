@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from services.billing import usage as bounds
-from services.billing.holds import Outcome
-from services.billing.operations import Reserve
+from services.billing.ledger import usage as bounds
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.operations import Reserve
+from services.billing.ledger.usage import DAY_MS, GroupBy, Sum, Usage
 from services.billing.store import usage as store_usage
 from services.billing.store.store import LedgerStore
-from services.billing.usage import DAY_MS, GroupBy, Sum, Usage
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.integration.billing.billing_client import BillingClient

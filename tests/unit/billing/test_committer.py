@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from services.billing.committer import Committer
-from services.billing.operations import Answer, Expire, Operation, Receipt
+from services.billing.ledger.operations import Answer, Expire, Operation, Receipt
 from services.common.errors import Code, MeshError
 from tests.support.waiting import eventually
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.billing import refusals
+from services.billing.ledger import refusals
 
 MAX_LENGTH = 200
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from services.billing import refusals
-from services.billing.holds import CHARGED, Hold, Outcome, State
-from services.billing.idempotency import Claims
-from services.billing.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
-from services.billing.spending import Spending
+from services.billing.ledger import refusals
+from services.billing.ledger.holds import CHARGED, Hold, Outcome, State
+from services.billing.ledger.idempotency import Claims
+from services.billing.ledger.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
+from services.billing.ledger.spending import Spending
 from services.common.errors import MeshError
 
 AVAILABLE = "available"

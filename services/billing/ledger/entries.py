@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from services.billing import refusals
-from services.billing.identifiers import check_id
-from services.billing.ledger import AVAILABLE, HELD, Balance, Entry
+from services.billing.ledger import refusals
+from services.billing.ledger.identifiers import check_id
+from services.billing.ledger.ledger import AVAILABLE, HELD, Balance, Entry
 
 STATEMENT_PAGE, MAX_STATEMENT_PAGE = 100, 1_000
 EXPORT_PAGE, MAX_EXPORT_PAGE = 1_000, 5_000

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from services.billing import refusals
-from services.billing.holds import Hold, Outcome, State
-from services.billing.operations import Operation, Reserve
+from services.billing.ledger import refusals
+from services.billing.ledger.holds import Hold, Outcome, State
+from services.billing.ledger.operations import Operation, Reserve
 
 
 class IdempotencyKey(NamedTuple):

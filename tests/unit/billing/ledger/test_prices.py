@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.billing.prices import Prices, Quote
+from services.billing.ledger.prices import Prices, Quote
 from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
 

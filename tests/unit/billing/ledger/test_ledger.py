@@ -6,10 +6,10 @@ from collections import defaultdict
 
 import pytest
 
-from services.billing.holds import Hold, Outcome, State
-from services.billing.ledger import MAX_CREDITS, Balance, Ledger
-from services.billing.operations import Answer, Expire, Grant, Receipt, Reserve, Settle
-from services.billing.prices import Quote
+from services.billing.ledger.holds import Hold, Outcome, State
+from services.billing.ledger.ledger import MAX_CREDITS, Balance, Ledger
+from services.billing.ledger.operations import Answer, Expire, Grant, Receipt, Reserve, Settle
+from services.billing.ledger.prices import Quote
 from services.common.errors import Code, MeshError
 
 NOW = 1_000

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from services.billing import refusals
-from services.billing.holds import Hold
-from services.billing.identifiers import check_id
+from services.billing.ledger import refusals
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.identifiers import check_id
 from services.common.errors import Code, MeshError
 
 DAY_MS = 86_400_000

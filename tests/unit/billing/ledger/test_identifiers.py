@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.billing.identifiers import MAX_LENGTH, check_id, check_text
+from services.billing.ledger.identifiers import MAX_LENGTH, check_id, check_text
 from services.common.errors import Code, MeshError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.billing.holds import Outcome
-from services.billing.prices import Quote
+from services.billing.ledger.holds import Outcome
+from services.billing.ledger.prices import Quote
 from services.common.errors import MeshError
 
 

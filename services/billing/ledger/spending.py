@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from services.billing import refusals
-from services.billing.holds import Hold
-from services.billing.operations import Operation, Reserve
+from services.billing.ledger import refusals
+from services.billing.ledger.holds import Hold
+from services.billing.ledger.operations import Operation, Reserve
 
 
 class KeyMonth(NamedTuple):
