@@ -13,11 +13,11 @@ from services.common.registry import RunnerRecord
 from services.common.settings import DEFAULT_CATALOG
 from services.common.telemetry.logs import configure_logs
 from services.edge.paid.prefix_hashes import prefix_hashes
-from services.router.live_runner import LiveRunner
-from services.router.load import Report
 from services.router.placement import Needs, Placement
 from services.router.routing import Limits, Routing
-from services.router.table import Table
+from services.router.runners.live_runner import LiveRunner
+from services.router.runners.load import Report
+from services.router.runners.table import Table
 from tiermesh.runner.v1 import runner_pb2
 
 RUNNERS = 50

@@ -22,12 +22,12 @@ from services.router.availability import Availability
 from services.router.metrics import StateCollector
 from services.router.placement import Placement
 from services.router.pulse import pulse
-from services.router.registrations import Registrations
 from services.router.routing import Routing
+from services.router.runners.registrations import Registrations
+from services.router.runners.status import RunnerStatusStreams
+from services.router.runners.table import Table
 from services.router.service import SERVICE_NAME, RouteHandler, RouterService, route_server
 from services.router.settings import RouterSettings
-from services.router.status import RunnerStatusStreams
-from services.router.table import Table
 from tiermesh.router.v1.router_pb2_grpc import add_RouterServiceServicer_to_server
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from services.common.catalog import Catalog
-from services.router.table import Table
+from services.router.runners.table import Table
 
 
 class ModelCount(NamedTuple):

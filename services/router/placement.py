@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from services.router.live_runner import LiveRunner
 from services.router.metrics import PLACEMENTS
-from services.router.table import Table
+from services.router.runners.live_runner import LiveRunner
+from services.router.runners.table import Table
 from services.router.warm_prefixes import WarmPrefixes
 
 # How far beyond the mean a warm runner's load may go: the paper's c.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.common.errors import MeshError
-from services.router.live_runner import LiveRunner
 from services.router.placement import Needs
+from services.router.runners.live_runner import LiveRunner
 
 # Hears what became of a request: exactly once, unless it is withdrawn.
 Answer = Callable[[LiveRunner | MeshError], None]

@@ -10,7 +10,7 @@ from services.common.errors import Code, MeshError
 from services.router.metrics import QUEUE_WAIT, REFUSALS, Tier
 from services.router.placement import Lack, Needs, Placement
 from services.router.queue import Answer, FairQueue, Waiter
-from services.router.table import Table
+from services.router.runners.table import Table
 
 # Seconds by which a refusal precedes the caller's own deadline, so that it is still heard; at most a fifth of it.
 ANSWER_MARGIN = 0.25

@@ -15,11 +15,11 @@ from services.common.batch import BatchServer, Notes, Session
 from services.common.errors import MeshError
 from services.common.telemetry.tracing import Span, Tracing
 from services.router.availability import Availability
-from services.router.live_runner import LiveRunner
 from services.router.placement import Needs
 from services.router.queue import Waiter
 from services.router.routing import Routing
-from services.router.table import Table
+from services.router.runners.live_runner import LiveRunner
+from services.router.runners.table import Table
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
 SERVICE_NAME = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name

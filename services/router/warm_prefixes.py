@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from services.router.live_runner import LiveRunner
+from services.router.runners.live_runner import LiveRunner
 
 # 2,000 to 4,000 long conversations: more than the caches of a large tier hold. At most about 8 MB.
 MOST_PREFIXES = 2**16

@@ -2,7 +2,7 @@ import asyncio
 
 from services.common.catalog import Catalog
 from services.router.availability import Availability
-from services.router.load import Report
+from services.router.runners.load import Report
 from tests.unit.router.world import CATALOG, World, record
 
 READY = Report(slots=1, active=0, admitted=0)

@@ -1,9 +1,9 @@
 import random
 from collections import Counter
 
-from services.router.live_runner import LiveRunner
-from services.router.load import Report
 from services.router.placement import Lack, Needs
+from services.router.runners.live_runner import LiveRunner
+from services.router.runners.load import Report
 from tests.unit.router.world import World, record
 
 SMALL = Needs("small")

@@ -1,7 +1,7 @@
 from services.common.errors import MeshError
-from services.router.live_runner import LiveRunner
 from services.router.placement import Needs
 from services.router.queue import FairQueue, Waiter
+from services.router.runners.live_runner import LiveRunner
 
 SMALL, LARGE = Needs("small"), Needs("large")
 

@@ -1,7 +1,7 @@
 from services.common.errors import Code
-from services.router.load import PLACEMENT_LIFE, Report
 from services.router.placement import Needs
 from services.router.routing import ANSWER_MARGIN, Limits
+from services.router.runners.load import PLACEMENT_LIFE, Report
 from tests.unit.router.world import World, record
 
 

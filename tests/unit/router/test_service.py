@@ -1,5 +1,5 @@
 from services.common.batch import Session
-from services.router.load import PLACEMENT_LIFE
+from services.router.runners.load import PLACEMENT_LIFE
 from services.router.service import RouteHandler
 from tests.unit.router.world import World
 from tiermesh.common.v1 import error_pb2

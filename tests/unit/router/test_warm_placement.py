@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import REGISTRY
 
-from services.router.live_runner import LiveRunner
-from services.router.load import PLACEMENT_LIFE, Report
 from services.router.placement import ALWAYS_ALLOWED, BOUND, MEAN_LIFE, Lack, Needs
+from services.router.runners.live_runner import LiveRunner
+from services.router.runners.load import PLACEMENT_LIFE, Report
 from tests.unit.router.world import World
 
 SMALL = Needs("small")

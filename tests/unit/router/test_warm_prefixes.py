@@ -1,6 +1,6 @@
 import random
 
-from services.router.live_runner import LiveRunner
+from services.router.runners.live_runner import LiveRunner
 from services.router.warm_prefixes import MOST_RUNNERS, WarmPrefixes
 from tests.unit.router.world import record
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from services.common.catalog import Catalog, Model
 from services.common.errors import MeshError
 from services.common.registry import RunnerRecord
-from services.router.live_runner import LiveRunner
-from services.router.load import Report
 from services.router.placement import Needs, Placement
 from services.router.queue import Waiter
 from services.router.routing import Limits, Routing
-from services.router.table import Table
+from services.router.runners.live_runner import LiveRunner
+from services.router.runners.load import Report
+from services.router.runners.table import Table
 
 CATALOG = Catalog(
     [

@@ -15,9 +15,9 @@ from typing import Protocol
 
 from services.common.registry import RunnerRecord
 from services.common.telemetry.logs import get_logger
-from services.router.live_runner import Health, LiveRunner
-from services.router.load import Report
 from services.router.metrics import EJECTIONS, Runner
+from services.router.runners.live_runner import Health, LiveRunner
+from services.router.runners.load import Report
 
 log = get_logger()
 

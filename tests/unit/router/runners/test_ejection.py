@@ -1,4 +1,4 @@
-from services.router.ejection import FIRST_SECONDS, FORGET_SECONDS, LAST_SECONDS, Ejection
+from services.router.runners.ejection import FIRST_SECONDS, FORGET_SECONDS, LAST_SECONDS, Ejection
 
 
 def test_each_failure_doubles_the_time_out_up_to_a_bound() -> None:

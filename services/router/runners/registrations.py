@@ -11,7 +11,7 @@ import msgspec
 from services.common.etcd import Delete, EtcdClient, EtcdError, Put, Snapshot, WatchEvent, watch_prefix
 from services.common.registry import RUNNERS_PREFIX, RunnerRecord
 from services.common.telemetry.logs import get_logger
-from services.router.table import Table
+from services.router.runners.table import Table
 
 log = get_logger()
 

@@ -1,7 +1,7 @@
 import pytest
 
-from services.router.live_runner import Health
-from services.router.load import Report
+from services.router.runners.live_runner import Health
+from services.router.runners.load import Report
 from tests.unit.router.world import World, record
 
 READY = Report(slots=4, active=0, admitted=0)

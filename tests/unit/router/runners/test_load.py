@@ -1,4 +1,4 @@
-from services.router.load import FULL_LIFE, PLACEMENT_LIFE, Load, Report
+from services.router.runners.load import FULL_LIFE, PLACEMENT_LIFE, Load, Report
 
 
 def report(active: int, admitted: int) -> Report:

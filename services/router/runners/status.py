@@ -10,8 +10,8 @@ import grpc
 
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
-from services.router.live_runner import Health, LiveRunner
-from services.router.load import Report
+from services.router.runners.live_runner import Health, LiveRunner
+from services.router.runners.load import Report
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
 log = get_logger()

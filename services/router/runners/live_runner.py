@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import Enum
 
 from services.common.registry import RunnerRecord
-from services.router.ejection import Ejection
-from services.router.load import Load
+from services.router.runners.ejection import Ejection
+from services.router.runners.load import Load
 
 
 class Health(Enum):
