@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.runner.engines.exllamav2.answer import Answer
+from services.runner.engines.exllamav2.jobs.answer import Answer
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import FinishReason, Job, Sampling, Step, TokenLogprob

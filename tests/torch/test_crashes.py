@@ -11,7 +11,7 @@ import torch
 from services.common.errors import Code, MeshError
 from services.runner.engines.exllamav2 import ExLlamaV2Engine, worker
 from services.runner.engines.exllamav2.errors import ModelError
-from services.runner.engines.exllamav2.logits import LogitFilter
+from services.runner.engines.exllamav2.jobs.logits import LogitFilter
 from services.runner.kinds.text.job import Sampling
 from tests.support.engine_contract import QUESTIONS, healthy, job
 from tests.support.recording import generate, submit

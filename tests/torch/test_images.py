@@ -15,10 +15,10 @@ from PIL import Image
 from services.common.errors import Code, MeshError
 from services.runner.engines.exllamav2 import ExLlamaV2Options
 from services.runner.engines.exllamav2.backend import close_generator
-from services.runner.engines.exllamav2.batch import Batch
+from services.runner.engines.exllamav2.jobs.batch import Batch
+from services.runner.engines.exllamav2.jobs.prompts import Prompts
+from services.runner.engines.exllamav2.jobs.run import Run
 from services.runner.engines.exllamav2.model_directory import read_model_directory
-from services.runner.engines.exllamav2.prompts import Prompts
-from services.runner.engines.exllamav2.run import Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
 from tests.support.engine_contract import GREEDY

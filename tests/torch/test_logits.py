@@ -10,9 +10,9 @@ import llguidance
 import pytest
 import torch
 
-from services.runner.engines.exllamav2.logits import LogitFilter
+from services.runner.engines.exllamav2.jobs.logits import LogitFilter
+from services.runner.engines.exllamav2.jobs.sampling import sampler_settings
 from services.runner.engines.exllamav2.model_directory import read_model_directory
-from services.runner.engines.exllamav2.sampling import sampler_settings
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job, Sampling
 from tests.support.engine_contract import job

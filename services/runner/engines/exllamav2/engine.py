@@ -16,16 +16,16 @@ from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Emit
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.facts import Facts
+from services.runner.engines.exllamav2.jobs.run import Run
 from services.runner.engines.exllamav2.model_directory import ModelDirectory, check_draft, read_model_directory
 from services.runner.engines.exllamav2.options import ExLlamaV2Options
-from services.runner.engines.exllamav2.run import Run
 from services.runner.kinds.text.job import Job, Step
 from services.runner.kinds.text.prompt.grammar import grammar_error
 from services.runner.refusals import engine_closed, invalid, slots_taken
 
 if TYPE_CHECKING:
     from services.runner.engines.exllamav2.backend import Backend
-    from services.runner.engines.exllamav2.prompts import Prompts
+    from services.runner.engines.exllamav2.jobs.prompts import Prompts
     from services.runner.engines.exllamav2.vocabulary import Vocabulary
     from services.runner.engines.exllamav2.worker import Worker
 
@@ -165,7 +165,7 @@ class ExLlamaV2Engine:
     def _new_worker(self) -> Worker:
         """Reads everything about the model but its weights; raises ModelError."""
         from services.runner.engines.exllamav2.backend import load_backend
-        from services.runner.engines.exllamav2.prompts import Prompts
+        from services.runner.engines.exllamav2.jobs.prompts import Prompts
         from services.runner.engines.exllamav2.vocabulary import Vocabulary
         from services.runner.engines.exllamav2.worker import Worker
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.backend import Backend, close_generator, free_memory
-from services.runner.engines.exllamav2.batch import Batch
 from services.runner.engines.exllamav2.facts import Throughput
-from services.runner.engines.exllamav2.run import Prepared, Run
+from services.runner.engines.exllamav2.jobs.batch import Batch
+from services.runner.engines.exllamav2.jobs.run import Prepared, Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Step
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.runner.engines.exllamav2.grammar import Grammars
-from services.runner.engines.exllamav2.images import read_image
-from services.runner.engines.exllamav2.run import Prepared, Run
+from services.runner.engines.exllamav2.jobs.grammar import Grammars
+from services.runner.engines.exllamav2.jobs.images import read_image
+from services.runner.engines.exllamav2.jobs.run import Prepared, Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
 from services.runner.refusals import context_exceeded, invalid

@@ -7,12 +7,12 @@ from typing import Any
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
-from services.runner.engines.exllamav2.answer import Answer
 from services.runner.engines.exllamav2.backend import Backend
-from services.runner.engines.exllamav2.images import Images
-from services.runner.engines.exllamav2.logits import LogitFilter
-from services.runner.engines.exllamav2.run import Active, Prepared, Run
-from services.runner.engines.exllamav2.sampling import sampler_settings
+from services.runner.engines.exllamav2.jobs.answer import Answer
+from services.runner.engines.exllamav2.jobs.images import Images
+from services.runner.engines.exllamav2.jobs.logits import LogitFilter
+from services.runner.engines.exllamav2.jobs.run import Active, Prepared, Run
+from services.runner.engines.exllamav2.jobs.sampling import sampler_settings
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import FinishReason, Job, Step
 from services.runner.refusals import cache_taken, context_exceeded

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.errors import MeshError
 from services.runner.engines.base import Emit
-from services.runner.engines.exllamav2.answer import Answer
+from services.runner.engines.exllamav2.jobs.answer import Answer
 from services.runner.kinds.text.job import Job, Step
 
 if TYPE_CHECKING:
-    from services.runner.engines.exllamav2.images import Image
-    from services.runner.engines.exllamav2.logits import LogitFilter
+    from services.runner.engines.exllamav2.jobs.images import Image
+    from services.runner.engines.exllamav2.jobs.logits import LogitFilter
 
 
 class Run:
