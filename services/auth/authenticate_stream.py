@@ -18,6 +18,14 @@ from services.common.errors import MeshError
 from services.common.telemetry.tracing import Tracing
 from tiermesh.auth.v1 import auth_pb2
 
+AuthenticateServer = BatchServer[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
+AuthenticateSession = Session[auth_pb2.AuthenticateReply]
+_ALLOWED = AUTHENTICATIONS.labels("allowed")
+_UNAUTHENTICATED = AUTHENTICATIONS.labels("unauthenticated")
+_RATE_LIMITED = AUTHENTICATIONS.labels("rate_limited")
+# Why a stream is ended, or not begun.
+STALE = "this replica has not been able to follow changes of keys for too long"
+
 
 class Authenticator:
     """Verifies keys and notes their use. Nothing here waits."""
@@ -34,17 +42,6 @@ class Authenticator:
         # A refused request is a use as well: its owner sees that something still calls with this key.
         self._last_used.note(credential.key_id, now_ms)
         return credential
-
-
-AuthenticateServer = BatchServer[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
-AuthenticateSession = Session[auth_pb2.AuthenticateReply]
-
-_ALLOWED = AUTHENTICATIONS.labels("allowed")
-_UNAUTHENTICATED = AUTHENTICATIONS.labels("unauthenticated")
-_RATE_LIMITED = AUTHENTICATIONS.labels("rate_limited")
-
-# Why a stream is ended, or not begun.
-STALE = "this replica has not been able to follow changes of keys for too long"
 
 
 class AuthenticateHandler:

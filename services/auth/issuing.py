@@ -1,4 +1,4 @@
-"""Issues, lists, rotates and revokes keys: the store first, then whoever verifies."""
+"""Issues, lists, rotates and revokes keys: the store first, then the cache that verifies them."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ from services.common.errors import Code, MeshError
 DEFAULT_OVERLAP_SECONDS = 24 * 3600
 
 
+ResultT = TypeVar("ResultT")
+# Is told of every key that was made or changed, after the store has committed. It puts it into this replica's own
+# cache; the others find the change in the store.
+OnChange = Callable[[ApiKey], None]
+
+
 def check_rotation(key: ApiKey, now_ms: int) -> None:
     """Raises MeshError CONFLICT unless a key works and was not rotated: each key has one successor."""
     if not key.works(now_ms):
@@ -33,13 +39,6 @@ def with_overlap(old: ApiKey, now_ms: int, overlap_seconds: int) -> ApiKey:
     """Returns the old key with the end of the overlap as its expiry, unless it expires sooner anyway."""
     end_ms = now_ms + overlap_seconds * 1000
     return replace(old, expires_at_ms=min(old.expires_at_ms or end_ms, end_ms))
-
-
-ResultT = TypeVar("ResultT")
-
-# Is told of every key that was made or changed, after the store has committed. It puts it into this replica's own
-# cache; the others find the change in the store.
-OnChange = Callable[[ApiKey], None]
 
 
 class KeyStore(Protocol):

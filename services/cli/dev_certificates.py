@@ -30,6 +30,10 @@ _DAYS = 90
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
+# A certificate counts from this long ago, for clocks that differ a little.
+_LENIENCY = datetime.timedelta(minutes=1)
+
+
 def certificate_files(directory: Path) -> TlsSettings:
     """Returns the paths of one part's files in its directory."""
     return TlsSettings(
@@ -73,10 +77,6 @@ def make_dev_certificates(directory: Path, *, days: int, hosts: Sequence[str] = 
         raise CliError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
     except ValueError as error:
         raise CliError(f"a --host is neither a DNS name nor an IP address: {error}") from error
-
-
-# A certificate counts from this long ago, for clocks that differ a little.
-_LENIENCY = datetime.timedelta(minutes=1)
 
 
 class CertificateAuthority:

@@ -21,6 +21,10 @@ from services.common.settings import TlsSettings
 T = TypeVar("T")
 
 
+DEFAULT_STATE_DIRECTORY = ".state"
+STATE_DIRECTORY_VARIABLE = "TIERMESH_STATE_DIR"
+
+
 def write_private_json(path: Path, content: Any) -> None:
     """Writes a file of JSON as `write_private` does."""
     write_private(path, msgspec.json.format(msgspec.json.encode(content)) + b"\n")
@@ -50,12 +54,6 @@ def read_json(path: Path, kind: type[T]) -> T | None:
         return None
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-
-
-DEFAULT_STATE_DIRECTORY = ".state"
-STATE_DIRECTORY_VARIABLE = "TIERMESH_STATE_DIR"
-
-T = TypeVar("T")
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""`tiermesh ledger …`."""
+"""`tiermesh ledger …`: the entries page by page, and as a CSV file that is complete or absent."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ STANDARD_OUTPUT = "-"
 WriteRow = Callable[[Sequence[object]], object]
 
 
+# As many as one page of an account's entries may have.
+_STATEMENT_PAGE = 1_000
+_EXPORT_PAGE = 5_000
+# Programs read these: new columns go to the end.
+_CSV_COLUMNS = ("entry_id", "at", "reference", "kind", "account_id", "pocket", "amount")
+
+
 @contextmanager
 def csv_file(path: str) -> Iterator[WriteRow]:
     """Gives a function that writes one row. A file gets its name only once it is complete; raises CliError."""
@@ -40,11 +47,6 @@ def csv_file(path: str) -> Iterator[WriteRow]:
         raise CliError(f"cannot write {path}: {error.strerror}") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-# As many as one page of an account's entries may have.
-_STATEMENT_PAGE = 1_000
-_EXPORT_PAGE = 5_000
 
 
 async def newest_entries(billing: BillingClient, account_id: str, limit: int) -> list[billing_pb2.AccountEntry]:
@@ -76,9 +78,6 @@ async def all_entries(billing: BillingClient, account_id: str) -> AsyncIterator[
         if not token:
             return
 
-
-# Programs read these: new columns go to the end.
-_CSV_COLUMNS = ("entry_id", "at", "reference", "kind", "account_id", "pocket", "amount")
 
 _STATEMENT: Columns = {
     "time": lambda row: _iso(row["at_ms"]),

@@ -1,0 +1,1 @@
+"""`tiermesh up`: a whole mesh on one machine."""

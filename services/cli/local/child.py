@@ -1,4 +1,4 @@
-"""One process of the mesh: prepared once, started, and started again whenever it dies."""
+"""One process of the mesh: prepared once, started, awaited, and started again after a pause whenever it dies."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ from services.cli.local.mesh import Process
 
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 2.0
+
+
+FIRST_SECONDS = 0.5
+LONGEST_SECONDS = 8.0
+# A process that lived this long did not die of its start.
+STABLE_SECONDS = 3.0
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+# What a process that is dead may still have in its pipe is read within this time, in seconds.
+_LAST_WORDS_SECONDS = 1.0
 
 
 async def wait_until_ready(url: str) -> None:
@@ -43,12 +52,6 @@ async def answers_ok(url: str) -> bool:
     return status.split()[1:2] == [b"200"]
 
 
-FIRST_SECONDS = 0.5
-LONGEST_SECONDS = 8.0
-# A process that lived this long did not die of its start.
-STABLE_SECONDS = 3.0
-
-
 class RestartDelay:
     """Doubles from death to death, and starts over after a life that was long enough."""
 
@@ -62,11 +65,6 @@ class RestartDelay:
         delay = self._next
         self._next = min(delay * 2, LONGEST_SECONDS)
         return delay
-
-
-_LAUNCHER = Path(__file__).with_name("launcher.py")
-# What a process that is dead may still have in its pipe is read within this time, in seconds.
-_LAST_WORDS_SECONDS = 1.0
 
 
 class StartError(CliError):

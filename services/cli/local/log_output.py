@@ -1,4 +1,4 @@
-"""Where a child's output goes: all of it into its log file, what matters to the terminal as well."""
+"""Where a child's output goes: every line into its log file, important lines to the terminal as well."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ import msgspec
 _ENVELOPE = frozenset({"event", "msg", "level", "service", "timestamp", "ts", "caller", "logger", "exception"})
 _SILENT = frozenset({"debug", "info"})
 _WARNING = frozenset({"warning", "warn"})
+
+
+# A mesh that runs for weeks does not fill the disk: each service keeps two files of this size.
+_FILE_BYTES = 10 * 1024 * 1024
+_CHUNK_BYTES = 64 * 1024
+_REMEMBERED_LINES = 15
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,6 @@ def _plain(value: Any) -> str:
         return value if value and " " not in value else f"'{value}'"
     return msgspec.json.encode(value).decode()
 
-
-# A mesh that runs for weeks does not fill the disk: each service keeps two files of this size.
-_FILE_BYTES = 10 * 1024 * 1024
-_CHUNK_BYTES = 64 * 1024
-_REMEMBERED_LINES = 15
 
 Show = Callable[[str, LogLine], None]
 

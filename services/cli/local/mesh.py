@@ -13,6 +13,11 @@ from services.cli.local.ports import HOST
 from services.cli.state import StateDirectory
 from services.common.settings import TlsSettings
 
+# The services of which there is one; runners are named by their tiers.
+SERVICES = ("auth", "billing", "router", "edge")
+# How long answers that are being streamed may go on after Ctrl-C, in seconds.
+DRAIN_SECONDS = 10
+
 
 def etcd_command(
     program: Path, data: Path, *, client_address: str, peer_address: str, metrics_address: str, tls: TlsSettings
@@ -52,12 +57,6 @@ def _tls_options(tls: TlsSettings) -> dict[str, str]:
             "client-cert-auth": "true",
         }.items()
     }
-
-
-# The services of which there is one; runners are named by their tiers.
-SERVICES = ("auth", "billing", "router", "edge")
-# How long answers that are being streamed may go on after Ctrl-C, in seconds.
-DRAIN_SECONDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,12 @@ from services.common.rpc.channels import channel_opener
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+# Generous: a cold start on a slow disk reads hundreds of megabytes of libraries and models.
+_START_SECONDS = 180.0
+# The exit status of a program that ended by Ctrl-C, as shells report it; an orderly end is 0.
+_INTERRUPTED = 130
+
+
 class Interrupts:
     """Sets `first` at the first signal and calls `on_second` at each later one."""
 
@@ -57,12 +63,6 @@ async def first_of(*work: Coroutine[Any, Any, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
-
-
-# Generous: a cold start on a slow disk reads hundreds of megabytes of libraries and models.
-_START_SECONDS = 180.0
-# The exit status of a program that ended by Ctrl-C, as shells report it; an orderly end is 0.
-_INTERRUPTED = 130
 
 
 class LocalMesh:

@@ -1,0 +1,1 @@
+"""What the commands for operators share: clients of the services, and how answers are shown."""

@@ -10,7 +10,6 @@ from typing import Generic, Self, TypeAlias, TypeVar
 import grpc
 
 from services.cli.errors import CliError
-from services.cli.management.clients import RouterClient
 from services.common.errors import ERROR_METADATA_KEY, MeshError
 from services.common.rpc.channels import OpenChannel
 from tiermesh.auth.v1 import auth_pb2_grpc
@@ -20,33 +19,6 @@ from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 _TIMEOUT_SECONDS = 10.0
 _RETRY_SECONDS = 0.1
 
-
-async def current_availability(router: RouterClient) -> dict[str, router_pb2.ModelAvailability]:
-    """Returns the router's view now, by model; raises CliError."""
-    stream = router.stub.WatchAvailability(router_pb2.WatchAvailabilityRequest(), timeout=_TIMEOUT_SECONDS)
-    try:
-        async for snapshot in stream:
-            return {entry.model: entry for entry in snapshot.models}
-    except grpc.aio.AioRpcError as error:
-        raise router.explain(error) from error
-    finally:
-        stream.cancel()
-    return {}
-
-
-async def wait_until_available(router: RouterClient, models: Set[str]) -> None:
-    """Returns once all these models can be served, however long that takes."""
-    while True:
-        try:
-            async for snapshot in router.stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()):
-                if models <= {entry.model for entry in snapshot.models if entry.available}:
-                    return
-        except grpc.aio.AioRpcError:
-            # The router is being started.
-            await asyncio.sleep(_RETRY_SECONDS)
-
-
-_TIMEOUT_SECONDS = 10.0
 
 StubT = TypeVar("StubT")
 ResponseT = TypeVar("ResponseT")
@@ -119,3 +91,28 @@ def billing_client(address: str, open_channel: OpenChannel) -> BillingClient:
 def router_client(address: str, open_channel: OpenChannel) -> RouterClient:
     """Returns a client of the router."""
     return ServiceClient("router", address, open_channel, router_pb2_grpc.RouterServiceStub)
+
+
+async def current_availability(router: RouterClient) -> dict[str, router_pb2.ModelAvailability]:
+    """Returns the router's view now, by model; raises CliError."""
+    stream = router.stub.WatchAvailability(router_pb2.WatchAvailabilityRequest(), timeout=_TIMEOUT_SECONDS)
+    try:
+        async for snapshot in stream:
+            return {entry.model: entry for entry in snapshot.models}
+    except grpc.aio.AioRpcError as error:
+        raise router.explain(error) from error
+    finally:
+        stream.cancel()
+    return {}
+
+
+async def wait_until_available(router: RouterClient, models: Set[str]) -> None:
+    """Returns once all these models can be served, however long that takes."""
+    while True:
+        try:
+            async for snapshot in router.stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()):
+                if models <= {entry.model for entry in snapshot.models if entry.available}:
+                    return
+        except grpc.aio.AioRpcError:
+            # The router is being started.
+            await asyncio.sleep(_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""What one management command works with: the services it talks to, and how it shows what they say."""
+"""What one management command works with: services, the account that the user means, and how answers are shown."""
 
 from __future__ import annotations
 
@@ -19,39 +19,10 @@ from services.cli.management.clients import (
     router_client,
 )
 from services.cli.management.output import Output
-from services.cli.management.session import Session
 from services.cli.state import Credentials, RunningMesh, StateDirectory
 from services.common.rpc.channels import OpenChannel, channel_opener
 from services.common.settings import DEFAULT_CATALOG, TlsSettings
 from tiermesh.auth.v1 import auth_pb2
-
-
-async def find_account(session: Session, text: str | None) -> str:
-    """Returns the id of the account with this id or name; without either, the local mesh's own.
-
-    Asking auth first keeps a typing error from looking like an account with no credits. Raises CliError.
-    """
-    if text is None:
-        credentials = session.local_credentials()
-        if credentials is None:
-            raise click.UsageError(
-                "Missing argument 'ACCOUNT': no local mesh was ever started here, so there is no default."
-            )
-        return credentials.account_id
-    async with session.auth() as auth:
-        return await _search(session, auth, text)
-
-
-async def _search(session: Session, auth: AuthClient, text: str) -> str:
-    accounts = (await auth.call(auth.stub.ListAccounts, auth_pb2.ListAccountsRequest())).accounts
-    if any(account.id == text for account in accounts):
-        return text
-    named = [account.id for account in accounts if account.name == text]
-    if len(named) > 1:
-        raise CliError(f"{len(named)} accounts have the name {text!r}; use one of their ids: {', '.join(named)}")
-    if not named:
-        raise CliError(f"there is no account {text!r}; list them with `{session.command('account list')}`")
-    return named[0]
 
 
 class Session:
@@ -111,3 +82,31 @@ class Session:
 
     def _opener(self, service: str) -> OpenChannel:
         return channel_opener(self.tls(service), service)
+
+
+async def find_account(session: Session, text: str | None) -> str:
+    """Returns the id of the account with this id or name; without either, the local mesh's own.
+
+    Asking auth first keeps a typing error from looking like an account with no credits. Raises CliError.
+    """
+    if text is None:
+        credentials = session.local_credentials()
+        if credentials is None:
+            raise click.UsageError(
+                "Missing argument 'ACCOUNT': no local mesh was ever started here, so there is no default."
+            )
+        return credentials.account_id
+    async with session.auth() as auth:
+        return await _search(session, auth, text)
+
+
+async def _search(session: Session, auth: AuthClient, text: str) -> str:
+    accounts = (await auth.call(auth.stub.ListAccounts, auth_pb2.ListAccountsRequest())).accounts
+    if any(account.id == text for account in accounts):
+        return text
+    named = [account.id for account in accounts if account.name == text]
+    if len(named) > 1:
+        raise CliError(f"{len(named)} accounts have the name {text!r}; use one of their ids: {', '.join(named)}")
+    if not named:
+        raise CliError(f"there is no account {text!r}; list them with `{session.command('account list')}`")
+    return named[0]

@@ -1,0 +1,1 @@
+"""Databases: connections, transactions, statements and migrations, for SQLite and PostgreSQL."""

@@ -1,0 +1,1 @@
+"""gRPC between services: servers, channels, mutual TLS, and how replicas are found."""

@@ -31,6 +31,19 @@ _GROUPS = {
 }
 
 
+_REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
+_STATUS = {
+    billing_pb2.OUTCOME_UNSPECIFIED: "in_flight",
+    billing_pb2.OUTCOME_COMPLETED: "completed",
+    billing_pb2.OUTCOME_EMPTY: "empty",
+    billing_pb2.OUTCOME_CLIENT_LEFT_LATE: "client_left_late",
+    billing_pb2.OUTCOME_CLIENT_LEFT_EARLY: "client_left_early",
+    billing_pb2.OUTCOME_FAILED: "failed",
+    billing_pb2.OUTCOME_EXPIRED: "expired",
+}
+_SUMS = ("requests", "charged_requests", "credits", "prompt_tokens", "completion_tokens")
+
+
 @dataclass(frozen=True, slots=True)
 class UsageQuery:
     """Requests made from `begin` until before `end` count."""
@@ -107,19 +120,6 @@ def _checked(moment: datetime) -> datetime:
 
 def _iso(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
-
-
-_REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
-_STATUS = {
-    billing_pb2.OUTCOME_UNSPECIFIED: "in_flight",
-    billing_pb2.OUTCOME_COMPLETED: "completed",
-    billing_pb2.OUTCOME_EMPTY: "empty",
-    billing_pb2.OUTCOME_CLIENT_LEFT_LATE: "client_left_late",
-    billing_pb2.OUTCOME_CLIENT_LEFT_EARLY: "client_left_early",
-    billing_pb2.OUTCOME_FAILED: "failed",
-    billing_pb2.OUTCOME_EXPIRED: "expired",
-}
-_SUMS = ("requests", "charged_requests", "credits", "prompt_tokens", "completion_tokens")
 
 
 class ReceiptTokens(Struct, frozen=True):

@@ -19,24 +19,21 @@ from services.edge.paid.delivery import Finished, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 
-
-@cache
-def system_fingerprint(model_id: str) -> str:
-    """Returns a short name for this release of the service and a model of the catalog, of which there are few."""
-    return "fp_" + hashlib.sha256(f"{VERSION}\n{model_id}".encode()).hexdigest()[:10]
-
-
 encode = msgspec.json.encode
-
 FINISH_REASONS: dict[int, str] = {
     runner_pb2.FINISH_REASON_STOP: "stop",
     runner_pb2.FINISH_REASON_LENGTH: "length",
     runner_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
 }
-
 DONE = b"data: [DONE]\n\n"
 # What OpenAI writes for a token that cannot be: JSON has no infinity.
 _LEAST_LOGPROB = -9999.0
+
+
+@cache
+def system_fingerprint(model_id: str) -> str:
+    """Returns a short name for this release of the service and a model of the catalog, of which there are few."""
+    return "fp_" + hashlib.sha256(f"{VERSION}\n{model_id}".encode()).hexdigest()[:10]
 
 
 def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""HTTP as all endpoints share it: the server, bodies, errors and event streams."""

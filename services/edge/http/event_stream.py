@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, web
 
+# A comment: clients ignore it, proxies see that the connection lives.
+KEEP_ALIVE = b": keep-alive\n\n"
+
 
 def set_content_type(response: web.StreamResponse, content_type: str) -> None:
     """Sets the content type; that of text says that it is UTF-8."""
@@ -26,10 +29,6 @@ def streamed_response(request: web.Request, headers: Mapping[str, str], content_
         # Older clients get a body that ends with the connection.
         response.enable_chunked_encoding()
     return response
-
-
-# A comment: clients ignore it, proxies see that the connection lives.
-KEEP_ALIVE = b": keep-alive\n\n"
 
 
 class EventStream:

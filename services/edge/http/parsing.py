@@ -12,14 +12,7 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 
-
-def json_response(body: object) -> web.Response:
-    """Returns a response of status 200 with a JSON body."""
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
-
-
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
-
 # msgspec ends its messages with the place of the mistake: "Expected `float`, got `str` - at `$.temperature`".
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
@@ -27,6 +20,13 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 _QUOTED = re.compile(r"^Invalid (?:enum )?value .*$", re.DOTALL)
 # One step on the way to such a place: a field, or what is in a list or a dictionary.
 _STEP = re.compile(r"\[[^\]]*\]|[^.\[]+")
+# It takes milliseconds, and there are few bodies.
+_type_info = cache(msgspec.inspect.type_info)
+
+
+def json_response(body: object) -> web.Response:
+    """Returns a response of status 200 with a JSON body."""
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json")
 
 
 def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
@@ -71,10 +71,6 @@ def _allowed(kind: Any, where: str) -> str:
     values = [value for one in found if isinstance(one, msgspec.inspect.LiteralType) for value in one.values]
     texts = [f"'{value}'" if isinstance(value, str) else msgspec.json.encode(value).decode() for value in values]
     return " or ".join([", ".join(texts[:-1]), *texts[-1:]] if len(texts) > 1 else texts) or "another value"
-
-
-# It takes milliseconds, and there are few bodies.
-_type_info = cache(msgspec.inspect.type_info)
 
 
 def _inside(outer: msgspec.inspect.Type, step: str) -> list[msgspec.inspect.Type]:

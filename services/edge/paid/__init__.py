@@ -1,0 +1,1 @@
+"""The path of every paid request: hold, route, generate, deliver, settle."""

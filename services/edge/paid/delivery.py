@@ -20,6 +20,10 @@ from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
+log = get_logger()
+# The last reply of each choice that has finished, by its index.
+Finished = Mapping[int, GenerateReply]
+
 
 def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> dict[str, Any]:
     """Returns OpenAI's usage object for all choices: each of the prompts counts once, the answers add up.
@@ -37,12 +41,6 @@ def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> dict[
         "prompt_tokens_details": {"cached_tokens": sum(usage.cached_tokens for usage in firsts)},
         "completion_tokens_details": {"reasoning_tokens": sum(usage.reasoning_tokens for usage in usages)},
     }
-
-
-log = get_logger()
-
-# The last reply of each choice that has finished, by its index.
-Finished = Mapping[int, GenerateReply]
 
 
 class Renderer(Protocol):

@@ -1,0 +1,1 @@
+"""Calls that generate text: jobs, conversations, and the replies that carry tokens."""

@@ -8,22 +8,8 @@ from services.runner.kinds.base import Work
 from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, Usage
 from services.runner.kinds.text.prompt.output import Output
 from services.runner.kinds.text.reader import Request, RequestReader
-from services.runner.kinds.text.writer import ReplyWriter
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
-
-
-class TextReader:
-    """Brings together how a call is read and how its replies are written."""
-
-    def __init__(self, requests: RequestReader) -> None:
-        self._requests = requests
-
-    def read(self, call: GenerateCall, model: Model) -> Work[Job, Step]:
-        """Returns the work; raises MeshError INVALID_REQUEST."""
-        request = self._requests.read(call, model)
-        return Work(request.job, ReplyWriter(call.id, request).write)
-
 
 GenerateReply = runner_pb2.GenerateReply
 _FINISH = {
@@ -137,3 +123,15 @@ def _write_logprob(entry: TokenLogprob) -> runner_pb2.TokenLogprob:
             for top in entry.top
         ],
     )
+
+
+class TextReader:
+    """Brings together how a call is read and how its replies are written."""
+
+    def __init__(self, requests: RequestReader) -> None:
+        self._requests = requests
+
+    def read(self, call: GenerateCall, model: Model) -> Work[Job, Step]:
+        """Returns the work; raises MeshError INVALID_REQUEST."""
+        request = self._requests.read(call, model)
+        return Work(request.job, ReplyWriter(call.id, request).write)
