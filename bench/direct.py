@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.common.errors import MeshError
-from services.runner.engines.base import TextEngine
+from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.job import Job, Step
 
 

@@ -12,14 +12,14 @@ from services.auth.key_cache import Credential, KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.metrics import AUTHENTICATIONS
 from services.auth.rate_limits.local import Limiter, RateLimitState
-from services.common.batch import BatchServer, Notes, Session
+from services.common.batch import BatchServer, BatchStream, Notes
 from services.common.clock import Clock, system_clock, to_ms
 from services.common.errors import MeshError
 from services.common.telemetry.tracing import Tracing
 from tiermesh.auth.v1 import auth_pb2
 
 AuthenticateServer = BatchServer[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
-AuthenticateSession = Session[auth_pb2.AuthenticateReply]
+AuthenticateStream = BatchStream[auth_pb2.AuthenticateReply]
 _ALLOWED = AUTHENTICATIONS.labels("allowed")
 _UNAUTHENTICATED = AUTHENTICATIONS.labels("unauthenticated")
 _RATE_LIMITED = AUTHENTICATIONS.labels("rate_limited")
@@ -52,36 +52,36 @@ class AuthenticateHandler:
         self._limits = limits
         self._fresh = fresh
 
-    def on_calls(self, calls: Sequence[auth_pb2.AuthenticateCall], session: AuthenticateSession) -> None:
+    def on_calls(self, calls: Sequence[auth_pb2.AuthenticateCall], stream: AuthenticateStream) -> None:
         """Answers every call of one frame, or ends the stream: its edge then asks another replica."""
         if not self._fresh():
-            session.cut(STALE)
+            stream.cut(STALE)
             return
         known: list[tuple[int, Credential]] = []
         for call in calls:
             try:
                 known.append((call.id, self._authenticator.authenticate(call.api_key)))
             except MeshError as error:
-                session.reply_error(call.id, error)
+                stream.reply_error(call.id, error)
         # Counting takes a lock, so it is done once a frame.
         _UNAUTHENTICATED.inc(len(calls) - len(known))
         hits = [(credential.key_id, credential.requests_per_minute) for _, credential in known]
-        self._limits.hit_all(hits, lambda states: _reply_all(known, states, session))
+        self._limits.hit_all(hits, lambda states: _reply_all(known, states, stream))
 
-    def on_cancel(self, call_id: int, session: AuthenticateSession) -> None:
+    def on_cancel(self, call_id: int, stream: AuthenticateStream) -> None:
         """Does nothing: the reply to a call that was cancelled is ignored."""
 
-    def on_close(self, session: AuthenticateSession) -> None:
-        """Does nothing: replies to a session that has ended go nowhere."""
+    def on_close(self, stream: AuthenticateStream) -> None:
+        """Does nothing: replies to a stream that has ended go nowhere."""
 
 
 def _reply_all(
-    known: Sequence[tuple[int, Credential]], states: Sequence[RateLimitState], session: AuthenticateSession
+    known: Sequence[tuple[int, Credential]], states: Sequence[RateLimitState], stream: AuthenticateStream
 ) -> None:
     rate_limited = 0
     for (call_id, credential), state in zip(known, states, strict=True):
         rate_limited += not state.allowed
-        session.reply(_reply(call_id, credential, state))
+        stream.reply(_reply(call_id, credential, state))
     _RATE_LIMITED.inc(rate_limited)
     _ALLOWED.inc(len(known) - rate_limited)
 

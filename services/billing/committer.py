@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from services.billing.ledger import refusals
-from services.billing.ledger.operations import Answer, Operation, Receipt
+from services.billing.ledger.operations import Effect, Operation, Result
 from services.billing.metrics import COMMIT_FAILURES, COMMIT_SECONDS, COMMIT_SIZE, WAITING
 from services.common.clock import Clock, to_ms
 from services.common.errors import Code, MeshError
@@ -22,13 +22,13 @@ from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 
-Done = Callable[[Answer], None]
+Done = Callable[[Result], None]
 
 
 class Commit(Protocol):
     """Does operations in one transaction; `LedgerStore.commit` is one."""
 
-    async def __call__(self, operations: list[Operation], now_ms: int) -> list[Answer]:
+    async def __call__(self, operations: list[Operation], now_ms: int) -> list[Result]:
         """Returns what became of each operation; raises MeshError UNAVAILABLE if the transaction failed."""
 
 
@@ -66,9 +66,9 @@ class Committer:
         self._idle.clear()
         self._wake.set()
 
-    async def execute(self, operation: Operation, timeout: float) -> Receipt:
+    async def execute(self, operation: Operation, timeout: float) -> Effect:
         """Does one operation and waits for it; raises MeshError."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self.submit(operation, timeout, partial(_resolve, future))
         answer = await future
         if isinstance(answer, MeshError):
@@ -120,7 +120,7 @@ class Committer:
         for one, answer in zip(batch, answers, strict=True):
             _answer(one, answer)
 
-    async def _attempt(self, batch: list[_Waiting]) -> list[Answer]:
+    async def _attempt(self, batch: list[_Waiting]) -> list[Result]:
         started = time.perf_counter()
         try:
             answers = await self._commit([one.operation for one in batch], to_ms(self._clock()))
@@ -132,13 +132,13 @@ class Committer:
         return answers
 
 
-def _answer(one: _Waiting, answer: Answer) -> None:
+def _answer(one: _Waiting, answer: Result) -> None:
     try:
         one.done(answer)
     except Exception:
         log.exception("answer_failed")
 
 
-def _resolve(future: asyncio.Future[Answer], answer: Answer) -> None:
+def _resolve(future: asyncio.Future[Result], answer: Result) -> None:
     if not future.done():
         future.set_result(answer)

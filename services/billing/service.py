@@ -12,7 +12,7 @@ from services.billing import service_messages as messages
 from services.billing.accounts import Accounts
 from services.billing.ledger.entries import Entries
 from services.billing.ledger.ledger import Balance
-from services.billing.ledger.usage import Usage
+from services.billing.ledger.usage import UsageReports
 from services.billing.store.store import LedgerStore
 from services.billing.transact_stream import TransactServer
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
@@ -28,7 +28,7 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
     def __init__(self, accounts: Accounts, store: LedgerStore, transact: TransactServer) -> None:
         self._accounts = accounts
         self._store = store
-        self._usage = Usage(store)
+        self._usage = UsageReports(store)
         self._entries = Entries(store)
         self._transact = transact
 

@@ -9,16 +9,16 @@ from services.billing.committer import Committer
 from services.billing.ledger import refusals
 from services.billing.ledger.holds import SETTLED_OUTCOMES
 from services.billing.ledger.identifiers import check_id, check_text
-from services.billing.ledger.operations import Answer, Operation, Reserve, Settle
+from services.billing.ledger.operations import Operation, Reserve, Result, Settle
 from services.billing.ledger.prices import Prices
 from services.billing.metrics import REFUSALS
-from services.common.batch import BatchServer, Notes, Session
+from services.common.batch import BatchServer, BatchStream, Notes
 from services.common.errors import MeshError
 from services.common.telemetry.tracing import Span, Tracing
 from tiermesh.billing.v1 import billing_pb2
 
 TransactServer = BatchServer[billing_pb2.TransactCall, billing_pb2.TransactReply]
-TransactSession = Session[billing_pb2.TransactReply]
+TransactStream = BatchStream[billing_pb2.TransactReply]
 
 # How long a call without a timeout of its own may wait for a transaction, in seconds.
 _DEFAULT_TIMEOUT = 30.0
@@ -31,20 +31,20 @@ class TransactHandler:
         self._committer = committer
         self._prices = prices
 
-    def on_calls(self, calls: Sequence[billing_pb2.TransactCall], session: TransactSession) -> None:
+    def on_calls(self, calls: Sequence[billing_pb2.TransactCall], stream: TransactStream) -> None:
         """Submits every call of one frame; what is wrong by itself is refused without a transaction."""
         for call in calls:
-            answer = partial(_reply, session, call.id)
+            answer = partial(_reply, stream, call.id)
             try:
                 timeout = call.timeout_ms / 1000 or _DEFAULT_TIMEOUT
                 self._committer.submit(self._operation(call), timeout, answer)
             except MeshError as error:
                 answer(error)
 
-    def on_cancel(self, call_id: int, session: TransactSession) -> None:
+    def on_cancel(self, call_id: int, stream: TransactStream) -> None:
         """Does nothing: the contract says that what was asked is still done. The reply is ignored by the client."""
 
-    def on_close(self, session: TransactSession) -> None:
+    def on_close(self, stream: TransactStream) -> None:
         """Does nothing: an edge that lost its stream asks again, and finds the operation done."""
 
     def _operation(self, call: billing_pb2.TransactCall) -> Operation:
@@ -76,12 +76,12 @@ def _settle(asked: billing_pb2.Settle) -> Settle:
     return Settle(request_id, outcome, asked.prompt_tokens, asked.completion_tokens, runner_id)
 
 
-def _reply(session: TransactSession, call_id: int, answer: Answer) -> None:
+def _reply(stream: TransactStream, call_id: int, answer: Result) -> None:
     if isinstance(answer, MeshError):
         REFUSALS.labels(answer.code.name.lower()).inc()
-        session.reply_error(call_id, answer)
+        stream.reply_error(call_id, answer)
     else:
-        session.reply(billing_pb2.TransactReply(id=call_id, amount=answer.amount, available=answer.available))
+        stream.reply(billing_pb2.TransactReply(id=call_id, amount=answer.amount, available=answer.available))
 
 
 def _request_id(call: billing_pb2.TransactCall) -> str:

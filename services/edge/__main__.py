@@ -18,7 +18,7 @@ from services.common.telemetry.logs import configure_logs
 from services.common.telemetry.tracing import close_tracing, open_tracing
 from services.edge.account.balance import Balances, billing_replicas
 from services.edge.account.keys import Keys, auth_replicas
-from services.edge.account.usage import Usage
+from services.edge.account.usage import UsageEndpoint
 from services.edge.authentication import Authenticator, auth_client
 from services.edge.chat.endpoint import Chat
 from services.edge.completions.endpoint import Completions
@@ -26,9 +26,9 @@ from services.edge.embeddings.endpoint import Embeddings
 from services.edge.http.server import HttpServer
 from services.edge.images.endpoint import Images
 from services.edge.images.files import image_files
-from services.edge.paid.hold import Cashier, billing_client
+from services.edge.paid.hold import BillingClient, billing_client
 from services.edge.paid.path import Mesh, PaidPath
-from services.edge.paid.routing import Availability, Placer, router_client
+from services.edge.paid.routing import AvailableModels, Placer, router_client
 from services.edge.paid.runners import RunnerPool
 from services.edge.remote_images.configured import image_loader
 from services.edge.responses.endpoint import Responses
@@ -51,19 +51,19 @@ async def serve(stop: asyncio.Event) -> None:
     }
     addresses = {name: first_addresses(listed) for name, listed in entries.items()}
     auth = auth_client(addresses["auth"], open_channel("auth"))
-    billing = billing_client(addresses["billing"], open_channel("billing"))
+    billing_batch = billing_client(addresses["billing"], open_channel("billing"))
     router = router_client(addresses["router"], open_channel("router"))
-    clients = (auth, billing, router)
-    cashier = Cashier(
-        billing,
+    clients = (auth, billing_batch, router)
+    billing = BillingClient(
+        billing_batch,
         reserve_timeout=settings.call_timeout,
         settle_timeout=settings.settle_timeout,
         release_timeout=settings.release_timeout,
     )
     runners = RunnerPool(open_channel("runner"), time.monotonic)
     catalog_file = CatalogFile(settings.catalog_file)
-    availability = Availability(addresses["router"], open_channel("router"))
-    mesh = Mesh(catalog_file.catalog, availability, Placer(router), cashier, runners)
+    available_models = AvailableModels(addresses["router"], open_channel("router"))
+    mesh = Mesh(catalog_file.catalog, available_models, Placer(router), billing, runners)
     path = PaidPath(mesh, settings, time.monotonic)
     images = image_loader(settings)
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
@@ -79,10 +79,10 @@ async def serve(stop: asyncio.Event) -> None:
         speech=Speech(path),
         transcriptions=Transcriptions(path, settings),
         mesh=mesh,
-        availability=availability,
+        available_models=available_models,
         balances=Balances(billing_unary),
         keys=Keys(auth_unary, system_clock),
-        usage=Usage(billing_unary, system_clock),
+        usage=UsageEndpoint(billing_unary, system_clock),
         tracing=tracing,
     )
     service = EdgeService(handlers, settings, monotonic=time.monotonic)
@@ -95,21 +95,21 @@ async def serve(stop: asyncio.Event) -> None:
     )
     admin = AdminServer(
         settings.admin_listen,
-        ready=lambda: availability.known and not stop.is_set() and all(client.connected for client in clients),
+        ready=lambda: available_models.known and not stop.is_set() and all(client.connected for client in clients),
     )
     for client in clients:
         client.open()
     discovery = Discovery()
     discovery.follow(entries["auth"], auth.set_addresses, auth_unary.set_addresses)
-    discovery.follow(entries["billing"], billing.set_addresses, billing_unary.set_addresses)
-    discovery.follow(entries["router"], router.set_addresses, availability.set_addresses)
-    background = [asyncio.create_task(part.run()) for part in (availability, runners, discovery)]
+    discovery.follow(entries["billing"], billing_batch.set_addresses, billing_unary.set_addresses)
+    discovery.follow(entries["router"], router.set_addresses, available_models.set_addresses)
+    background = [asyncio.create_task(part.run()) for part in (available_models, runners, discovery)]
     background.append(asyncio.create_task(catalog_file.follow()))
     await admin.start()
     await http.start()
     await stop.wait()
     await http.stop()
-    await cashier.drain(settings.drain_seconds)
+    await billing.drain(settings.drain_seconds)
     for task in background:
         task.cancel()
     for closable in (runners, *clients, billing_unary, auth_unary):

@@ -16,7 +16,7 @@ from services.common.telemetry.tracing import Tracing
 from services.edge.account.balance import Balances
 from services.edge.account.keys import Keys
 from services.edge.account.models import model_body, models_body
-from services.edge.account.usage import Usage
+from services.edge.account.usage import UsageEndpoint
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.chat.endpoint import Chat
 from services.edge.completions.endpoint import Completions
@@ -40,7 +40,7 @@ from services.edge.images.endpoint import FILES_PATH, Images
 from services.edge.metrics import AUTHENTICATE, IN_FLIGHT, REJECTIONS, RouteMetrics, reason_of
 from services.edge.openapi.serving import Document
 from services.edge.paid.path import Mesh, find_model
-from services.edge.paid.routing import Availability
+from services.edge.paid.routing import AvailableModels
 from services.edge.responses.endpoint import Responses
 from services.edge.scopes import check_model, may_use_model, scoped
 from services.edge.settings import EdgeSettings
@@ -70,10 +70,10 @@ class Handlers:
     speech: Speech
     transcriptions: Transcriptions
     mesh: Mesh
-    availability: Availability
+    available_models: AvailableModels
     balances: Balances
     keys: Keys
-    usage: Usage
+    usage: UsageEndpoint
     # None if tracing is off.
     tracing: Tracing | None = None
 
@@ -222,12 +222,12 @@ class EdgeService:
 
     async def _models(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         models = [model for model in self._handlers.mesh.catalog.models if may_use_model(principal, model)]
-        return json_response(models_body(models, self._handlers.availability))
+        return json_response(models_body(models, self._handlers.available_models))
 
     async def _model(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         model = find_model(self._handlers.mesh.catalog, request.match_info["model"])
         check_model(principal, model)
-        return json_response(model_body(model, self._handlers.availability))
+        return json_response(model_body(model, self._handlers.available_models))
 
     async def _balance(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         return json_response(await self._handlers.balances.get(principal.account_id))

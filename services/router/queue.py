@@ -11,7 +11,7 @@ from services.router.placement import Needs
 from services.router.runners.live_runner import LiveRunner
 
 # Hears what became of a request: exactly once, unless it is withdrawn.
-Answer = Callable[[LiveRunner | MeshError], None]
+OnPlaced = Callable[[LiveRunner | MeshError], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +21,7 @@ class Waiter:
     needs: Needs
     account_id: str
     tier: str
-    answer: Answer
+    answer: OnPlaced
     since: float
     # When it stops waiting for room.
     deadline: float

@@ -9,7 +9,7 @@ from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
 from services.router.metrics import QUEUE_WAIT, REFUSALS, Tier
 from services.router.placement import Lack, Needs, Placement
-from services.router.queue import Answer, FairQueue, Waiter
+from services.router.queue import FairQueue, OnPlaced, Waiter
 from services.router.runners.table import Table
 
 # Seconds by which a refusal precedes the caller's own deadline, so that it is still heard; at most a fifth of it.
@@ -43,7 +43,7 @@ class Routing:
         needs: Needs,
         account_id: str,
         timeout: float,
-        answer: Answer,
+        answer: OnPlaced,
         *,
         prefix_hashes: Sequence[int] = (),
         again: bool = False,
@@ -121,7 +121,7 @@ class Routing:
         account_id: str,
         model: Model,
         timeout: float,
-        answer: Answer,
+        answer: OnPlaced,
         prefix_hashes: Sequence[int],
     ) -> Waiter:
         now = self._clock()

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from services.common.batch import BatchServer, Notes, Session
+from services.common.batch import BatchServer, BatchStream, Notes
 from services.common.errors import MeshError
 from services.common.telemetry.tracing import Span, Tracing
 from services.router.availability import Availability
@@ -24,7 +24,7 @@ from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
 SERVICE_NAME = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 
-_Session = Session[router_pb2.RouteReply]
+_Stream = BatchStream[router_pb2.RouteReply]
 RouteServer = BatchServer[router_pb2.RouteCall, router_pb2.RouteReply]
 
 
@@ -34,29 +34,29 @@ class RouteHandler:
     def __init__(self, routing: Routing, table: Table) -> None:
         self._routing = routing
         self._table = table
-        self._waiting: dict[_Session, dict[int, Waiter]] = {}
+        self._waiting: dict[_Stream, dict[int, Waiter]] = {}
 
-    def on_calls(self, calls: Sequence[router_pb2.RouteCall], session: _Session) -> None:
+    def on_calls(self, calls: Sequence[router_pb2.RouteCall], stream: _Stream) -> None:
         """Places each call or lets it wait."""
         for call in calls:
             again = bool(call.attempts) and self._learn(call.attempts[-1])
-            answer = partial(self._answer, session, call.id)
+            answer = partial(self._answer, stream, call.id)
             timeout = call.timeout_ms / 1000
             waiter = self._routing.route(
                 _needs(call), call.account_id, timeout, answer, prefix_hashes=tuple(call.prefix_hashes), again=again
             )
             if waiter is not None:
-                self._waiting.setdefault(session, {})[call.id] = waiter
+                self._waiting.setdefault(stream, {})[call.id] = waiter
 
-    def on_cancel(self, call_id: int, session: _Session) -> None:
+    def on_cancel(self, call_id: int, stream: _Stream) -> None:
         """Takes a waiting call out of the queue."""
-        waiter = self._waiting.get(session, {}).pop(call_id, None)
+        waiter = self._waiting.get(stream, {}).pop(call_id, None)
         if waiter is not None:
             self._routing.cancel(waiter)
 
-    def on_close(self, session: _Session) -> None:
+    def on_close(self, stream: _Stream) -> None:
         """Takes all waiting calls of an edge out of the queue."""
-        for waiter in self._waiting.pop(session, {}).values():
+        for waiter in self._waiting.pop(stream, {}).values():
             self._routing.cancel(waiter)
 
     def _learn(self, attempt: router_pb2.Attempt) -> bool:
@@ -70,14 +70,14 @@ class RouteHandler:
         self._table.refuse(attempt.runner_id)
         return True
 
-    def _answer(self, session: _Session, call_id: int, outcome: LiveRunner | MeshError) -> None:
-        waiting = self._waiting.get(session)
+    def _answer(self, stream: _Stream, call_id: int, outcome: LiveRunner | MeshError) -> None:
+        waiting = self._waiting.get(stream)
         waiter = waiting.pop(call_id, None) if waiting else None
         if isinstance(outcome, MeshError):
-            session.reply_error(call_id, outcome)
+            stream.reply_error(call_id, outcome)
         else:
             waited_ms = int(self._routing.waited(waiter) * 1000) if waiter else 0
-            session.reply(
+            stream.reply(
                 router_pb2.RouteReply(
                     id=call_id, runner_id=outcome.id, address=outcome.record.address, waited_ms=waited_ms
                 ),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic
 
-from services.common.batch import Session
+from services.common.batch import BatchStream
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
@@ -24,7 +24,7 @@ from services.runner.status import StatusBoard
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 log = get_logger()
-RunnerSession = Session[GenerateReply]
+RunnerStream = BatchStream[GenerateReply]
 
 
 class Generation(Generic[JobT, StepT]):
@@ -43,39 +43,39 @@ class Generation(Generic[JobT, StepT]):
         self._models = models
         self._status = status
         self._clock = clock
-        self._running: dict[RunnerSession, dict[int, Ticket]] = {}
+        self._running: dict[RunnerStream, dict[int, Ticket]] = {}
 
-    def on_calls(self, calls: Sequence[GenerateCall], session: RunnerSession) -> None:
+    def on_calls(self, calls: Sequence[GenerateCall], stream: RunnerStream) -> None:
         """Starts a job for each call; what is refused is answered at once."""
         for call in calls:
             try:
-                self._start(call, session)
+                self._start(call, stream)
             except MeshError as error:
                 FINISHED.labels(error.code.name.lower()).inc()
-                session.reply_error(call.id, error)
+                stream.reply_error(call.id, error)
             except Exception:
                 log.exception("call_failed", request_id=call.request_id)
-                session.reply_error(call.id, MeshError(Code.INTERNAL, "the runner failed to start the request"))
+                stream.reply_error(call.id, MeshError(Code.INTERNAL, "the runner failed to start the request"))
 
-    def on_cancel(self, call_id: int, session: RunnerSession) -> None:
+    def on_cancel(self, call_id: int, stream: RunnerStream) -> None:
         """Stops the job of a call."""
-        ticket = self._running.get(session, {}).pop(call_id, None)
+        ticket = self._running.get(stream, {}).pop(call_id, None)
         if ticket is not None:
             self._cancel(ticket)
 
-    def on_close(self, session: RunnerSession) -> None:
+    def on_close(self, stream: RunnerStream) -> None:
         """Stops every job of an edge that has gone."""
-        for ticket in self._running.pop(session, {}).values():
+        for ticket in self._running.pop(stream, {}).values():
             self._cancel(ticket)
 
-    def _start(self, call: GenerateCall, session: RunnerSession) -> None:
+    def _start(self, call: GenerateCall, stream: RunnerStream) -> None:
         if self._status.draining:
             raise MeshError(Code.UNAVAILABLE, "the runner is shutting down; try again", retry_after=1.0)
         model = self._models.get(call.model)
         if model is None:
             raise MeshError(Code.MODEL_NOT_FOUND, f"this runner does not serve {call.model!r}", param="model")
         work = self._reader.read(call, model)
-        running = self._running.setdefault(session, {})
+        running = self._running.setdefault(stream, {})
         # Not the call itself, which may hold images, for as long as the job runs.
         call_id, request_id = call.id, call.request_id
 
@@ -90,20 +90,20 @@ class Generation(Generic[JobT, StepT]):
             try:
                 reply = work.write(step)
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call and no other
-                self._not_written(call_id, request_id, session, error)
+                self._not_written(call_id, request_id, stream, error)
                 return
             if reply is not None:
-                session.reply(reply)
+                stream.reply(reply)
 
         running[call_id] = self._engine.submit(work.job, emit)
         self._status.admitted()
 
-    def _not_written(self, call_id: int, request_id: str, session: RunnerSession, error: Exception) -> None:
+    def _not_written(self, call_id: int, request_id: str, stream: RunnerStream, error: Exception) -> None:
         """Ends a call whose step could not become a reply: its edge would wait for ever."""
         # Only its type is logged: its text may quote the answer.
         log.error("reply_not_written", request_id=request_id, error=type(error).__name__)
-        self.on_cancel(call_id, session)
-        session.reply_error(call_id, MeshError(Code.INTERNAL, "the runner failed to write the answer; try again"))
+        self.on_cancel(call_id, stream)
+        stream.reply_error(call_id, MeshError(Code.INTERNAL, "the runner failed to write the answer; try again"))
 
     def _cancel(self, ticket: Ticket) -> None:
         ticket.cancel()

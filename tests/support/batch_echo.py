@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import grpc
 
-from services.common.batch import BatchClient, BatchServer, Session
+from services.common.batch import BatchClient, BatchServer, BatchStream
 from services.common.rpc.channels import channel_opener
 from services.common.rpc.server import GrpcServer
 from services.common.settings import TlsSettings
@@ -19,7 +19,7 @@ NO_TLS = TlsSettings()
 SERVICE = "tiermesh.auth.v1.AuthService"
 
 Context = grpc.aio.ServicerContext[Any, Any]
-EchoSession = Session[auth_pb2.AuthenticateReply]
+EchoSession = BatchStream[auth_pb2.AuthenticateReply]
 EchoClient = BatchClient[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
 
 
@@ -35,7 +35,7 @@ class EchoHandler:
         self.timeouts_ms: list[int] = []
         self.ended: list[EchoSession] = []
 
-    def on_calls(self, calls: Sequence[auth_pb2.AuthenticateCall], session: EchoSession) -> None:
+    def on_calls(self, calls: Sequence[auth_pb2.AuthenticateCall], stream: EchoSession) -> None:
         self.frames.append(len(calls))
         for call in calls:
             self.texts.append(call.api_key)
@@ -43,23 +43,23 @@ class EchoHandler:
             if call.api_key.startswith("crash"):
                 raise RuntimeError("this handler has a mistake in it")
             if self._holds and call.api_key.startswith("hold"):
-                self.held[call.id] = session, call.api_key
+                self.held[call.id] = stream, call.api_key
             else:
-                session.reply(echo(call.id, call.api_key))
+                stream.reply(echo(call.id, call.api_key))
 
-    def on_cancel(self, call_id: int, session: EchoSession) -> None:
+    def on_cancel(self, call_id: int, stream: EchoSession) -> None:
         self.cancels.append(call_id)
         self.held.pop(call_id, None)
 
-    def on_close(self, session: EchoSession) -> None:
-        self.ended.append(session)
-        self.held = {call_id: held for call_id, held in self.held.items() if held[0] is not session}
+    def on_close(self, stream: EchoSession) -> None:
+        self.ended.append(stream)
+        self.held = {call_id: held for call_id, held in self.held.items() if held[0] is not stream}
 
     def release(self, *call_ids: int) -> None:
         """Answers these of the calls that are held, or all of them."""
         for call_id in call_ids or list(self.held):
-            session, text = self.held.pop(call_id)
-            session.reply(echo(call_id, text))
+            stream, text = self.held.pop(call_id)
+            stream.reply(echo(call_id, text))
 
 
 class EchoServer:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import grpc
 
-from services.common.batch import BatchClient, BatchServer, Session
+from services.common.batch import BatchClient, BatchServer, BatchStream
 from services.common.rpc.channels import channel_opener
 from services.common.rpc.server import GrpcServer
 from services.common.settings import TlsSettings
@@ -18,7 +18,7 @@ from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
 SERVICE = "tiermesh.runner.v1.RunnerService"
 
-TokenSession = Session[runner_pb2.GenerateReply]
+TokenStream = BatchStream[runner_pb2.GenerateReply]
 TokenClient = BatchClient[runner_pb2.GenerateCall, runner_pb2.GenerateReply]
 
 
@@ -26,28 +26,28 @@ class TokenHandler:
     """Sends every running call its next number each time that `step` is called, like the iterations of an engine."""
 
     def __init__(self) -> None:
-        self.running: dict[tuple[TokenSession, int], list[int]] = {}
+        self.running: dict[tuple[TokenStream, int], list[int]] = {}
         self.cancels: list[int] = []
 
-    def on_calls(self, calls: Sequence[runner_pb2.GenerateCall], session: TokenSession) -> None:
+    def on_calls(self, calls: Sequence[runner_pb2.GenerateCall], stream: TokenStream) -> None:
         for call in calls:
-            self.running[session, call.id] = list(range(call.max_tokens))
+            self.running[stream, call.id] = list(range(call.max_tokens))
 
-    def on_cancel(self, call_id: int, session: TokenSession) -> None:
+    def on_cancel(self, call_id: int, stream: TokenStream) -> None:
         self.cancels.append(call_id)
-        self.running.pop((session, call_id), None)
+        self.running.pop((stream, call_id), None)
 
-    def on_close(self, session: TokenSession) -> None:
-        self.running = {key: left for key, left in self.running.items() if key[0] is not session}
+    def on_close(self, stream: TokenStream) -> None:
+        self.running = {key: left for key, left in self.running.items() if key[0] is not stream}
 
     def step(self) -> None:
         """Sends one number to each call, and the end with the last."""
-        for (session, call_id), left in list(self.running.items()):
+        for (stream, call_id), left in list(self.running.items()):
             reply = runner_pb2.GenerateReply(id=call_id, token_ids=[left.pop(0)])
             if not left:
                 reply.finish_reason = runner_pb2.FINISH_REASON_LENGTH
-                del self.running[session, call_id]
-            session.reply(reply)
+                del self.running[stream, call_id]
+            stream.reply(reply)
 
 
 class TokenServer:

@@ -19,8 +19,9 @@ import pytest
 import pytest_asyncio
 
 from services.common.errors import Code, MeshError
-from services.runner.engines.base import TextEngine
-from services.runner.kinds.text.job import FinishReason, Job, Sampling
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.engine import TextEngine
+from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox

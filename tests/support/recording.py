@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from services.common.errors import MeshError
-from services.runner.engines.base import TextEngine, Ticket
-from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, Usage
+from services.runner.engines.base import Ticket
+from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.engine import TextEngine
+from services.runner.kinds.text.job import Job, Step, TokenLogprob
 
 
 class Recording:
@@ -73,7 +75,7 @@ class Recording:
         return self.steps[-1].finish_reason
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> TokenCounts:
         usage = self.steps[-1].usage
         assert usage is not None
         return usage

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.runner.kinds.text.job import FinishReason
+from services.runner.kinds.base import FinishReason
 from tests.support.engine_contract import job
 from tests.support.recording import generate, submit
 from tests.torch.stand_in.engine import StandIn, endless, running, stand_in_engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.runner.engines.base import TextEngine
+from services.runner.kinds.text.engine import TextEngine
 from tests.support.engine_contract import EngineContract
 from tests.torch.stand_in.checkpoint import write_checkpoint
 from tests.torch.stand_in.engine import StandIn, stand_in_engine

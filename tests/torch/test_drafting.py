@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from services.runner.engines.exllamav2.errors import ModelError
-from services.runner.kinds.text.job import FinishReason, Sampling
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.tools import Toolbox
 from tests.support.engine_contract import CITY, QUESTIONS, SEEDED, job

@@ -16,7 +16,8 @@ import torch
 from services.common.errors import Code, MeshError
 from services.runner.engines.exllamav2 import ExLlamaV2Engine
 from services.runner.engines.exllamav2.jobs.logits import LogitFilter
-from services.runner.kinds.text.job import FinishReason, Job, Sampling
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.tools import Toolbox
 from tests.support.engine_contract import CITY, GREEDY, job

@@ -50,7 +50,7 @@ class RateLimitState(NamedTuple):
 UNLIMITED = RateLimitState(limit=0, remaining=0, reset_ms=0)
 
 # Takes the states after each of the hits, in their order.
-Answer = Callable[[list[RateLimitState]], None]
+OnCounted = Callable[[list[RateLimitState]], None]
 
 
 # The library's name for a limit; there are few different ones.
@@ -60,7 +60,7 @@ item_of = lru_cache(maxsize=1000)(RateLimitItemPerMinute)
 class Limiter(Protocol):
     """Counts the requests of keys."""
 
-    def hit_all(self, hits: Sequence[Hit], answer: Answer) -> None:
+    def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests, and answers once: before it returns, or later from the event loop."""
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ class RateLimits:
         self._storage = RateWindowStorage(clock)
         self._limiter = MovingWindowRateLimiter(self._storage)
 
-    def hit_all(self, hits: Sequence[Hit], answer: Answer) -> None:
+    def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests and answers before it returns."""
         answer([self.hit(key_id, limit) for key_id, limit in hits])
 

@@ -9,8 +9,8 @@ from services.auth.metrics import LIMITER_FAILURES, LOCAL_LIMITS
 from services.auth.rate_limits.local import (
     UNLIMITED,
     WINDOW_SECONDS,
-    Answer,
     Hit,
+    OnCounted,
     RateLimits,
     RateLimitState,
     item_of,
@@ -39,7 +39,7 @@ class SharedRateLimits:
         self._running: set[asyncio.Task[None]] = set()
         self._recovering: asyncio.Task[None] | None = None
 
-    def hit_all(self, hits: Sequence[Hit], answer: Answer) -> None:
+    def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests; answers at once if none has a limit or the server is away, else when it has answered."""
         if not any(limit for _, limit in hits):
             answer([UNLIMITED] * len(hits))
@@ -57,7 +57,7 @@ class SharedRateLimits:
         await asyncio.gather(*self._running, return_exceptions=True)
         await self._storage.close()
 
-    async def _count(self, hits: Sequence[Hit], answer: Answer) -> None:
+    async def _count(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
                 states = await self._ask(hits)
@@ -83,7 +83,7 @@ class SharedRateLimits:
             return RateLimitState(limit, limit - window.used, window.empty_ms)
         return RateLimitState(limit, 0, window.empty_ms, max(1, window.next_free_ms) / 1000)
 
-    def _limit_alone(self, hits: Sequence[Hit], answer: Answer) -> None:
+    def _limit_alone(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         LOCAL_LIMITS.inc(len(hits))
         self._local.hit_all(hits, answer)
 

@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-_SCRIPT = Path(__file__).with_name("rate_window.lua").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_name("window.lua").read_text(encoding="utf-8")
 _PREFIX = "tiermesh"
 
 # What it raises when the server is away, too slow, or not what it should be.

@@ -14,7 +14,7 @@ from services.auth.store.tables import accounts, api_keys, changes, to_key, to_r
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 
-MIGRATIONS = Path(__file__).with_name("migrations")
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
 class AuthStore:

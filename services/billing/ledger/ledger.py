@@ -21,7 +21,7 @@ from typing import NamedTuple
 from services.billing.ledger import refusals
 from services.billing.ledger.holds import CHARGED, Hold, Outcome, State
 from services.billing.ledger.idempotency import Claims
-from services.billing.ledger.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
+from services.billing.ledger.operations import Effect, Expire, Grant, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending
 from services.common.errors import MeshError
 
@@ -90,7 +90,7 @@ class Ledger:
         # Credits by kind of movement.
         self.moved: dict[str, int] = {}
 
-    def apply(self, operation: Operation) -> Answer:
+    def apply(self, operation: Operation) -> Result:
         """Does one operation, or returns why not, having changed nothing."""
         try:
             match operation:
@@ -105,7 +105,7 @@ class Ledger:
         except MeshError as error:
             return error
 
-    def _reserve(self, asked: Reserve) -> Receipt:
+    def _reserve(self, asked: Reserve) -> Effect:
         hold = self._holds.get(asked.request_id)
         if hold is not None:
             return self._reserve_again(asked, hold)
@@ -126,7 +126,7 @@ class Ledger:
         self._move(hold.request_id, "reserve", hold.account_id, amount, (AVAILABLE, HELD))
         return self._receipt(hold.account_id, amount)
 
-    def _reserve_again(self, asked: Reserve, hold: Hold) -> Receipt:
+    def _reserve_again(self, asked: Reserve, hold: Hold) -> Effect:
         """Answers a repeat as the first time, at the price of the first time, while the hold is open."""
         same = (hold.account_id, hold.model, hold.quantity)
         if same != (asked.account_id, asked.quote.model, asked.quote.quantity):
@@ -136,7 +136,7 @@ class Ledger:
             raise refusals.request_ended()
         return self._receipt(hold.account_id, hold.amount)
 
-    def _settle(self, asked: Settle) -> Receipt:
+    def _settle(self, asked: Settle) -> Effect:
         """Ends a hold. The first settle decides: a repeat reports what was charged, whatever its own outcome says.
 
         Two ends are not final. A hold that expired is still captured when its edge comes back with an answer that was
@@ -166,7 +166,7 @@ class Ledger:
         self.spending.add(hold, hold.amount)
         self._end(hold, asked, "capture", (AVAILABLE, REVENUE))
 
-    def _expire(self, asked: Expire) -> Receipt:
+    def _expire(self, asked: Expire) -> Effect:
         hold = self._holds.get(asked.request_id)
         if hold is None:
             raise refusals.no_such_request()
@@ -185,7 +185,7 @@ class Ledger:
             self.ended_holds[hold.request_id] = hold
         self._move(hold.request_id, kind, hold.account_id, hold.amount, pockets)
 
-    def _grant(self, asked: Grant) -> Receipt:
+    def _grant(self, asked: Grant) -> Effect:
         known = self._grants.get(asked.grant_id)
         if known is None:
             balance = self._balance(asked.account_id)
@@ -218,6 +218,6 @@ class Ledger:
     def _balance(self, account_id: str) -> Balance:
         return self._balances.get(account_id) or Balance()
 
-    def _receipt(self, account_id: str, amount: int) -> Receipt:
+    def _receipt(self, account_id: str, amount: int) -> Effect:
         balance = self._balance(account_id)
-        return Receipt(amount, balance.available, balance.held)
+        return Effect(amount, balance.available, balance.held)

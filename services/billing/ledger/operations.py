@@ -50,7 +50,7 @@ class Grant(NamedTuple):
 Operation = Reserve | Settle | Expire | Grant
 
 
-class Receipt(NamedTuple):
+class Effect(NamedTuple):
     """What an operation did: credits held, charged or granted, and the account's balance after it."""
 
     amount: int
@@ -58,4 +58,4 @@ class Receipt(NamedTuple):
     held: int
 
 
-Answer = Receipt | MeshError
+Result = Effect | MeshError

@@ -47,7 +47,7 @@ class RequestReader(Protocol):
         """Sums over an account's requests, in the order of their groups: over one more than the most, if there are."""
 
 
-class Usage:
+class UsageReports:
     """Answers questions about requests. Every method raises MeshError."""
 
     def __init__(self, requests: RequestReader) -> None:

@@ -12,7 +12,7 @@ from services.billing.ledger.entries import NumberedEntry
 from services.billing.ledger.holds import Hold
 from services.billing.ledger.idempotency import Claims, asked_keys
 from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
-from services.billing.ledger.operations import Answer, Expire, Grant, Operation, Reserve, Settle
+from services.billing.ledger.operations import Expire, Grant, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending, asked_months
 from services.billing.ledger.usage import GroupBy, Sum
 from services.billing.metrics import CREDITS
@@ -25,7 +25,7 @@ from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
 from services.common.database.base import Database
 
-MIGRATIONS = Path(__file__).with_name("migrations")
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 _OVERDUE = sa.text(
     "SELECT request_id FROM holds WHERE state = 'open' AND reserved_ms < :before ORDER BY reserved_ms LIMIT :limit"
@@ -40,7 +40,7 @@ class LedgerStore:
         self._database = database
         self._sql = store_sqlite if database.dialect == "sqlite" else store_postgresql
 
-    async def commit(self, operations: Sequence[Operation], now_ms: int) -> list[Answer]:
+    async def commit(self, operations: Sequence[Operation], now_ms: int) -> list[Result]:
         """Does all operations in one transaction and returns what became of each, once that is durable."""
         answers, moved = await self._database.transaction(partial(self._apply, operations, now_ms))
         for kind, moved_credits in moved.items():
@@ -93,7 +93,7 @@ class LedgerStore:
 
     def _apply(
         self, operations: Sequence[Operation], now_ms: int, connection: sa.Connection
-    ) -> tuple[list[Answer], dict[str, int]]:
+    ) -> tuple[list[Result], dict[str, int]]:
         requests: set[str] = set()
         accounts: set[str] = set()
         grants: set[str] = set()

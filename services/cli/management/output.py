@@ -22,7 +22,7 @@ Columns = Mapping[str, Callable[[Row], str]]
 _PIPE_WIDTH = 10_000
 
 
-class Output:
+class Printer:
     """Where a command's result goes."""
 
     def __init__(self, *, as_json: bool) -> None:

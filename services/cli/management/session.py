@@ -18,7 +18,7 @@ from services.cli.management.clients import (
     billing_client,
     router_client,
 )
-from services.cli.management.output import Output
+from services.cli.management.output import Printer
 from services.cli.state import Credentials, RunningMesh, StateDirectory
 from services.common.rpc.channels import OpenChannel, channel_opener
 from services.common.settings import DEFAULT_CATALOG, TlsSettings
@@ -29,7 +29,7 @@ class Session:
     """Finds services by the addresses given, else by what the local mesh of the state directory says."""
 
     def __init__(self, *, state: StateDirectory, addresses: Mapping[str, str], tls: TlsSettings, as_json: bool) -> None:
-        self.output = Output(as_json=as_json)
+        self.output = Printer(as_json=as_json)
         self._state = state
         self._addresses = addresses
         self._tls = tls

@@ -12,6 +12,6 @@ frame of a stream is empty and says that the server is there.
 
 from services.common.batch.client import BatchClient, Sink
 from services.common.batch.notes import Notes
-from services.common.batch.server import BatchHandler, BatchServer, Session
+from services.common.batch.server import BatchHandler, BatchServer, BatchStream
 
-__all__ = ["BatchClient", "BatchHandler", "BatchServer", "Notes", "Session", "Sink"]
+__all__ = ["BatchClient", "BatchHandler", "BatchServer", "BatchStream", "Notes", "Sink"]

@@ -53,7 +53,7 @@ class Notes:
 
 
 class CallNotes:
-    """The notes about one session's calls."""
+    """The notes about the calls of one stream."""
 
     def __init__(self, stream: str, notes: Notes) -> None:
         self._stream = stream
@@ -89,7 +89,7 @@ class CallNotes:
         self._end(call_id, CANCELLED)
 
     def closed(self) -> None:
-        """Notes that the session has ended, and with it what was not answered."""
+        """Notes that the stream has ended, and with it what was not answered."""
         for call_id in list(self._spans):
             self._end(call_id, CANCELLED)
 

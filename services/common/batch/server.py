@@ -1,4 +1,4 @@
-"""The answering side of a batch stream: sessions, one for each stream that a client has open."""
+"""The answering side of batch streams: one `BatchStream` for each stream that a client has open."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLAIN = Notes()
 CallT_contra = TypeVar("CallT_contra", contravariant=True)
 
 
-class Session(Generic[ReplyT]):
+class BatchStream(Generic[ReplyT]):
     """One client's stream. Handlers reply through it at any later time; replies after its end go nowhere."""
 
     def __init__(self, new_reply: NewReply[ReplyT], limit: int) -> None:
@@ -75,14 +75,14 @@ class BatchHandler(Protocol[CallT_contra, ReplyT]):
     If `on_calls` raises, the calls of that frame are dropped and answered with INTERNAL; others are not touched.
     """
 
-    def on_calls(self, calls: Sequence[CallT_contra], session: Session[ReplyT]) -> None:
-        """Takes the calls of one frame; each must be answered through the session, once or more as the rpc says."""
+    def on_calls(self, calls: Sequence[CallT_contra], stream: BatchStream[ReplyT]) -> None:
+        """Takes the calls of one frame; each must be answered through the stream, once or more as the rpc says."""
 
-    def on_cancel(self, call_id: int, session: Session[ReplyT]) -> None:
+    def on_cancel(self, call_id: int, stream: BatchStream[ReplyT]) -> None:
         """Drops a call; unknown ids (answered already) are ignored."""
 
-    def on_close(self, session: Session[ReplyT]) -> None:
-        """Drops every call of a session that has ended."""
+    def on_close(self, stream: BatchStream[ReplyT]) -> None:
+        """Drops every call of a stream that has ended."""
 
 
 class BatchServer(Generic[CallT, ReplyT]):
@@ -104,7 +104,7 @@ class BatchServer(Generic[CallT, ReplyT]):
         self._new_reply = new_reply
         self._outbox_limit = outbox_limit
         self._notes = notes
-        self._sessions: set[Session[ReplyT]] = set()
+        self._streams: set[BatchStream[ReplyT]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self._draining = False
@@ -113,81 +113,81 @@ class BatchServer(Generic[CallT, ReplyT]):
 
     async def serve(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Serves one stream until the client closes it."""
-        session = Session(self._new_reply, self._outbox_limit)
-        session.draining = self._draining
+        stream = BatchStream(self._new_reply, self._outbox_limit)
+        stream.draining = self._draining
         if self._notes.wanted:
-            session.notes = CallNotes(self._name, self._notes)
-        self._sessions.add(session)
+            stream.notes = CallNotes(self._name, self._notes)
+        self._streams.add(stream)
         self._empty.clear()
         try:
             await context.write(self._new_frame(replies=(), draining=self._draining))
-            await self._carry(session, context)
+            await self._carry(stream, context)
         except asyncio.CancelledError:
-            if not session.cut_reason:
+            if not stream.cut_reason:
                 raise
         finally:
-            session.close()
-            self._sessions.discard(session)
-            if not self._sessions:
+            stream.close()
+            self._streams.discard(stream)
+            if not self._streams:
                 self._empty.set()
-            self._handler.on_close(session)
-        if session.cut_reason:
-            log.warning("batch_stream_cut", stream=self._name, reason=session.cut_reason)
+            self._handler.on_close(stream)
+        if stream.cut_reason:
+            log.warning("batch_stream_cut", stream=self._name, reason=stream.cut_reason)
             # Without a status the client would wait for ever: gRPC sends none for a cancelled method.
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, session.cut_reason)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, stream.cut_reason)
 
     async def drain(self, seconds: float) -> None:
         """Asks every client to stop sending, and waits until all have been answered, at most `seconds`."""
         self._draining = True
-        for session in self._sessions:
-            session.drain()
+        for stream in self._streams:
+            stream.drain()
         try:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
         except TimeoutError:
             pass
 
-    async def _carry(self, session: Session[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        writer = asyncio.create_task(self._write_frames(session, context))
+    async def _carry(self, stream: BatchStream[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        writer = asyncio.create_task(self._write_frames(stream, context))
         try:
             while (frame := await context.read()) is not grpc.aio.EOF:
                 self._received.count(len(frame.calls))
                 if frame.calls:
-                    self._on_calls(frame.calls, session)
+                    self._on_calls(frame.calls, stream)
                 for call_id in frame.cancels:
-                    if session.notes is not None:
-                        session.notes.cancelled(call_id)
-                    self._on_cancel(call_id, session)
+                    if stream.notes is not None:
+                        stream.notes.cancelled(call_id)
+                    self._on_cancel(call_id, stream)
         finally:
             writer.cancel()
 
-    def _on_calls(self, calls: Sequence[CallT], session: Session[ReplyT]) -> None:
+    def _on_calls(self, calls: Sequence[CallT], stream: BatchStream[ReplyT]) -> None:
         try:
-            if session.notes is not None:
-                session.notes.received(calls)
-            self._handler.on_calls(calls, session)
+            if stream.notes is not None:
+                stream.notes.received(calls)
+            self._handler.on_calls(calls, stream)
         except Exception:
             log.exception("batch_calls_failed", stream=self._name, request_ids=self._notes.request_ids(calls))
             error = MeshError(Code.INTERNAL, "an internal error happened; its log has the details")
             for call in calls:
-                self._on_cancel(call.id, session)
-                session.reply_error(call.id, error)
+                self._on_cancel(call.id, stream)
+                stream.reply_error(call.id, error)
 
-    def _on_cancel(self, call_id: int, session: Session[ReplyT]) -> None:
+    def _on_cancel(self, call_id: int, stream: BatchStream[ReplyT]) -> None:
         try:
-            self._handler.on_cancel(call_id, session)
+            self._handler.on_cancel(call_id, stream)
         except Exception:
             log.exception("batch_cancel_failed", stream=self._name)
 
-    async def _write_frames(self, session: Session[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def _write_frames(self, stream: BatchStream[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
         try:
             while True:
-                replies = await session.outbox.take()
-                await context.write(self._new_frame(replies=replies, draining=session.draining))
+                replies = await stream.outbox.take()
+                await context.write(self._new_frame(replies=replies, draining=stream.draining))
                 self._sent.count(len(replies))
         except grpc.aio.BaseError:
-            # The client is gone; the reading side ends the session.
-            session.close()
+            # The client is gone; the reading side ends the stream.
+            stream.close()
         except Exception:
             log.exception("batch_write_failed", stream=self._name)
-            session.cut("an internal error happened")
+            stream.cut("an internal error happened")

@@ -15,7 +15,7 @@ from alembic import command, context
 from alembic.config import Config
 
 from services.common.database.base import Database
-from services.common.database.schema import SchemaError, current_revision, revisions, version_table
+from services.common.database.schema import SchemaVersionError, current_revision, revisions, version_table
 from services.common.errors import MeshError
 from services.common.settings import SettingsError
 
@@ -30,7 +30,9 @@ def upgrade(connection: sa.Connection, migrations: Path) -> None:
     current = current_revision(connection, migrations)
     known = revisions(migrations)
     if current is not None and current not in known:
-        raise SchemaError(f"the schema {current} is newer than this version knows ({known[-1]}); nothing was changed")
+        raise SchemaVersionError(
+            f"the schema {current} is newer than this version knows ({known[-1]}); nothing was changed"
+        )
     config = Config()
     # ConfigParser, which Alembic uses, gives the percent sign a meaning.
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from services.common.settings import SettingsError
 
 
-class SchemaError(SettingsError):
+class SchemaVersionError(SettingsError):
     """The database that DATABASE_URL names has not the schema that the code needs; the message says what to do."""
 
 
@@ -44,11 +44,11 @@ def check_schema(connection: sa.Connection, migrations: Path) -> None:
     name = connection.engine.url.render_as_string(hide_password=True)
     if current is None or current in known:
         have = "no schema yet" if current is None else f"schema {current}"
-        raise SchemaError(
+        raise SchemaVersionError(
             f"the database {name} has {have}, this version needs {known[-1]}: "
             f"run `python -m services.{service}.migrate` with the same TIERMESH_{service.upper()}_DATABASE_URL"
         )
-    raise SchemaError(
+    raise SchemaVersionError(
         f"the database {name} has schema {current}, which is newer than this version knows ({known[-1]}): "
         "start the newer version again, or restore a backup made before its migration"
     )

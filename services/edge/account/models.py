@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from services.common.catalog import Capability, Kind, Model
-from services.edge.paid.routing import Availability
+from services.edge.paid.routing import AvailableModels
 
 CREDITS_PER_DOLLAR = 100
 
@@ -44,12 +44,12 @@ class ModelList(Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
-def model_body(model: Model, availability: Availability) -> ModelBody:
+def model_body(model: Model, available_models: AvailableModels) -> ModelBody:
     """Returns one model."""
     return ModelBody(
         id=model.id,
         owned_by=model.owned_by,
-        available=availability[model.id],
+        available=available_models[model.id],
         tier=model.tier,
         kind=model.kind,
         context_length=model.context,
@@ -58,6 +58,6 @@ def model_body(model: Model, availability: Availability) -> ModelBody:
     )
 
 
-def models_body(models: Iterable[Model], availability: Availability) -> ModelList:
+def models_body(models: Iterable[Model], available_models: AvailableModels) -> ModelList:
     """Returns a list of models, in their order."""
-    return ModelList([model_body(model, availability) for model in models])
+    return ModelList([model_body(model, available_models) for model in models])

@@ -171,7 +171,7 @@ class UsageReport(Struct, frozen=True, kw_only=True):
     total: UsageLine
 
 
-class Usage:
+class UsageEndpoint:
     """Serves the routes for requests whose key has the usage scope."""
 
     def __init__(self, billing: BillingReplicas, clock: Clock) -> None:

@@ -15,7 +15,7 @@ from services.edge.chat.request import ChatBody, chat_decoder, check_chat
 from services.edge.chat.response import ChunkRenderer, completion_body
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
-from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.settings import EdgeSettings
@@ -46,15 +46,15 @@ class Chat:
         completion_id = "chatcmpl-" + context.request_id.removeprefix("req_")
         created = int(self._clock())
         logprobs = bool(body.logprobs)
-        async with self._path.open(order) as reply:
+        async with self._path.open(order) as delivery:
             if not body.stream:
-                return await whole_reply(
-                    reply, partial(completion_body, completion_id, model.id, created, logprobs=logprobs)
+                return await deliver_whole(
+                    delivery, partial(completion_body, completion_id, model.id, created, logprobs=logprobs)
                 )
             renderer = ChunkRenderer(
-                completion_id, model.id, created, choices=reply.choices, usage=body.include_usage, logprobs=logprobs
+                completion_id, model.id, created, choices=delivery.choices, usage=body.include_usage, logprobs=logprobs
             )
-            return await stream_reply(reply, renderer)
+            return await deliver_stream(delivery, renderer)
 
     def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
         body = parse_body(content, chat_decoder)

@@ -11,7 +11,7 @@ from services.edge.completions.request import completion_calls, completion_decod
 from services.edge.completions.response import CompletionRenderer
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
-from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings
 
@@ -47,8 +47,10 @@ class Completions:
             usage=body.include_usage,
         )
         try:
-            async with self._path.open(order) as reply:
-                return await (stream_reply(reply, renderer) if body.stream else whole_reply(reply, renderer.body))
+            async with self._path.open(order) as delivery:
+                return await (
+                    deliver_stream(delivery, renderer) if body.stream else deliver_whole(delivery, renderer.body)
+                )
         except MeshError as error:
             # What engines say of messages is about the prompt here.
             param = "prompt" if error.param == "messages" else error.param

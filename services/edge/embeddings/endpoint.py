@@ -11,7 +11,7 @@ from services.edge.context import RequestContext
 from services.edge.embeddings.request import embeddings_call, embeddings_decoder
 from services.edge.embeddings.response import embeddings_body
 from services.edge.http.parsing import parse_body
-from services.edge.paid.delivery import whole_reply
+from services.edge.paid.delivery import deliver_whole
 from services.edge.paid.path import Order, PaidPath
 
 
@@ -32,7 +32,7 @@ class Embeddings:
             model=model,
             calls=[embeddings_call(body, model, context.request_id)],
         )
-        async with self._path.open(order) as reply:
-            return await whole_reply(
-                reply, partial(embeddings_body, model.id, as_base64=body.encoding_format == "base64")
+        async with self._path.open(order) as delivery:
+            return await deliver_whole(
+                delivery, partial(embeddings_body, model.id, as_base64=body.encoding_format == "base64")
             )

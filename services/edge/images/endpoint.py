@@ -49,14 +49,14 @@ class Images:
             calls=calls,
             quantity=len(calls),
         )
-        async with self._path.open(order) as reply:
-            while not reply.complete:
-                await reply.next_steps()
+        async with self._path.open(order) as delivery:
+            while not delivery.complete:
+                await delivery.next_steps()
             wanted: Literal["url", "b64_json"] = body.response_format or settings.image_response
             # Stored before it is charged: an image that cannot be fetched is not sold.
             owner = principal.account_id
-            data = [await self._image(request, last.image, form, wanted, owner) for last in reply.last_replies]
-            receipt = await reply.settle()
+            data = [await self._image(request, last.image, form, wanted, owner) for last in delivery.last_replies]
+            receipt = await delivery.settle()
         response = json_response({"created": int(self._clock()), "data": data, "output_format": form})
         response.headers.update(receipt_headers(receipt))
         return response

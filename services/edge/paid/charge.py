@@ -17,29 +17,29 @@ from types import TracebackType
 from services.common.telemetry.tracing import Span, context_of, step
 from services.edge.context import RequestContext
 from services.edge.metrics import LEFT_EARLY, LEFT_LATE, OVERHEAD, SETTLE
-from services.edge.paid.generation import Answer
-from services.edge.paid.hold import Outcome, Payment, Receipt, Work
-from services.edge.paid.routing import Placement
-from services.edge.tracing import end_generation
+from services.edge.paid.generation import Generation
+from services.edge.paid.hold import Hold, Outcome, Receipt, TokenCounts
+from services.edge.paid.routing import Assignment
+from services.edge.paid.spans import end_generation
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
 
-class Exchange:
+class Charge:
     """Use as `async with`; whatever happens inside, the engine is stopped and the hold ends exactly once."""
 
     def __init__(
         self,
-        answer: Answer,
-        payment: Payment,
+        generation: Generation,
+        hold: Hold,
         context: RequestContext,
         monotonic: Callable[[], float],
         *,
         by_piece: bool = False,
     ) -> None:
         """`by_piece` says that each choice has its price, so that there is no part of the answer to pay for."""
-        self.answer = answer
-        self._payment = payment
+        self.generation = generation
+        self._hold = hold
         self._context = context
         self._monotonic = monotonic
         self._by_piece = by_piece
@@ -49,12 +49,12 @@ class Exchange:
     @property
     def request_id(self) -> str:
         """The id of the request, for logs."""
-        return self._payment.request_id
+        return self._hold.request_id
 
-    def start(self, calls: list[GenerateCall], placement: Placement, span: Span | None) -> None:
-        """Starts generating, on the runner that was found; the exchange ends the span."""
+    def start(self, calls: list[GenerateCall], assignment: Assignment, span: Span | None) -> None:
+        """Starts generating, on the runner that was found; the charge ends the span."""
         self._span = span
-        self.answer.start(calls, placement)
+        self.generation.start(calls, assignment)
 
     def note_first_token(self) -> None:
         """Notes that the answer has begun."""
@@ -64,11 +64,11 @@ class Exchange:
     async def settle(self, prompt_tokens: int = 0, completion_tokens: int = 0, *, empty: bool = False) -> Receipt:
         """Ends the hold of a complete answer; durable when it returns."""
         outcome = billing_pb2.OUTCOME_EMPTY if empty else billing_pb2.OUTCOME_COMPLETED
-        work = Work(prompt_tokens, completion_tokens, self.answer.runner_id)
-        self._end_span(outcome, work)
+        counts = TokenCounts(prompt_tokens, completion_tokens, self.generation.runner_id)
+        self._end_span(outcome, counts)
         began = self._monotonic()
         with step(self._context.trace, "settle") as span:
-            receipt = await self._payment.settle(outcome, work, context_of(span))
+            receipt = await self._hold.settle(outcome, counts, context_of(span))
         seconds = self._monotonic() - began
         SETTLE.observe(seconds)
         OVERHEAD.observe(self._context.overhead + seconds)
@@ -78,7 +78,7 @@ class Exchange:
         """Stops the engine and releases the hold."""
         self._end(billing_pb2.OUTCOME_FAILED)
 
-    async def __aenter__(self) -> Exchange:
+    async def __aenter__(self) -> Charge:
         return self
 
     async def __aexit__(
@@ -88,7 +88,7 @@ class Exchange:
             return
         if not isinstance(error, (asyncio.CancelledError, ConnectionError)):
             self._end(billing_pb2.OUTCOME_FAILED)
-        elif self.answer.complete if self._by_piece else self.answer.started:
+        elif self.generation.complete if self._by_piece else self.generation.started:
             LEFT_LATE.inc()
             self._end(billing_pb2.OUTCOME_CLIENT_LEFT_LATE)
         else:
@@ -96,11 +96,11 @@ class Exchange:
             self._end(billing_pb2.OUTCOME_CLIENT_LEFT_EARLY)
 
     def _end(self, outcome: Outcome) -> None:
-        work = Work(runner_id=self.answer.runner_id)
-        self.answer.cancel()
-        self._payment.abandon(outcome, work)
-        self._end_span(outcome, work)
+        counts = TokenCounts(runner_id=self.generation.runner_id)
+        self.generation.cancel()
+        self._hold.abandon(outcome, counts)
+        self._end_span(outcome, counts)
 
-    def _end_span(self, outcome: Outcome, work: Work) -> None:
+    def _end_span(self, outcome: Outcome, counts: TokenCounts) -> None:
         if self._span is not None:
-            end_generation(self._span, outcome, work)
+            end_generation(self._span, outcome, counts)

@@ -14,8 +14,8 @@ from services.common.telemetry.logs import get_logger
 from services.edge.http.errors import internal_error
 from services.edge.http.event_stream import KEEP_ALIVE, EventStream
 from services.edge.metrics import of_model
-from services.edge.paid.charge import Exchange
-from services.edge.paid.generation import Event
+from services.edge.paid.charge import Charge
+from services.edge.paid.generation import ChoiceStep
 from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
@@ -60,13 +60,13 @@ class Renderer(Protocol):
 
 
 @dataclass(slots=True)
-class Reply:
+class Delivery:
     """One answer on its way to the client."""
 
     request: web.Request
     headers: Mapping[str, str]
     model: Model
-    exchange: Exchange
+    charge: Charge
     choices: int
     # Seconds since the request came.
     elapsed: Callable[[], float]
@@ -82,19 +82,19 @@ class Reply:
     # When the first token of a chat came, in seconds since the request; 0 before, and for other kinds.
     first_at: float = 0.0
 
-    async def next_steps(self, within: float | None = None) -> list[Event]:
+    async def next_steps(self, within: float | None = None) -> list[ChoiceStep]:
         """Waits for the next steps and keeps account of them; none if nothing comes `within` seconds.
 
         Raises what ends the answer, mostly a MeshError.
         """
-        first = not self.exchange.answer.started
-        events = await self.exchange.answer.events(within)
+        first = not self.charge.generation.started
+        events = await self.charge.generation.events(within)
         for event in events:
             if isinstance(event.reply, Exception):
                 raise event.reply
             self.note(event.choice, event.reply)
         if first and events:
-            self.exchange.note_first_token()
+            self.charge.note_first_token()
             if self.model.kind == "chat":
                 # Runners tell of the first token of what is sent whole, too.
                 self.first_at = self.elapsed()
@@ -122,7 +122,7 @@ class Reply:
         usage = usage_body((reply.usage for reply in self.last_replies), prompts=self.prompts)
         prompt_tokens, completion_tokens = usage["prompt_tokens"], usage["completion_tokens"]
         seconds = self.elapsed() - self.first_at if self.first_at else 0.0
-        receipt = await self.exchange.settle(prompt_tokens, completion_tokens, empty=not self.has_output)
+        receipt = await self.charge.settle(prompt_tokens, completion_tokens, empty=not self.has_output)
         metrics = of_model(self.model.id)
         metrics.prompt_tokens.inc(prompt_tokens)
         metrics.completion_tokens.inc(completion_tokens)
@@ -144,14 +144,14 @@ def _shows(step: GenerateReply) -> bool:
     )
 
 
-async def whole_reply(reply: Reply, body: Callable[[list[GenerateReply]], bytes]) -> web.Response:
+async def deliver_whole(delivery: Delivery, body: Callable[[list[GenerateReply]], bytes]) -> web.Response:
     """Sends the answer as the one JSON body that `body` makes of the last replies."""
-    while not reply.complete:
-        await reply.next_steps()
+    while not delivery.complete:
+        await delivery.next_steps()
     # Before it is charged: an answer that cannot be written is not sold.
-    content = body(reply.last_replies)
-    receipt = await reply.settle()
-    headers = {**reply.headers, **receipt_headers(receipt)}
+    content = body(delivery.last_replies)
+    receipt = await delivery.settle()
+    headers = {**delivery.headers, **receipt_headers(receipt)}
     return web.Response(body=content, content_type="application/json", headers=headers)
 
 
@@ -168,23 +168,23 @@ def receipt_body(receipt: Receipt) -> dict[str, int]:
     return {"credits_charged": receipt.charged, "credits_remaining": receipt.remaining}
 
 
-async def stream_reply(reply: Reply, renderer: Renderer) -> web.StreamResponse:
+async def deliver_stream(delivery: Delivery, renderer: Renderer) -> web.StreamResponse:
     """Sends the answer as server-sent events.
 
     What fails before the first event is raised, as a plain HTTP error; so is a defect later, once the stream has told
     of it. While the first token takes long, comments keep proxies and clients from giving the connection up.
     """
-    stream = EventStream(reply.request, reply.headers, reply.max_unread_bytes)
-    steps = await reply.next_steps(reply.keep_alive_seconds)
+    stream = EventStream(delivery.request, delivery.headers, delivery.max_unread_bytes)
+    steps = await delivery.next_steps(delivery.keep_alive_seconds)
     await stream.open(renderer.open() + _render(renderer, steps) if steps else KEEP_ALIVE)
     try:
         if not steps:
-            await _keep_alive(reply, renderer, stream)
-        await _send_steps(reply, renderer, stream)
-        await _send_end(reply, renderer, stream)
+            await _keep_alive(delivery, renderer, stream)
+        await _send_steps(delivery, renderer, stream)
+        await _send_end(delivery, renderer, stream)
     except MeshError as error:
-        log.warning("stream_failed", request_id=reply.exchange.request_id, code=error.code.name)
-        reply.exchange.fail()
+        log.warning("stream_failed", request_id=delivery.charge.request_id, code=error.code.name)
+        delivery.charge.fail()
         stream.write(renderer.error(error))
     except Exception:
         # A defect: whoever logs it closes the connection, since nothing more can be said of this stream.
@@ -194,29 +194,29 @@ async def stream_reply(reply: Reply, renderer: Renderer) -> web.StreamResponse:
     return stream.response
 
 
-async def _keep_alive(reply: Reply, renderer: Renderer, stream: EventStream) -> None:
+async def _keep_alive(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     """Sends comments until the first steps come, and then those."""
-    while not (steps := await reply.next_steps(reply.keep_alive_seconds)):
+    while not (steps := await delivery.next_steps(delivery.keep_alive_seconds)):
         stream.write(KEEP_ALIVE)
     stream.write(renderer.open() + _render(renderer, steps))
 
 
-async def _send_steps(reply: Reply, renderer: Renderer, stream: EventStream) -> None:
+async def _send_steps(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     def write(choice: int, step: GenerateReply) -> None:
-        reply.note(choice, step)
+        delivery.note(choice, step)
         if events := renderer.step(choice, step):
             stream.write(events)
 
-    reply.exchange.answer.write_steps(write)
-    while not reply.complete:
-        if events := _render(renderer, await reply.next_steps()):
+    delivery.charge.generation.write_steps(write)
+    while not delivery.complete:
+        if events := _render(renderer, await delivery.next_steps()):
             stream.write(events)
 
 
-def _render(renderer: Renderer, steps: list[Event]) -> bytes:
+def _render(renderer: Renderer, steps: list[ChoiceStep]) -> bytes:
     return b"".join(renderer.step(choice, step) for choice, step in steps if not isinstance(step, Exception))
 
 
-async def _send_end(reply: Reply, renderer: Renderer, stream: EventStream) -> None:
-    receipt = await reply.settle()
-    stream.write(renderer.end(reply.finished, receipt))
+async def _send_end(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
+    receipt = await delivery.settle()
+    stream.write(renderer.end(delivery.finished, receipt))

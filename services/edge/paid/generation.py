@@ -12,7 +12,7 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.edge.paid.mailbox import Mailbox
-from services.edge.paid.routing import Placement, Placer
+from services.edge.paid.routing import Assignment, Placer
 from services.edge.paid.runners import RunnerBatch, RunnerPool
 from tiermesh.router.v1 import router_pb2
 from tiermesh.runner.v1 import runner_pb2
@@ -35,7 +35,7 @@ _FAILED = {Code.UNAVAILABLE, Code.INTERNAL}
 _RESULT_FULL, _RESULT_FAILED = router_pb2.Attempt.RESULT_FULL, router_pb2.Attempt.RESULT_FAILED
 
 
-class Event(NamedTuple):
+class ChoiceStep(NamedTuple):
     """One step of one choice, or what ends it. A tuple, because there is one for every token."""
 
     choice: int
@@ -51,7 +51,7 @@ StepWriter = Callable[[int, runner_pb2.GenerateReply], None]
 class _Choice:
     index: int
     call: runner_pb2.GenerateCall
-    placement: Placement
+    assignment: Assignment
     client: RunnerBatch | None = None
     call_id: int = 0
     # The runners that have failed, and the last one if it was full.
@@ -68,7 +68,7 @@ class _Choice:
     moving: asyncio.Task[None] | None = None
 
 
-class Answer:
+class Generation:
     """Generates all choices of one request. `clock` is the event loop's, in seconds."""
 
     def __init__(
@@ -91,7 +91,7 @@ class Answer:
         self._queue_timeout = queue_timeout
         self._deadline = deadline
         self._clock = clock
-        self._mailbox: Mailbox[Event] = Mailbox()
+        self._mailbox: Mailbox[ChoiceStep] = Mailbox()
         self._choices: list[_Choice] = []
         self._write_step: StepWriter | None = None
         self.started = False
@@ -102,15 +102,15 @@ class Answer:
         """Whether the last reply of every choice has come."""
         return self.started and all(choice.complete for choice in self._choices)
 
-    def start(self, calls: list[runner_pb2.GenerateCall], placement: Placement) -> None:
+    def start(self, calls: list[runner_pb2.GenerateCall], assignment: Assignment) -> None:
         """Starts every choice on the runner that was found for the request."""
-        self.runner_id = placement.runner_id
+        self.runner_id = assignment.runner_id
         for index, call in enumerate(calls):
-            choice = _Choice(index, call, placement)
+            choice = _Choice(index, call, assignment)
             self._choices.append(choice)
             self._send(choice)
 
-    async def events(self, within: float | None = None) -> list[Event]:
+    async def events(self, within: float | None = None) -> list[ChoiceStep]:
         """Waits for the next steps, in order for each choice; none if nothing comes `within` seconds."""
         return await self._mailbox.take(within)
 
@@ -132,12 +132,12 @@ class Answer:
                 choice.client.cancel(choice.call_id)
 
     def _send(self, choice: _Choice) -> None:
-        choice.client = self._runners.get(choice.placement.address)
+        choice.client = self._runners.get(choice.assignment.address)
         timeout = self._deadline - self._clock()
         try:
             choice.call_id = choice.client.start(choice.call, partial(self._on_reply, choice), timeout)
         except MeshError as error:
-            self._mailbox.put(Event(choice.index, error))
+            self._mailbox.put(ChoiceStep(choice.index, error))
 
     def _on_reply(self, choice: _Choice, reply: runner_pb2.GenerateReply | MeshError) -> None:
         if isinstance(reply, MeshError):
@@ -151,9 +151,9 @@ class Answer:
                 choice.has_audio = True
             if reply.finish_reason:
                 choice.complete = True
-            self._pass_on(Event(choice.index, reply))
+            self._pass_on(ChoiceStep(choice.index, reply))
 
-    def _pass_on(self, event: Event) -> None:
+    def _pass_on(self, event: ChoiceStep) -> None:
         reply = event.reply
         if self._write_step is None or isinstance(reply, Exception) or reply.finish_reason:
             self._mailbox.put(event)
@@ -163,18 +163,18 @@ class Answer:
         except Exception as error:  # noqa: BLE001 - raised to the runner's client, nobody would ever end the answer
             # What follows on a step that was lost is not to be seen.
             self._write_step = None
-            self._mailbox.put(Event(event.choice, error))
+            self._mailbox.put(ChoiceStep(event.choice, error))
 
     def _on_error(self, choice: _Choice, error: MeshError) -> None:
         if not self._may_move(choice, error):
-            self._mailbox.put(Event(choice.index, error))
+            self._mailbox.put(ChoiceStep(choice.index, error))
             return
         full = error.code in _FULL
         tell = log.debug if full else log.warning
-        tell("generation_moves", request_id=choice.call.request_id, runner=choice.placement.runner_id,
+        tell("generation_moves", request_id=choice.call.request_id, runner=choice.assignment.runner_id,
              code=error.code.name, tokens=len(choice.token_ids))  # fmt: skip
         attempt = router_pb2.Attempt(
-            runner_id=choice.placement.runner_id, result=_RESULT_FULL if full else _RESULT_FAILED
+            runner_id=choice.assignment.runner_id, result=_RESULT_FULL if full else _RESULT_FAILED
         )
         choice.attempts = [*_failures(choice), attempt]
         choice.moving = asyncio.get_running_loop().create_task(self._move(choice))
@@ -184,20 +184,20 @@ class Answer:
             await asyncio.sleep(REFUSED_PAUSE)
         timeout = min(choice.waits_until, self._deadline) - self._clock()
         try:
-            choice.placement = await self._placer.place(
+            choice.assignment = await self._placer.place(
                 self._model,
                 self._account_id,
                 timeout,
                 attempts=choice.attempts,
                 capabilities=self._capabilities,
-                prefix_hashes=choice.placement.prefix_hashes,
+                prefix_hashes=choice.assignment.prefix_hashes,
                 request_id=choice.call.request_id,
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
         except Exception as error:  # noqa: BLE001 - a task that nobody waits for: the answer would never end
-            self._mailbox.put(Event(choice.index, error))
+            self._mailbox.put(ChoiceStep(choice.index, error))
             return
-        self.runner_id = choice.placement.runner_id
+        self.runner_id = choice.assignment.runner_id
         if not choice.call.whole:
             choice.call.resume_token_ids[:] = choice.token_ids
         self._send(choice)

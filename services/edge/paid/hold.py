@@ -33,7 +33,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class TokenCounts:
     """What was done for the money, for usage reports."""
 
     prompt_tokens: int = 0
@@ -41,7 +41,7 @@ class Work:
     runner_id: str = ""
 
 
-NOTHING = Work()
+NO_TOKENS = TokenCounts()
 
 
 def billing_client(addresses: list[str], open_channel: OpenChannel) -> BillingBatch:
@@ -56,8 +56,8 @@ def billing_client(addresses: list[str], open_channel: OpenChannel) -> BillingBa
     )
 
 
-class Cashier:
-    """Opens payments and finishes those that nobody waits for. Times are in seconds."""
+class BillingClient:
+    """Places holds and ends those that nobody waits for. Times are in seconds."""
 
     def __init__(
         self, client: BillingBatch, *, reserve_timeout: float, settle_timeout: float, release_timeout: float
@@ -77,13 +77,13 @@ class Cashier:
         quantity: int = 1,
         idempotency_key: str = "",
         trace: TraceContext | None = None,
-    ) -> Payment:
+    ) -> Hold:
         """Holds the price, `quantity` times.
 
         Raises MeshError INSUFFICIENT_CREDITS, CONFLICT if the idempotency key is in use, or UNAVAILABLE if billing
         cannot be asked.
         """
-        payment = Payment(self, request_id)
+        hold = Hold(self, request_id)
         reserve = billing_pb2.Reserve(
             request_id=request_id,
             account_id=principal.account_id,
@@ -98,13 +98,13 @@ class Cashier:
         except MeshError as error:
             if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
                 # Whether the hold was made is unknown, so it is released when billing can be asked again.
-                payment.abandon(billing_pb2.OUTCOME_FAILED)
+                hold.abandon(billing_pb2.OUTCOME_FAILED)
                 raise _unavailable("so nothing was served or charged") from error
             raise
         except asyncio.CancelledError:
-            payment.abandon(billing_pb2.OUTCOME_CLIENT_LEFT_EARLY)
+            hold.abandon(billing_pb2.OUTCOME_CLIENT_LEFT_EARLY)
             raise
-        return payment
+        return hold
 
     async def settle(self, call: billing_pb2.TransactCall) -> Receipt:
         """Ends a hold and returns when that is durable."""
@@ -118,7 +118,7 @@ class Cashier:
         task.add_done_callback(self._background.discard)
 
     async def drain(self, seconds: float) -> None:
-        """Waits for the payments that are being finished, at most `seconds`; billing's sweeper releases the rest."""
+        """Waits for the holds that are being ended, at most `seconds`; billing's sweeper releases the rest."""
         if self._background:
             await asyncio.wait(self._background, timeout=seconds)
 
@@ -151,34 +151,34 @@ class Cashier:
         return reply
 
 
-class Payment:
-    """The payment of one request; only the first `settle` or `abandon` counts, but for a charge that is undone."""
+class Hold:
+    """The hold of one request; only the first `settle` or `abandon` counts, but for a charge that is undone."""
 
-    def __init__(self, cashier: Cashier, request_id: str) -> None:
-        self._cashier = cashier
+    def __init__(self, billing: BillingClient, request_id: str) -> None:
+        self._billing = billing
         self.request_id = request_id
         # How the hold ends; None while it does not.
         self._outcome: Outcome | None = None
 
-    async def settle(self, outcome: Outcome, work: Work, trace: TraceContext | None = None) -> Receipt:
+    async def settle(self, outcome: Outcome, counts: TokenCounts, trace: TraceContext | None = None) -> Receipt:
         """Ends the hold durably. If the caller is cancelled meanwhile, the settlement goes on by itself."""
         self._outcome = outcome
-        call = self._call(outcome, work, trace)
+        call = self._call(outcome, counts, trace)
         try:
-            return await self._cashier.settle(call)
+            return await self._billing.settle(call)
         except asyncio.CancelledError:
-            self._cashier.settle_later(call)
+            self._billing.settle_later(call)
             raise
         except MeshError as error:
             # The client gets an error, so it must not pay. Whether billing has captured the price is unknown: it
             # releases the hold if not, and refunds the price if so.
             self._outcome = billing_pb2.OUTCOME_FAILED
-            self._cashier.settle_later(self._call(billing_pb2.OUTCOME_FAILED, work))
+            self._billing.settle_later(self._call(billing_pb2.OUTCOME_FAILED, counts))
             if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
                 raise _unavailable("so the answer could not be completed") from error
             raise
 
-    def abandon(self, outcome: Outcome, work: Work = NOTHING) -> None:
+    def abandon(self, outcome: Outcome, counts: TokenCounts = NO_TOKENS) -> None:
         """Ends the hold in the background, unless it has ended or is ending already.
 
         A failure between the charge and the end of the answer, which the client then never gets, undoes the charge.
@@ -186,15 +186,17 @@ class Payment:
         undone = (outcome, self._outcome) == (billing_pb2.OUTCOME_FAILED, billing_pb2.OUTCOME_COMPLETED)
         if self._outcome is None or undone:
             self._outcome = outcome
-            self._cashier.settle_later(self._call(outcome, work))
+            self._billing.settle_later(self._call(outcome, counts))
 
-    def _call(self, outcome: Outcome, work: Work, trace: TraceContext | None = None) -> billing_pb2.TransactCall:
+    def _call(
+        self, outcome: Outcome, counts: TokenCounts, trace: TraceContext | None = None
+    ) -> billing_pb2.TransactCall:
         settle = billing_pb2.Settle(
             request_id=self.request_id,
             outcome=outcome,
-            prompt_tokens=work.prompt_tokens,
-            completion_tokens=work.completion_tokens,
-            runner_id=work.runner_id,
+            prompt_tokens=counts.prompt_tokens,
+            completion_tokens=counts.completion_tokens,
+            runner_id=counts.runner_id,
         )
         return billing_pb2.TransactCall(settle=settle, trace=trace)
 

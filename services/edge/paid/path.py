@@ -15,17 +15,17 @@ from services.common.telemetry.tracing import context_of, step
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.metrics import PLACE, RESERVE
-from services.edge.paid.charge import Exchange
-from services.edge.paid.delivery import Reply
-from services.edge.paid.generation import Answer
-from services.edge.paid.hold import Cashier
+from services.edge.paid.charge import Charge
+from services.edge.paid.delivery import Delivery
+from services.edge.paid.generation import Generation
+from services.edge.paid.hold import BillingClient
 from services.edge.paid.idempotency import idempotency_key
 from services.edge.paid.prefix_hashes import prefix_hashes
-from services.edge.paid.routing import Availability, Placement, Placer
+from services.edge.paid.routing import Assignment, AvailableModels, Placer
 from services.edge.paid.runners import RunnerPool
+from services.edge.paid.spans import begin_generation
 from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
-from services.edge.tracing import begin_generation
 from tiermesh.runner.v1 import runner_pb2
 
 # Where each kind of model is used, for those who took the wrong one.
@@ -43,9 +43,9 @@ class Mesh:
     """What serving needs from behind the edge."""
 
     catalog: Catalog
-    availability: Availability
+    available_models: AvailableModels
     placer: Placer
-    cashier: Cashier
+    billing: BillingClient
     runners: RunnerPool
 
 
@@ -85,16 +85,16 @@ class PaidPath:
         return model
 
     @asynccontextmanager
-    async def open(self, order: Order) -> AsyncGenerator[Reply]:
+    async def open(self, order: Order) -> AsyncGenerator[Delivery]:
         """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot."""
         order.context.model = order.model.id
         key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
         # the first request has, to be told that it is a repeat.
-        placement = None if key else await self._place(order)
+        assignment = None if key else await self._place(order)
         began = self._monotonic()
         with step(order.context.trace, "reserve") as span:
-            payment = await self._mesh.cashier.reserve(
+            hold = await self._mesh.billing.reserve(
                 order.context.request_id,
                 order.principal,
                 order.model.id,
@@ -103,18 +103,18 @@ class PaidPath:
                 trace=context_of(span),
             )
         _note(RESERVE, order.context, self._monotonic() - began)
-        answer, by_piece = self._answer(order), order.quantity > 1
-        async with Exchange(answer, payment, order.context, self._monotonic, by_piece=by_piece) as exchange:
-            placement = placement or await self._place(order)
-            exchange.start(order.calls, placement, begin_generation(order.context, order.model, order.calls))
-            yield self._reply(order, exchange)
+        generation, by_piece = self._generation(order), order.quantity > 1
+        async with Charge(generation, hold, order.context, self._monotonic, by_piece=by_piece) as charge:
+            assignment = assignment or await self._place(order)
+            charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
+            yield self._delivery(order, charge)
 
-    async def _place(self, order: Order) -> Placement:
+    async def _place(self, order: Order) -> Assignment:
         # The first request to a tier that is scaled to zero waits for its runner.
         timeout = max(self._settings.queue_timeout, order.model.cold_start_seconds)
         began, order.context.placing = self._monotonic(), True
         with step(order.context.trace, "place") as span:
-            placement = await self._mesh.placer.place(
+            assignment = await self._mesh.placer.place(
                 order.model,
                 order.principal.account_id,
                 timeout,
@@ -125,21 +125,21 @@ class PaidPath:
             )
         order.context.placing = False
         # Waiting for a free slot is no overhead: the router has a metric for that.
-        _note(PLACE, order.context, max(0.0, self._monotonic() - began - placement.waited))
-        return placement
+        _note(PLACE, order.context, max(0.0, self._monotonic() - began - assignment.waited))
+        return assignment
 
     def _prefix_hashes(self, order: Order) -> Sequence[int]:
         """Returns what tells the router where an order's prompt is warm; of several prompts, the first counts."""
-        if order.model.kind != "chat" or not self._mesh.availability.has_choice(order.model.id):
+        if order.model.kind != "chat" or not self._mesh.available_models.has_choice(order.model.id):
             return ()
         return prefix_hashes(order.principal.account_id, order.calls[0])
 
-    def _reply(self, order: Order, exchange: Exchange) -> Reply:
-        return Reply(
+    def _delivery(self, order: Order, charge: Charge) -> Delivery:
+        return Delivery(
             request=order.request,
             headers=order.context.headers,
             model=order.model,
-            exchange=exchange,
+            charge=charge,
             choices=len(order.calls),
             prompts=order.prompts,
             elapsed=lambda: self._monotonic() - order.context.arrived,
@@ -147,8 +147,8 @@ class PaidPath:
             keep_alive_seconds=self._settings.keep_alive_seconds,
         )
 
-    def _answer(self, order: Order) -> Answer:
-        return Answer(
+    def _generation(self, order: Order) -> Generation:
+        return Generation(
             model=order.model,
             account_id=order.principal.account_id,
             capabilities=order.capabilities,

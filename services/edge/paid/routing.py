@@ -24,7 +24,7 @@ _PAUSE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class Assignment:
     """Where a request runs."""
 
     runner_id: str
@@ -64,7 +64,7 @@ class Placer:
         prefix_hashes: Sequence[int] = (),
         request_id: str,
         trace: TraceContext | None,
-    ) -> Placement:
+    ) -> Assignment:
         """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none."""
         call = router_pb2.RouteCall(
             model=model.id,
@@ -78,10 +78,10 @@ class Placer:
         reply = await self._client.request(call, timeout)
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)
-        return Placement(reply.runner_id, reply.address, reply.waited_ms / 1000, prefix_hashes)
+        return Assignment(reply.runner_id, reply.address, reply.waited_ms / 1000, prefix_hashes)
 
 
-class Availability:
+class AvailableModels:
     """Knows which models can be served now, from the router's availability stream.
 
     While no router can be reached, the last snapshot stands: runners may well be alive.

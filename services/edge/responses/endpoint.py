@@ -13,7 +13,7 @@ from services.edge.chat.images import load_images
 from services.edge.chat.request import ChatBody, check_chat
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
-from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.responses.request import responses_decoder
@@ -39,8 +39,10 @@ class Responses:
         chat = chat_body(body)
         try:
             order = await self._order(request, context, principal, model, chat)
-            async with self._path.open(order) as reply:
-                return await (stream_reply(reply, renderer) if body.stream else whole_reply(reply, renderer.body))
+            async with self._path.open(order) as delivery:
+                return await (
+                    deliver_stream(delivery, renderer) if body.stream else deliver_whole(delivery, renderer.body)
+                )
         except MeshError as error:
             raise translated(error) from None
 

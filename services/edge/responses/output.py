@@ -9,7 +9,7 @@ from services.edge.responses.items import CallItem, Event, MessageItem, OutputIt
 from tiermesh.runner.v1 import runner_pb2
 
 
-class Output:
+class ResponseOutput:
     """The output of one answer. A whole answer is one step, so that it has the same items as a stream."""
 
     def __init__(self, identity: str, *, summarised: bool) -> None:

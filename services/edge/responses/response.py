@@ -11,7 +11,7 @@ from services.common.errors import Code, MeshError
 from services.edge.paid.delivery import Finished, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
 from services.edge.responses.items import Event
-from services.edge.responses.output import Output
+from services.edge.responses.output import ResponseOutput
 from services.edge.responses.request import ResponsesBody, TextFormat
 from services.edge.responses.translation import translated
 from tiermesh.runner.v1 import runner_pb2
@@ -31,7 +31,7 @@ class ResponseRenderer:
         """`identity` makes the ids of the response and its items."""
         self._clock = clock
         self._response = _response(f"resp_{identity}", model, int(clock()), body)
-        self._output = Output(identity, summarised=body.summarised)
+        self._output = ResponseOutput(identity, summarised=body.summarised)
         self._sequence_number = 0
 
     def body(self, replies: list[runner_pb2.GenerateReply]) -> bytes:

@@ -31,5 +31,5 @@ class Speech:
             calls=[speech_call(body, model, context.request_id)],
         )
         frames = AudioEvents() if body.stream_format == "sse" else AudioFile(body.response_format or "mp3")
-        async with self._path.open(order) as reply:
-            return await send_audio(reply, frames)
+        async with self._path.open(order) as delivery:
+            return await send_audio(delivery, frames)

@@ -11,7 +11,7 @@ from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.errors import body_too_large
 from services.edge.http.event_stream import set_content_type
-from services.edge.paid.delivery import stream_reply, whole_reply
+from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings
 from services.edge.transcriptions.form import FileTooLargeError, Form, read_form
@@ -34,10 +34,10 @@ class Transcriptions:
             return body_too_large(self._settings.max_audio_bytes)
         fields = read_fields(form)
         order = self._order(request, context, principal, form, fields)
-        async with self._path.open(order) as reply:
+        async with self._path.open(order) as delivery:
             if fields.stream:
-                return await stream_reply(reply, TranscriptEvents())
-            response = await whole_reply(reply, partial(transcription_body, fields))
+                return await deliver_stream(delivery, TranscriptEvents())
+            response = await deliver_whole(delivery, partial(transcription_body, fields))
             set_content_type(response, CONTENT_TYPES[fields.response_format or "json"])
             return response
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from services.common.catalog import Kind
 from services.common.errors import MeshError
-from services.runner.kinds.text.job import Job, Step
-
-# Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
-# Always called on the event loop's thread. It must not raise.
-Emit = Callable[[Step | MeshError], None]
 
 JobT_contra = TypeVar("JobT_contra", contravariant=True)
 StepT_co = TypeVar("StepT_co", covariant=True)
@@ -71,18 +66,3 @@ class FreesLater(Protocol):
 
 # An engine of whichever kind the settings ask for: its jobs are made by the reader of that kind.
 AnyEngine: TypeAlias = Engine[Any, Any]
-
-
-@runtime_checkable
-class TextEngine(Engine[Job, Step], Protocol):
-    """Generates text, token by token."""
-
-    @property
-    def chat_template(self) -> str:
-        """The model's Jinja chat template."""
-
-    def detokenize(self, token_ids: Sequence[int]) -> str:
-        """Returns the text of tokens of an answer, so that a resumed answer can be parsed on from there.
-
-        Raises MeshError INVALID_REQUEST for ids that this model does not have.
-        """

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.runner.kinds.text.job import FinishReason, Usage
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
+
+
+class FinishReason(Enum):
+    """Why an engine stopped by itself."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Token counts; `completion_tokens` includes the resumed ones."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
 
 
 class AnyStep(Protocol):
@@ -20,7 +36,7 @@ class AnyStep(Protocol):
         """Why the engine stopped; None before."""
 
     @property
-    def usage(self) -> Usage | None:
+    def usage(self) -> TokenCounts | None:
         """What was used, where it is counted."""
 
 

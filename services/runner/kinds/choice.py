@@ -6,11 +6,12 @@ import secrets
 from typing import Any
 
 from services.common.clock import system_clock
-from services.runner.engines.base import AnyEngine, TextEngine
+from services.runner.engines.base import AnyEngine
 from services.runner.kinds.base import WorkReader
 from services.runner.kinds.embedding import EmbeddingEngine, EmbeddingReader
 from services.runner.kinds.image import ImageReader
 from services.runner.kinds.speech import SpeechEngine, SpeechReader
+from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.writer import TextReader

@@ -11,8 +11,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.runner.engines.base import Engine
-from services.runner.kinds.base import Work
-from services.runner.kinds.text.job import FinishReason, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
@@ -41,7 +40,7 @@ class EmbeddingStep:
     """The one step of a job: a vector for each input, in order."""
 
     vectors: list[Vector]
-    usage: Usage | None
+    usage: TokenCounts | None
     finish_reason: FinishReason | None = FinishReason.STOP
 
 

@@ -7,8 +7,7 @@ from functools import partial
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.runner.kinds.base import Work
-from services.runner.kinds.text.job import FinishReason, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
@@ -43,7 +42,7 @@ class ImageStep:
 
     image: bytes
     finish_reason: FinishReason | None = FinishReason.STOP
-    usage: Usage | None = None
+    usage: TokenCounts | None = None
 
 
 class ImageReader:

@@ -10,8 +10,7 @@ from typing import Protocol, runtime_checkable
 from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.engines.base import Engine
-from services.runner.kinds.base import Work
-from services.runner.kinds.text.job import FinishReason, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 
@@ -44,7 +43,7 @@ class SpeechStep:
 
     audio: bytes
     finish_reason: FinishReason | None = None
-    usage: Usage | None = None
+    usage: TokenCounts | None = None
 
 
 @runtime_checkable
@@ -104,7 +103,7 @@ class _Writer:
             return runner_pb2.GenerateReply(id=self._id, error=step.to_proto())
         if step.finish_reason is None:
             return runner_pb2.GenerateReply(id=self._id, audio=step.audio) if step.audio else None
-        usage = step.usage or Usage(0, 0)
+        usage = step.usage or TokenCounts(0, 0)
         return runner_pb2.GenerateReply(
             id=self._id,
             audio=step.audio,

@@ -9,8 +9,7 @@ from typing import Protocol, runtime_checkable
 from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.engines.base import Engine
-from services.runner.kinds.base import Work
-from services.runner.kinds.text.job import FinishReason, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.refusals import invalid
 from tiermesh.runner.v1 import runner_pb2
 
@@ -68,7 +67,7 @@ class TranscriptionStep:
     language: str = ""
     duration: float = 0.0
     finish_reason: FinishReason | None = None
-    usage: Usage | None = None
+    usage: TokenCounts | None = None
 
 
 @runtime_checkable
@@ -148,7 +147,7 @@ class _Writer:
         return runner_pb2.GenerateReply(id=self._id, text=text, token_ids=segment.token_ids)
 
     def _last(self, step: TranscriptionStep) -> runner_pb2.GenerateReply:
-        usage = step.usage or Usage(0, 0)
+        usage = step.usage or TokenCounts(0, 0)
         transcript = runner_pb2.Transcript(
             text="".join(segment.text for segment in self._segments).strip(),
             language=step.language,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from services.billing import __main__ as billing
 from services.billing.ledger.holds import CHARGED, State
 from services.billing.ledger.ledger import AVAILABLE, REVENUE, Ledger
-from services.billing.ledger.operations import Receipt, Settle
+from services.billing.ledger.operations import Effect, Settle
 from services.common.process import run_service
 
 _honest = Ledger._settle
 
 
-def _settle(ledger: Ledger, asked: Settle) -> Receipt:
+def _settle(ledger: Ledger, asked: Settle) -> Effect:
     hold = ledger._holds.get(asked.request_id)
     again = hold is not None and hold.state == State.CAPTURED and asked.outcome in CHARGED
     if hold is not None and again and ledger._balance(hold.account_id).available >= hold.amount:

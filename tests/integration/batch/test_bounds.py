@@ -30,20 +30,20 @@ async def read_to_end(stream: Any) -> None:
 async def test_a_client_that_does_not_read_is_cut_off_and_learns_why() -> None:
     async with EchoServer(outbox_limit=LIMIT) as server, channel_opener(NO_TLS)(server.address) as channel:
         stream = auth_pb2_grpc.AuthServiceStub(channel).Authenticate()
-        # The answer to the first call is the only thing that is read, so that the session is known.
+        # The answer to the first call is the only thing that is read, so that the server's end of the stream is known.
         await stream.write(auth_pb2.AuthenticateRequest(calls=[auth_pb2.AuthenticateCall(id=1, api_key="hold")]))
         await eventually(lambda: bool(server.handler.held))
-        (session, _) = server.handler.held[1]
+        (served, _) = server.handler.held[1]
         calls = [auth_pb2.AuthenticateCall(id=2 + number, api_key=TEXT) for number in range(LIMIT // 2)]
         sent = 0
         while not server.handler.ended:
             await stream.write(auth_pb2.AuthenticateRequest(calls=calls))
-            assert len(session.outbox) <= LIMIT
+            assert len(served.outbox) <= LIMIT
             sent += 1
             assert sent < 10_000, "the server let it pass"
-        assert server.handler.ended == [session]
-        assert len(session.outbox) == 0
-        # The session is over for the server, whatever the client does.
+        assert server.handler.ended == [served]
+        assert len(served.outbox) == 0
+        # The stream is over for the server, whatever the client does.
         async with asyncio.timeout(2.0):
             await server.batch.drain(30.0)
         # What was on its way is still there to be read, and the reason comes after it.

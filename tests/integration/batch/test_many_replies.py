@@ -49,9 +49,9 @@ async def test_replies_after_the_last_are_not_delivered() -> None:
         answer = Answer()
         call_id = client.start(count_to(1), answer, 5.0)
         await eventually(lambda: bool(server.handler.running))
-        (session, _) = next(iter(server.handler.running))
+        (stream, _) = next(iter(server.handler.running))
         server.handler.step()
-        session.reply_error(call_id, MeshError(Code.INTERNAL, "this comes too late"))
+        stream.reply_error(call_id, MeshError(Code.INTERNAL, "this comes too late"))
         # Another call on the stream shows that the frame with the late reply has been read.
         after = Answer()
         client.start(count_to(1), after, 5.0)
@@ -68,9 +68,9 @@ async def test_an_error_of_one_call_ends_only_that_call() -> None:
         client.start(count_to(2), other, 5.0)
         await eventually(lambda: len(server.handler.running) == 2)
         server.handler.step()
-        (session, _) = next(iter(server.handler.running))
-        del server.handler.running[session, call_id]
-        session.reply_error(call_id, MeshError(Code.OVERLOADED, "no free slot"))
+        (stream, _) = next(iter(server.handler.running))
+        del server.handler.running[stream, call_id]
+        stream.reply_error(call_id, MeshError(Code.OVERLOADED, "no free slot"))
         server.handler.step()
         await failing.ended.wait()
         await other.ended.wait()

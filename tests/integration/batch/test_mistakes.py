@@ -119,9 +119,9 @@ async def test_a_reply_that_cannot_be_written_ends_the_stream_and_the_client_tri
     async with EchoServer() as server, echo_client(server.address) as client:
         answer = asyncio.create_task(client.request(ask("hold"), 10.0))
         await eventually(lambda: bool(server.handler.held))
-        (session, _) = next(iter(server.handler.held.values()))
-        session.reply(auth_pb2.RateLimit())  # type: ignore[arg-type] # the mistake
-        await eventually(lambda: server.handler.ended == [session] and bool(server.handler.held))
+        (stream, _) = next(iter(server.handler.held.values()))
+        stream.reply(auth_pb2.RateLimit())  # type: ignore[arg-type] # the mistake
+        await eventually(lambda: server.handler.ended == [stream] and bool(server.handler.held))
         server.handler.release()
         assert (await answer).account_id == "hold"
 

@@ -77,9 +77,9 @@ def counting_server(address: str, answered: list[int]) -> EchoServer:
     server = EchoServer(address)
     on_calls = server.handler.on_calls
 
-    def count_and_answer(calls: Any, session: Any) -> None:
+    def count_and_answer(calls: Any, stream: Any) -> None:
         answered.extend(call.id for call in calls)
-        on_calls(calls, session)
+        on_calls(calls, stream)
 
     server.handler.on_calls = count_and_answer  # type: ignore[method-assign] # wrapped to count
     return server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from services.billing.ledger.holds import Outcome
-from services.billing.ledger.operations import Answer, Expire, Grant, Operation, Receipt, Reserve, Settle
+from services.billing.ledger.operations import Effect, Expire, Grant, Operation, Reserve, Result, Settle
 from services.billing.ledger.prices import Quote
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
@@ -31,19 +31,19 @@ def grant(credits: int, account_id: str = "acct", grant_id: str = "grant") -> Gr
     return Grant(grant_id, account_id, credits, "a test")
 
 
-async def commit(store: LedgerStore, *operations: Operation) -> list[Answer]:
+async def commit(store: LedgerStore, *operations: Operation) -> list[Result]:
     """Commits one batch."""
     return await store.commit(list(operations), NOW_MS)
 
 
-async def one(store: LedgerStore, operation: Operation) -> Receipt:
+async def one(store: LedgerStore, operation: Operation) -> Effect:
     """Commits one operation that must be accepted."""
     (answer,) = await commit(store, operation)
-    assert isinstance(answer, Receipt), answer
+    assert isinstance(answer, Effect), answer
     return answer
 
 
-def code(answer: Answer) -> Code:
+def code(answer: Result) -> Code:
     """The code of a refusal."""
     assert isinstance(answer, MeshError), answer
     return answer.code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from services.billing.committer import Committer
-from services.billing.ledger.operations import Operation, Receipt
+from services.billing.ledger.operations import Effect, Operation
 from services.billing.store.store import LedgerStore
 from services.common.clock import system_clock
 from services.common.database.base import Database
@@ -21,7 +21,7 @@ class Replica:
         self.committer = Committer(self.store.commit, system_clock, max_batch=max_batch)
         self._task = asyncio.create_task(self.committer.run())
 
-    async def do(self, operation: Operation) -> Receipt | MeshError:
+    async def do(self, operation: Operation) -> Effect | MeshError:
         try:
             return await self.committer.execute(operation, 60.0)
         except MeshError as error:

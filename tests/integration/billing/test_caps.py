@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.billing.ledger.holds import Outcome
-from services.billing.ledger.operations import Operation, Receipt, Reserve
+from services.billing.ledger.operations import Effect, Operation, Reserve
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
@@ -45,7 +45,7 @@ async def ledger(store: LedgerStore) -> LedgerStore:
 
 async def test_the_refusal_names_the_cap_and_its_reset(ledger: LedgerStore) -> None:
     operations: list[Operation] = [capped("a"), settle("a"), capped("b"), capped("c")]
-    assert all(isinstance(answer, Receipt) for answer in await commit(ledger, *operations))
+    assert all(isinstance(answer, Effect) for answer in await commit(ledger, *operations))
     (answer,) = await commit(ledger, capped("d"))
     assert isinstance(answer, MeshError)
     assert answer.code is Code.INSUFFICIENT_CREDITS
@@ -64,7 +64,7 @@ async def test_what_was_free_does_not_count(ledger: LedgerStore, end: Operation,
     operations: list[Operation] = [*(capped(name) for name in "abc"), end, capped("d"), capped("e")]
     batches = [operations] if together else [[operation] for operation in operations]
     answers = [answer for batch in batches for answer in await commit(ledger, *batch)]
-    assert all(isinstance(answer, Receipt) for answer in answers[:-1])
+    assert all(isinstance(answer, Effect) for answer in answers[:-1])
     assert code(answers[-1]) is Code.INSUFFICIENT_CREDITS
     await assert_sound(ledger)
 
@@ -119,7 +119,7 @@ async def test_a_cap_for_k_serves_exactly_k(replicas: list[Replica]) -> None:
     cap = 20 * PRICE + 7
     doing = [replicas[i % len(replicas)].do(capped(f"r{i}", cap=cap)) for i in range(100)]
     answers = await asyncio.gather(*doing)
-    assert sum(isinstance(answer, Receipt) for answer in answers) == 20
+    assert sum(isinstance(answer, Effect) for answer in answers) == 20
     assert {answer.code for answer in answers if isinstance(answer, MeshError)} == {Code.INSUFFICIENT_CREDITS}
     assert (await replicas[0].store.audit()).open_holds == 20
     await assert_sound(replicas[0].store)

@@ -7,7 +7,7 @@ import random
 
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.ledger import Balance
-from services.billing.ledger.operations import Operation, Receipt
+from services.billing.ledger.operations import Effect, Operation
 from services.common.errors import Code, MeshError
 from tests.integration.billing.operations_for_tests import PRICE, assert_sound, commit, expire, grant, reserve, settle
 from tests.integration.billing.replica import Replica
@@ -17,7 +17,7 @@ async def test_credit_for_k_serves_exactly_k(replicas: list[Replica]) -> None:
     await commit(replicas[0].store, grant(20 * PRICE + 7))
     doing = [replicas[i % len(replicas)].do(reserve(f"r{i}")) for i in range(100)]
     answers = await asyncio.gather(*doing)
-    assert sum(isinstance(answer, Receipt) for answer in answers) == 20
+    assert sum(isinstance(answer, Effect) for answer in answers) == 20
     assert {answer.code for answer in answers if isinstance(answer, MeshError)} == {Code.INSUFFICIENT_CREDITS}
     assert await replicas[0].store.balance("acct") == Balance(7, 20 * PRICE)
     await assert_sound(replicas[0].store)
@@ -28,8 +28,8 @@ async def test_the_same_calls_through_every_replica_count_once(replicas: list[Re
     for make in reserve, settle:
         doing = [replica.do(make(f"r{i}")) for i in range(30) for replica in (*replicas, replicas[0])]
         answers = await asyncio.gather(*doing)
-        assert {answer.amount for answer in answers if isinstance(answer, Receipt)} == {PRICE}
-        assert all(isinstance(answer, Receipt) for answer in answers)
+        assert {answer.amount for answer in answers if isinstance(answer, Effect)} == {PRICE}
+        assert all(isinstance(answer, Effect) for answer in answers)
     assert await replicas[0].store.balance("acct") == Balance(700, 0)
     await assert_sound(replicas[0].store)
 
@@ -40,7 +40,7 @@ async def test_new_accounts_are_granted_by_all_replicas_at_once(replicas: list[R
         for i in range(40)
         for number, replica in enumerate(replicas)
     ]
-    assert all(isinstance(answer, Receipt) for answer in await asyncio.gather(*doing))
+    assert all(isinstance(answer, Effect) for answer in await asyncio.gather(*doing))
     await assert_sound(replicas[0].store)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.ledger import Balance
-from services.billing.ledger.operations import Operation, Receipt, Reserve
+from services.billing.ledger.operations import Effect, Operation, Reserve
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
@@ -67,7 +67,7 @@ async def test_a_repeat_after_the_first_was_free_runs(
     end: Operation = expire("first") if outcome is None else settle("first", outcome)
     batches: list[list[Operation]] = [[end, keyed("second")]] if together else [[end], [keyed("second")]]
     for batch in batches:
-        assert all(isinstance(answer, Receipt) for answer in await commit(ledger, *batch))
+        assert all(isinstance(answer, Effect) for answer in await commit(ledger, *batch))
     await one(ledger, settle("second"))
     assert code((await commit(ledger, keyed("third")))[0]) is Code.CONFLICT
     assert await ledger.balance("acct") == Balance(90, 0)
@@ -77,7 +77,7 @@ async def test_a_repeat_after_the_first_was_free_runs(
 async def test_a_refund_gives_the_key_back(ledger: LedgerStore) -> None:
     await commit(ledger, keyed("first"), settle("first"), settle("first", Outcome.FAILED))
     await one(ledger, keyed("second"))
-    assert await one(ledger, settle("second")) == Receipt(PRICE, 90, 0)
+    assert await one(ledger, settle("second")) == Effect(PRICE, 90, 0)
 
 
 async def test_a_repeated_call_is_no_repeated_request(ledger: LedgerStore) -> None:
@@ -88,7 +88,7 @@ async def test_accounts_and_keys_do_not_hinder_each_other(ledger: LedgerStore) -
     answers = await commit(
         ledger, keyed("a"), keyed("b", "other"), keyed("c", key="order-2"), reserve("d"), reserve("e")
     )
-    assert all(isinstance(answer, Receipt) for answer in answers)
+    assert all(isinstance(answer, Effect) for answer in answers)
 
 
 async def test_of_an_expired_request_and_its_repeat_only_one_is_charged(ledger: LedgerStore) -> None:
@@ -103,7 +103,7 @@ async def test_of_an_expired_request_and_its_repeat_only_one_is_charged(ledger: 
 
 async def test_an_expired_request_without_a_repeat_is_charged_and_takes_its_key_back(ledger: LedgerStore) -> None:
     await commit(ledger, keyed("first"), expire("first"))
-    assert await one(ledger, settle("first")) == Receipt(PRICE, 90, 0)
+    assert await one(ledger, settle("first")) == Effect(PRICE, 90, 0)
     assert code((await commit(ledger, keyed("second")))[0]) is Code.CONFLICT
 
 
@@ -125,7 +125,7 @@ async def test_of_many_at_once_exactly_one_runs(replicas: list[Replica]) -> None
     await commit(replicas[0].store, grant(1000))
     doing = [replicas[i % len(replicas)].do(keyed(f"r{i}", key=f"k{i % 5}")) for i in range(60)]
     answers = await asyncio.gather(*doing)
-    assert sum(isinstance(answer, Receipt) for answer in answers) == 5
+    assert sum(isinstance(answer, Effect) for answer in answers) == 5
     assert {answer.code for answer in answers if isinstance(answer, MeshError)} == {Code.CONFLICT}
     assert await replicas[0].store.balance("acct") == Balance(950, 50)
     await assert_sound(replicas[0].store)

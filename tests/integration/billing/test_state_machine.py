@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from services.billing.ledger.holds import Outcome
-from services.billing.ledger.operations import Answer, Operation
+from services.billing.ledger.operations import Operation, Result
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import MeshError
@@ -126,7 +126,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return self.runner.run(work)
 
 
-def _summary(answer: Answer) -> int | str:
+def _summary(answer: Result) -> int | str:
     return answer.code.name if isinstance(answer, MeshError) else answer.amount
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.ledger import Balance, OpenHolds
-from services.billing.ledger.operations import Receipt
+from services.billing.ledger.operations import Effect
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code
@@ -26,9 +26,9 @@ from tests.integration.billing.operations_for_tests import (
 
 
 async def test_a_completed_request_costs_its_price(store: LedgerStore, database: Database) -> None:
-    assert await one(store, grant(100)) == Receipt(100, 100, 0)
-    assert await one(store, reserve("r")) == Receipt(PRICE, 90, PRICE)
-    assert await one(store, settle("r")) == Receipt(PRICE, 90, 0)
+    assert await one(store, grant(100)) == Effect(100, 100, 0)
+    assert await one(store, reserve("r")) == Effect(PRICE, 90, PRICE)
+    assert await one(store, settle("r")) == Effect(PRICE, 90, 0)
     assert await store.balance("acct") == Balance(90, 0)
     entries = await rows(database, "SELECT reference, kind, account_id, pocket, amount FROM entries ORDER BY entry_id")
     assert entries == [
@@ -79,39 +79,39 @@ async def test_usage_is_kept_with_the_hold(store: LedgerStore, database: Databas
 )
 async def test_each_outcome_costs_what_the_table_says(store: LedgerStore, outcome: Outcome, charged: int) -> None:
     await commit(store, grant(100), reserve("r"))
-    assert await one(store, settle("r", outcome)) == Receipt(charged, 100 - charged, 0)
+    assert await one(store, settle("r", outcome)) == Effect(charged, 100 - charged, 0)
     # The first settle decides; a repeat reports what it decided, whatever it says itself.
     for repeat in outcome, Outcome.COMPLETED, Outcome.EMPTY, Outcome.CLIENT_LEFT_LATE:
-        assert await one(store, settle("r", repeat)) == Receipt(charged, 100 - charged, 0)
+        assert await one(store, settle("r", repeat)) == Effect(charged, 100 - charged, 0)
     await assert_sound(store)
 
 
 async def test_a_completed_request_that_failed_after_all_is_refunded(store: LedgerStore, database: Database) -> None:
     await commit(store, grant(100), reserve("r"), settle("r"))
     for repeat in Outcome.FAILED, Outcome.FAILED, Outcome.COMPLETED:
-        assert await one(store, settle("r", repeat)) == Receipt(0, 100, 0)
+        assert await one(store, settle("r", repeat)) == Effect(0, 100, 0)
     assert await rows(database, "SELECT state, outcome FROM holds") == [("released", "failed")]
     await assert_sound(store)
 
 
 async def test_what_a_client_left_late_stays_charged(store: LedgerStore) -> None:
     await commit(store, grant(100), reserve("r"), settle("r", Outcome.CLIENT_LEFT_LATE))
-    assert await one(store, settle("r", Outcome.FAILED)) == Receipt(PRICE, 90, 0)
+    assert await one(store, settle("r", Outcome.FAILED)) == Effect(PRICE, 90, 0)
     await assert_sound(store)
 
 
 async def test_even_a_late_capture_can_be_refunded(store: LedgerStore) -> None:
     await commit(store, grant(100), reserve("r"), expire("r"))
-    assert await one(store, settle("r")) == Receipt(PRICE, 90, 0)
-    assert await one(store, settle("r", Outcome.FAILED)) == Receipt(0, 100, 0)
+    assert await one(store, settle("r")) == Effect(PRICE, 90, 0)
+    assert await one(store, settle("r", Outcome.FAILED)) == Effect(0, 100, 0)
     await assert_sound(store)
 
 
 async def test_a_repeated_reserve_holds_once(store: LedgerStore) -> None:
     await one(store, grant(100))
-    assert await one(store, reserve("r")) == await one(store, reserve("r")) == Receipt(PRICE, 90, PRICE)
+    assert await one(store, reserve("r")) == await one(store, reserve("r")) == Effect(PRICE, 90, PRICE)
     # A changed price is not the repeat's: the hold keeps the first.
-    assert await one(store, reserve("r", price=99)) == Receipt(PRICE, 90, PRICE)
+    assert await one(store, reserve("r", price=99)) == Effect(PRICE, 90, PRICE)
 
 
 async def test_a_request_id_belongs_to_one_request(store: LedgerStore) -> None:
@@ -135,15 +135,15 @@ async def test_refusals_do_not_touch_their_neighbours(store: LedgerStore) -> Non
         reserve("poor", "nobody"),
         settle("b", Outcome.FAILED),
     )
-    assert [answer if isinstance(answer, Receipt) else answer.code for answer in answers] == [
-        Receipt(25, 25, 0),
-        Receipt(10, 15, 10),
+    assert [answer if isinstance(answer, Effect) else answer.code for answer in answers] == [
+        Effect(25, 25, 0),
+        Effect(10, 15, 10),
         Code.NOT_FOUND,
-        Receipt(10, 5, 20),
+        Effect(10, 5, 20),
         Code.INSUFFICIENT_CREDITS,
-        Receipt(10, 5, 10),
+        Effect(10, 5, 10),
         Code.INSUFFICIENT_CREDITS,
-        Receipt(0, 15, 0),
+        Effect(0, 15, 0),
     ]
     assert await store.balance("nobody") == Balance(0, 0)
     await assert_sound(store)
@@ -151,11 +151,11 @@ async def test_refusals_do_not_touch_their_neighbours(store: LedgerStore) -> Non
 
 async def test_an_expired_hold_is_released_and_can_still_be_captured_once(store: LedgerStore) -> None:
     await commit(store, grant(10), reserve("r"))
-    assert await one(store, expire("r")) == Receipt(PRICE, 10, 0)
-    assert await one(store, expire("r")) == Receipt(PRICE, 10, 0)
-    assert await one(store, settle("r", Outcome.FAILED)) == Receipt(0, 10, 0)
+    assert await one(store, expire("r")) == Effect(PRICE, 10, 0)
+    assert await one(store, expire("r")) == Effect(PRICE, 10, 0)
+    assert await one(store, settle("r", Outcome.FAILED)) == Effect(0, 10, 0)
     for _ in range(2):
-        assert await one(store, settle("r")) == Receipt(PRICE, 0, 0)
+        assert await one(store, settle("r")) == Effect(PRICE, 0, 0)
     await assert_sound(store)
 
 
@@ -164,8 +164,8 @@ async def test_a_late_settle_without_credits_is_refused_until_there_are_some(sto
     await commit(store, expire("r"), reserve("next"))
     (answer,) = await commit(store, settle("r"))
     assert code(answer) is Code.INSUFFICIENT_CREDITS
-    assert await one(store, grant(10, grant_id="more")) == Receipt(10, 10, 10)
-    assert await one(store, settle("r")) == Receipt(PRICE, 0, 10)
+    assert await one(store, grant(10, grant_id="more")) == Effect(10, 10, 10)
+    assert await one(store, settle("r")) == Effect(PRICE, 0, 10)
     await assert_sound(store)
 
 
@@ -177,16 +177,16 @@ async def test_a_settled_hold_does_not_expire(store: LedgerStore) -> None:
 
 
 async def test_a_repeated_grant_adds_once(store: LedgerStore) -> None:
-    assert await commit(store, grant(5), grant(5)) == [Receipt(5, 5, 0)] * 2
-    assert await one(store, grant(5)) == Receipt(5, 5, 0)
+    assert await commit(store, grant(5), grant(5)) == [Effect(5, 5, 0)] * 2
+    assert await one(store, grant(5)) == Effect(5, 5, 0)
     answers = await commit(store, grant(6), grant(5, "other"))
     assert [code(answer) for answer in answers] == [Code.CONFLICT, Code.CONFLICT]
     await assert_sound(store)
 
 
 async def test_free_models_need_no_credits(store: LedgerStore) -> None:
-    assert await one(store, reserve("r", price=0)) == Receipt(0, 0, 0)
-    assert await one(store, settle("r")) == Receipt(0, 0, 0)
+    assert await one(store, reserve("r", price=0)) == Effect(0, 0, 0)
+    assert await one(store, settle("r")) == Effect(0, 0, 0)
     await assert_sound(store)
 
 
@@ -203,5 +203,5 @@ async def test_overdue_holds_are_found_oldest_first(store: LedgerStore) -> None:
 async def test_a_batch_may_hold_anything_a_text_can(store: LedgerStore) -> None:
     strange = "'; DROP TABLE entries; -- 🦙 %s :x $1 {\\"
     await commit(store, grant(50, strange, strange), reserve(strange, strange, model=strange))
-    assert await one(store, settle(strange)) == Receipt(PRICE, 40, 0)
+    assert await one(store, settle(strange)) == Effect(PRICE, 40, 0)
     await assert_sound(store)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from services.billing.ledger import usage as bounds
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.operations import Reserve
-from services.billing.ledger.usage import DAY_MS, GroupBy, Sum, Usage
+from services.billing.ledger.usage import DAY_MS, GroupBy, Sum, UsageReports
 from services.billing.store import usage as store_usage
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
@@ -27,17 +27,17 @@ def made_by(key_id: str, request_id: str, model: str = "pro") -> Reserve:
 
 
 @pytest.fixture
-async def usage(store: LedgerStore) -> Usage:
+async def usage(store: LedgerStore) -> UsageReports:
     """Three requests on the last moment of a day, two on the next day, and one of another account."""
     await store.commit([grant(1000), grant(1000, "other", "grant2")], FIRST)
     midnight = FIRST + DAY_MS
     await store.commit([made_by("a", "r1"), made_by("a", "r2"), made_by("b", "r3", "max")], midnight - 1)
     await store.commit([made_by("b", "r4"), made_by("b", "r5"), reserve("r6", "other")], midnight)
     await store.commit([settle("r1"), settle("r2", Outcome.FAILED), settle("r3"), settle("r4")], midnight + 5)
-    return Usage(store)
+    return UsageReports(store)
 
 
-async def refusal(usage: Usage, from_ms: int, to_ms: int) -> MeshError:
+async def refusal(usage: UsageReports, from_ms: int, to_ms: int) -> MeshError:
     with pytest.raises(MeshError) as raised:
         await usage.report("acct", from_ms, to_ms, GroupBy.DAY)
     return raised.value
@@ -51,11 +51,11 @@ async def refusal(usage: Usage, from_ms: int, to_ms: int) -> MeshError:
         (GroupBy.KEY, [Sum("a", 2, 1, PRICE, 14, 18), Sum("b", 3, 2, 2 * PRICE, 14, 18)]),
     ],
 )
-async def test_requests_are_added_up(usage: Usage, group_by: GroupBy, sums: list[Sum]) -> None:
+async def test_requests_are_added_up(usage: UsageReports, group_by: GroupBy, sums: list[Sum]) -> None:
     assert await usage.report("acct", FIRST, FIRST + 366 * DAY_MS, group_by) == sums
 
 
-async def test_the_end_of_a_report_does_not_count_and_its_beginning_does(usage: Usage) -> None:
+async def test_the_end_of_a_report_does_not_count_and_its_beginning_does(usage: UsageReports) -> None:
     midnight = FIRST + DAY_MS
     (before,) = await usage.report("acct", midnight - 1, midnight, GroupBy.DAY)
     (after,) = await usage.report("acct", midnight, midnight + 1, GroupBy.DAY)
@@ -64,7 +64,7 @@ async def test_the_end_of_a_report_does_not_count_and_its_beginning_does(usage: 
     assert await usage.report("nobody", FIRST, midnight, GroupBy.DAY) == []
 
 
-async def test_a_report_is_bounded(usage: Usage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_report_is_bounded(usage: UsageReports, monkeypatch: pytest.MonkeyPatch) -> None:
     for from_ms, to_ms in (5, 5), (6, 5), (0, 366 * DAY_MS + 1):
         error = await refusal(usage, from_ms, to_ms)
         assert (error.code, error.param) == (Code.INVALID_REQUEST, "from_ms")
@@ -72,7 +72,7 @@ async def test_a_report_is_bounded(usage: Usage, monkeypatch: pytest.MonkeyPatch
     assert "at most 4 requests" in (await refusal(usage, FIRST, FIRST + 2 * DAY_MS)).message
 
 
-async def test_a_report_reads_the_index(usage: Usage, database: Database) -> None:
+async def test_a_report_reads_the_index(usage: UsageReports, database: Database) -> None:
     explain = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
     query = sa.text(f"{explain} {store_usage._USAGE[GroupBy.KEY].text}")
     parameters = {"account_id": "acct", "from_ms": 1, "to_ms": 9}

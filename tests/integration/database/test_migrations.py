@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
-from services.common.database.schema import SchemaError, current_revision
+from services.common.database.schema import SchemaVersionError, current_revision
 
 _REVISION = """
 from alembic import op
@@ -66,7 +66,7 @@ async def test_a_failing_migration_leaves_the_schema_as_it_was(database: Databas
         await migrate(database, migrations)
     assert await revision(database, migrations) == "0001"
     assert not await database.read(lambda connection: sa.inspect(connection).has_table("more"))
-    with pytest.raises(SchemaError, match="has schema 0001, this version needs 0002"):
+    with pytest.raises(SchemaVersionError, match="has schema 0001, this version needs 0002"):
         await database.open(migrations=migrations)
 
 
@@ -74,6 +74,6 @@ async def test_a_newer_schema_is_left_alone(database: Database, migrations: Path
     add_revision(migrations, "0002", "0001", "pass")
     await migrate(database, migrations)
     (migrations / "versions" / "0002_change.py").unlink()
-    with pytest.raises(SchemaError, match="newer than this version knows"):
+    with pytest.raises(SchemaVersionError, match="newer than this version knows"):
         await migrate(database, migrations)
     assert await revision(database, migrations) == "0002"

@@ -11,7 +11,7 @@ import pytest
 
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
-from services.edge.paid.routing import Availability
+from services.edge.paid.routing import AvailableModels
 from tests.support.waiting import eventually
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
@@ -45,13 +45,13 @@ async def test_unreadable_certificates_do_not_end_it(capsys: pytest.CaptureFixtu
             raise failure
         return working(address)
 
-    availability = Availability([f"127.0.0.1:{port}"], open_channel)
-    running = asyncio.create_task(availability.run())
+    available_models = AvailableModels([f"127.0.0.1:{port}"], open_channel)
+    running = asyncio.create_task(available_models.run())
     try:
-        await eventually(lambda: availability.known)
+        await eventually(lambda: available_models.known)
         names = ("pro", "max", "none", "unheard-of")
-        assert [availability[name] for name in names] == [True, True, False, False]
-        assert [availability.has_choice(name) for name in names] == [False, True, False, False]
+        assert [available_models[name] for name in names] == [True, True, False, False]
+        assert [available_models.has_choice(name) for name in names] == [False, True, False, False]
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from services.runner.engines.base import TextEngine
 from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+from services.runner.kinds.text.engine import TextEngine
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

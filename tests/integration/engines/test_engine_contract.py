@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.runner.engines.base import TextEngine
 from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
 from services.runner.engines.simulated import SimulatedEngine
+from services.runner.kinds.text.engine import TextEngine
 from tests.support.engine_contract import EngineContract
 
 

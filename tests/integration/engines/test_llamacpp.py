@@ -10,9 +10,10 @@ import signal
 import pytest
 
 from services.common.catalog import Model
-from services.runner.engines.base import TextEngine
 from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
-from services.runner.kinds.text.job import FinishReason, Job, Sampling
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.engine import TextEngine
+from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox

@@ -12,7 +12,8 @@ import pytest_asyncio
 from services.common.errors import Code, MeshError
 from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
 from services.runner.engines.llamacpp.media import MEDIA_MARKER
-from services.runner.kinds.text.job import FinishReason, Job, Sampling
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox

@@ -14,8 +14,8 @@ import pytest_asyncio
 from services.common.errors import Code, MeshError
 from services.runner.engines.llamacpp import find_smollm2
 from services.runner.engines.minilm import GgufModel, MiniLmEngine, PackagedMiniLm
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.embedding import EmbeddingInput, EmbeddingJob, EmbeddingStep, Vector
-from services.runner.kinds.text.job import FinishReason
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

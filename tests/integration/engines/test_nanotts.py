@@ -15,8 +15,8 @@ from services.common.errors import Code, MeshError
 from services.runner.audio.encoders import WavEncoder
 from services.runner.engines.nanotts import NanoTtsEngine
 from services.runner.engines.nanotts.voices import VOICES
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.speech import SpeechJob, SpeechStep
-from services.runner.kinds.text.job import FinishReason
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

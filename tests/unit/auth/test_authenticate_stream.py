@@ -10,7 +10,7 @@ from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.rate_limits.local import RateLimits
 from services.auth.store.store import AuthStore
-from services.common.batch import Session
+from services.common.batch import BatchStream
 from services.common.errors import Code, MeshError
 from tests.unit.auth.keys_for_tests import api_key
 from tests.unit.auth.manual_clock import ManualClock
@@ -28,7 +28,7 @@ class Stream:
         authenticator = Authenticator(self.keys, self.last_used, clock=clock)
         self.fresh = True
         self.handler = AuthenticateHandler(authenticator, RateLimits(clock), lambda: self.fresh)
-        self.session = Session(auth_pb2.AuthenticateReply, 1000)
+        self.session = BatchStream(auth_pb2.AuthenticateReply, 1000)
 
     async def ask(self, *secrets: str) -> list[auth_pb2.AuthenticateReply]:
         calls = [auth_pb2.AuthenticateCall(id=number, api_key=secret) for number, secret in enumerate(secrets, 1)]
@@ -103,6 +103,6 @@ async def test_stale_keys_answer_nobody(stream: Stream) -> None:
 
 async def serve_one_frame(stream: Stream) -> None:
     """Does as the batch server does: a session belongs to the task that serves it."""
-    stream.session = Session(auth_pb2.AuthenticateReply, 1000)
+    stream.session = BatchStream(auth_pb2.AuthenticateReply, 1000)
     stream.handler.on_calls([auth_pb2.AuthenticateCall(id=1, api_key=SECRET)], stream.session)
     await asyncio.Event().wait()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from services.billing.committer import Committer
-from services.billing.ledger.operations import Answer, Expire, Operation, Receipt
+from services.billing.ledger.operations import Effect, Expire, Operation, Result
 from services.common.errors import Code, MeshError
 from tests.support.waiting import eventually
 
@@ -22,13 +22,13 @@ class Ledger:
         self.gate.set()
         self.fail: Callable[[list[str]], None] = lambda _: None
 
-    async def commit(self, operations: list[Operation], now_ms: int) -> list[Answer]:
+    async def commit(self, operations: list[Operation], now_ms: int) -> list[Result]:
         assert now_ms == 5_000
         names = [operation.request_id for operation in operations if isinstance(operation, Expire)]
         self.batches.append(names)
         await self.gate.wait()
         self.fail(names)
-        return [Receipt(len(name), 0, 0) for name in names]
+        return [Effect(len(name), 0, 0) for name in names]
 
 
 @pytest.fixture
@@ -46,11 +46,11 @@ async def committer(ledger: Ledger) -> AsyncIterator[Committer]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def start(committer: Committer, name: str, timeout: float = 10.0) -> asyncio.Task[Receipt]:
+def start(committer: Committer, name: str, timeout: float = 10.0) -> asyncio.Task[Effect]:
     return asyncio.create_task(committer.execute(Expire(name), timeout))
 
 
-async def block(ledger: Ledger, committer: Committer) -> asyncio.Task[Receipt]:
+async def block(ledger: Ledger, committer: Committer) -> asyncio.Task[Effect]:
     """Starts a transaction that waits for the gate."""
     ledger.gate.clear()
     first = start(committer, "first")
@@ -59,8 +59,8 @@ async def block(ledger: Ledger, committer: Committer) -> asyncio.Task[Receipt]:
 
 
 async def test_an_idle_ledger_commits_at_once(ledger: Ledger, committer: Committer) -> None:
-    assert await start(committer, "abc") == Receipt(3, 0, 0)
-    assert await start(committer, "de") == Receipt(2, 0, 0)
+    assert await start(committer, "abc") == Effect(3, 0, 0)
+    assert await start(committer, "de") == Effect(2, 0, 0)
     assert ledger.batches == [["abc"], ["de"]]
 
 
@@ -110,7 +110,7 @@ async def test_a_failed_transaction_fails_its_calls_and_no_others(ledger: Ledger
     ledger.gate.set()
     with pytest.raises(MeshError):
         await first
-    assert [await each for each in waiting] == [Receipt(1, 0, 0)] * 5
+    assert [await each for each in waiting] == [Effect(1, 0, 0)] * 5
 
 
 async def test_a_call_that_breaks_the_transaction_does_not_harm_its_neighbours(
@@ -125,8 +125,8 @@ async def test_a_call_that_breaks_the_transaction_does_not_harm_its_neighbours(
     await asyncio.sleep(0)
     ledger.fail = fail
     ledger.gate.set()
-    assert await first == Receipt(5, 0, 0)
-    assert await waiting["a"] == await waiting["c"] == Receipt(1, 0, 0)
+    assert await first == Effect(5, 0, 0)
+    assert await waiting["a"] == await waiting["c"] == Effect(1, 0, 0)
     with pytest.raises(MeshError) as refused:
         await waiting["b"]
     assert refused.value.code is Code.INTERNAL
@@ -139,7 +139,7 @@ async def test_a_caller_that_left_or_raises_does_not_stop_the_others(ledger: Led
     await asyncio.sleep(0)
     leaving.cancel()
 
-    def raises(_: Answer) -> None:
+    def raises(_: Result) -> None:
         raise RuntimeError("a mistake in a callback")
 
     committer.submit(Expire("x"), 10.0, raises)

@@ -10,9 +10,9 @@ from typing import Any, Self, cast
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG
 from services.edge.context import RequestContext
-from services.edge.paid.charge import Exchange
-from services.edge.paid.generation import Answer
-from services.edge.paid.hold import BillingBatch, Cashier, Outcome, Payment
+from services.edge.paid.charge import Charge
+from services.edge.paid.generation import Generation
+from services.edge.paid.hold import BillingBatch, BillingClient, Hold, Outcome
 from services.edge.paid.routing import Placer
 from services.edge.paid.runners import RunnerPool
 from tiermesh.billing.v1 import billing_pb2
@@ -26,10 +26,10 @@ class Backend:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
-    def exchange(self, context: RequestContext, *, by_piece: bool = False) -> Exchange:
-        """Returns an exchange with this backend."""
-        cashier = Cashier(cast("BillingBatch", self), reserve_timeout=1, settle_timeout=1, release_timeout=1)
-        answer = Answer(
+    def charge(self, context: RequestContext, *, by_piece: bool = False) -> Charge:
+        """Returns a charge with this backend."""
+        billing = BillingClient(cast("BillingBatch", self), reserve_timeout=1, settle_timeout=1, release_timeout=1)
+        answer = Generation(
             model=MODEL,
             account_id="account",
             capabilities=(),
@@ -39,7 +39,7 @@ class Backend:
             deadline=time.monotonic() + 10,
             clock=time.monotonic,
         )
-        return Exchange(answer, Payment(cashier, "req_1"), context, time.monotonic, by_piece=by_piece)
+        return Charge(answer, Hold(billing, "req_1"), context, time.monotonic, by_piece=by_piece)
 
     async def request(self, call: billing_pb2.TransactCall, _timeout: float) -> billing_pb2.TransactReply:
         self.outcomes.append(call.settle.outcome)

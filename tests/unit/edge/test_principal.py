@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from services.edge.authentication import AuthBatch, Authenticator, Principal
 from services.edge.context import RequestContext
-from services.edge.paid.hold import BillingBatch, Cashier
+from services.edge.paid.hold import BillingBatch, BillingClient
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.billing.v1 import billing_pb2
 
@@ -33,8 +33,8 @@ async def test_scopes_and_cap_come_with_the_principal() -> None:
 
 
 async def test_the_cap_goes_to_billing_with_the_reserve() -> None:
-    billing = Answering(billing_pb2.TransactReply())
-    cashier = Cashier(cast("BillingBatch", billing), reserve_timeout=1, settle_timeout=1, release_timeout=1)
-    await cashier.reserve("req_1", Principal("key_1", "acct_1", monthly_credit_cap=7), "pro")
-    (call,) = billing.calls
+    answering = Answering(billing_pb2.TransactReply())
+    billing = BillingClient(cast("BillingBatch", answering), reserve_timeout=1, settle_timeout=1, release_timeout=1)
+    await billing.reserve("req_1", Principal("key_1", "acct_1", monthly_credit_cap=7), "pro")
+    (call,) = answering.calls
     assert (call.reserve.key_id, call.reserve.key_monthly_cap) == ("key_1", 7)

@@ -18,9 +18,9 @@ from services.edge.http.errors import error_body
 from services.edge.http.event_stream import EventStream
 from services.edge.http.request_body import SlowBodyError
 from services.edge.http.server import HttpServer
-from services.edge.paid.delivery import Reply, stream_reply
+from services.edge.paid.delivery import Delivery, deliver_stream
 from services.edge.paid.hold import Outcome
-from services.edge.paid.routing import Placement
+from services.edge.paid.routing import Assignment
 from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings
 from services.edge.speech.sending import send_audio
@@ -139,17 +139,17 @@ class Renderer:
         return f"data: {text}\n\n".encode() if text else b""
 
 
-def streaming(backend: Backend, send: Callable[[Reply], Awaitable[web.StreamResponse]]) -> Handler:
+def streaming(backend: Backend, send: Callable[[Delivery], Awaitable[web.StreamResponse]]) -> Handler:
     """Returns a handler that sends the answer of the backend."""
 
     async def serve(asked: web.Request, context: RequestContext, _principal: object) -> web.StreamResponse:
-        async with backend.exchange(context) as exchange:
-            exchange.start([runner_pb2.GenerateCall()], Placement("runner", "address"), None)
-            reply = Reply(
+        async with backend.charge(context) as charge:
+            charge.start([runner_pb2.GenerateCall()], Assignment("runner", "address"), None)
+            reply = Delivery(
                 request=asked,
                 headers={},
                 model=MODEL,
-                exchange=exchange,
+                charge=charge,
                 choices=1,
                 elapsed=lambda: 0.0,
                 prompts=1,
@@ -161,11 +161,11 @@ def streaming(backend: Backend, send: Callable[[Reply], Awaitable[web.StreamResp
     return serve
 
 
-def text(fails_at: str) -> Callable[[Reply], Awaitable[web.StreamResponse]]:
-    return lambda reply: stream_reply(reply, Renderer(fails_at))
+def text(fails_at: str) -> Callable[[Delivery], Awaitable[web.StreamResponse]]:
+    return lambda reply: deliver_stream(reply, Renderer(fails_at))
 
 
-def audio(fails_at: str) -> Callable[[Reply], Awaitable[web.StreamResponse]]:
+def audio(fails_at: str) -> Callable[[Delivery], Awaitable[web.StreamResponse]]:
     return lambda reply: send_audio(reply, Renderer(fails_at))
 
 
@@ -176,7 +176,7 @@ def audio(fails_at: str) -> Callable[[Reply], Awaitable[web.StreamResponse]]:
 )
 async def test_a_stream_that_cannot_be_written_says_so_breaks_off_and_is_free(
     serve: Callable[[Handler], Awaitable[str]],
-    send: Callable[[Reply], Awaitable[web.StreamResponse]],
+    send: Callable[[Delivery], Awaitable[web.StreamResponse]],
     seen: int,
     outcomes: list[Outcome],
 ) -> None:

@@ -1,4 +1,4 @@
-from services.common.batch import Session
+from services.common.batch import BatchStream
 from services.router.runners.load import PLACEMENT_LIFE
 from services.router.service import RouteHandler
 from tests.unit.router.world import World
@@ -18,7 +18,7 @@ def call(call_id: int, *attempts: router_pb2.Attempt, capabilities: tuple[str, .
     )
 
 
-class RecordingSession(Session[router_pb2.RouteReply]):
+class RecordingSession(BatchStream[router_pb2.RouteReply]):
     """Keeps the replies instead of sending them."""
 
     def __init__(self) -> None:
@@ -34,14 +34,14 @@ class Edge:
 
     def __init__(self, world: World) -> None:
         self.handler = RouteHandler(world.routing, world.table)
-        self.session = RecordingSession()
+        self.stream = RecordingSession()
 
     def send(self, *calls: router_pb2.RouteCall) -> None:
-        self.handler.on_calls(calls, self.session)
+        self.handler.on_calls(calls, self.stream)
 
     def replies(self) -> list[router_pb2.RouteReply]:
         """Returns the replies since the last look."""
-        replies, self.session.replies = self.session.replies, []
+        replies, self.stream.replies = self.stream.replies, []
         return replies
 
 
@@ -108,9 +108,9 @@ async def test_cancelled_calls_and_closed_sessions_leave_the_queue() -> None:
     edge = Edge(world)
     world.up("a", slots=1, active=1)
     edge.send(call(1), call(2))
-    edge.handler.on_cancel(1, edge.session)
-    edge.handler.on_cancel(99, edge.session)
+    edge.handler.on_cancel(1, edge.stream)
+    edge.handler.on_cancel(99, edge.stream)
     assert dict(world.routing.depths())["pro"] == 1
-    edge.handler.on_close(edge.session)
+    edge.handler.on_close(edge.stream)
     assert dict(world.routing.depths())["pro"] == 0
     assert edge.replies() == []

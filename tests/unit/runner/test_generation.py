@@ -12,9 +12,9 @@ from services.common.catalog import Model, load_catalog
 from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG
 from services.runner.engines.simulated import SimulatedEngine
-from services.runner.generation import Generation, RunnerSession
-from services.runner.kinds.base import Work
-from services.runner.kinds.text.job import FinishReason, Job, Step, Usage
+from services.runner.generation import Generation, RunnerStream
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
+from services.runner.kinds.text.job import Job, Step
 from services.runner.status import StatusBoard
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
@@ -53,7 +53,7 @@ class Reader:
         return Work(cast("Job", None), write)
 
 
-class Session:
+class BatchStream:
     """Keeps the replies."""
 
     def __init__(self) -> None:
@@ -68,17 +68,17 @@ class Session:
 
 @pytest.mark.parametrize("last", [False, True])
 def test_a_step_that_cannot_be_written_ends_its_call(last: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    engine, session = Engine(), Session()
+    engine, stream = Engine(), BatchStream()
     status = StatusBoard("runner", cast("SimulatedEngine", engine))
     generation = Generation(cast("SimulatedEngine", engine), Reader(), {MODEL.id: MODEL}, status)
     calls = [GenerateCall(id=number, request_id=f"req_{number}", model=MODEL.id) for number in (1, 2)]
-    generation.on_calls(calls, cast("RunnerSession", session))
+    generation.on_calls(calls, cast("RunnerStream", stream))
     step = Step("unwritable")
     if last:
-        step.finish_reason, step.usage = FinishReason.STOP, Usage(1, 1)
+        step.finish_reason, step.usage = FinishReason.STOP, TokenCounts(1, 1)
     engine.emits[0](step)
     engine.emits[1](Step("fine"))
-    failed, other = session.replies
+    failed, other = stream.replies
     assert (failed.id, Code(failed.error.code)) == (1, Code.INTERNAL)
     assert (other.id, other.text) == (2, "fine")
     # A job that has ended by itself needs no end.

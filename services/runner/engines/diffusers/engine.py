@@ -7,8 +7,8 @@ from pathlib import Path
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.diffusers.painter import Painter
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.image import ImageJob, ImageStep
-from services.runner.kinds.text.job import FinishReason
 
 log = get_logger()
 

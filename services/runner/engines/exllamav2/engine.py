@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
-from services.runner.engines.base import Emit
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.facts import Facts
 from services.runner.engines.exllamav2.jobs.run import Run
 from services.runner.engines.exllamav2.model_directory import ModelDirectory, check_draft, read_model_directory
 from services.runner.engines.exllamav2.options import ExLlamaV2Options
+from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
 from services.runner.kinds.text.prompt.grammar import grammar_error
 from services.runner.refusals import engine_closed, invalid, slots_taken

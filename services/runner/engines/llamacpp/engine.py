@@ -17,7 +17,6 @@ import msgspec
 
 from services.common.catalog import Kind
 from services.common.errors import MeshError
-from services.runner.engines.base import Emit
 from services.runner.engines.llamacpp.body import completion_fields, media_body
 from services.runner.engines.llamacpp.colour_projector import AFTER_IMAGE, BEFORE_IMAGE, write_colour_projector
 from services.runner.engines.llamacpp.events import EventReader
@@ -25,6 +24,7 @@ from services.runner.engines.llamacpp.listener import Listener
 from services.runner.engines.llamacpp.run import Generate, Run
 from services.runner.engines.llamacpp.server import ServerOptions, load_server, signals_kept
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
+from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job
 from services.runner.kinds.text.prompt.template import packaged_template
 from services.runner.refusals import engine_closed, invalid, slots_taken

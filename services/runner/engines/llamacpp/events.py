@@ -11,7 +11,8 @@ from services.runner.engines.llamacpp.body import replays
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
 from services.runner.refusals import context_exceeded
 
 
@@ -134,7 +135,7 @@ class EventReader:
         completion_tokens = self._resumed if self._mute else usage.completion_tokens + self._in_prompt
         cached_tokens = min(usage.prompt_tokens_details.cached_tokens, prompt_tokens)
         reason = FinishReason.LENGTH if self._mute or event.stop_type == "limit" else FinishReason.STOP
-        return Step("", [], [], reason, Usage(prompt_tokens, completion_tokens, cached_tokens))
+        return Step("", [], [], reason, TokenCounts(prompt_tokens, completion_tokens, cached_tokens))
 
     def _failure(self, error: _Error) -> MeshError:
         if error.type == "exceed_context_size_error":

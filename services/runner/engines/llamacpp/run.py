@@ -8,8 +8,8 @@ import msgspec
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
-from services.runner.engines.base import Emit
 from services.runner.engines.llamacpp.events import EventReader
+from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Step
 
 log = get_logger()

@@ -12,8 +12,8 @@ from services.runner.engines.minilm.embedder import Embedder, EmbedderError
 from services.runner.engines.minilm.model_file import ModelFile
 from services.runner.engines.minilm.vectors import shorten
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
+from services.runner.kinds.base import TokenCounts
 from services.runner.kinds.embedding import EmbeddingJob, EmbeddingStep, Vector
-from services.runner.kinds.text.job import Usage
 
 
 class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):
@@ -95,4 +95,4 @@ class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):
             vectors += embedder.embed(batch)
         if job.dimensions is not None:
             vectors = [shorten(vector, job.dimensions) for vector in vectors]
-        running.produce(EmbeddingStep(vectors, Usage(sum(map(len, inputs)), 0)))
+        running.produce(EmbeddingStep(vectors, TokenCounts(sum(map(len, inputs)), 0)))

@@ -16,8 +16,8 @@ from services.runner.audio.pieces import divide
 from services.runner.engines.nanotts.markup import plain_text
 from services.runner.engines.nanotts.voices import VOICES, Voice
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
+from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.speech import SECONDS_PER_TOKEN, SpeechJob, SpeechStep
-from services.runner.kinds.text.job import FinishReason, Usage
 
 # Of what Pico makes: 16-bit samples of one channel.
 RATE = 16_000
@@ -74,7 +74,7 @@ class NanoTtsEngine(ThreadedEngine[SpeechJob, SpeechStep]):
                 raise _too_long(self._most_seconds)
             yield SpeechStep(encoder.encode(samples))
         seconds = made / _BYTES_PER_SECOND
-        usage = Usage(prompt_tokens=len(job.input.split()), completion_tokens=round(seconds / SECONDS_PER_TOKEN))
+        usage = TokenCounts(prompt_tokens=len(job.input.split()), completion_tokens=round(seconds / SECONDS_PER_TOKEN))
         yield SpeechStep(encoder.finish(), FinishReason.STOP, usage)
 
     def _speak(self, piece: str, voice: Voice, speed: float) -> bytes:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
-from services.runner.engines.base import Emit
 from services.runner.engines.simulated import voice
 from services.runner.engines.simulated.run import Run
+from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
 from services.runner.refusals import context_exceeded, engine_closed, slots_taken
 

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 
 from services.common.errors import MeshError
-from services.runner.engines.base import Emit
 from services.runner.engines.simulated import voice
 from services.runner.engines.stops import StopScanner
-from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.engine import Emit
+from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
 
 
 class Run:
@@ -90,7 +91,7 @@ class Run:
         if self.logprobs is not None:
             self._add_logprobs(step)
         step.finish_reason = reason
-        step.usage = Usage(self.prompt_tokens, self.position)
+        step.usage = TokenCounts(self.prompt_tokens, self.position)
         return step
 
     def _add_logprobs(self, step: Step) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
-from services.runner.kinds.text.job import FinishReason, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionStep, Word
 
 # The encoder makes 1,500 positions of 30 seconds (Radford et al., "Robust Speech Recognition via Large-Scale Weak
@@ -118,7 +118,7 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
         for segment in segments:
             tokens += len(segment.tokens)
             yield TranscriptionStep(_segment(segment, duration))
-        usage = Usage(round(duration * _POSITIONS_PER_SECOND), tokens)
+        usage = TokenCounts(round(duration * _POSITIONS_PER_SECOND), tokens)
         yield TranscriptionStep(None, info.language, duration, FinishReason.STOP, usage)
 
 

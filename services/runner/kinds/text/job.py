@@ -6,14 +6,8 @@ A `Job` is valid by construction: whoever builds one has checked ranges, rendere
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
-
-class FinishReason(Enum):
-    """Why an engine stopped by itself."""
-
-    STOP = "stop"
-    LENGTH = "length"
+from services.runner.kinds.base import FinishReason, TokenCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +74,6 @@ class TokenLogprob:
     top: tuple[TopLogprob, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts; `completion_tokens` includes the resumed ones."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
-
-
 @dataclass(slots=True)
 class Step:
     """What one engine iteration produced for one job. The last step has `finish_reason` and `usage`."""
@@ -98,4 +83,4 @@ class Step:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason | None = None
-    usage: Usage | None = None
+    usage: TokenCounts | None = None

@@ -15,7 +15,7 @@ from services.runner.kinds.text.conversation import read_messages, read_schema, 
 from services.runner.kinds.text.images import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar, check_offer
-from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.thought import EFFORTS
@@ -114,7 +114,7 @@ class RequestReader:
         )
         if job.resume_token_ids:
             # What this recognises has been delivered already.
-            parser.feed(self._detokenize(job.resume_token_ids), Output())
+            parser.feed(self._detokenize(job.resume_token_ids), ParsedText())
         return parser
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.runner.kinds.base import Work
-from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, Usage
-from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
+from services.runner.kinds.text.job import Job, Step, TokenLogprob
+from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.reader import Request, RequestReader
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
@@ -30,7 +30,7 @@ class ReplyWriter:
         self._parser = request.parser
         self._direct = request.parser is None and not request.whole and request.job.logprobs is None
         self._started = False
-        self._output = Output()
+        self._output = ParsedText()
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
         self._reasoning_tokens = _resumed_reasoning(request)
@@ -46,7 +46,7 @@ class ReplyWriter:
                     return GenerateReply(id=self._id, text=step.text, token_ids=step.token_ids)
                 return None
             return self._next(step)
-        return self._last(step, step.finish_reason, step.usage or Usage(0, 0))
+        return self._last(step, step.finish_reason, step.usage or TokenCounts(0, 0))
 
     def _next(self, step: Step) -> GenerateReply | None:
         self._take(step)
@@ -60,7 +60,7 @@ class ReplyWriter:
         anything = self._token_ids or self._output.content or self._output.reasoning or self._output.calls
         return self._flush() if anything else None
 
-    def _last(self, step: Step, finish: FinishReason, usage: Usage) -> GenerateReply:
+    def _last(self, step: Step, finish: FinishReason, usage: TokenCounts) -> GenerateReply:
         self._take(step)
         reason = _FINISH[finish]
         if self._parser is not None:
@@ -90,7 +90,7 @@ class ReplyWriter:
 
     def _flush(self) -> GenerateReply:
         """Returns all that was taken since the last reply."""
-        output, self._output = self._output, Output()
+        output, self._output = self._output, ParsedText()
         token_ids, self._token_ids = self._token_ids, []
         logprobs, self._logprobs = self._logprobs, []
         calls = [

@@ -8,7 +8,7 @@ import pytest
 
 from services.billing.ledger.holds import Hold, Outcome, State
 from services.billing.ledger.ledger import MAX_CREDITS, Balance, Ledger
-from services.billing.ledger.operations import Answer, Expire, Grant, Receipt, Reserve, Settle
+from services.billing.ledger.operations import Effect, Expire, Grant, Reserve, Result, Settle
 from services.billing.ledger.prices import Quote
 from services.common.errors import Code, MeshError
 
@@ -27,14 +27,14 @@ def open_hold(**changes: object) -> Hold:
     return hold
 
 
-def code(answer: Answer) -> Code:
+def code(answer: Result) -> Code:
     assert isinstance(answer, MeshError)
     return answer.code
 
 
 def test_reserve_makes_a_hold_with_a_snapshot_of_the_price() -> None:
     ledger = ledger_with()
-    assert ledger.apply(Reserve("r", "acct", "key", QUOTE)) == Receipt(10, 90, 10)
+    assert ledger.apply(Reserve("r", "acct", "key", QUOTE)) == Effect(10, 90, 10)
     assert ledger.new_holds == {"r": Hold("r", "acct", "key", "pro", 2, 5, 10, NOW)}
     assert ledger.changed_balances == {"acct": Balance(90, 10)}
     assert ledger.moved == {"reserve": 10}
@@ -61,7 +61,7 @@ def test_a_refusal_changes_nothing(available: int) -> None:
 
 
 def test_the_last_credit_can_be_spent() -> None:
-    assert ledger_with(10).apply(Reserve("r", "acct", "key", QUOTE)) == Receipt(10, 0, 10)
+    assert ledger_with(10).apply(Reserve("r", "acct", "key", QUOTE)) == Effect(10, 0, 10)
 
 
 @pytest.mark.parametrize("quote", [Quote("max", 2, 5), Quote("pro", 3, 5)], ids=["another model", "another quantity"])
@@ -76,9 +76,9 @@ def test_a_repeat_after_the_end_is_refused() -> None:
 
 def test_settling_an_expired_hold_takes_the_price_from_what_is_available() -> None:
     ledger = ledger_with(10, 0, open_hold(state=State.RELEASED, outcome=Outcome.EXPIRED))
-    assert ledger.apply(Settle("r", Outcome.FAILED)) == Receipt(0, 10, 0)
-    assert ledger.apply(Settle("r", Outcome.COMPLETED)) == Receipt(10, 0, 0)
-    assert ledger.apply(Settle("r", Outcome.COMPLETED)) == Receipt(10, 0, 0)
+    assert ledger.apply(Settle("r", Outcome.FAILED)) == Effect(0, 10, 0)
+    assert ledger.apply(Settle("r", Outcome.COMPLETED)) == Effect(10, 0, 0)
+    assert ledger.apply(Settle("r", Outcome.COMPLETED)) == Effect(10, 0, 0)
     assert [(entry.account_id, entry.pocket, entry.amount) for entry in ledger.entries] == [
         ("acct", "available", -10),
         ("system:revenue", "available", 10),
@@ -99,8 +99,8 @@ def test_what_was_never_reserved_cannot_be_ended() -> None:
 
 def test_an_account_begins_with_its_first_grant() -> None:
     ledger = Ledger({}, {}, {}, now_ms=NOW)
-    assert ledger.apply(Grant("g", "new", 7)) == Receipt(7, 7, 0)
-    assert ledger.apply(Grant("h", "new", 3)) == Receipt(3, 10, 0)
+    assert ledger.apply(Grant("g", "new", 7)) == Effect(7, 7, 0)
+    assert ledger.apply(Grant("h", "new", 3)) == Effect(3, 10, 0)
     assert ledger.new_balances == {"new": Balance(10, 0)}
     assert ledger.changed_balances == {}
 

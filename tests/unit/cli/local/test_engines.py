@@ -74,7 +74,7 @@ def test_run_all_adds_what_is_sold_and_not_installed() -> None:
 
 
 def test_run_all_installs_what_is_looked_for() -> None:
-    folder = Path(__file__).parents[3] / "requirements"
+    folder = Path(__file__).parents[4] / "requirements"
     lines = "\n".join((folder / name).read_text() for name in ("extras.lock", "extra-models.lock"))
     pinned = {name.replace("-", "_") for name in re.findall(r"^([\w-]+)==", lines, re.MULTILINE)}
     assert added_by_run_all(load_catalog(DEFAULT_CATALOG), pinned.__contains__) == ()

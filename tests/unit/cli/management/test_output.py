@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.cli.management.output import Output, to_row
+from services.cli.management.output import Printer, to_row
 from services.cli.management.wording import credits_text, moment
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.billing.v1 import billing_pb2
@@ -41,31 +41,31 @@ def test_nested_and_repeated_fields_are_kept() -> None:
 
 def test_a_list_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": "ä", "n": 2**60}]
-    Output(as_json=True).rows(rows, COLUMNS, empty="nothing")
+    Printer(as_json=True).rows(rows, COLUMNS, empty="nothing")
     assert json.loads(capsys.readouterr().out) == rows
 
 
 def test_an_empty_list_for_programs_is_a_list(capsys: pytest.CaptureFixture[str]) -> None:
-    Output(as_json=True).rows([], COLUMNS, empty="nothing")
+    Printer(as_json=True).rows([], COLUMNS, empty="nothing")
     assert capsys.readouterr().out == "[]\n"
 
 
 def test_a_table_that_is_piped_is_never_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     long = "x" * 300
-    Output(as_json=False).rows([{"id": long, "n": 1}, {"id": "[red]y", "n": 2}], COLUMNS, empty="nothing")
+    Printer(as_json=False).rows([{"id": long, "n": 1}, {"id": "[red]y", "n": 2}], COLUMNS, empty="nothing")
     out = capsys.readouterr().out
     assert f"{long}   1" in out
     assert "[red]y" in out
 
 
 def test_an_empty_table_says_what_that_means(capsys: pytest.CaptureFixture[str]) -> None:
-    Output(as_json=False).rows([], COLUMNS, empty="nothing yet")
+    Printer(as_json=False).rows([], COLUMNS, empty="nothing yet")
     assert capsys.readouterr().out == "nothing yet\n"
 
 
 def test_a_record_has_two_forms(capsys: pytest.CaptureFixture[str]) -> None:
-    Output(as_json=True).record({"n": 1}, "one")
-    Output(as_json=False).record({"n": 1}, "one")
+    Printer(as_json=True).record({"n": 1}, "one")
+    Printer(as_json=False).record({"n": 1}, "one")
     assert capsys.readouterr().out == '{\n  "n": 1\n}\none\n'
 
 

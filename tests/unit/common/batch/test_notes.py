@@ -22,7 +22,7 @@ DELTA, LAST = GenerateReply(id=1, text="a"), GenerateReply(id=1, finish_reason=F
 
 
 @dataclass
-class Session:
+class BatchStream:
     """The notes of one session, and the spans that have ended."""
 
     notes: CallNotes
@@ -36,46 +36,46 @@ class Session:
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[Session]:
+async def stream() -> AsyncIterator[BatchStream]:
     tracing, exported = OtlpTracing("tiermesh-runner", 0.0), InMemorySpanExporter()
     tracing._provider.add_span_processor(SimpleSpanProcessor(exported))
     notes = Notes(tracing=tracing, is_last=lambda reply: reply.finish_reason != 0)
-    session = Session(CallNotes("generate", notes), exported)
-    session.notes.received([GenerateCall(id=1, request_id="req_1", trace=TRACE), GenerateCall(id=2)])
-    yield session
+    stream = BatchStream(CallNotes("generate", notes), exported)
+    stream.notes.received([GenerateCall(id=1, request_id="req_1", trace=TRACE), GenerateCall(id=2)])
+    yield stream
     await tracing.close()
 
 
-def test_the_last_reply_ends_a_span(session: Session) -> None:
-    session.notes.replied(DELTA)
-    session.notes.replied(DELTA)
-    assert session.ended == []
-    session.notes.replied(LAST)
-    session.notes.closed()
-    assert session.ended == [(None, ["first_reply"])]
-    (span,) = session.exported.get_finished_spans()
+def test_the_last_reply_ends_a_span(stream: BatchStream) -> None:
+    stream.notes.replied(DELTA)
+    stream.notes.replied(DELTA)
+    assert stream.ended == []
+    stream.notes.replied(LAST)
+    stream.notes.closed()
+    assert stream.ended == [(None, ["first_reply"])]
+    (span,) = stream.exported.get_finished_spans()
     assert span.attributes == {"tiermesh.request_id": "req_1"}
     assert f"{span.context.trace_id:032x}" == TRACE_ID
 
 
-def test_an_error_ends_a_span(session: Session) -> None:
-    session.notes.replied(GenerateReply(id=1, error=MeshError(Code.OVERLOADED, "secret").to_proto()))
-    assert session.ended == [("OVERLOADED", [])]
+def test_an_error_ends_a_span(stream: BatchStream) -> None:
+    stream.notes.replied(GenerateReply(id=1, error=MeshError(Code.OVERLOADED, "secret").to_proto()))
+    assert stream.ended == [("OVERLOADED", [])]
 
 
-def test_a_withdrawn_call_ends_its_span(session: Session) -> None:
-    session.notes.cancelled(1)
+def test_a_withdrawn_call_ends_its_span(stream: BatchStream) -> None:
+    stream.notes.cancelled(1)
     # The reply may have crossed with it.
-    session.notes.replied(LAST)
-    assert session.ended == [("cancelled", [])]
+    stream.notes.replied(LAST)
+    assert stream.ended == [("cancelled", [])]
 
 
-def test_the_end_of_a_session_ends_its_spans(session: Session) -> None:
-    session.notes.closed()
-    assert session.ended == [("cancelled", [])]
+def test_the_end_of_a_session_ends_its_spans(stream: BatchStream) -> None:
+    stream.notes.closed()
+    assert stream.ended == [("cancelled", [])]
 
 
-async def test_traced_calls_are_logged_with_both_ids(capsys: pytest.CaptureFixture[str], session: Session) -> None:
+async def test_traced_calls_are_logged_with_both_ids(capsys: pytest.CaptureFixture[str], stream: BatchStream) -> None:
     (line,) = [line for line in capsys.readouterr().out.splitlines() if TRACE_ID in line]
     assert "req_1" in line
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.common.database.schema import SchemaError, check_schema, current_revision, revisions, version_table
+from services.common.database.schema import SchemaVersionError, check_schema, current_revision, revisions, version_table
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_newest_schema_is_accepted(connection: sa.Connection, migrations: Pa
 def test_an_empty_database_is_refused(connection: sa.Connection, migrations: Path) -> None:
     assert current_revision(connection, migrations) is None
     with pytest.raises(
-        SchemaError, match=r"has no schema yet, this version needs 0002: run `python -m services.shop.m"
+        SchemaVersionError, match=r"has no schema yet, this version needs 0002: run `python -m services.shop.m"
     ):
         check_schema(connection, migrations)
 
@@ -52,12 +52,14 @@ def test_an_empty_database_is_refused(connection: sa.Connection, migrations: Pat
 def test_an_older_schema_is_refused(connection: sa.Connection, migrations: Path) -> None:
     stamp(connection, "0001")
     with pytest.raises(
-        SchemaError, match=r"has schema 0001, this version needs 0002: run .*TIERMESH_SHOP_DATABASE_URL"
+        SchemaVersionError, match=r"has schema 0001, this version needs 0002: run .*TIERMESH_SHOP_DATABASE_URL"
     ):
         check_schema(connection, migrations)
 
 
 def test_a_newer_schema_is_refused(connection: sa.Connection, migrations: Path) -> None:
     stamp(connection, "0003")
-    with pytest.raises(SchemaError, match=r"newer than this version knows \(0002\): start the newer version again"):
+    with pytest.raises(
+        SchemaVersionError, match=r"newer than this version knows \(0002\): start the newer version again"
+    ):
         check_schema(connection, migrations)

@@ -10,7 +10,7 @@ import pytest
 
 from services.edge.context import RequestContext
 from services.edge.paid.hold import Outcome
-from services.edge.paid.routing import Placement
+from services.edge.paid.routing import Assignment
 from tests.support.waiting import eventually
 from tests.unit.edge.backend import Backend
 from tiermesh.billing.v1 import billing_pb2
@@ -54,8 +54,8 @@ async def test_leaving_costs_what_has_been_made(
 ) -> None:
     backend = Runner()
     with pytest.raises(left):  # noqa: PT012 - raised inside is what leaving is
-        async with backend.exchange(RequestContext("req_1", 0.0), by_piece=by_piece) as exchange:
-            exchange.start([runner_pb2.GenerateCall() for _ in replies], Placement("runner", "address"), None)
+        async with backend.charge(RequestContext("req_1", 0.0), by_piece=by_piece) as charge:
+            charge.start([runner_pb2.GenerateCall() for _ in replies], Assignment("runner", "address"), None)
             for sink, reply in zip(backend.sinks, replies, strict=True):
                 if reply is not None:
                     sink(reply)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.edge.paid.delivery import Reply, whole_reply
+from services.edge.paid.delivery import Delivery, deliver_whole
 from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
@@ -30,15 +30,15 @@ async def test_an_answer_that_cannot_be_written_is_not_charged() -> None:
     def body(_replies: Any) -> bytes:
         raise ValueError("cannot be written")
 
-    reply = Complete()
+    delivery = Complete()
     with pytest.raises(ValueError, match="cannot be written"):
-        await whole_reply(cast("Reply", reply), body)
-    assert reply.charged == 0
+        await deliver_whole(cast("Delivery", delivery), body)
+    assert delivery.charged == 0
 
 
 async def test_a_whole_answer_says_what_it_cost() -> None:
-    reply = Complete()
-    response = await whole_reply(cast("Reply", reply), lambda replies: replies[0].text.encode())
-    assert (response.body, reply.charged) == (b"answer", 1)
+    delivery = Complete()
+    response = await deliver_whole(cast("Delivery", delivery), lambda replies: replies[0].text.encode())
+    assert (response.body, delivery.charged) == (b"answer", 1)
     assert response.headers["x-tiermesh-credits-charged"] == "10"
     assert response.headers["x-request-id"] == "req_1"

@@ -12,8 +12,8 @@ import pytest
 from services.common.catalog import load_catalog
 from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG
-from services.edge.paid.generation import MAX_FAILURES, Answer
-from services.edge.paid.routing import Placement, Placer
+from services.edge.paid.generation import MAX_FAILURES, Generation
+from services.edge.paid.routing import Assignment, Placer
 from services.edge.paid.runners import RunnerPool
 from tiermesh.router.v1 import router_pb2
 from tiermesh.runner.v1 import runner_pb2
@@ -36,12 +36,12 @@ class Mesh:
 
     async def place(
         self, *_: Any, attempts: Sequence[router_pb2.Attempt], prefix_hashes: Sequence[int], **__: Any
-    ) -> Placement:
+    ) -> Assignment:
         self.told.append([attempt.result for attempt in attempts])
         self.timeouts.append(_[2])
         self.prefix_hashes.append(prefix_hashes)
         self.now += 1.0
-        return Placement("runner", "address", prefix_hashes=prefix_hashes)
+        return Assignment("runner", "address", prefix_hashes=prefix_hashes)
 
     def get(self, _address: str) -> Mesh:
         return self
@@ -54,7 +54,7 @@ class Mesh:
 
     async def ask(self) -> runner_pb2.GenerateReply | Exception:
         """Starts an answer and returns how it ends."""
-        answer = Answer(
+        answer = Generation(
             model=load_catalog(Path(DEFAULT_CATALOG)).models[0],
             account_id="acct",
             capabilities=(),
@@ -64,7 +64,7 @@ class Mesh:
             deadline=600.0,
             clock=lambda: self.now,
         )
-        answer.start([runner_pb2.GenerateCall()], Placement("runner", "address", prefix_hashes=PREFIX_HASHES))
+        answer.start([runner_pb2.GenerateCall()], Assignment("runner", "address", prefix_hashes=PREFIX_HASHES))
         return (await answer.events())[0].reply
 
 
@@ -118,7 +118,7 @@ async def test_a_failure_is_remembered_among_refusals() -> None:
 
 
 async def test_a_defect_of_the_search_for_another_runner_ends_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def place(*_: object, **__: object) -> Placement:
+    async def place(*_: object, **__: object) -> Assignment:
         raise ValueError("a defect")
 
     mesh = Mesh([Code.UNAVAILABLE])

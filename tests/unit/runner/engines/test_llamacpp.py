@@ -14,7 +14,8 @@ from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.kinds.text.job import FinishReason, Job, Sampling, Step
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Job, Sampling, Step
 
 # In SmolLM2's vocabulary: " is", " Paris", the last byte of the character, and the end of a turn.
 IS, PARIS, LAST_BYTE, END = 314, 7042, 115, 2

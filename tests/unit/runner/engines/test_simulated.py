@@ -9,7 +9,8 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.runner.engines.simulated import SimulatedEngine
-from services.runner.kinds.text.job import FinishReason, Job, Sampling, Step
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Job, Sampling, Step
 from tests.support.recording import Recording, generate, submit
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
-from services.runner.kinds.text.job import FinishReason, Step
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Step
 from services.runner.status import StatusBoard
 from tests.support.waiting import eventually
 

@@ -8,9 +8,8 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.kinds.base import Work
+from services.runner.kinds.base import TokenCounts, Work
 from services.runner.kinds.embedding import EmbeddingJob, EmbeddingReader, EmbeddingStep
-from services.runner.kinds.text.job import Usage
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 MODEL = Model(id="model", kind="embedding", tier="embedding", price=1, context=512)
@@ -54,7 +53,7 @@ def test_what_cannot_be_embedded() -> None:
 
 
 def test_vectors_become_the_reply() -> None:
-    reply = read(text("a"), text("b")).write(EmbeddingStep([array("f", [1, 0]), array("f", [0, 1])], Usage(5, 0)))
+    reply = read(text("a"), text("b")).write(EmbeddingStep([array("f", [1, 0]), array("f", [0, 1])], TokenCounts(5, 0)))
     assert reply is not None
     assert [list(embedding.values) for embedding in reply.embeddings] == [[1, 0], [0, 1]]
     assert (reply.id, reply.finish_reason, reply.usage.prompt_tokens) == (7, pb.FINISH_REASON_STOP, 5)

@@ -8,9 +8,8 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.kinds.base import Work
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.kinds.speech import SpeechJob, SpeechReader, SpeechStep
-from services.runner.kinds.text.job import FinishReason, Usage
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 MODEL = Model(id="model", kind="speech", tier="speech", price=3)
@@ -75,7 +74,7 @@ def test_steps_become_replies() -> None:
     # An encoder may hold the first samples back: nothing was made yet that could be charged.
     assert work.write(SpeechStep(b"")) is None
     assert work.write(SpeechStep(b"ab")) == pb.GenerateReply(id=7, audio=b"ab")
-    last = work.write(SpeechStep(b"", FinishReason.STOP, Usage(2, 40)))
+    last = work.write(SpeechStep(b"", FinishReason.STOP, TokenCounts(2, 40)))
     assert last is not None
     assert (last.finish_reason, last.usage.completion_tokens) == (pb.FINISH_REASON_STOP, 40)
     failed = work.write(MeshError(Code.INTERNAL, "no"))

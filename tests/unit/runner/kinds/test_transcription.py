@@ -9,13 +9,12 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.kinds.base import Work
-from services.runner.kinds.text.job import FinishReason, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionReader, TranscriptionStep, Word
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 MODEL = Model(id="model", kind="transcription", tier="transcription", price=3)
-LAST = TranscriptionStep(None, "en", 4.5, FinishReason.STOP, Usage(225, 5))
+LAST = TranscriptionStep(None, "en", 4.5, FinishReason.STOP, TokenCounts(225, 5))
 
 
 def read(call: dict[str, Any] | None = None, **task: Any) -> Work[TranscriptionJob, TranscriptionStep]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.output import ParsedText
 
 
 class Subject(Protocol):
     """A parser, or a reader of one format."""
 
-    def feed(self, text: str, out: Output) -> None: ...
+    def feed(self, text: str, out: ParsedText) -> None: ...
 
-    def finish(self, out: Output) -> None: ...
+    def finish(self, out: ParsedText) -> None: ...
 
 
 class Said:
@@ -23,7 +23,7 @@ class Said:
         self.content = self.reasoning = ""
         self.calls: dict[int, tuple[str, str, str]] = {}
 
-    def add(self, out: Output) -> None:
+    def add(self, out: ParsedText) -> None:
         self.content += "".join(out.content)
         self.reasoning += "".join(out.reasoning)
         for call in out.calls:
@@ -35,10 +35,10 @@ class Said:
 def parse(pieces: Iterable[str], subject: Subject) -> Said:
     said = Said()
     for piece in pieces:
-        out = Output()
+        out = ParsedText()
         subject.feed(piece, out)
         said.add(out)
-    out = Output()
+    out = ParsedText()
     subject.finish(out)
     said.add(out)
     return said

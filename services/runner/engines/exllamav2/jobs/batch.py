@@ -8,13 +8,14 @@ from typing import Any
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.backend import Backend
-from services.runner.engines.exllamav2.jobs.answer import Answer
 from services.runner.engines.exllamav2.jobs.images import Images
 from services.runner.engines.exllamav2.jobs.logits import LogitFilter
 from services.runner.engines.exllamav2.jobs.run import Active, Prepared, Run
 from services.runner.engines.exllamav2.jobs.sampling import sampler_settings
+from services.runner.engines.exllamav2.jobs.steps import StepAssembler
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.kinds.text.job import FinishReason, Job, Step
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Job, Step
 from services.runner.refusals import cache_taken, context_exceeded
 
 log = get_logger()
@@ -98,7 +99,7 @@ class Batch:
         if len(prompt) >= context:
             raise context_exceeded(context, len(prompt))
         token_ids = [*prompt, *job.resume_token_ids]
-        answer = Answer(job, self._vocabulary, len(prompt))
+        answer = StepAssembler(job, self._vocabulary, len(prompt))
         room = _room(job, context - len(token_ids))
         if room <= 0:
             return [(run, answer.finish(Step(), FinishReason.LENGTH))]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from services.common.errors import MeshError
-from services.runner.engines.base import Emit
-from services.runner.engines.exllamav2.jobs.answer import Answer
+from services.runner.engines.exllamav2.jobs.steps import StepAssembler
+from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
 
 if TYPE_CHECKING:
@@ -70,6 +70,6 @@ class Active:
     run: Run
     # The library's ExLlamaV2DynamicJob.
     handle: Any
-    answer: Answer
+    answer: StepAssembler
     # None if nothing has to be done between model and sampler.
     filter: LogitFilter | None

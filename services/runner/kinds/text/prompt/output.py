@@ -16,7 +16,7 @@ class CallDelta:
 
 
 @dataclass(slots=True)
-class Output:
+class ParsedText:
     """What has been recognised and not been taken yet."""
 
     content: list[str] = field(default_factory=list)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
-from services.runner.kinds.text.prompt.output import Output, add, add_decided
+from services.runner.kinds.text.prompt.output import ParsedText, add, add_decided
 from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN
 
 
@@ -37,9 +37,9 @@ class OutputParser:
         self._forced = forced
         # Text that cannot be decided yet.
         self._text = ""
-        self._state: Callable[[Output], bool] = self._answer
+        self._state: Callable[[ParsedText], bool] = self._answer
         # The state after white space that belongs to a tag.
-        self._after_space: Callable[[Output], bool] = self._answer
+        self._after_space: Callable[[ParsedText], bool] = self._answer
         if reasoning:
             self._state = self._before_thought
         if reasoning and reasoning_open:
@@ -61,13 +61,13 @@ class OutputParser:
         state = self._after_space if self._state == self._space else self._state
         return state == self._in_thought
 
-    def feed(self, text: str, out: Output) -> None:
+    def feed(self, text: str, out: ParsedText) -> None:
         """Takes the next characters and adds what they decide to `out`."""
         self._text += text
         while self._text and self._state(out):
             pass
 
-    def finish(self, out: Output) -> None:
+    def finish(self, out: ParsedText) -> None:
         """Adds what was still held back: the answer ends here."""
         rest, self._text = self._text, ""
         if self._state == self._in_thought:
@@ -78,7 +78,7 @@ class OutputParser:
         if self._reader is not None and not self._forced:
             self._reader.finish(out)
 
-    def _before_thought(self, out: Output) -> bool:  # noqa: ARG002 - every state has this signature
+    def _before_thought(self, out: ParsedText) -> bool:  # noqa: ARG002 - every state has this signature
         """At the beginning, where a thought may open."""
         start = self._text.lstrip()
         if start.startswith(THINK_OPEN):
@@ -90,7 +90,7 @@ class OutputParser:
         self._state = self._answer
         return True
 
-    def _in_thought(self, out: Output) -> bool:
+    def _in_thought(self, out: ParsedText) -> bool:
         before, tag, after = self._text.partition(THINK_CLOSE)
         if tag:
             add(out.reasoning, before.rstrip())
@@ -100,17 +100,17 @@ class OutputParser:
         self._text = add_decided(out.reasoning, self._text, THINK_CLOSE)
         return False
 
-    def _skip_space(self, then: Callable[[Output], bool]) -> None:
+    def _skip_space(self, then: Callable[[ParsedText], bool]) -> None:
         self._state, self._after_space = self._space, then
 
-    def _space(self, out: Output) -> bool:  # noqa: ARG002 - every state has this signature
+    def _space(self, out: ParsedText) -> bool:  # noqa: ARG002 - every state has this signature
         """Drops white space."""
         self._text = self._text.lstrip()
         if self._text:
             self._state = self._after_space
         return bool(self._text)
 
-    def _answer(self, out: Output) -> bool:
+    def _answer(self, out: ParsedText) -> bool:
         text, self._text = self._text, ""
         if self._reader is None:
             add(out.content, text)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from services.common.settings import SettingsError, load_settings
-from services.runner.engines.base import TextEngine
 from services.runner.engines.choice import build_engine
 from services.runner.engines.exllamav2 import ExLlamaV2Engine, ExLlamaV2Options
+from services.runner.kinds.text.engine import TextEngine
 from services.runner.settings import RunnerSettings
 
 MODEL = Path("model")

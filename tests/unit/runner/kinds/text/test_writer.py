@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.runner.kinds.text.job import FinishReason, Job, Sampling, Step, TokenLogprob, TopLogprob, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob, TopLogprob
 from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.reader import Request
 from services.runner.kinds.text.writer import ReplyWriter
@@ -22,7 +23,7 @@ def writer(job: Job = JOB, *, whole: bool = False, calls: bool = False, reasonin
 
 
 def last(text: str = "", tokens: int = 0, reason: FinishReason = FinishReason.STOP) -> Step:
-    return Step(text, list(range(tokens)), [], reason, Usage(10, 20, 5))
+    return Step(text, list(range(tokens)), [], reason, TokenCounts(10, 20, 5))
 
 
 def test_plain_text_passes_through() -> None:

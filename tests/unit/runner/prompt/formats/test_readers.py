@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runner.kinds.text.prompt.formats import FORMATS, CallReader
-from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.output import ParsedText
 from tests.unit.runner.prompt.said import Said, cut, parse
 
 NAMES = ("get_weather", "get_time")
@@ -107,7 +107,7 @@ def test_what_is_no_call_is_content(name: str, text: str, size: int) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_plain_text_is_not_held_back(name: str) -> None:
-    subject, out = reader(name), Output()
+    subject, out = reader(name), ParsedText()
     subject.feed("Paris is the capital", out)
     assert "".join(out.content) == "Paris is the capital"
     assert not subject.holding
@@ -125,7 +125,7 @@ def test_plain_text_is_not_held_back(name: str) -> None:
 def test_arguments_come_as_they_are_made(name: str, text: str) -> None:
     subject, fragments = reader(name), []
     for character in text:
-        out = Output()
+        out = ParsedText()
         subject.feed(character, out)
         fragments += [call.arguments for call in out.calls]
         assert not out.content

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import ClassVar
 
 from services.runner.kinds.text.prompt.nesting import Nesting
-from services.runner.kinds.text.prompt.output import CallDelta, Output, add, add_decided
+from services.runner.kinds.text.prompt.output import CallDelta, ParsedText, add, add_decided
 from services.runner.kinds.text.prompt.tools import Tool
 
 # A JSON string, and what may follow from its first characters.
@@ -61,23 +61,23 @@ class CallReader(ABC):
         self._text = ""
         # What was taken off before it and is content if no call comes of it; None within a call.
         self._before: str | None = ""
-        self._state: Callable[[Output], bool] = self._content
+        self._state: Callable[[ParsedText], bool] = self._content
         # Follows the arguments, or the rest of the call's object.
         self._nesting = Nesting()
-        self._after_arguments: Callable[[Output], bool] = self._rest_of_object
+        self._after_arguments: Callable[[ParsedText], bool] = self._rest_of_object
 
     @property
     def holding(self) -> bool:
         """Whether text is held back until more has come."""
         return bool(self._text)
 
-    def feed(self, text: str, out: Output) -> None:
+    def feed(self, text: str, out: ParsedText) -> None:
         """Takes the next characters and adds what they decide to `out`."""
         self._text += text
         while self._text and self._state(out):
             pass
 
-    def finish(self, out: Output) -> None:
+    def finish(self, out: ParsedText) -> None:
         """Adds what was still held back: the answer ends here."""
         rest, self._text = self._text, ""
         if self._before is None:
@@ -87,14 +87,14 @@ class CallReader(ABC):
             add(out.content, rest)
 
     @abstractmethod
-    def _opened(self, out: Output) -> bool:
+    def _opened(self, out: ParsedText) -> bool:
         """The state after the marker. A state returns whether there is more to do without more text."""
 
     @abstractmethod
-    def _after_object(self, out: Output) -> bool:
+    def _after_object(self, out: ParsedText) -> bool:
         """The state after a call's closing brace."""
 
-    def _content(self, out: Output) -> bool:
+    def _content(self, out: ParsedText) -> bool:
         before, marker, after = self._text.partition(self.marker)
         if not marker:
             self._text = add_decided(out.content, self._text, self.marker)
@@ -105,17 +105,19 @@ class CallReader(ABC):
         self._state = self._opened
         return True
 
-    def _release(self, out: Output) -> bool:
+    def _release(self, out: ParsedText) -> bool:
         """Goes back to content with what was taken for a call."""
         add(out.content, self._before or "")
         return self._resume_content(out)
 
-    def _resume_content(self, out: Output) -> bool:  # noqa: ARG002 - every state has this signature
+    def _resume_content(self, out: ParsedText) -> bool:  # noqa: ARG002 - every state has this signature
         self._before = ""
         self._state = self._content
         return True
 
-    def _begin(self, out: Output, head: re.Match[str], name: str, then: Callable[[Output], bool] | None = None) -> bool:
+    def _begin(
+        self, out: ParsedText, head: re.Match[str], name: str, then: Callable[[ParsedText], bool] | None = None
+    ) -> bool:
         """Begins the call whose head was matched; its arguments come next, and `then` the rest of its object."""
         self._add_call(out, name)
         self._text = self._text[head.end() :]
@@ -124,14 +126,14 @@ class CallReader(ABC):
         self._after_arguments = then or self._rest_of_object
         return True
 
-    def _add_call(self, out: Output, name: str, arguments: str = "") -> None:
+    def _add_call(self, out: ParsedText, name: str, arguments: str = "") -> None:
         # An escaped half of a surrogate pair is valid JSON but not valid text.
         name = name.encode(errors="replace").decode()
         out.calls.append(CallDelta(self.call_count, self._new_id(), name, arguments))
         self.call_count += 1
         self._before = None
 
-    def _arguments(self, out: Output) -> bool:
+    def _arguments(self, out: ParsedText) -> bool:
         """Passes the arguments on until their last brace closes."""
         end = self._nesting.take(self._text)
         fragment, self._text = self._text[:end], self._text[end:]
@@ -145,7 +147,7 @@ class CallReader(ABC):
             self._state = self._after_arguments
         return True
 
-    def _rest_of_object(self, out: Output) -> bool:  # noqa: ARG002 - every state has this signature
+    def _rest_of_object(self, out: ParsedText) -> bool:  # noqa: ARG002 - every state has this signature
         """Drops other members of the call's object."""
         self._text = self._text[self._nesting.take(self._text) :]
         if self._nesting.closed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
 from services.runner.kinds.text.prompt.formats.rules import further, literal, object_rules
-from services.runner.kinds.text.prompt.output import Output, add
+from services.runner.kinds.text.prompt.output import ParsedText, add
 from services.runner.kinds.text.prompt.tools import Tool
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -47,7 +47,7 @@ class HermesFormat(ToolFormat):
 class _Reader(CallReader):
     marker = _OPEN
 
-    def _opened(self, out: Output) -> bool:
+    def _opened(self, out: ParsedText) -> bool:
         if head := CALL_HEAD.match(self._text):
             return self._begin(out, head, name_of(head))
         body, tag, after = self._text.partition(_CLOSE)
@@ -60,7 +60,7 @@ class _Reader(CallReader):
             add(out.content, _OPEN + body + _CLOSE)
         return self._resume_content(out)
 
-    def _after_object(self, out: Output) -> bool:
+    def _after_object(self, out: ParsedText) -> bool:
         """Drops everything up to the closing tag."""
         _, tag, after = self._text.partition(_CLOSE)
         if not tag:

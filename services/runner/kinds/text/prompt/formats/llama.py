@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.runner.kinds.text.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
-from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.tools import Tool
 
 _TAG = "<|python_tag|>"
@@ -83,7 +83,7 @@ class _Reader(CallReader):
         super().__init__(names, new_id)
         self._state = self._opened
 
-    def _opened(self, out: Output) -> bool:
+    def _opened(self, out: ParsedText) -> bool:
         if self._text.lstrip().startswith(_TAG) and self._before != _TAG:
             # What is before it only separates it from the last call.
             return self._resume_content(out)
@@ -94,7 +94,7 @@ class _Reader(CallReader):
             return False
         return self._release(out)
 
-    def _after_object(self, out: Output) -> bool:  # noqa: ARG002 - every state has this signature
+    def _after_object(self, out: ParsedText) -> bool:  # noqa: ARG002 - every state has this signature
         """Between two calls, or after the last."""
         gap = _GAP.match(self._text)
         end = gap.end() if gap else 0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
 from services.runner.kinds.text.prompt.nesting import Nesting
-from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.tools import Tool
 
 CALLS_TAG, ARGUMENTS_TAG = "[TOOL_CALLS]", "[ARGS]"
@@ -55,7 +55,7 @@ class MistralArgsFormat(MistralFormat):
 class _Reader(CallReader):
     marker = CALLS_TAG
 
-    def _opened(self, out: Output) -> bool:
+    def _opened(self, out: ParsedText) -> bool:
         stripped = self._text.lstrip()
         if stripped.startswith("["):
             self._before = CALLS_TAG + "["
@@ -69,7 +69,7 @@ class _Reader(CallReader):
             return False
         return self._release(out)
 
-    def _element(self, out: Output) -> bool:
+    def _element(self, out: ParsedText) -> bool:
         """Before an element of the array."""
         stripped = self._text.lstrip()
         if head := CALL_HEAD.match(self._text):
@@ -88,7 +88,7 @@ class _Reader(CallReader):
         self._state = self._after_object
         return True
 
-    def _after_object(self, out: Output) -> bool:
+    def _after_object(self, out: ParsedText) -> bool:
         """After an element of the array."""
         stripped = self._text.lstrip()
         if stripped.startswith(","):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runner.kinds.text.prompt.output import Output
+from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.parser import OutputParser
 from tests.unit.runner.prompt.said import parse
 
@@ -42,7 +42,7 @@ def test_calls_between_text(size: int) -> None:
 def test_half_a_tag_is_never_content() -> None:
     subject = parser()
     for character in "so: \n<tool_call":
-        out = Output()
+        out = ParsedText()
         subject.feed(character, out)
         assert "<" not in "".join(out.content)
     assert subject.holding

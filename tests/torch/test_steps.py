@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.runner.engines.exllamav2.jobs.answer import Answer
+from services.runner.engines.exllamav2.jobs.steps import StepAssembler
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
-from services.runner.kinds.text.job import FinishReason, Job, Sampling, Step, TokenLogprob
+from services.runner.kinds.base import FinishReason
+from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob
 from tests.support.engine_contract import GREEDY, job
 from tests.support.recording import generate
 from tests.torch.stand_in.checkpoint import END_OF_TURN
@@ -24,8 +25,8 @@ def vocabulary(tiny_model: Path) -> Vocabulary:
     return Vocabulary(read_model_directory(tiny_model))
 
 
-def answer(vocabulary: Vocabulary, *stop: str, resumed: tuple[int, ...] = ()) -> Answer:
-    return Answer(Job("request", "prompt", Sampling(), stop=stop, resume_token_ids=resumed), vocabulary, 10)
+def answer(vocabulary: Vocabulary, *stop: str, resumed: tuple[int, ...] = ()) -> StepAssembler:
+    return StepAssembler(Job("request", "prompt", Sampling(), stop=stop, resume_token_ids=resumed), vocabulary, 10)
 
 
 def test_tokens_come_with_whole_characters(vocabulary: Vocabulary) -> None:

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Sequence
 
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.engines.stops import StopScanner
-from services.runner.kinds.text.job import FinishReason, Job, Step, TokenLogprob, Usage
+from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.job import Job, Step, TokenLogprob
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 # Tokens whose text belongs together, because characters are spread over them.
 _Group = tuple[tuple[int, TokenLogprob | None], ...]
 
 
-class Answer:
+class StepAssembler:
     """What has been said for one job."""
 
     def __init__(self, job: Job, vocabulary: Vocabulary, prompt_tokens: int) -> None:
@@ -58,7 +59,7 @@ class Answer:
         if not self.stopped and self._scanner is not None:
             _add(step, *self._scanner.flush())
         step.finish_reason = FinishReason.STOP if self.stopped else reason
-        step.usage = Usage(self._prompt_tokens, self.completion_tokens, min(cached_tokens, self._prompt_tokens))
+        step.usage = TokenCounts(self._prompt_tokens, self.completion_tokens, min(cached_tokens, self._prompt_tokens))
         return step
 
     def _release(self, step: Step) -> None:

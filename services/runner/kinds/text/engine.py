@@ -1,0 +1,29 @@
+"""What an engine that generates text offers beyond what every engine does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from services.common.errors import MeshError
+from services.runner.engines.base import Engine
+from services.runner.kinds.text.job import Job, Step
+
+# Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
+# Always called on the event loop's thread. It must not raise.
+Emit = Callable[[Step | MeshError], None]
+
+
+@runtime_checkable
+class TextEngine(Engine[Job, Step], Protocol):
+    """Generates text, token by token."""
+
+    @property
+    def chat_template(self) -> str:
+        """The model's Jinja chat template."""
+
+    def detokenize(self, token_ids: Sequence[int]) -> str:
+        """Returns the text of tokens of an answer, so that a resumed answer can be parsed on from there.
+
+        Raises MeshError INVALID_REQUEST for ids that this model does not have.
+        """
