@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.deploy.kubectl import ROOT
+from tests.deploy.links import dead_links
 from tests.deploy.test_workflows import TARGETS
 
 PAGES = [
@@ -25,8 +26,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    assert dead_links(page) == []
 
 
 @every_page
