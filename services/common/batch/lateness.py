@@ -25,7 +25,7 @@ class Lateness:
         self._least: float | None = None
 
     def of(self, sent_ms: int) -> float:
-        """Returns how many seconds later than the promptest frame one is read; 0 if it does not say when it was sent."""
+        """Returns how many seconds later than the promptest frame one is read; 0 if it does not say when it left."""
         if not sent_ms:
             return 0.0
         now = self._clock()
