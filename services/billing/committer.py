@@ -10,8 +10,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from services.billing.ledger import refusals
 from services.billing.ledger.operations import Effect, Operation, Result
@@ -32,11 +33,15 @@ class Commit(Protocol):
         """Returns what became of each operation; raises MeshError UNAVAILABLE if the transaction failed."""
 
 
-class _Waiting(NamedTuple):
+@dataclass(slots=True)
+class _Waiting:
     operation: Operation
     done: Done
     # In the event loop's time.
     deadline: float
+    # What it can be withdrawn by; None for what is done whatever happens.
+    ticket: object
+    withdrawn: bool = False
 
 
 class Committer:
@@ -48,13 +53,14 @@ class Committer:
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()
+        self._by_ticket: dict[object, _Waiting] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         WAITING.set_function(lambda: len(self._waiting))
 
-    def submit(self, operation: Operation, timeout: float, done: Done) -> None:
-        """Adds an operation to the next transaction.
+    def submit(self, operation: Operation, timeout: float, done: Done, ticket: object = None) -> None:
+        """Adds an operation to the next transaction; `withdraw` takes it back by its ticket.
 
         One that no transaction has taken after `timeout` seconds is answered with DEADLINE_EXCEEDED and not done.
         Raises MeshError UNAVAILABLE when too many wait.
@@ -62,9 +68,18 @@ class Committer:
         if len(self._waiting) >= self._max_waiting:
             raise refusals.too_busy()
         deadline = asyncio.get_running_loop().time() + timeout
-        self._waiting.append(_Waiting(operation, done, deadline))
+        one = _Waiting(operation, done, deadline, ticket)
+        self._waiting.append(one)
+        if ticket is not None:
+            self._by_ticket[ticket] = one
         self._idle.clear()
         self._wake.set()
+
+    def withdraw(self, ticket: object) -> None:
+        """Takes back an operation that no transaction has taken yet: it is not done, and not answered."""
+        one = self._by_ticket.pop(ticket, None)
+        if one is not None:
+            one.withdrawn = True
 
     async def execute(self, operation: Operation, timeout: float) -> Effect:
         """Does one operation and waits for it; raises MeshError."""
@@ -98,6 +113,9 @@ class Committer:
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < self._max_batch:
             one = self._waiting.popleft()
+            if one.withdrawn:
+                continue
+            self._by_ticket.pop(one.ticket, None)
             if one.deadline > now:
                 batch.append(one)
             else:

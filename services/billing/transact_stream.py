@@ -35,14 +35,16 @@ class TransactHandler:
         """Submits every call of one frame; what is wrong by itself is refused without a transaction."""
         for call in calls:
             answer = partial(_reply, stream, call.id)
+            ticket = (stream, call.id) if call.HasField("reserve") else None
             try:
                 timeout = call.timeout_ms / 1000 or _DEFAULT_TIMEOUT
-                self._committer.submit(self._operation(call), timeout, answer)
+                self._committer.submit(self._operation(call), timeout, answer, ticket)
             except MeshError as error:
                 answer(error)
 
     def on_cancel(self, call_id: int, stream: TransactStream) -> None:
-        """Does nothing: the contract says that what was asked is still done. The reply is ignored by the client."""
+        """Takes back a Reserve that still waits: its request has ended. A Settle is done whoever waits for it."""
+        self._committer.withdraw((stream, call_id))
 
     def on_close(self, stream: TransactStream) -> None:
         """Does nothing: an edge that lost its stream asks again, and finds the operation done."""

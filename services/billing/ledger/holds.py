@@ -39,6 +39,10 @@ class State(StrEnum):
     RELEASED = "released"
 
 
+# The account of a hold that was never made: its request was withdrawn before billing had heard of it.
+NO_ACCOUNT = ""
+
+
 @dataclass(slots=True)
 class Hold:
     """One request. The first eight fields and the last two never change; the order is that of the columns."""
@@ -60,6 +64,11 @@ class Hold:
     # The cap that the API key had; None if it had none, and then its spending is not counted.
     key_monthly_cap: int | None = None
     idempotency_key: str | None = None
+
+    @classmethod
+    def withdrawn(cls, request_id: str, now_ms: int) -> Hold:
+        """Returns what stands in the way of a Reserve that arrives after the settlement of its request."""
+        return cls(request_id, NO_ACCOUNT, "", "", 1, 0, 0, now_ms)
 
     @property
     def charged(self) -> int:

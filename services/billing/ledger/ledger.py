@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.billing.ledger import refusals
-from services.billing.ledger.holds import CHARGED, Hold, Outcome, State
+from services.billing.ledger.holds import CHARGED, NO_ACCOUNT, Hold, Outcome, State
 from services.billing.ledger.idempotency import Claims
 from services.billing.ledger.operations import Effect, Expire, Grant, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending
@@ -128,6 +128,8 @@ class Ledger:
 
     def _reserve_again(self, asked: Reserve, hold: Hold) -> Effect:
         """Answers a repeat as the first time, at the price of the first time, while the hold is open."""
+        if hold.account_id == NO_ACCOUNT:
+            raise refusals.request_ended()
         same = (hold.account_id, hold.model, hold.quantity)
         if same != (asked.account_id, asked.quote.model, asked.quote.quantity):
             raise refusals.request_id_taken()
@@ -139,22 +141,37 @@ class Ledger:
     def _settle(self, asked: Settle) -> Effect:
         """Ends a hold. The first settle decides: a repeat reports what was charged, whatever its own outcome says.
 
-        Two ends are not final. A hold that expired is still captured when its edge comes back with an answer that was
-        delivered, if the account can pay. A completed request is refunded when its edge says that it failed after all.
+        Two ends are not final. A hold that expired takes the outcome of the first settle, and is captured if that is
+        charged and the account can pay. A completed request is refunded when its edge says that it failed after all.
+
+        A free settle may overtake the Reserve of its request, whose edge has stopped waiting for it. What it leaves
+        refuses that Reserve, so that no credits are held for a request that has ended.
         """
+        charge = asked.outcome in CHARGED
         hold = self._holds.get(asked.request_id)
         if hold is None:
-            raise refusals.no_such_request()
-        charge = asked.outcome in CHARGED
+            if charge:
+                raise refusals.no_such_request()
+            return self._withdraw(asked)
         if hold.state == State.OPEN:
             to = (HELD, REVENUE) if charge else (HELD, AVAILABLE)
             self._end(hold, asked, "capture" if charge else "release", to)
-        elif charge and hold.outcome == Outcome.EXPIRED:
+        elif hold.outcome == Outcome.EXPIRED and charge:
             self._capture_late(hold, asked)
+        elif hold.outcome == Outcome.EXPIRED:
+            # The client was told of a free end, so that no delayed charge may follow.
+            self._conclude(hold, asked)
         elif asked.outcome == Outcome.FAILED and hold.outcome == Outcome.COMPLETED:
             # The edge never heard that the charge was made, and has told its client that the answer failed.
             self._end(hold, asked, "refund", (REVENUE, AVAILABLE))
         return self._receipt(hold.account_id, hold.charged)
+
+    def _withdraw(self, asked: Settle) -> Effect:
+        hold = Hold.withdrawn(asked.request_id, self._now_ms)
+        self._holds[hold.request_id] = self.new_holds[hold.request_id] = hold
+        hold.state = State.RELEASED
+        self._conclude(hold, asked)
+        return self._receipt(hold.account_id, 0)
 
     def _capture_late(self, hold: Hold, asked: Settle) -> None:
         """Takes the price of an expired hold from what is available now: the answer was produced after all."""
@@ -176,14 +193,18 @@ class Ledger:
 
     def _end(self, hold: Hold, how: Settle, kind: str, pockets: tuple[str, str]) -> None:
         hold.state = State.CAPTURED if kind == "capture" else State.RELEASED
+        self._conclude(hold, how)
+        if hold.state == State.RELEASED:
+            self.spending.add(hold, -hold.amount)
+        self._move(hold.request_id, kind, hold.account_id, hold.amount, pockets)
+
+    def _conclude(self, hold: Hold, how: Settle) -> None:
+        """Notes how a request ended; its credits are where they belong already."""
         hold.outcome = how.outcome
         hold.prompt_tokens, hold.completion_tokens = how.prompt_tokens, how.completion_tokens
         hold.runner_id, hold.settled_ms = how.runner_id, self._now_ms
-        if hold.state == State.RELEASED:
-            self.spending.add(hold, -hold.amount)
         if hold.request_id not in self.new_holds:
             self.ended_holds[hold.request_id] = hold
-        self._move(hold.request_id, kind, hold.account_id, hold.amount, pockets)
 
     def _grant(self, asked: Grant) -> Effect:
         known = self._grants.get(asked.grant_id)

@@ -50,6 +50,7 @@ _VIEWS = """
             count(CASE WHEN m.kind = 'release' THEN 1 END) AS releases,
             count(CASE WHEN m.kind = 'refund' THEN 1 END) AS refunds
         FROM holds h LEFT JOIN movements m ON m.reference = h.request_id AND m.kind <> 'grant'
+        WHERE h.account_id <> ''
         GROUP BY h.request_id, h.state
     ), open_holds AS (
         SELECT account_id, sum(amount) AS amount FROM holds WHERE state = 'open' GROUP BY account_id

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import asyncpg
 import sqlalchemy as sa
 
-from services.billing.ledger.holds import Hold
+from services.billing.ledger.holds import NO_ACCOUNT, Hold
 from services.billing.ledger.ledger import Balance, Entry, Ledger
 from services.billing.ledger.operations import Grant
 from services.billing.store.columns import GRANT_COLUMNS, HOLD_COLUMNS, hold_end, hold_row
@@ -56,7 +56,7 @@ def read_holds(
     if not ids:
         return {}, balances
     holds = {row[0]: Hold(*row) for row in fetch_postgresql(connection, _READ_HOLDS, ids)}
-    if any(hold.account_id not in balances for hold in holds.values()):
+    if any(hold.account_id not in balances and hold.account_id != NO_ACCOUNT for hold in holds.values()):
         # Another replica has made this hold between the two statements, and its account is not locked.
         raise RetryTransaction
     return holds, balances
@@ -70,7 +70,7 @@ def read_grants(connection: sa.Connection, grant_ids: Collection[str]) -> dict[s
 def write(connection: sa.Connection, ledger: Ledger, now_ms: int) -> None:
     """Writes what the operations changed. Copying rows costs half the CPU of inserting arrays, on both sides."""
     try:
-        if ledger.entries:
+        if ledger.entries or ledger.ended_holds:
             # First the holds that end: a new one may take over the idempotency key of one of them.
             fetch_postgresql(connection, _UPDATE, *_update_parameters(ledger))
         if ledger.new_balances:

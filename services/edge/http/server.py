@@ -49,7 +49,7 @@ class HttpServer:
             shutdown_timeout=_CANCEL_SECONDS,
             head_seconds=head_seconds,
         )
-        self._readers = StalledReaders(self._transports, unread_seconds)
+        self._readers = StalledReaders(self._connections, unread_seconds)
 
     async def start(self) -> None:
         """Binds the address; raises OSError if it is taken."""
@@ -99,8 +99,3 @@ class HttpServer:
         for connection in server.connections if server is not None else ():
             if isinstance(connection, Connection):
                 yield connection
-
-    def _transports(self) -> Iterator[asyncio.Transport]:
-        for connection in self._connections():
-            if connection.transport is not None:
-                yield connection.transport

@@ -215,12 +215,11 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer) -> web.StreamRe
     except MeshError as error:
         log.warning("stream_failed", request_id=delivery.charge.request_id, code=error.code.name)
         delivery.charge.fail()
-        stream.write(renderer.error(error))
+        await stream.close(renderer.error(error))
     except Exception:
         # A defect: whoever logs it closes the connection, since nothing more can be said of this stream.
         stream.write(renderer.error(internal_error()))
         raise
-    await stream.close()
     return stream.response
 
 
@@ -249,4 +248,4 @@ def _render(renderer: Renderer, steps: list[ChoiceStep]) -> bytes:
 
 async def _send_end(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     receipt = await delivery.settle()
-    stream.write(renderer.end(delivery.finished, receipt))
+    await stream.close(renderer.end(delivery.finished, receipt))

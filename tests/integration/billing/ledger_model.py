@@ -37,17 +37,23 @@ class LedgerModel:
         return PRICE
 
     def settle(self, request: str, outcome: Outcome) -> int | str:
-        if request not in self.payer:
-            return "NOT_FOUND"
-        state, account = self.state[request], self.payer[request]
         charge = outcome in CHARGED
+        if request not in self.payer:
+            if charge:
+                return "NOT_FOUND"
+            # A Reserve that comes later is refused.
+            self.payer[request], self.state[request] = "", "released"
+            return 0
+        state, account = self.state[request], self.payer[request]
         if state == "open":
             self.state[request] = outcome if charge else "released"
             self.available[account] += 0 if charge else PRICE
         elif state == Outcome.COMPLETED and outcome == Outcome.FAILED:
             self.available[account] += PRICE
             self.state[request] = "released"
-        elif state == "expired" and charge:
+        elif state == "expired" and not charge:
+            self.state[request] = "released"
+        elif state == "expired":
             if self.available[account] < PRICE:
                 return "INSUFFICIENT_CREDITS"
             self.available[account] -= PRICE
@@ -60,7 +66,7 @@ class LedgerModel:
         if self.state[request] == "open":
             self.state[request] = "expired"
             self.available[self.payer[request]] += PRICE
-        return PRICE
+        return PRICE if self.payer[request] else 0
 
     def held(self, account: str) -> int:
         return sum(PRICE for request, payer in self.payer.items() if payer == account and self.state[request] == "open")

@@ -55,7 +55,10 @@ async def ledger(store: LedgerStore, database: Database) -> LedgerStore:
         ("DELETE FROM balances", "account acct has entries but no balance"),
         ("UPDATE holds SET unit_price = 5, amount = 5 WHERE request_id = 'captured'", "but its hold is 5 of acct"),
         ("UPDATE holds SET account_id = 'thief' WHERE request_id = 'captured'", "but its hold is 10 of thief"),
-        ("UPDATE holds SET state = 'captured' WHERE request_id = 'expired'", "hold expired is captured, but has"),
+        (
+            "UPDATE holds SET state = 'captured', outcome = 'completed' WHERE request_id = 'expired'",
+            "hold expired is captured, but has",
+        ),
         ("UPDATE holds SET state = 'released' WHERE request_id = 'late'", "hold late is released, but has"),
         ("DELETE FROM holds WHERE request_id = 'captured'", "the capture of captured belongs to no hold"),
         (

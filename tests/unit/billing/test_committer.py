@@ -74,6 +74,24 @@ async def test_what_waits_shares_the_next_transaction(ledger: Ledger, committer:
     assert ledger.batches == [["first"], list("abcd"), list("ef")]
 
 
+async def test_what_is_withdrawn_before_a_transaction_takes_it_is_not_done(
+    ledger: Ledger, committer: Committer
+) -> None:
+    first = await block(ledger, committer)
+    answered: list[Result] = []
+    committer.submit(Expire("taken back"), 10.0, answered.append, ("stream", 1))
+    committer.submit(Expire("kept"), 10.0, answered.append, ("stream", 2))
+    committer.withdraw(("stream", 1))
+    committer.withdraw(("stream", 1))
+    committer.withdraw(("another stream", 2))
+    ledger.gate.set()
+    await first
+    await eventually(lambda: ledger.batches == [["first"], ["kept"]])
+    committer.withdraw(("stream", 2))
+    await committer.drain(10.0)
+    assert answered == [Effect(4, 0, 0)]
+
+
 async def test_too_many_are_refused_at_once(ledger: Ledger, committer: Committer) -> None:
     first = await block(ledger, committer)
     waiting = [start(committer, name) for name in "abcdef"]

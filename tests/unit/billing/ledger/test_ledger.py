@@ -76,7 +76,6 @@ def test_a_repeat_after_the_end_is_refused() -> None:
 
 def test_settling_an_expired_hold_takes_the_price_from_what_is_available() -> None:
     ledger = ledger_with(10, 0, open_hold(state=State.RELEASED, outcome=Outcome.EXPIRED))
-    assert ledger.apply(Settle("r", Outcome.FAILED)) == Effect(0, 10, 0)
     assert ledger.apply(Settle("r", Outcome.COMPLETED)) == Effect(10, 0, 0)
     assert ledger.apply(Settle("r", Outcome.COMPLETED)) == Effect(10, 0, 0)
     assert [(entry.account_id, entry.pocket, entry.amount) for entry in ledger.entries] == [
@@ -121,3 +120,40 @@ def test_every_movement_sums_to_zero() -> None:
         sums[entry.reference, entry.kind].append(entry.amount)
     assert len(sums) == 7
     assert all(len(amounts) == 2 and sum(amounts) == 0 for amounts in sums.values())
+
+
+FREE = [Outcome.FAILED, Outcome.EMPTY, Outcome.CLIENT_LEFT_EARLY]
+CHARGED = [Outcome.COMPLETED, Outcome.CLIENT_LEFT_LATE]
+
+
+@pytest.mark.parametrize("outcome", FREE)
+def test_a_free_settle_without_a_hold_refuses_the_reserve_behind_it(outcome: Outcome) -> None:
+    ledger = ledger_with()
+    assert ledger.apply(Settle("r", outcome)) == Effect(0, 0, 0)
+    assert code(ledger.apply(Reserve("r", "acct", "key", QUOTE))) is Code.CONFLICT
+    assert (ledger.entries, ledger.changed_balances) == ([], {})
+    left = ledger.new_holds["r"]
+    # The next transaction reads what this one has left.
+    later = ledger_with(100, 0, left)
+    assert code(later.apply(Reserve("r", "acct", "key", QUOTE))) is Code.CONFLICT
+    assert later.apply(Settle("r", Outcome.COMPLETED)) == Effect(0, 0, 0)
+    assert (later.entries, later.ended_holds) == ([], {})
+
+
+@pytest.mark.parametrize("outcome", CHARGED)
+def test_a_charge_without_a_hold_is_refused_and_leaves_nothing(outcome: Outcome) -> None:
+    ledger = ledger_with()
+    assert code(ledger.apply(Settle("r", outcome))) is Code.NOT_FOUND
+    assert ledger.new_holds == {}
+
+
+@pytest.mark.parametrize("charge", CHARGED)
+@pytest.mark.parametrize("free", FREE)
+def test_a_free_settle_of_an_expired_hold_is_final(free: Outcome, charge: Outcome) -> None:
+    ledger = ledger_with(90, 10, open_hold())
+    ledger.apply(Expire("r"))
+    assert ledger.apply(Settle("r", free)) == Effect(0, 100, 0)
+    assert ledger.apply(Settle("r", charge)) == Effect(0, 100, 0)
+    hold = ledger.ended_holds["r"]
+    assert (hold.state, hold.outcome) == (State.RELEASED, free)
+    assert ledger.moved == {"release": 10}
