@@ -1,17 +1,13 @@
-"""Rate limits: at most so many requests of a key in any 60 seconds, by the `limits` library's moving window."""
+"""Rate limits: at most so many requests of a key in any 60 seconds, counted in the memory of this process."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from limits import RateLimitItemPerMinute
-from limits.strategies import MovingWindowRateLimiter
-
-from services.auth.rate_limits.window import RateWindowStorage
+from services.auth.rate_limits.window import MovingWindows
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 
@@ -53,10 +49,6 @@ UNLIMITED = RateLimitState(limit=0, remaining=0, reset_ms=0)
 OnCounted = Callable[[list[RateLimitState]], None]
 
 
-# The library's name for a limit; there are few different ones.
-item_of = lru_cache(maxsize=1000)(RateLimitItemPerMinute)
-
-
 class Limiter(Protocol):
     """Counts the requests of keys."""
 
@@ -75,8 +67,8 @@ class RateLimits:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._storage = RateWindowStorage(clock)
-        self._limiter = MovingWindowRateLimiter(self._storage)
+        # By key and limit: a changed limit begins with an empty window.
+        self._windows = MovingWindows(WINDOW_SECONDS)
 
     def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests and answers before it returns."""
@@ -89,15 +81,12 @@ class RateLimits:
         """Counts one request of a key, unless `limit` refuses it."""
         if limit == 0:
             return UNLIMITED
-        item = item_of(limit)
-        allowed = self._limiter.hit(item, key_id)
-        next_free, remaining = self._limiter.get_window_stats(item, key_id)
-        if allowed:
-            # This request is the newest, so the window is empty once it has left.
-            return RateLimitState(limit, remaining, WINDOW_SECONDS * 1000)
         now = self._clock()
-        full_again = self._storage.newest(item.key_for(key_id)) + WINDOW_SECONDS
-        return RateLimitState(limit, 0, _ms_until(full_again, now), max(1, _ms_until(next_free, now)) / 1000)
+        window = self._windows.window((key_id, limit), now)
+        if window.acquire(now, limit):
+            # This request is the newest, so the window is empty once it has left.
+            return RateLimitState(limit, limit - window.used, WINDOW_SECONDS * 1000)
+        return RateLimitState(limit, 0, _ms_until(window.empty, now), max(1, _ms_until(window.next_free, now)) / 1000)
 
 
 def _ms_until(moment: float, now: float) -> int:
