@@ -68,7 +68,7 @@ def download(requirements: list[str], python_version: str, folder: Path) -> None
 
 def split_model(bundle: Path) -> None:
     """Cuts the packaged GGUF file into pieces of at most 24 MiB, two in a folder."""
-    from services.runner.engines.llamacpp import find_smollm2
+    from services.runner.demonstrations.packaged import find_smollm2
 
     with Path(find_smollm2()).open("rb") as file:
         at = 0

@@ -32,7 +32,7 @@ def test_the_model_comes_in_pieces_that_can_be_carried_one_folder_at_a_time(
         collect(tmp_path / "carried", kept)
     pieces = sorted((kept / "model").glob("smollm2.gguf.*"))
     assert len(pieces) == int((kept / "model" / "pieces").read_text()) == 3
-    from services.runner.engines.llamacpp import find_smollm2
+    from services.runner.demonstrations.packaged import find_smollm2
 
     whole = Path(find_smollm2())
     assert sum(piece.stat().st_size for piece in pieces) == whole.stat().st_size

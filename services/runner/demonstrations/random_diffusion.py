@@ -11,12 +11,23 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from services.runner.demonstrations.cache import made_once
+
+# It paints noise, however long it takes.
+STEPS = 4
+# Raise the number whenever the pipeline is another, so that no old one is taken for a new one.
+_FOLDER = "random-diffusion-1"
 _CONTEXT = 77
 _WIDTH = 32
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
-def demonstration_pipeline() -> Any:
+def random_diffusion(cache: Path) -> Path:
+    """Returns the folder of the pipeline, which is made at the first call; raises OSError."""
+    return made_once(cache, _FOLDER, lambda folder: _pipeline().save_pretrained(folder))
+
+
+def _pipeline() -> Any:
     """Returns the pipeline, the same weights every time."""
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline

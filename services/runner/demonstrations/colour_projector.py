@@ -19,12 +19,15 @@ from array import array
 from pathlib import Path
 from typing import BinaryIO
 
-from services.runner.engines.llamacpp.gguf import read_rows
-from services.runner.engines.llamacpp.gguf_writer import Tensor, TensorType, Value, write_gguf
+from services.runner.demonstrations.cache import made_once
+from services.runner.demonstrations.gguf_writer import Tensor, Value, write_gguf
+from services.runner.demonstrations.token_embeddings import read_token_embeddings
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 
 # What a model of this size needs to be told around each image, lest it invent a picture.
-BEFORE_IMAGE, AFTER_IMAGE = "The color is", ". "
+AROUND_IMAGES = ("The color is", ". ")
+# Raise the number whenever something else is written, so that no old file is taken for a new one.
+_FILE = "SmolLM2-135M-colours-1.gguf"
 # Words for the corners of the colour cube, each one token of the model, and the corner: red, green, blue.
 _COLOURS = {
     " black": (-1, -1, -1),
@@ -64,13 +67,23 @@ class _Matrix:
 
     def tensor(self, name: str) -> Tensor:
         """Returns it as a part of a model."""
-        return Tensor(name, self.shape, TensorType.F32, [self._numbers.tobytes()])
+        return Tensor(name, self.shape, self._numbers.tobytes())
+
+
+def colour_projector(cache: Path, model_path: Path) -> Path:
+    """Returns the encoder for the packaged SmolLM2, which is made at the first call; raises OSError or ValueError."""
+
+    def make(path: Path) -> None:
+        with path.open("wb") as file:
+            write_colour_projector(file, model_path, Vocabulary(model_path))
+
+    return made_once(cache, _FILE, make)
 
 
 def write_colour_projector(file: BinaryIO, model_path: Path, vocabulary: Vocabulary) -> None:
     """Writes the encoder for a text model; raises ValueError if it lacks a colour's word or its embeddings."""
     words = [vocabulary.pieces.index(word.encode()) for word in _COLOURS]
-    embeddings = read_rows(model_path, "token_embd.weight", words)
+    embeddings = read_token_embeddings(model_path, words)
     write_gguf(file, _metadata(len(embeddings[0])), [*_encoder(), *_projection(embeddings)])
 
 
