@@ -1,4 +1,7 @@
-"""`python -m gpu prepare|test|bench`: run by the Python that has torch; imports nothing but the standard library."""
+"""Starts tests or measurements in an environment made for them, by the Python that has torch.
+
+Imports nothing but the standard library.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,28 @@ import sys
 import time
 from pathlib import Path
 
-from gpu.bundle import BUNDLE, ROOT
-from gpu.environment import collect, prepare, store
-from gpu.extension import pack_extension
-from gpu.machine import UnfitError, inspect_machine
+from tests.gpu.bundle import BUILD, BUNDLE, ROOT
+from tests.gpu.environment import collect, prepare, store
+from tests.gpu.extension import pack_extension
+from tests.gpu.machine import UnfitError, inspect_machine
 
 _STAND_IN_PYTHON = ROOT / ".venv-torch" / "bin" / "python"
 
 
-def main() -> int:
-    """Returns the exit status: 0 if everything that was run passed."""
-    parser = argparse.ArgumentParser(prog="python -m gpu", description=__doc__)
-    parser.add_argument("command", choices=["prepare", "test", "bench"])
+def options_parser(program: str, description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of the options that tests and measurements share."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("--stand-in", action="store_true", help="run the same on the CPU, over the stand-in of tests/")
-    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or ROOT / "gpu" / "out"))
+    parser.add_argument("--out", type=Path, default=Path(os.environ.get("OUT") or BUILD / "out"))
     parser.add_argument("--minutes", type=float, default=9.0, help="begin nothing after this (default: %(default)s)")
-    options = parser.parse_args()
+    return parser
+
+
+def launch(options: argparse.Namespace, module: str | None) -> int:
+    """Prepares the machine and runs a module, if one is named; returns the exit status, 0 if all that ran passed."""
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.time() + 60 * options.minutes
-    command = ["-m", "gpu.run", options.command, "--out", str(options.out.resolve()), "--until", str(deadline)]
+    command = ["-m", module or "", "--out", str(options.out.resolve()), "--until", str(deadline)]
     if options.stand_in:
         if not _STAND_IN_PYTHON.exists():
             print(f"{_STAND_IN_PYTHON} is missing: `make test-torch` makes it", file=sys.stderr)
@@ -39,16 +45,12 @@ def main() -> int:
         machine = inspect_machine()
         print(machine.describe(), flush=True)
         python = prepare(machine, store())
-        if options.command == "prepare":
+        if module is None:
             print(f"packed {pack_extension(machine, store(), options.out)}")
     except (UnfitError, subprocess.CalledProcessError) as error:
         print(f"cannot go on: {error}", file=sys.stderr)
         return 2
-    if options.command == "prepare":
+    if module is None:
         return 0
     command += ["--store", str(store()), "--machine", json.dumps(machine.describe())]
     return subprocess.run([python, *command], cwd=ROOT, check=False).returncode
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Runs the checks or the measurements in the prepared environment: `python -m gpu.run test|bench`."""
+"""Runs the checks in the prepared environment: `python -m tests.gpu.run`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from gpu.place import GPU, STAND_IN, Place
-from gpu.report import Figures, NotRunError, Report
+from tests.gpu.place import GPU, STAND_IN, Place
+from tests.gpu.report import Figures, NotRunError, Report
+
+# Adds its steps to the report. The place is where to run them; in the directory, what is made is kept.
+Steps = Callable[[Report, Place, Path], None]
 
 
 def main() -> int:
     """Returns 0 if everything that could be run passed."""
-    parser = argparse.ArgumentParser(prog="python -m gpu.run")
-    parser.add_argument("command", choices=["test", "bench"])
+    return run("test", _test)
+
+
+def run(name: str, steps: Steps) -> int:
+    """Runs steps as the command line says; returns 0 if everything that could be run passed."""
+    parser = argparse.ArgumentParser()
     parser.add_argument("--stand-in", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--until", type=float, required=True)
@@ -28,15 +36,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tiermesh-gpu-") as folder:
         work = options.store or Path(folder)
         place = _place(stand_in=options.stand_in)
-        title = f"{options.command}-{'stand-in' if place.stand_in else 'gpu'}"
+        title = f"{name}-{'stand-in' if place.stand_in else 'gpu'}"
         report = Report(title, _facts() | options.machine, options.out, options.until)
-        steps = _test if options.command == "test" else _bench
         steps(report, place, work)
     return int(report.failed)
 
 
 def _test(report: Report, place: Place, work: Path) -> None:
-    from gpu import checks, models
+    from tests.gpu import checks, models
 
     report.run("attention against the textbook", partial(checks.check_attention, place))
     tiny = models.tiny_model(place, work / "models")
@@ -57,23 +64,12 @@ def _test(report: Report, place: Place, work: Path) -> None:
 
 
 def _check_model(report: Report, place: Place, model: Path, name: str) -> None:
-    from gpu import checks
+    from tests.gpu import checks
 
     report.run(f"{name}: logits against transformers", partial(checks.check_logits, place, model))
     report.run(f"{name}: cancelling frees pages", partial(checks.check_cancel, place, model))
     report.run(f"{name}: schema", partial(checks.check_schema, place, model))
     report.run(f"{name}: greedy answers in company", partial(checks.check_invariance, place, model))
-
-
-def _bench(report: Report, place: Place, work: Path) -> None:
-    from gpu import checks, speed
-
-    report.run("attention against the textbook", partial(checks.check_attention, place))
-    report.run("SmolLM2: through the engine", partial(speed.alone, place, work))
-    # Each makes its weights as a part of its step, which takes a while for the larger ones.
-    for name, shape in place.random.items():
-        compare = partial(speed.compare, place, name, shape, work)
-        report.run(f"random Llama {name}: through the engine and through the mesh", compare, limit=300)
 
 
 def _place(*, stand_in: bool) -> Place:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from gpu.machine import Machine, UnfitError, build_environment
+from tests.gpu.machine import Machine, UnfitError, build_environment
 
 _NAME = "exllamav2_ext.so"
 # The sources take about 21 minutes of one core.
@@ -26,7 +26,7 @@ def tag(machine: Machine) -> str:
 def install_extension(machine: Machine, kept: Path, python: Path, target: Path) -> None:
     """Puts the extension into an environment's packages, where the library looks before it compiles.
 
-    A build for the same kind of machine may have been carried as `gpu/bundle/extension/<tag>.so.xz`.
+    A build for the same kind of machine may have been carried as `build/gpu/bundle/extension/<tag>.so.xz`.
     """
     built = kept / "extension" / f"{tag(machine)}.so"
     packed = built.with_suffix(".so.xz")

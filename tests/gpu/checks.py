@@ -14,14 +14,14 @@ from typing import Any
 
 import torch
 
-from gpu.bundle import ROOT
-from gpu.place import Place
-from gpu.report import Figures, NotRunError
 from services.runner.engines.exllamav2 import ExLlamaV2Engine
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.tools import Toolbox
+from tests.gpu.bundle import ROOT
+from tests.gpu.place import Place
+from tests.gpu.report import Figures, NotRunError
 from tests.support.engine_contract import CITY, job
 from tests.support.recording import Recording, generate, submit
 from tests.support.waiting import eventually
@@ -35,7 +35,7 @@ _PYTEST_SECONDS = 200
 
 async def check_attention(place: Place) -> Figures:
     """The stand-in for flash-attn computes attention; if torch's kernel does not, plain attention is used from here."""
-    from gpu.attention_check import largest_error
+    from tests.gpu.attention_check import largest_error
 
     if place.stand_in:
         error = largest_error("cpu", torch.float32)
@@ -43,7 +43,7 @@ async def check_attention(place: Place) -> Figures:
         return {"largest error": f"{error:.1e}"}
     figures: Figures = {}
     for way in ("kernel", "plain"):
-        command = [sys.executable, "-m", "gpu.attention_check", way]
+        command = [sys.executable, "-m", "tests.gpu.attention_check", way]
         done = await asyncio.to_thread(
             subprocess.run, command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False
         )

@@ -1,7 +1,7 @@
-"""What a GPU machine without a network needs, collected where there is one: `python -m gpu.bundle`.
+"""What a GPU machine without a network needs, collected where there is one: `python -m tests.gpu.bundle`.
 
-`gpu/bundle/wheels` holds the packages that such a machine lacks, `gpu/bundle/model-*` the real model in pieces, so that
-each folder stays below what can be carried at once. Folders that were carried are added to a store on the machine.
+`build/gpu/bundle` has `wheels`, the packages that such a machine lacks, and `model-*`, the real model in pieces, so
+that each folder stays below what can be carried at once. Carried folders are added to a store on the machine.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-BUNDLE = ROOT / "gpu" / "bundle"
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "gpu"
+BUNDLE = BUILD / "bundle"
 # The machine has these: torch and what comes with it, and the llama.cpp engine is not used there.
 _THERE = {"numpy", "torch", "transformers", "tokenizers", "safetensors", "pillow", "regex", "xllamacpp", "ninja"}
 # Of the environment for torch, these are needed besides what the services need.
 _BESIDES = {
     *("anyio", "gguf", "h11", "httpcore2", "httpx2", "iniconfig", "pluggy", "psutil", "pytest", "pytest-asyncio"),
-    *("pytest-timeout", "truststore"),
+    *("packaging", "pytest-timeout", "truststore"),
 }
 # Bytes in one piece of the model, and in one folder of pieces.
 _PIECE = 24 * 2**20
@@ -29,8 +30,8 @@ _PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?: ; (?P<marker
 
 
 def main() -> None:
-    """Fills `gpu/bundle` anew."""
-    parser = argparse.ArgumentParser(prog="python -m gpu.bundle", description=__doc__)
+    """Fills `build/gpu/bundle`; what was there is removed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu.bundle", description=__doc__)
     parser.add_argument("--python-version", default="3.12", help="of the GPU machine (default: %(default)s)")
     options = parser.parse_args()
     shutil.rmtree(BUNDLE, ignore_errors=True)

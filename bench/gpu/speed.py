@@ -12,10 +12,10 @@ from pathlib import Path
 
 from bench.cost import send
 from bench.load import Order
-from gpu.models import endless_model, real_model
-from gpu.place import Place
-from gpu.report import Figures
 from services.runner.engines.exllamav2 import ExLlamaV2Engine
+from tests.gpu.models import endless_model, real_model
+from tests.gpu.place import Place
+from tests.gpu.report import Figures
 from tests.support.engine_contract import job
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess

@@ -17,7 +17,7 @@ VERSION = "2.8.3"
 _NO_WINDOW = (-1, -1)
 
 
-def flash_attn_with_kvcache(  # noqa: PLR0913 - so the library calls it
+def flash_attn_with_kvcache(
     q: torch.Tensor,
     k_cache: torch.Tensor,
     v_cache: torch.Tensor,
@@ -119,7 +119,7 @@ def _kernel(
     def starts(step: int) -> torch.Tensor:
         return torch.arange(0, (batch + 1) * step, step, device=q.device, dtype=torch.int32)
 
-    output = torch.ops.aten._flash_attention_forward(  # noqa: SLF001 - torch has no public function that takes lengths
+    output = torch.ops.aten._flash_attention_forward(
         q.reshape(batch * new, heads, size),
         keys.flatten(0, 1),
         values.flatten(0, 1),

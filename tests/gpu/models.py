@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpu.place import Place
-from gpu.report import NotRunError
 from services.runner.kinds.text.prompt.template import packaged_template
+from tests.gpu.place import Place
+from tests.gpu.report import NotRunError
 from tests.torch.stand_in.checkpoint import Shape, write_checkpoint
 
 

@@ -10,14 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gpu.bundle import BUNDLE, ROOT
-from gpu.extension import install_extension
-from gpu.machine import Machine, UnfitError
+from tests.gpu.bundle import BUNDLE, ROOT
+from tests.gpu.extension import install_extension
+from tests.gpu.machine import Machine, UnfitError
 
 _FLASH_ATTENTION = '''"""Stands in for flash-attn on this test machine alone."""
 
-from gpu.flash_attention import VERSION as __version__
-from gpu.flash_attention import flash_attn_func, flash_attn_varlen_func, flash_attn_with_kvcache
+from tests.gpu.flash_attention import VERSION as __version__
+from tests.gpu.flash_attention import flash_attn_func, flash_attn_varlen_func, flash_attn_with_kvcache
 '''
 
 

@@ -1,7 +1,7 @@
-"""How far `gpu.flash_attention` is from attention written down as in the textbook.
+"""How far `tests.gpu.flash_attention` is from attention written down as in the textbook.
 
-`python -m gpu.attention_check kernel|plain` prints it for one of its two ways on a GPU: a process of its own, because a
-kernel that reads where it must not spoils CUDA for the rest of its process.
+`python -m tests.gpu.attention_check kernel|plain` prints it for one of its two ways on a GPU: a process of its own,
+because a kernel that reads where it must not spoils CUDA for the rest of its process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from gpu.flash_attention import flash_attn_with_kvcache
+from tests.gpu.flash_attention import flash_attn_with_kvcache
 
 PAGE = 256
 # Tokens in the cache: less than a page, more, almost full pages, and none at all.
