@@ -1,7 +1,7 @@
 """An authority for throw-away certificates. It needs the package cryptography, which the base installation lacks.
 
-The package trustme signs such certificates too, but its authority has a validity, a name and a length of path of its
-own choice, and its certificates may sign code as well.
+The package trustme signs such certificates too. But its authority is valid until the year 3000, whatever was asked, its
+certificates may sign code as well, and it refuses the name `*`, which the tests of refusals need.
 """
 
 from __future__ import annotations
