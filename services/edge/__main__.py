@@ -59,11 +59,12 @@ async def serve(stop: asyncio.Event) -> None:
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
     auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
     tracing = open_tracing(settings, "edge", ratio=settings.tracing_ratio)
+    path = PaidPath(mesh, settings, time.monotonic)
     dependencies = Dependencies(
         settings=settings,
         clock=system_clock,
         mesh=mesh,
-        path=PaidPath(mesh, settings, time.monotonic),
+        path=path,
         image_loader=image_loader(settings),
         billing=billing_unary,
         auth=auth_unary,
@@ -81,6 +82,7 @@ async def serve(stop: asyncio.Event) -> None:
         drain_seconds=settings.drain_seconds,
         head_seconds=settings.head_seconds,
         unread_seconds=settings.unread_seconds,
+        cut_off=path.cut_off.now,
     )
     admin = AdminServer(
         settings.admin_listen,
