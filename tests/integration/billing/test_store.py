@@ -8,7 +8,7 @@ import pytest
 
 from services.billing.ledger.holds import CHARGED, Outcome
 from services.billing.ledger.ledger import Balance, OpenHolds
-from services.billing.ledger.operations import Effect
+from services.billing.ledger.operations import Effect, Operation
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
@@ -170,7 +170,7 @@ async def test_two_settlements_of_an_expired_hold(
 ) -> None:
     await commit(store, grant(10), reserve("r"))
     await one(store, expire("r"))
-    operations = [settle("r", end) for end in ends]
+    operations: list[Operation] = [settle("r", end) for end in ends]
     answers = await commit(store, *operations) if together else [(await commit(store, each))[0] for each in operations]
     assert not [answer for answer in answers if isinstance(answer, MeshError)]
     # The first one decides; only a failure undoes the charge of an answer that was complete.
@@ -185,7 +185,7 @@ async def test_a_reserve_behind_the_free_end_of_its_request_holds_nothing(
     store: LedgerStore, end: Outcome, together: bool
 ) -> None:
     await one(store, grant(10))
-    operations = [settle("r", end), reserve("r"), settle("r")]
+    operations: list[Operation] = [settle("r", end), reserve("r"), settle("r")]
     answers = await commit(store, *operations) if together else [(await commit(store, each))[0] for each in operations]
     assert answers[0] == answers[2] == Effect(0, 0, 0)
     assert code(answers[1]) is Code.CONFLICT
