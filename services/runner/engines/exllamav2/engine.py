@@ -88,7 +88,7 @@ class ExLlamaV2Engine:
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
         self._check_job(job, self._vocabulary)
-        run = Run(job, emit, self._forget)
+        run = Run(job, emit, self._forget, self._finish)
         if not self._running and self._worker is not None:
             self._worker.progress_at = self._clock()
         self._running[run] = None
@@ -217,6 +217,10 @@ class ExLlamaV2Engine:
         self._full = False
         if self._worker is not None:
             self._worker.cancel(run)
+
+    def _finish(self, run: Run) -> None:
+        if self._worker is not None:
+            self._worker.finish(run)
 
     def _post(self, posts: Sequence[tuple[Run, Step | MeshError]]) -> None:
         """Hands steps to the event loop; what comes at about the same time is handled in one turn."""
