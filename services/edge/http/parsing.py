@@ -14,7 +14,7 @@ from services.edge.http.type_words import describe, describe_choices, describe_g
 
 BodyT = TypeVar("BodyT", bound=msgspec.Struct)
 # msgspec ends its messages with the place of the mistake: "Expected `float`, got `str` - at `$.temperature`".
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<where>.*)`)?$", re.DOTALL)
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 # "Invalid enum value 'banana'" and "Invalid value 'banana'", where values can be listed.
 _LISTED = re.compile(r"^Invalid (?:enum )?value ")
