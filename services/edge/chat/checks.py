@@ -37,7 +37,8 @@ def check_chat(body: ChatBody, model: Model, *, max_choices: int) -> None:
     _check_tools(body, model)
     for index, message in enumerate(body.messages):
         _check_message(f"messages[{index}]", message, model)
-    check_schemas(body)
+    if body.tools or body.response_format:
+        check_schemas(body)
 
 
 def check_options(body: ChatBody, *, max_choices: int) -> None:
