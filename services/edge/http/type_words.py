@@ -74,6 +74,8 @@ def _alternatives(kinds: Sequence[inspect.Type]) -> str:
     """Returns the words for a union. Null is left out, for it means the same as not to send the field."""
     if any(isinstance(kind, inspect.AnyType) for kind in kinds):
         return ""
+    # Lists last: what is said of their items reads as if it went on.
+    kinds = sorted(kinds, key=lambda kind: isinstance(kind, inspect.ListType))
     others = [_words(kind) for kind in kinds if not isinstance(kind, inspect.LiteralType | inspect.NoneType)]
     return _joined([words for words in dict.fromkeys([_choices(kinds), *others]) if words])
 
