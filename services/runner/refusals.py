@@ -33,7 +33,7 @@ def unknown_tokens(param: str) -> MeshError:
 def images_refused() -> MeshError:
     """Returns the refusal of images by a model that cannot be shown any."""
     return invalid(
-        "'messages' must hold no images: this model cannot see them; choose a model with vision.", "messages"
+        "'messages' hold images, and this model cannot see images; choose a model with vision.", "messages"
     )
 
 
