@@ -32,9 +32,7 @@ def unknown_tokens(param: str) -> MeshError:
 
 def images_refused() -> MeshError:
     """Returns the refusal of images by a model that cannot be shown any."""
-    return invalid(
-        "'messages' hold images, and this model cannot see images; choose a model with vision.", "messages"
-    )
+    return invalid("'messages' hold images, and this model cannot see images; choose a model with vision.", "messages")
 
 
 def images_misplaced() -> MeshError:
