@@ -134,7 +134,7 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 	$(COMPILE) pyproject.toml --extra tracing --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/control.lock
 	$(COMPILE) pyproject.toml $(CPU_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-cpu.lock
 	$(COMPILE) --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/build.lock
-	$(COMPILE) pyproject.toml $(GPU_EXTRAS:%=--extra %) --group torch --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-exllamav2.lock
+	$(COMPILE) pyproject.toml $(GPU_EXTRAS:%=--extra %) --group torch --group flash-attn-build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-exllamav2.lock
 	$(COMPILE) pyproject.toml $(TORCH_EXTRAS:%=--extra %) --group test-torch --constraints $(LOCKS)/dev.lock --constraints $(LOCKS)/runner-exllamav2.lock \
 		--overrides $(LOCKS)/torch-overrides.txt --no-emit-package torch --output-file $(LOCKS)/test-torch.lock
 	$(COMPILE) --no-generate-hashes --no-deps --group torch --output-file $(LOCKS)/torch.lock
@@ -190,12 +190,9 @@ $(PROMETHEUS): deploy/observability/install-prometheus
 	./deploy/observability/install-prometheus .tools
 	@touch $@
 
-# The installation has generated them for the first time.
+# On a fresh checkout the installation has just generated them.
 $(PROTOS): $(PROTO_SOURCES) | $(BASE)
-	$(BIN)/python protos/generate.py
-	@# Bytecode of what the mesh imports, and not of all that was installed: 25 MB less.
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import sys; [__import__(name) for name in sys.argv[1:]]' $(COMPILED)
-	@touch $@
+	@test -e $@ && test -z "$$(find $(PROTO_SOURCES) -newer $@)" || $(BIN)/python protos/generate.py
 
 .PHONY: lint-workflows changelog sbom version-tag release-check
 
