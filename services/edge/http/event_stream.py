@@ -8,6 +8,20 @@ from aiohttp import HttpVersion11, web
 
 # A comment: clients ignore it, proxies see that the connection lives.
 KEEP_ALIVE = b": keep-alive\n\n"
+# JSON may hold these characters as they are, but readers that split lines as Unicode says end a line at each of them.
+_LINE_ENDS = {character.encode(): b"\\u%04x" % ord(character) for character in "\x85\u2028\u2029"}
+
+
+def in_lines(events: bytes) -> bytes:
+    """Returns events of JSON with every line end of Unicode in them escaped, so that each `data` is one line.
+
+    JSON itself escapes the others, which are control characters of ASCII.
+    """
+    # Most events are ASCII, for which this costs some 20 ns.
+    if not events.isascii():
+        for character, escape in _LINE_ENDS.items():
+            events = events.replace(character, escape)
+    return events
 
 
 def set_content_type(response: web.StreamResponse, content_type: str) -> None:
@@ -32,7 +46,7 @@ def streamed_response(request: web.Request, headers: Mapping[str, str], content_
 
 
 class EventStream:
-    """An HTTP response that is written piece by piece."""
+    """An HTTP response of events that are written piece by piece; each `data` of theirs is JSON."""
 
     def __init__(self, request: web.Request, headers: Mapping[str, str], max_unread_bytes: int) -> None:
         self.response = streamed_response(request, headers, "text/event-stream")
@@ -50,7 +64,7 @@ class EventStream:
         self._transport = transport
         self._writer = self._request.writer
         # aiohttp holds the headers back until the first write, so that one must be its own.
-        await self.response.write(first)
+        await self.response.write(in_lines(first))
 
     def write(self, data: bytes) -> None:
         """Sends complete events without waiting; this runs for every token, so it spares aiohttp's dozen steps.
@@ -75,6 +89,7 @@ class EventStream:
         # Nothing is not sent: a chunk without bytes is what ends a body.
         if not data or self._transport.is_closing():
             return
+        data = in_lines(data)
         if self.response.chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         # aiohttp's own count knows only what it has written itself.

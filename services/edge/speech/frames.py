@@ -10,6 +10,7 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.edge.http.errors import error_body
+from services.edge.http.event_stream import in_lines
 from services.edge.paid.delivery import receipt_body
 from services.edge.paid.hold import Receipt
 from services.edge.speech.request import AudioFormat
@@ -87,7 +88,7 @@ class AudioEvents:
 
     def error(self, error: MeshError) -> bytes:
         """Returns the event that holds an error."""
-        return b"data: " + error_body(error) + b"\n\n"
+        return in_lines(b"data: " + error_body(error) + b"\n\n")
 
 
 def _event(body: dict[str, Any]) -> bytes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import msgspec
 import pytest
 from aiohttp import web
 
-from services.edge.http.event_stream import EventStream
+from services.edge.http.event_stream import EventStream, in_lines
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMIT = 1024 * 1024
@@ -129,3 +132,34 @@ async def test_the_last_events_are_sent_whatever_is_unread(start: Callable[[Serv
         answer = await reader.read()
     assert answer.endswith(b"x" * backlog + b"the end")
     writer.close()
+
+
+# Every character at which Python's `str.splitlines` ends a line, which are those of Unicode and more.
+LINE_ENDS = [chr(code) for code in range(sys.maxunicode + 1) if len(f"a{chr(code)}b".splitlines()) > 1]
+
+
+@pytest.mark.parametrize("character", LINE_ENDS, ids=ascii)
+async def test_an_event_is_one_line_for_every_reader(
+    start: Callable[[Serve], Awaitable[int]], character: str
+) -> None:
+    text = f"one{character}two \u20ac \U0001f600 \u0085\u2028\u2029"
+    event = b"data: " + msgspec.json.encode({"text": text}) + b"\n\n"
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        stream = EventStream(request, {}, LIMIT)
+        await stream.open(event)
+        stream.write(event)
+        await stream.close(event)
+        return stream.response
+
+    reader, writer = await ask(await start(serve), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+    _, body = (await reader.read()).split(b"\r\n\r\n", 1)
+    writer.close()
+    lines = body.decode().splitlines()
+    assert [json.loads(line.removeprefix("data: ")) for line in lines if line] == [{"text": text}] * 3
+    assert lines == body.decode().split("\n")[:-1]
+
+
+def test_what_has_no_line_ends_stays_as_it_is() -> None:
+    event = 'data: {"text": "\u20ac \u2027\u202a \u0084\u0086 \U0001f600"}\n\n'.encode()
+    assert in_lines(event) is event
