@@ -41,7 +41,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     settle_timeout: float = 30.0
     # How long a release that nobody waits for is tried again.
     release_timeout: float = 300.0
-    # How long a stream may be without its first token before comments keep its connection alive.
+    # How long a stream of events may be silent before a comment keeps its connection alive.
     keep_alive_seconds: float = 15.0
     # Whether images are fetched from https: URLs: off, any, or a comma-separated list of host names, where .example.com
     # stands for all names below. Only public addresses are reached; see docs/vision.md.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, web
 
-# A comment: clients ignore it, proxies see that the connection lives.
-KEEP_ALIVE = b": keep-alive\n\n"
+from services.edge.http.keep_alive import KeepAlive, write_now
+
 # JSON may hold these characters as they are, but readers that split lines as Unicode says end a line at each of them.
 _LINE_ENDS = {character.encode(): b"\\u%04x" % ord(character) for character in "\x85\u2028\u2029"}
 
@@ -46,12 +46,18 @@ def streamed_response(request: web.Request, headers: Mapping[str, str], content_
 
 
 class EventStream:
-    """An HTTP response of events that are written piece by piece; each `data` of theirs is JSON."""
+    """An HTTP response of events that are written piece by piece; each `data` of theirs is JSON.
 
-    def __init__(self, request: web.Request, headers: Mapping[str, str], max_unread_bytes: int) -> None:
+    Comments come within `keep_alive_seconds` of any silence, until it is closed or stopped.
+    """
+
+    def __init__(
+        self, request: web.Request, headers: Mapping[str, str], *, max_unread_bytes: int, keep_alive_seconds: float
+    ) -> None:
         self.response = streamed_response(request, headers, "text/event-stream")
         self._request = request
         self._max_unread_bytes = max_unread_bytes
+        self._keep_alive = KeepAlive(request, self.response, keep_alive_seconds)
 
     async def open(self, first: bytes) -> None:
         """Sends the status line, the headers and the first events; raises ConnectionError if the client is gone."""
@@ -65,6 +71,7 @@ class EventStream:
         self._writer = self._request.writer
         # aiohttp holds the headers back until the first write, so that one must be its own.
         await self.response.write(in_lines(first))
+        self._keep_alive.start()
 
     def write(self, data: bytes) -> None:
         """Sends complete events without waiting; this runs for every token, so it spares aiohttp's dozen steps.
@@ -82,16 +89,13 @@ class EventStream:
 
         The connection stays usable for the next request.
         """
+        self.stop()
         self._send(last)
         await self.response.write_eof()
 
+    def stop(self) -> None:
+        """Sends no more comments: whatever happens to the response, nothing may be written into the next one."""
+        self._keep_alive.stop()
+
     def _send(self, data: bytes) -> None:
-        # Nothing is not sent: a chunk without bytes is what ends a body.
-        if not data or self._transport.is_closing():
-            return
-        data = in_lines(data)
-        if self.response.chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        # aiohttp's own count knows only what it has written itself.
-        self._writer.output_size += len(data)
-        self._transport.write(data)
+        write_now(self._transport, self._writer, chunked=self.response.chunked, data=in_lines(data))

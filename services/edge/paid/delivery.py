@@ -13,7 +13,8 @@ from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
 from services.edge.http.errors import internal_error
-from services.edge.http.event_stream import KEEP_ALIVE, EventStream
+from services.edge.http.event_stream import EventStream
+from services.edge.http.keep_alive import COMMENT
 from services.edge.metrics import of_model
 from services.edge.paid.charge import Charge
 from services.edge.paid.generation import ChoiceStep
@@ -104,7 +105,7 @@ class Delivery:
     prompts: int
     # What may wait for a slow reader of a stream.
     max_unread_bytes: int
-    # How long a stream may be without its first token before comments keep its connection alive.
+    # How long a stream may be silent before a comment keeps its connection alive, in seconds.
     keep_alive_seconds: float
     finished: dict[int, GenerateReply] = field(default_factory=dict)
     # Whether anything was produced that a client can see.
@@ -202,14 +203,19 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer) -> web.StreamRe
     """Sends the answer as server-sent events.
 
     What fails before the first event is raised, as a plain HTTP error; so is a defect later, once the stream has told
-    of it. While the first token takes long, comments keep proxies and clients from giving the connection up.
+    of it. Whenever it is silent for long, comments keep proxies and clients from giving the connection up.
     """
-    stream = EventStream(delivery.request, delivery.headers, delivery.max_unread_bytes)
+    stream = EventStream(
+        delivery.request,
+        delivery.headers,
+        max_unread_bytes=delivery.max_unread_bytes,
+        keep_alive_seconds=delivery.keep_alive_seconds,
+    )
     steps = await delivery.next_steps(delivery.keep_alive_seconds)
-    await stream.open(renderer.open() + _render(renderer, steps) if steps else KEEP_ALIVE)
+    await stream.open(renderer.open() + _render(renderer, steps) if steps else COMMENT)
     try:
         if not steps:
-            await _keep_alive(delivery, renderer, stream)
+            stream.write(renderer.open() + _render(renderer, await delivery.next_steps()))
         await _send_steps(delivery, renderer, stream)
         await _send_end(delivery, renderer, stream)
     except MeshError as error:
@@ -220,14 +226,9 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer) -> web.StreamRe
         # A defect: whoever logs it closes the connection, since nothing more can be said of this stream.
         stream.write(renderer.error(internal_error()))
         raise
+    finally:
+        stream.stop()
     return stream.response
-
-
-async def _keep_alive(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
-    """Sends comments until the first steps come, and then those."""
-    while not (steps := await delivery.next_steps(delivery.keep_alive_seconds)):
-        stream.write(KEEP_ALIVE)
-    stream.write(renderer.open() + _render(renderer, steps))
 
 
 async def _send_steps(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:

@@ -31,6 +31,8 @@ class Frames(Protocol):
     """How one answer is written."""
 
     content_type: str
+    # Whether it has comments, which keep a silent connection alive.
+    has_comments: bool
 
     def piece(self, audio: bytes) -> bytes:
         """Returns what is sent for the next bytes of the file."""
@@ -44,6 +46,8 @@ class Frames(Protocol):
 
 class AudioFile:
     """The file itself."""
+
+    has_comments = False
 
     def __init__(self, name: AudioFormat) -> None:
         self.content_type = CONTENT_TYPES[name]
@@ -67,6 +71,7 @@ class AudioEvents:
     """Events of type `speech.audio.delta`, and one `speech.audio.done`."""
 
     content_type = "text/event-stream"
+    has_comments = True
 
     def piece(self, audio: bytes) -> bytes:
         """Returns the event for the next bytes of the file."""

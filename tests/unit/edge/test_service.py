@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
@@ -69,7 +70,7 @@ async def test_what_fails_in_the_middle_of_an_answer_breaks_it_off(
     serve: Callable[[Handler], Awaitable[str]], failure: Exception
 ) -> None:
     async def failing(asked: web.Request, *_: object) -> web.StreamResponse:
-        stream = EventStream(asked, {}, 1024)
+        stream = EventStream(asked, {}, max_unread_bytes=1024, keep_alive_seconds=15)
         await stream.open(b"data: one\n\n")
         stream.write(b"data: two\n\n")
         raise failure
@@ -100,6 +101,8 @@ async def test_what_fails_before_an_answer_is_one(
 class Runner(Backend):
     """Answers in three steps, each in a turn of the event loop."""
 
+    pause = 0.01
+
     def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
         last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
         replies = [*(runner_pb2.GenerateReply(text=text, audio=text.encode()) for text in ("one", "two")), last]
@@ -107,7 +110,7 @@ class Runner(Backend):
         def send() -> None:
             sink(replies.pop(0))
             if replies:
-                asyncio.get_running_loop().call_later(0.01, send)
+                asyncio.get_running_loop().call_later(self.pause, send)
 
         asyncio.get_running_loop().call_soon(send)
         return 1
@@ -117,6 +120,7 @@ class Renderer:
     """Writes text or audio as events; fails at one of the steps, or at the end."""
 
     content_type = "text/event-stream"
+    has_comments = True
 
     def __init__(self, fails_at: str) -> None:
         self._fails_at = fails_at
@@ -142,7 +146,9 @@ class Renderer:
         return f"data: {text}\n\n".encode() if text else b""
 
 
-def streaming(backend: Backend, send: Callable[[Delivery], Awaitable[web.StreamResponse]]) -> Handler:
+def streaming(
+    backend: Backend, send: Callable[[Delivery], Awaitable[web.StreamResponse]], keep_alive_seconds: float = 10
+) -> Handler:
     """Returns a handler that sends the answer of the backend."""
 
     async def serve(asked: web.Request, context: RequestContext, _principal: object) -> web.StreamResponse:
@@ -157,7 +163,7 @@ def streaming(backend: Backend, send: Callable[[Delivery], Awaitable[web.StreamR
                 elapsed=lambda: 0.0,
                 prompts=1,
                 max_unread_bytes=1024 * 1024,
-                keep_alive_seconds=10,
+                keep_alive_seconds=keep_alive_seconds,
             )
             return await send(reply)
 
@@ -213,6 +219,43 @@ async def test_a_stream_that_is_written_ends_and_is_charged(serve: Callable[[Han
         await connection.send(request("POST", "/v1/chat/completions"))
         assert (await connection.response()).body == b"data: one\n\ndata: two\n\ndata: end\n\n"
     assert backend.outcomes == [COMPLETED]
+
+
+class SlowRunner(Runner):
+    """Takes long for each step but the first, and so does billing."""
+
+    pause = 0.5
+
+    async def request(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
+        await asyncio.sleep(self.pause)
+        return await super().request(call, timeout)
+
+
+class SlowToBegin(SlowRunner):
+    """Takes long for the first step too."""
+
+    def start(self, call: object, sink: Callable[[Any], None], timeout: float) -> int:
+        asyncio.get_running_loop().call_later(self.pause, super().start, call, sink, timeout)
+        return 1
+
+
+@pytest.mark.parametrize("send", [text("nothing"), audio("nothing")], ids=["text", "audio"])
+@pytest.mark.parametrize("backend", [SlowRunner, SlowToBegin])
+async def test_a_comment_breaks_every_silence(
+    serve: Callable[[Handler], Awaitable[str]],
+    backend: type[SlowRunner],
+    send: Callable[[Delivery], Awaitable[web.StreamResponse]],
+) -> None:
+    slow = backend()
+    async with connect(await serve(streaming(slow, send, keep_alive_seconds=0.2))) as connection:
+        for _ in range(2):
+            await connection.send(request("POST", "/v1/chat/completions"))
+            body = (await connection.response()).body.decode()
+            comments = [len(re.findall(r": keep-alive\n\n", silence)) for silence in re.split(r"data: \w+\n\n", body)]
+            assert re.sub(r": keep-alive\n\n", "", body) == "data: one\n\ndata: two\n\ndata: end\n\n"
+            # Before the first step, between it and the second, before the charge is made, and after the end.
+            assert [bool(count) for count in comments] == [backend is SlowToBegin, True, True, False]
+    assert slow.outcomes == [COMPLETED] * 2
 
 
 async def nothing(*_: object) -> web.StreamResponse:

@@ -37,7 +37,7 @@ async def start() -> AsyncIterator[Callable[[Serve], Awaitable[int]]]:
 
 
 async def three_events(request: web.Request) -> web.StreamResponse:
-    stream = EventStream(request, {"x-request-id": "req_1"}, LIMIT)
+    stream = EventStream(request, {"x-request-id": "req_1"}, max_unread_bytes=LIMIT, keep_alive_seconds=15)
     await stream.open(b"data: one\n\n")
     stream.write(b"data: two\n\n")
     # A step that shows nothing must not end the stream.
@@ -75,7 +75,7 @@ async def test_a_client_that_does_not_read_is_cut_off(start: Callable[[Serve], A
     cancelled = asyncio.Event()
 
     async def endless(request: web.Request) -> web.StreamResponse:
-        stream = EventStream(request, {}, LIMIT)
+        stream = EventStream(request, {}, max_unread_bytes=LIMIT, keep_alive_seconds=15)
         await stream.open(b"data: one\n\n")
         try:
             for _ in range(10_000):
@@ -98,7 +98,7 @@ async def test_an_event_of_any_size_reaches_a_client_that_reads(
     start: Callable[[Serve], Awaitable[int]], size: int
 ) -> None:
     async def large(request: web.Request) -> web.StreamResponse:
-        stream = EventStream(request, {}, LIMIT)
+        stream = EventStream(request, {}, max_unread_bytes=LIMIT, keep_alive_seconds=15)
         await stream.open(b"data: one\n\n")
         stream.write(b"x" * size)
         await stream.close(b"y" * size)
@@ -116,7 +116,7 @@ async def test_the_last_events_are_sent_whatever_is_unread(start: Callable[[Serv
     done = asyncio.Event()
 
     async def behind(request: web.Request) -> web.StreamResponse:
-        stream = EventStream(request, {}, LIMIT)
+        stream = EventStream(request, {}, max_unread_bytes=LIMIT, keep_alive_seconds=15)
         await stream.open(b"data: one\n\n")
         # More than the sockets take, in one event: nothing of it was unread before.
         stream.write(b"x" * backlog)
@@ -139,14 +139,12 @@ LINE_ENDS = [chr(code) for code in range(sys.maxunicode + 1) if len(f"a{chr(code
 
 
 @pytest.mark.parametrize("character", LINE_ENDS, ids=ascii)
-async def test_an_event_is_one_line_for_every_reader(
-    start: Callable[[Serve], Awaitable[int]], character: str
-) -> None:
+async def test_an_event_is_one_line_for_every_reader(start: Callable[[Serve], Awaitable[int]], character: str) -> None:
     text = f"one{character}two \u20ac \U0001f600 \u0085\u2028\u2029"
     event = b"data: " + msgspec.json.encode({"text": text}) + b"\n\n"
 
     async def serve(request: web.Request) -> web.StreamResponse:
-        stream = EventStream(request, {}, LIMIT)
+        stream = EventStream(request, {}, max_unread_bytes=LIMIT, keep_alive_seconds=15)
         await stream.open(event)
         stream.write(event)
         await stream.close(event)

@@ -34,7 +34,7 @@ async def backpressure(request: web.Request) -> web.StreamResponse:
 
 async def events(request: web.Request) -> web.StreamResponse:
     """A stream that does not wait for its reader, and always has something more to say."""
-    stream = EventStream(request, {}, SIZE)
+    stream = EventStream(request, {}, max_unread_bytes=SIZE, keep_alive_seconds=15)
     await stream.open(b"data: one\n\n")
     for _ in range(SIZE // len(PIECE)):
         stream.write(PIECE)
