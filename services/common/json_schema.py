@@ -9,9 +9,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
+
+from services.common.enforced_schema import (
+    LARGEST_EXACT,
+    NAMED,
+    ONE,
+    SEVERAL,
+    enforced_form,
+    is_closed,
+    is_number,
+    members,
+    named,
+    resolve,
+    types_of,
+)
 
 # Characters of one schema as JSON, and of all together that one answer is bound to.
 LARGEST_SCHEMA, LARGEST_SCHEMAS = 64 * 1024, 128 * 1024
@@ -33,6 +48,18 @@ _LARGEST_BOUNDS = {
     "maxProperties": 1_000,
 }
 LONGEST_PATTERN = 1000
+# The smallest bound on a number, but 0, that the compiler takes.
+LEAST_NUMBER = 1e-30
+# What a pattern consists of: escapes, classes of characters, single characters.
+_PATTERN_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]?|.", re.DOTALL)
+# What makes a pattern more than a regular expression, by what it is called.
+_NOT_PLAIN = re.compile(r"\\[1-9kbB]")
+_NOT_REGULAR = {
+    "a look-around": re.compile(r"\(\?<?[=!]"),
+    "a back-reference": re.compile(r"\\[1-9k]|\(\?P="),
+    "an atomic group or a condition": re.compile(r"\(\?[>(]"),
+    "a word boundary": re.compile(r"\\[bB]"),
+}
 # Significant digits as a number, of all together: the compiler needs a state for each remainder.
 LARGEST_MULTIPLES = 1000
 # Keywords beside anyOf, and other anyOf within the same allOf, are merged into each alternative of it.
@@ -50,9 +77,6 @@ _FORMATS = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"}
 )  # fmt: skip
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
-_ONE = ("additionalProperties", "items")
-_SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
-_NAMED = ("properties", "patternProperties")
 
 
 class SchemaError(ValueError):
@@ -66,7 +90,7 @@ def check_schema(schema: dict[str, Any]) -> int:
     """
     size = check_size(schema)
     try:
-        _Check(schema).run()
+        _Check(enforced_form(schema)).run()
     except RecursionError:
         raise SchemaError("its references lead too deep; use fewer that lead to each other") from None
     return size
@@ -101,6 +125,9 @@ class _Check:
             # true and false are schemas too; the compiler reports what is none.
             if isinstance(schema, dict):
                 self._keywords(place, schema)
+                _check_numbers(place, schema)
+                _check_patterns(place, schema)
+                _check_members(place, schema)
                 self._count(place, schema)
                 self._merged(place, schema)
                 self._open += _subschemas(place, schema)
@@ -113,22 +140,20 @@ class _Check:
             bound = _LARGEST_BOUNDS.get(keyword)
             if bound is not None and keyword.endswith("Length") and ("pattern" in schema or "format" in schema):
                 bound = LONGEST_PATTERNED
-            if bound is not None and _is_number(value) and value > bound:
+            if bound is not None and is_number(value) and value > bound:
                 raise SchemaError(f"'{keyword}' at {place} is {value}; at most {bound} is allowed")
-        pattern, multiple, wanted = schema.get("pattern"), schema.get("multipleOf"), schema.get("format")
-        if isinstance(pattern, str) and len(pattern) > LONGEST_PATTERN:
-            raise SchemaError(f"the 'pattern' at {place} has more than {LONGEST_PATTERN} characters; shorten it")
+        multiple, wanted = schema.get("multipleOf"), schema.get("format")
         if _length(schema.get("patternProperties")) > MOST_PATTERN_PROPERTIES:
             raise SchemaError(
                 f"'patternProperties' at {place} has more than {MOST_PATTERN_PROPERTIES} members; use fewer"
             )
-        self._multiples += _digits(multiple) if multiple is not None and _is_number(multiple) else 0
+        self._multiples += _digits(multiple) if multiple is not None and is_number(multiple) else 0
         if self._multiples > LARGEST_MULTIPLES:
             raise SchemaError(f"the digits of 'multipleOf' at {place} are too many; use at most three")
-        if isinstance(wanted, str) and wanted not in _FORMATS and "string" in _types(schema):
+        if isinstance(wanted, str) and wanted not in _FORMATS and "string" in types_of(schema):
             known = ", ".join(sorted(_FORMATS))
             raise SchemaError(f"the 'format' at {place} is not supported; use one of {known}")
-        if "type" in schema and not all(kind in _TYPES for kind in _types(schema)):
+        if "type" in schema and not all(kind in _TYPES for kind in types_of(schema)):
             raise SchemaError(
                 f"the 'type' at {place} is not one of JSON Schema; use one or several of {', '.join(_TYPES)}"
             )
@@ -148,14 +173,7 @@ class _Check:
     def _follow(self, reference: Any) -> None:
         if isinstance(reference, str) and reference not in self._seen:
             self._seen.add(reference)
-            self._open.append((reference, self._resolve(reference)))
-
-    def _resolve(self, reference: str) -> Any:
-        """Returns what a local reference points to, or None: the compiler reports those that point nowhere."""
-        found: Any = self._root
-        for part in reference.removeprefix("#").split("/")[1:]:
-            found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-        return found if reference.startswith("#") else None
+            self._open.append((reference, resolve(self._root, reference)))
 
     def _merged(self, place: str, schema: Any) -> tuple[int, int]:
         """Returns how many alternatives a schema becomes and how many properties each has at most.
@@ -168,11 +186,11 @@ class _Check:
             return self._known[id(schema)]
         self._known[id(schema)] = 1, 0
         parts = [(1, _length(schema.get("properties")))]
-        parts += [self._merged(place, member) for member in _list(schema, "allOf")]
-        parts.append(self._merged(place, self._resolve(str(schema.get("$ref")))))
-        for members in (_list(schema, "anyOf"), _list(schema, "oneOf")):
-            if members:
-                counts, sizes = zip(*(self._merged(place, member) for member in members), strict=True)
+        parts += [self._merged(place, member) for member in members(schema, "allOf")]
+        parts.append(self._merged(place, resolve(self._root, schema.get("$ref"))))
+        for alternatives in (members(schema, "anyOf"), members(schema, "oneOf")):
+            if alternatives:
+                counts, sizes = zip(*(self._merged(place, one) for one in alternatives), strict=True)
                 parts.append((sum(counts), max(sizes)))
         parts = [part for part in parts if part != (1, 0)]
         count = min(math.prod(part[0] for part in parts), 10**6)
@@ -186,15 +204,62 @@ class _Check:
         return count, size
 
 
+def _check_numbers(place: str, schema: dict[str, Any]) -> None:
+    """Checks bounds that values must lie beyond: the compiler knows large numbers only roughly."""
+    for keyword, sign in (("minimum", 1), ("exclusiveMinimum", 1), ("maximum", -1), ("exclusiveMaximum", -1)):
+        bound = schema.get(keyword)
+        if is_number(bound) and sign * bound > LARGEST_EXACT:
+            most = f"at {'most' if sign > 0 else 'least'} {sign * LARGEST_EXACT} is allowed"
+            raise SchemaError(f"'{keyword}' at {place} is {bound}; {most}")
+        if is_number(bound) and 0 < abs(bound) < LEAST_NUMBER:
+            raise SchemaError(f"'{keyword}' at {place} is too small a number; use 0, or at least {LEAST_NUMBER}")
+
+
+def _check_patterns(place: str, schema: dict[str, Any]) -> None:
+    patterns = [(f"the 'pattern' at {place}", schema.get("pattern"))]
+    patterns += [(f"a name in 'patternProperties' at {place}", name) for name in named(schema, "patternProperties")]
+    for what, pattern in patterns:
+        if not isinstance(pattern, str):
+            continue
+        if len(pattern) > LONGEST_PATTERN:
+            raise SchemaError(f"{what} has more than {LONGEST_PATTERN} characters; shorten it")
+        # What is escaped or in a class of characters is no group.
+        pieces = (piece for piece in _PATTERN_PIECE.findall(pattern) if not piece.startswith("["))
+        groups = "".join(piece for piece in pieces if piece[0] != "\\" or _NOT_PLAIN.match(piece))
+        for kind, found in _NOT_REGULAR.items():
+            if found.search(groups):
+                raise SchemaError(f"{what} has {kind}, which no grammar can follow; write it without")
+
+
+def _check_members(place: str, schema: dict[str, Any]) -> None:
+    """Checks bounds on the number of members: nothing keeps names that are not listed from coming twice."""
+    least, most = schema.get("minProperties"), schema.get("maxProperties")
+    keyword = "minProperties" if least is not None else "maxProperties"
+    if not is_number(least) and not is_number(most):
+        return
+    required = {name for name in members(schema, "required") if isinstance(name, str)}
+    if is_number(least) and least > len(required) + 1 and not is_closed(schema):
+        raise SchemaError(
+            f"'{keyword}' at {place} is {least}, but names that are not in 'properties' could come twice; "
+            f"use at most {len(required) + 1}, or name the properties"
+        )
+    if named(schema, "properties").keys() <= required or (
+        is_closed(schema) and least in {None, 1} and most in {None, 1}
+    ):
+        return
+    raise SchemaError(
+        f"'{keyword}' at {place} needs every property there to be in 'required'; add them, or leave it out"
+    )
+
+
 def _subschemas(place: str, schema: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key in _ONE:
+    for key in ONE:
         yield f"{place}/{key}", schema.get(key)
-    for key in _SEVERAL:
-        for at, member in enumerate(_list(schema, key)):
+    for key in SEVERAL:
+        for at, member in enumerate(members(schema, key)):
             yield f"{place}/{key}/{at}", member
-    for key in _NAMED:
-        named = schema.get(key)
-        for name, member in named.items() if isinstance(named, dict) else ():
+    for key in NAMED:
+        for name, member in named(schema, key).items():
             yield f"{place}/{key}/{name[:64]}", member
 
 
@@ -213,22 +278,8 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _list(schema: dict[str, Any], key: str) -> list[Any]:
-    value = schema.get(key)
-    return value if isinstance(value, list) else []
-
-
-def _types(schema: dict[str, Any]) -> list[Any]:
-    kind = schema.get("type")
-    return kind if isinstance(kind, list) else [kind]
-
-
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, dict | list) else 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _digits(number: float) -> int:

@@ -213,7 +213,10 @@ RULES: list[list[Case]] = [
     schema("cannot be enforced: it is too large", LARGE),
     schema("cannot be enforced: it is nested more than 100 levels deep", DEEP),
     chat("cannot be enforced: the keyword 'if' at #", "response_format.schema",
-          response_format={"type": "json_schema", "schema": {"if": {}}}),
+          response_format={"type": "json_schema", "schema": {"if": {}, "else": {"const": 1}}}),
+    schema("cannot be enforced: the 'pattern' at #/items has a look-around", {"items": {"pattern": "^(?!a)b"}}),
+    schema("cannot be enforced: 'minProperties' at # is 2, but names that are not in", {"minProperties": 2}),
+    schema("cannot be enforced: 'minimum' at # is 1e+30; at most", {"type": "number", "minimum": 1e30}),
     # What only the Responses API has.
     responses("keeps nothing of a request", "previous_response_id", previous_response_id="resp_1"),
     responses("keeps nothing of a request", "conversation", conversation="conv_1"),

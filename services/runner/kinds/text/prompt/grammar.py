@@ -139,8 +139,9 @@ def grammar_error(grammar: str) -> str:
         # What can come first is often as costly as it gets.
         matcher.compute_bitmask()
     error: str = matcher.get_error()
-    # The first line says what is wrong; the others quote the grammar.
-    first = error.split("\n", maxsplit=1)[0]
+    # The first line says what is wrong; the others quote the grammar. Of a pattern, a later one says it.
+    lines = error.split("\n")
+    first = " ".join([lines[0], *(line.removeprefix("error: ") for line in lines[1:] if line.startswith("error: "))])
     reason = first.split("failed to compile JSON schema: ")[-1][:200]
     if reason.startswith("oneOf"):
         return "the alternatives of a 'oneOf' cannot be told apart; use 'anyOf'"

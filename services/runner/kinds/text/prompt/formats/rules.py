@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from services.common.enforced_schema import enforced_form
 from services.runner.kinds.text.prompt.tools import Tool
 
 # Small models never stop calling by themselves, so the number of parallel calls is bounded.
@@ -19,7 +20,7 @@ _JSON_FORM = {"whitespace_flexible": False, "item_separator": ", ", "key_separat
 
 def json_rule(schema: dict[str, Any]) -> str:
     """Returns the expression for a JSON value of a schema; each stays a root, so that its references hold."""
-    return "%json " + json.dumps({**schema, "x-guidance": _JSON_FORM}, ensure_ascii=False)
+    return "%json " + json.dumps({**enforced_form(schema), "x-guidance": _JSON_FORM}, ensure_ascii=False)
 
 
 def literal(text: str) -> str:

@@ -222,3 +222,28 @@ def test_an_engine_is_never_given_what_it_would_drop() -> None:
     alternatives = [{"type": "object", "properties": {f"p{at}_{other}": {} for other in range(2)}} for at in range(120)]
     with pytest.raises(MeshError, match="an edge has checked"):
         answer_grammar({"anyOf": [*alternatives, *alternatives]}, NO_TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        # Open objects are closed, so that models do not invent members.
+        ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": 1}', '{"a": 1, "b": 2}'),
+        ({"type": "array", "uniqueItems": False}, "[1, 1]", "{}"),
+        ({"type": "string", "uniqueItems": True, "not": False}, '"a"', "1"),
+        ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, "-1234567890123456789", "1" * 25),
+        ({"type": "number", "minimum": -1e308, "maximum": 1e308}, "-1.5", '"a"'),
+        ({"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"], "minProperties": 1}, '{"a": 1}', "{}"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 1}, '{"x": 1}', "{}"),
+        ({"type": "object", "properties": {"a": {}, "b": {}}, "maxProperties": 1}, '{"b": 1}', '{"a": 1, "b": 1}'),
+    ],
+)
+def test_a_grammar_is_made_of_the_enforced_form(schema: dict[str, Any], right: str, wrong: str) -> None:
+    lark = answer_grammar(schema, NO_TOOLS)
+    assert accepts(lark, right)
+    assert not accepts(lark, wrong)
+
+
+def test_what_a_pattern_does_wrong_is_said() -> None:
+    with pytest.raises(MeshError, match="regex parse error: unclosed group"):
+        answer_grammar({"type": "string", "pattern": "("}, NO_TOOLS)
