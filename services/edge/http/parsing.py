@@ -19,6 +19,8 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 # "Invalid enum value 'banana'" and "Invalid value 'banana'", where values can be listed.
 _LISTED = re.compile(r"^Invalid (?:enum )?value ")
 _GIVEN = re.compile(r", got `(?P<name>\w+)`$")
+# An escape that is half of a surrogate pair, so near to the end of a body that msgspec only says that it is truncated.
+_HALF_AT_END = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F]).{0,6}\Z", re.DOTALL)
 # One step on the way to such a place: a field, or what is in a list or a dictionary.
 _STEP = re.compile(r"\[[^\]]*\]|[^.\[]+")
 
@@ -34,10 +36,28 @@ def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _field_error(str(error), decoder.type) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MeshError(Code.INVALID_REQUEST, f"The request body is not valid JSON: {error}.") from None
+    except msgspec.DecodeError as error:
+        reason = str(error)
+        if "surrogate" in reason or ("truncated" in reason and _ends_in_half(body)):
+            reason = (
+                "an escape such as \\ud83d in it is half of a surrogate pair; send both halves, or the character itself"
+            )
+        raise _not_json(reason) from None
+    except UnicodeDecodeError:
+        raise _not_json("its strings must be Unicode text in UTF-8, without halves of surrogate pairs") from None
     except RecursionError:
         raise MeshError(Code.INVALID_REQUEST, "The request body is nested too deeply; make it flatter.") from None
+
+
+def _ends_in_half(body: bytes) -> bool:
+    half = _HALF_AT_END.search(body, len(body) - 12)
+    before = body[: half.start()] if half else b""
+    # After a backslash that is itself escaped, it is text.
+    return half is not None and (len(before) - len(before.rstrip(b"\\"))) % 2 == 0
+
+
+def _not_json(reason: str) -> MeshError:
+    return MeshError(Code.INVALID_REQUEST, f"The request body is not valid JSON: {reason}.")
 
 
 def parse_fields(fields: Mapping[str, Any], kind: type[BodyT]) -> BodyT:

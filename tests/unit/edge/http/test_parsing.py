@@ -124,6 +124,34 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     assert refusal(body).param == ""
 
 
+HALVES = [
+    rb"\ud83d",
+    rb"\uDe00",
+    rb"\ud83d\ud83d",
+    rb"\ud83d\u0041",
+    rb"\\\ud83d",
+    rb"\ud83d\n",
+    rb"\ude00\ud83d",
+    b"\xed\xa0\xbd",
+]
+
+
+@pytest.mark.parametrize("half", HALVES)
+@pytest.mark.parametrize("text", [b"hi %b", b"%b there, and much more of it", b"\\\\ \\ud83d\\ude00 %b"])
+@pytest.mark.parametrize("end", [b'"}', b'"', b""])
+def test_half_a_surrogate_pair_is_named(half: bytes, text: bytes, end: bytes) -> None:
+    # A body may end with it, or be cut off after it.
+    error = refusal(b'{"model": "' + text % half + end)
+    whole = half.startswith(b"\xed") and not end
+    assert ("surrogate pair" in error.message) is not whole
+
+
+@pytest.mark.parametrize("text", [rb"\ud83d\ude00", rb"\\ud83d", rb"\ud7ff\ue000"])
+def test_whole_pairs_are_no_halves(text: bytes) -> None:
+    parse_body(b'{"model": "' + text + b'", "messages": [{"role": "user", "content": "hi"}]}', chat_decoder)
+    assert "surrogate" not in refusal(b'{"model": "' + text).message
+
+
 def test_an_image_for_a_model_without_vision_is_refused() -> None:
     body = (
         b'{"model": "m", "messages": [{"role": "user", "content": '
