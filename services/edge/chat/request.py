@@ -66,7 +66,7 @@ class ToolCall(Struct, frozen=True):
 
     id: str
     function: FunctionCall
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = "function"
 
 
 class Message(Struct, frozen=True):
@@ -101,7 +101,7 @@ class Tool(Struct, frozen=True):
     """A tool offered to the model."""
 
     function: Function
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = "function"
 
 
 class NamedFunction(Struct, frozen=True):
@@ -114,7 +114,7 @@ class NamedTool(Struct, frozen=True):
     """The tool that must be called."""
 
     function: NamedFunction
-    type: Literal["function"] = "function"
+    type: Literal["function"] | None = "function"
 
 
 class JsonSchema(Struct, frozen=True):

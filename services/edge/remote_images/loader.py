@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.common.errors import MeshError
 from services.edge.http.parsing import invalid
-from services.edge.remote_images.data_url import decode_data_url
+from services.edge.remote_images.data_url import decode_data_url, is_data_url
 from services.edge.remote_images.fetcher import ImageFetcher
 from services.edge.remote_images.limits import ImageLimits, check_image
 
@@ -59,7 +59,7 @@ class ImageLoader:
     def _inline(self, source: ImageSource, total: _Total) -> bytes | None:
         """Returns an image that is in the request, or None for a URL that may be fetched."""
         with _refusing(source):
-            if source.url[:5].lower() != "data:":
+            if not is_data_url(source.url):
                 self._fetcher.check(source.url)
                 return None
             return self._checked(decode_data_url(source.url, self._limits.bytes_each), total)

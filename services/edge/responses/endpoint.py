@@ -13,11 +13,10 @@ from services.edge.chat.checks import check_chat_body
 from services.edge.chat.images import load_images
 from services.edge.chat.request import ChatBody
 from services.edge.context import RequestContext
-from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
-from services.edge.responses.request import responses_decoder
+from services.edge.responses.request import parse_responses_body
 from services.edge.responses.response import ResponseRenderer
 from services.edge.responses.translation import translate
 from services.edge.settings import EdgeSettings
@@ -35,7 +34,7 @@ class Responses:
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
         content = await request.read()
-        body = parse_body(content, responses_decoder)
+        body = parse_responses_body(content)
         model = self._path.find_model(body.model, "chat", principal)
         translation = translate(body)
         renderer = ResponseRenderer(context.request_id.removeprefix("req_"), model.id, body, translation, self._clock)

@@ -8,7 +8,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from services.common.chat_limits import MOST_TOOLS
+from services.common.errors import MeshError
 from services.edge.chat.request import FunctionName, Temperature, Text, TokenLimit, TopLogprobs, TopP
+from services.edge.http.parsing import parse_body
 from services.edge.tolerated import ToleratedFields
 
 Include = Literal[
@@ -88,7 +90,7 @@ class Item(Struct, frozen=True):
 class TextFormat(Struct, frozen=True, omit_defaults=True):
     """The shape that the answer must have. OpenAI's schema of the answer allows what was not sent to be absent only."""
 
-    type: Literal["text", "json_object", "json_schema"] = "text"
+    type: Literal["text", "json_object", "json_schema"] | None = None
     name: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
@@ -175,3 +177,24 @@ class ResponsesBody(ToleratedFields, frozen=True):
 
 
 responses_decoder = msgspec.json.Decoder(ResponsesBody)
+
+
+def parse_responses_body(content: bytes) -> ResponsesBody:
+    """Decodes a body; raises MeshError INVALID_REQUEST, with `param` where one field is at fault.
+
+    Earlier thoughts are left out, so nothing in them is at fault: other services write them in ways of their own.
+    """
+    try:
+        return parse_body(content, responses_decoder)
+    except MeshError as error:
+        if not error.param.startswith("input["):
+            raise
+        body = msgspec.json.decode(content)
+        items = [{"type": "reasoning"} if _is_reasoning(item) else item for item in body["input"]]
+        if items == body["input"]:
+            raise
+        return parse_body(msgspec.json.encode({**body, "input": items}), responses_decoder)
+
+
+def _is_reasoning(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") == "reasoning"

@@ -152,7 +152,7 @@ def _reasoning(body: ResponsesBody) -> ResponseReasoning:
 
 def _text(body: ResponsesBody) -> ResponseText:
     wanted = (body.text.format if body.text else None) or TextFormat()
-    shape = msgspec.to_builtins(wanted) if wanted.type == "json_schema" else {"type": wanted.type}
+    shape = msgspec.to_builtins(wanted) if wanted.type == "json_schema" else {"type": wanted.type or "text"}
     return ResponseText(shape, (body.text.verbosity if body.text else None) or "medium")
 
 

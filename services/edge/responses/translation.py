@@ -212,7 +212,7 @@ def _part(part: Part, place: str) -> _ChatPart:
 
 def _response_format(wanted: TextFormat) -> chat.ResponseFormat:
     if wanted.type != "json_schema":
-        return chat.ResponseFormat(wanted.type)
+        return chat.ResponseFormat(wanted.type or "text")
     if wanted.name is None or wanted.schema is None:
         param = "text.format.name" if wanted.name is None else "text.format.schema"
         raise invalid(param, f"'{param}' is required for the type 'json_schema'; add it.")

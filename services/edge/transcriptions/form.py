@@ -18,6 +18,12 @@ _LONGEST_NAME = 100
 # What boundaries and headers of parts may take beside the file and the fields.
 _OVERHEAD = 1024 * 1024
 
+# What the headers about encodings may say of a part that is as it is.
+_PLAIN_ENCODINGS = {
+    "Content-Transfer-Encoding": {"", "7bit", "8bit", "binary"},
+    "Content-Encoding": {"", "identity"},
+}
+
 # aiohttp would write them to the log, with the names of files and fields in them.
 for category in (aiohttp.BadContentDispositionHeader, aiohttp.BadContentDispositionParam):
     warnings.simplefilter("ignore", category)
@@ -31,7 +37,7 @@ class FileTooLargeError(Exception):
 class Form:
     """A form that has arrived."""
 
-    # The values of each field, in order; `[]` at the end of a name is cut off.
+    # The values of each field, in order; `[]` at the end of a name is cut off, and an empty field is absent.
     fields: dict[str, list[str]] = field(default_factory=dict)
     # None if none was sent.
     file: bytes | None = None
@@ -70,7 +76,7 @@ async def read_form(request: web.Request, max_file_bytes: int) -> Form:
 async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.MultipartReader, max_file_bytes: int) -> None:
     if not isinstance(part, aiohttp.BodyPartReader) or not part.name or len(part.name) > _LONGEST_NAME:
         raise _malformed()
-    if "Content-Transfer-Encoding" in part.headers or "Content-Encoding" in part.headers:
+    if any(part.headers.get(name, "").strip().lower() not in plain for name, plain in _PLAIN_ENCODINGS.items()):
         raise MeshError(Code.INVALID_REQUEST, "The parts of the form must not be encoded; send them as they are.")
     if part.name == "file":
         if form.file is not None:
@@ -83,7 +89,9 @@ async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.Multipar
     value = await _read(part, _LONGEST_FIELD)
     if value is None:
         raise invalid(name, f"A field of the form is longer than {_LONGEST_FIELD} bytes.")
-    form.fields.setdefault(name, []).append(value.decode())
+    # Browsers and SDKs send fields that were not filled in so.
+    if value:
+        form.fields.setdefault(name, []).append(value.decode())
 
 
 async def _read(part: aiohttp.BodyPartReader, limit: int) -> bytes | None:

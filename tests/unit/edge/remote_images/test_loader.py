@@ -53,8 +53,13 @@ async def test_the_declared_type_may_be_wrong(kind: str) -> None:
         ("data:;base64,AAAA", "must begin with"),
         ("data:image/png;base64,", "cannot be shown to the model: it is not an image"),
         ("data:image/png;base64,AAAA", "it is not an image in a supported format: PNG, JPEG, WEBP, GIF"),
-        ("data:image/png;base64,AAA", "is not valid base64"),
-        ("data:image/png;base64,AA\nAA", "is not valid base64"),
+        ("data:image/png;base64,AAA", "it is not an image in a supported format"),
+        ("data:image/png;base64,AA\nAA", "it is not an image in a supported format"),
+        ("data:image/png;base64,A", "is not valid base64"),
+        ("data:image/png;base64,AAAA=", "is not valid base64"),
+        ("data:image/png;base64,AA=A", "is not valid base64"),
+        ("data:image/png;base64,AA\u00a0AA", "is not valid base64"),
+        ("data:image/png;base64,AA\x0bAA", "is not valid base64"),
         ("data:image/png;base64,____", "is not valid base64"),
         ("data:image/png;base64,é", "is not valid base64"),
         ("https://example.com/a.png", "is not fetched here; send the image itself as a data: URL"),
@@ -101,3 +106,24 @@ async def test_nothing_is_fetched_if_another_image_is_wrong() -> None:
         with pytest.raises(MeshError) as error:
             await remote.load([good, ImageSource(bad, "messages[1].content[0].image_url.url")])
         assert error.value.param == "messages[1].content[0].image_url.url"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "data:image/png;base64, {}",
+        "data:image/png;base64,{}\n",
+        " data:image/png;base64,{} ",
+        "data: image/png ; base64 ,{}",
+        "DATA:IMAGE/PNG;BASE64,{}",
+        "data:image/png;charset=utf-8;base64,\r\n\t{}",
+    ],
+)
+async def test_base64_is_read_as_browsers_do(form: str) -> None:
+    image = plain_image()
+    image += b"\0" * ((1 - len(image)) % 3)
+    encoded = base64.b64encode(image).decode()
+    assert encoded.endswith("==")
+    lines = "\r\n".join(encoded[at : at + 76] for at in range(0, len(encoded), 76))
+    for text in (encoded, lines, encoded.rstrip("="), encoded.replace("+", "%2B").replace("=", "%3D")):
+        assert await loader().load([ImageSource(form.format(text), PARAM)]) == [image]

@@ -9,8 +9,7 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.edge.chat import request as chat
-from services.edge.http.parsing import parse_body
-from services.edge.responses.request import responses_decoder
+from services.edge.responses.request import parse_responses_body
 from services.edge.responses.translation import Translation
 from services.edge.responses.translation import translate as translate_body
 
@@ -26,7 +25,7 @@ TOOLS = [
 
 def translation(**fields: Any) -> Translation:
     body = {"model": "m", "input": "hi", **fields}
-    return translate_body(parse_body(msgspec.json.encode(body), responses_decoder))
+    return translate_body(parse_responses_body(msgspec.json.encode(body)))
 
 
 def translate(**fields: Any) -> chat.ChatBody:
@@ -222,3 +221,25 @@ def test_errors_speak_of_the_fields_that_were_sent(param: str, here: str) -> Non
 def test_a_text_is_the_content_of_its_message() -> None:
     error = translation().error(MeshError(Code.INVALID_REQUEST, "wrong", param="messages[0].content"))
     assert (error.message, error.param) == ("wrong", "input")
+
+
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"content": [{"type": "text", "text": "hm"}]},
+        {"content": [{"type": "summary_text", "text": "hm"}], "summary": "hm"},
+        {"content": {"text": "hm"}, "id": 5, "name": [], "role": "thinker"},
+        {"content": None, "encrypted_content": "x"},
+    ],
+)
+def test_nothing_in_a_thought_is_at_fault(thought: dict[str, Any]) -> None:
+    item = {"type": "reasoning", "id": "rs_1", **thought}
+    assert turns(item, USER) == [{"role": "user", "content": "hi"}]
+    # The others keep their places.
+    assert refused(input=[item, USER, {"role": "user", "content": [{"type": "text", "text": "hi"}]}]).param == (
+        "input[2].content[0].type"
+    )
+
+
+def test_a_format_without_a_type_is_text() -> None:
+    assert translate(text={"format": {"type": None}}).response_format == chat.ResponseFormat("text")

@@ -1,0 +1,81 @@
+"""Forms are read as browsers and SDKs send them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from services.common.errors import MeshError
+from services.edge.http.errors import error_response
+from services.edge.transcriptions.form import read_form
+
+BOUNDARY = "boundary"
+Post = Callable[[bytes], Awaitable[dict[str, Any]]]
+
+
+def part(name: str, value: bytes, headers: str = "") -> bytes:
+    disposition = f'Content-Disposition: form-data; name="{name}"'
+    return f"--{BOUNDARY}\r\n{disposition}{headers}\r\n\r\n".encode() + value + b"\r\n"
+
+
+@pytest.fixture
+async def post() -> AsyncIterator[Post]:
+    """Sends the parts of a form and returns what was read, or the error."""
+
+    async def read(request: web.Request) -> web.Response:
+        try:
+            form = await read_form(request, 1000)
+        except MeshError as error:
+            return error_response(error)
+        return web.Response(body=msgspec.json.encode({"fields": form.fields, "file": form.file}))
+
+    app = web.Application()
+    app.router.add_post("/", read)
+    async with TestClient(TestServer(app)) as client:
+
+        async def post(parts: bytes) -> dict[str, Any]:
+            headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+            async with client.post("/", data=parts + f"--{BOUNDARY}--\r\n".encode(), headers=headers) as response:
+                answer: dict[str, Any] = msgspec.json.decode(await response.read())
+                return answer
+
+        yield post
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Content-Transfer-Encoding: binary",
+        "Content-Transfer-Encoding: 8bit",
+        "content-transfer-encoding: 7BIT",
+        "Content-Encoding: identity",
+    ],
+)
+async def test_encodings_that_change_nothing_pass(post: Post, header: str) -> None:
+    sound = bytes(range(256))
+    parts = part("file", sound, f'; filename="a.mp3"\r\n{header}') + part("model", b"m", f"\r\n{header}")
+    answer = await post(parts)
+    assert answer["fields"] == {"model": ["m"]}
+    assert msgspec.convert(answer["file"], bytes) == sound
+
+
+@pytest.mark.parametrize("header", ["Content-Transfer-Encoding: base64", "Content-Transfer-Encoding: quoted-printable",
+                                    "Content-Encoding: gzip"])  # fmt: skip
+async def test_other_encodings_are_refused(post: Post, header: str) -> None:
+    answer = await post(part("file", b"eA==", f"\r\n{header}"))
+    assert answer["error"]["message"] == "The parts of the form must not be encoded; send them as they are."
+
+
+async def test_empty_fields_are_absent(post: Post) -> None:
+    names = ("temperature", "response_format", "stream", "language", "prompt", "timestamp_granularities[]", "include[]")
+    answer = await post(part("model", b"m") + b"".join(part(name, b"") for name in names) + part("language", b"en"))
+    assert answer == {"fields": {"model": ["m"], "language": ["en"]}, "file": None}
+
+
+async def test_an_empty_file_is_one(post: Post) -> None:
+    assert (await post(part("file", b"", '; filename="a.mp3"')))["file"] == ""
