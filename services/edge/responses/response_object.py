@@ -84,10 +84,15 @@ class Response(Struct, frozen=True, kw_only=True):
     top_logprobs: int
     top_p: float
     truncation: str
-    # What OpenAI's schema allows to be absent, but not null; of `usage` that is true too, until the end.
-    prompt_cache_key: str | UnsetType = UNSET
-    safety_identifier: str | UnsetType = UNSET
+    # There is nothing to set these by.
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    # Null, not absent, where there is nothing: https://www.openresponses.org requires them; of `usage` that is until
+    # the end.
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    usage: ResponseUsage | None = None
+    # What OpenAI's schema allows to be absent, but not null.
     user: str | UnsetType = UNSET
-    usage: ResponseUsage | UnsetType = UNSET
     # In the last event of a stream.
     tiermesh: ChargedCredits | UnsetType = UNSET

@@ -137,3 +137,12 @@ def test_an_error_event_is_one_event() -> None:
     event = renderer().error(MeshError(Code.UNAVAILABLE, "gone"))
     assert (event[:6], event[-2:], event.count(b"\n")) == (b"data: ", b"\n\n", 2)
     assert json.loads(event[6:])["error"]["code"] == "service_unavailable"
+
+
+def test_every_answer_says_that_there_is_one_tier_of_service() -> None:
+    body = json.loads(completion_body("chatcmpl-1", "tiermesh-pro", 1700000000, [finished("Hi")], logprobs=False))
+    rendering = renderer(usage=True)
+    last = rendering.end({0: finished("Hi")}, Receipt(10, 90)).removesuffix(DONE)
+    events = (rendering.open() + rendering.step(0, GenerateReply(text="Hi")) + last).split(b"\n\n")[:-1]
+    bodies = [body, *(json.loads(event.removeprefix(b"data: ")) for event in events)]
+    assert [one["service_tier"] for one in bodies] == ["default"] * 5

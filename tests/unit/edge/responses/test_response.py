@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import msgspec
@@ -175,6 +177,34 @@ def test_what_was_asked_is_said_again_and_what_is_done_is_said_truly() -> None:
     assert {name: body[name] for name in asked} == asked
     done = {"store": False, "truncation": "disabled", "service_tier": "default", "previous_response_id": None}
     assert {name: body[name] for name in done} == done
+
+
+# What https://www.openresponses.org requires of every response object (2026-04-24).
+REQUIRED = {
+    "id", "object", "created_at", "completed_at", "status", "incomplete_details", "model", "previous_response_id",
+    "instructions", "output", "error", "tools", "tool_choice", "truncation", "parallel_tool_calls", "text", "top_p",
+    "presence_penalty", "frequency_penalty", "top_logprobs", "temperature", "reasoning", "usage", "max_output_tokens",
+    "max_tool_calls", "store", "background", "service_tier", "metadata", "safety_identifier", "prompt_cache_key",
+}  # fmt: skip
+
+
+def test_every_response_object_has_every_member_that_open_responses_requires() -> None:
+    renderings = [renderer().open() + renderer().error(MeshError(Code.INTERNAL, "no"))]
+    rendering = renderer()
+    rendering.step(0, GenerateReply(text="Hi"))
+    renderings.append(rendering.end({0: last(text="Hi")}, Receipt(10, 90)))
+    objects = [
+        body["response"]
+        for data in re.findall(rb"^data: (.*)$", b"".join(renderings), re.MULTILINE)
+        if "response" in (body := json.loads(data))
+    ]
+    objects.append(json.loads(renderer().body([last(text="Hi")])))
+    assert [body["status"] for body in objects] == ["in_progress", "in_progress", "failed", "completed", "completed"]
+    for body in objects:
+        assert body.keys() >= REQUIRED
+        assert (body["presence_penalty"], body["frequency_penalty"]) == (0, 0)
+        assert (body["usage"] is None) is (body["status"] != "completed")
+        assert (body["safety_identifier"], body["prompt_cache_key"]) == (None, None)
 
 
 def test_allowed_tools_are_said_again() -> None:
