@@ -232,7 +232,14 @@ RULES: list[list[Case]] = [
     responses("is required for an 'input_image'", "input[0].content[0].image_url",
                input=[{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]),
     responses("must allow only functions that are in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
-               tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]}),
+               tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]})
+    + chat("must allow only functions that are in 'tools'", "tool_choice",
+            tools=[{"type": "function", "function": {"name": "f"}}],
+            tool_choice={"type": "allowed_tools", "allowed_tools": {
+                "mode": "auto", "tools": [{"type": "function", "function": {"name": "g"}}]}}),
+    chat("must be a list of 1 to 128 items", "tool_choice.allowed_tools.tools",
+          tools=[{"type": "function", "function": {"name": "f"}}],
+          tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}),
     responses("is required for the type 'json_schema'", "text.format.name",
                text={"format": {"type": "json_schema", "schema": {}}}),
     # What only legacy completions have.

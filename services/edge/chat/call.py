@@ -11,7 +11,6 @@ from services.edge.chat.request import (
     ChatBody,
     ImagePart,
     Message,
-    NamedTool,
     RefusalPart,
     ResponseFormat,
     TextPart,
@@ -113,7 +112,7 @@ def _response_format(wanted: ResponseFormat) -> runner_pb2.ResponseFormat:
 
 
 def _add_tools(call: runner_pb2.GenerateCall, body: ChatBody) -> None:
-    for tool in body.tools or ():
+    for tool in body.offered_tools:
         parameters = tool.function.parameters
         call.tools.add(
             name=tool.function.name,
@@ -121,10 +120,9 @@ def _add_tools(call: runner_pb2.GenerateCall, body: ChatBody) -> None:
             parameters_json="" if parameters is None else msgspec.json.encode(parameters).decode(),
             strict=bool(tool.function.strict),
         )
-    choice = body.tool_choice or "auto"
-    if isinstance(choice, NamedTool):
+    if body.forced_function is not None:
         call.tool_choice.mode = runner_pb2.ToolChoice.MODE_NAMED
-        call.tool_choice.name = choice.function.name
+        call.tool_choice.name = body.forced_function
     else:
-        call.tool_choice.mode = _MODES[choice]
+        call.tool_choice.mode = _MODES[body.tool_mode]
     call.tool_choice.single = body.parallel_tool_calls is False

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from services.common.catalog import Model
 from services.common.chat_limits import LONGEST_STOP, MOST_BIASES
-from services.edge.chat.request import ChatBody, ImagePart, Message, NamedTool, RefusalPart
+from services.edge.chat.request import ChatBody, ImagePart, Message, RefusalPart, ToolChoice
 from services.edge.chat.schemas import check_schemas
 from services.edge.http.parsing import invalid
 
@@ -82,10 +82,26 @@ def _check_tools(body: ChatBody, model: Model) -> None:
             raise invalid(param, f"'{param}' is the name of an earlier tool; give each its own.")
         names.add(tool.function.name)
     # What agents send that have no tools (yet) is what holds without any.
-    if body.tool_choice not in {None, "none", "auto"} and not names:
+    if body.tool_choice not in (None, "none", "auto") and not names:
         raise invalid("tool_choice", "'tool_choice' must be 'none' or 'auto' without 'tools'; send the tools.")
-    if isinstance(body.tool_choice, NamedTool) and body.tool_choice.function.name not in names:
+    if isinstance(body.tool_choice, ToolChoice):
+        _check_tool_choice(body.tool_choice, body, names)
+
+
+def _check_tool_choice(choice: ToolChoice, body: ChatBody, names: set[str]) -> None:
+    member, other = "function", "allowed_tools"
+    if choice.type == "allowed_tools":
+        member, other = other, member
+    if getattr(choice, member) is None:
+        param = f"tool_choice.{member}"
+        raise invalid(param, f"'{param}' is required for the type '{member}'; add it.")
+    if getattr(choice, other) is not None:
+        param = f"tool_choice.{other}"
+        raise invalid(param, f"'{param}' is not for the type '{member}'; leave it out.")
+    if body.forced_function is not None and body.forced_function not in names:
         raise invalid("tool_choice", "'tool_choice' must name a function that is in 'tools'.")
+    if not (body.allowed_functions or set()) <= names:
+        raise invalid("tool_choice", "'tool_choice' must allow only functions that are in 'tools'.")
 
 
 def _check_message(place: str, message: Message, model: Model) -> None:

@@ -111,10 +111,25 @@ class NamedFunction(Struct, frozen=True):
 
 
 class NamedTool(Struct, frozen=True):
-    """The tool that must be called."""
+    """One of the tools that may be called."""
 
     function: NamedFunction
     type: Literal["function"] | None = "function"
+
+
+class AllowedTools(Struct, frozen=True):
+    """The tools that may be called, or of which one must be; the model does not see the others."""
+
+    mode: Literal["auto", "required"]
+    tools: Annotated[list[NamedTool], Meta(min_length=1, max_length=MOST_TOOLS)]
+
+
+class ToolChoice(Struct, frozen=True):
+    """The function that must be called, or the tools that may be."""
+
+    function: NamedFunction | None = None
+    allowed_tools: AllowedTools | None = None
+    type: Literal["function", "allowed_tools"] | None = "function"
 
 
 class JsonSchema(Struct, frozen=True):
@@ -154,7 +169,7 @@ class ChatBody(ToleratedChatFields, frozen=True):
     top_logprobs: TopLogprobs | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     modalities: list[Literal["text", "audio"]] | None = None
     # Whether a model thinks is part of its id; `none` turns it off, and how hard is up to the model.
@@ -162,6 +177,34 @@ class ChatBody(ToleratedChatFields, frozen=True):
     # How OpenAI offered tools before there were any; refused with the way out.
     functions: list[Any] | None = None
     function_call: str | dict[str, Any] | None = None
+
+    @property
+    def forced_function(self) -> str | None:
+        """The name of the one function that must be called."""
+        choice = self.tool_choice
+        return choice.function.name if isinstance(choice, ToolChoice) and choice.function else None
+
+    @property
+    def allowed_functions(self) -> set[str] | None:
+        """The names of the functions that may be called; None if all may be."""
+        choice = self.tool_choice
+        if not isinstance(choice, ToolChoice) or choice.allowed_tools is None:
+            return None
+        return {tool.function.name for tool in choice.allowed_tools.tools}
+
+    @property
+    def tool_mode(self) -> Literal["none", "auto", "required"]:
+        """Whether functions may or must be called, of those that are offered."""
+        choice = self.tool_choice
+        if isinstance(choice, ToolChoice):
+            return choice.allowed_tools.mode if choice.allowed_tools else "required"
+        return choice or "auto"
+
+    @property
+    def offered_tools(self) -> list[Tool]:
+        """The tools that the model sees."""
+        allowed = self.allowed_functions
+        return [tool for tool in self.tools or () if allowed is None or tool.function.name in allowed]
 
     @property
     def include_usage(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from services.common.json_schema import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
-from services.edge.chat.request import ChatBody, Function, NamedTool
+from services.edge.chat.request import ChatBody, Function
 from services.edge.http.parsing import invalid
 
 
@@ -47,16 +47,13 @@ def _parameters(body: ChatBody) -> Iterator[tuple[str, Function, dict[str, Any]]
             yield f"tools[{index}].function.parameters", tool.function, tool.function.parameters
 
 
-def _forced(body: ChatBody) -> bool:
-    """Whether the answer consists of calls, so that nothing else has a shape."""
-    return body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool)
-
-
 def _binds(body: ChatBody, function: Function) -> bool:
     """Whether calls of a function must follow its schema: if they are forced, or strict and possible."""
-    if isinstance(body.tool_choice, NamedTool):
-        return function.name == body.tool_choice.function.name
-    return body.tool_choice == "required" or (body.tool_choice != "none" and bool(function.strict))
+    if body.forced_function is not None:
+        return function.name == body.forced_function
+    if body.allowed_functions is not None and function.name not in body.allowed_functions:
+        return False
+    return body.tool_mode == "required" or (body.tool_mode == "auto" and bool(function.strict))
 
 
 def _answer_schema(body: ChatBody) -> tuple[str, dict[str, Any]] | None:
@@ -70,7 +67,8 @@ def _answer_schema(body: ChatBody) -> tuple[str, dict[str, Any]] | None:
         schema = None if wanted.json_schema is None else wanted.json_schema.schema
     if schema is None:
         raise invalid(param, f"'{param}' is required for the type 'json_schema'; add it.")
-    return None if _forced(body) else (param, schema)
+    # An answer that consists of calls has no other shape.
+    return None if body.tool_mode == "required" else (param, schema)
 
 
 def _within(check: Callable[[dict[str, Any]], int], schema: dict[str, Any], param: str, verb: str) -> int:

@@ -28,7 +28,7 @@ from services.edge.responses.request import (
 )
 
 _ChatPart: TypeAlias = chat.TextPart | chat.ImagePart | chat.RefusalPart
-_ChatToolChoice: TypeAlias = Literal["none", "auto", "required"] | chat.NamedTool
+_ChatToolChoice: TypeAlias = Literal["none", "auto", "required"] | chat.ToolChoice
 
 # What a field of a chat completion is called here.
 _NAMES = {
@@ -56,11 +56,10 @@ class _Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """The chat completion that a response amounts to, with the places of its messages and of its tools."""
+    """The chat completion that a response amounts to, with the places of its messages."""
 
     chat: chat.ChatBody
     turns: Sequence[_Turn]
-    tools_at: Sequence[int]
 
     def error(self, error: MeshError) -> MeshError:
         """Returns an error about the chat completion as one about the body that it was made from."""
@@ -72,7 +71,7 @@ class Translation:
             return _NAMES.get(name, name)
         at, rest = int(match["at"]), match["rest"]
         if match["list"] == "tools":
-            return f"tools[{self.tools_at[at]}]{rest.removeprefix('.function')}"
+            return f"tools[{at}]{rest.removeprefix('.function')}"
         turn = self.turns[at]
         if not rest.startswith(".content"):
             return turn.place
@@ -82,7 +81,6 @@ class Translation:
 def translate(body: ResponsesBody) -> Translation:
     """Returns the same request as a chat completion; raises MeshError INVALID_REQUEST with `param`."""
     _check_kept(body)
-    offered, tool_choice = _tools(body)
     turns = _turns(body)
     completion = chat.ChatBody(
         model=body.model,
@@ -94,12 +92,12 @@ def translate(body: ResponsesBody) -> Translation:
         logprobs=body.logprobs,
         top_logprobs=body.top_logprobs if body.logprobs else None,
         response_format=_response_format(body.text.format) if body.text and body.text.format else None,
-        tools=[tool for _, tool in offered] or None,
-        tool_choice=tool_choice,
+        tools=[_tool(tool, f"tools[{at}]") for at, tool in enumerate(body.tools or ())] or None,
+        tool_choice=_tool_choice(body),
         parallel_tool_calls=body.parallel_tool_calls,
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
     )
-    return Translation(completion, turns, [at for at, _ in offered])
+    return Translation(completion, turns)
 
 
 def _check_kept(body: ResponsesBody) -> None:
@@ -219,24 +217,20 @@ def _response_format(wanted: TextFormat) -> chat.ResponseFormat:
     return chat.ResponseFormat("json_schema", chat.JsonSchema(wanted.schema, wanted.name, wanted.strict))
 
 
-def _tools(body: ResponsesBody) -> tuple[list[tuple[int, chat.Tool]], _ChatToolChoice | None]:
-    """Returns the functions that may be called, with their places, and which of them must be."""
-    tools = [(at, _tool(tool, f"tools[{at}]")) for at, tool in enumerate(body.tools or ())]
+def _tool_choice(body: ResponsesBody) -> _ChatToolChoice | None:
     choice = body.tool_choice
     if not isinstance(choice, ToolChoice):
-        return tools, choice
+        return choice
     if choice.type == "function" and choice.name is not None:
-        return tools, chat.NamedTool(chat.NamedFunction(choice.name))
-    if choice.type != "allowed_tools" or choice.mode is None or not choice.tools:
+        return chat.ToolChoice(chat.NamedFunction(choice.name))
+    allowed = [chat.NamedTool(chat.NamedFunction(tool.name)) for tool in choice.tools or () if tool.name is not None]
+    if choice.type != "allowed_tools" or choice.mode is None or not allowed:
         message = (
             "'tool_choice' must be 'none', 'auto', 'required', a 'function' with its 'name', or 'allowed_tools' with "
             "'mode' and 'tools'."
         )
         raise invalid("tool_choice", message)
-    allowed = {tool.name for tool in choice.tools}
-    if not allowed <= {tool.function.name for _, tool in tools}:
-        raise invalid("tool_choice", "'tool_choice' must allow only functions that are in 'tools'.")
-    return [(at, tool) for at, tool in tools if tool.function.name in allowed], choice.mode
+    return chat.ToolChoice(None, chat.AllowedTools(choice.mode, allowed), "allowed_tools")
 
 
 def _tool(tool: Tool, place: str) -> chat.Tool:

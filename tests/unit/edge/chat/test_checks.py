@@ -18,6 +18,7 @@ from services.edge.chat.checks import LARGE_BODY, check_chat, check_chat_body
 from services.edge.chat.request import ChatBody, chat_decoder
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import RequestReader
+from tiermesh.runner.v1.runner_pb2 import ToolChoice
 
 CAPABLE = Model(id="capable", kind="chat", tier="max", price=15, context=8192, capabilities=("tools", "vision"))
 PLAIN = Model(id="plain", kind="chat", tier="pro", price=10, context=2048)
@@ -114,3 +115,41 @@ async def test_what_is_refused_in_a_thread_is_refused_the_same() -> None:
     with pytest.raises(MeshError, match="cannot be enforced") as caught:
         await check_chat_body(body(response_format=answer(UNENFORCEABLE)), CAPABLE, max_choices=8, size=LARGE_BODY + 1)
     assert caught.value.param == "response_format.json_schema.schema"
+
+
+def allowed(mode: str, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [("auto", ToolChoice.MODE_AUTO), ("required", ToolChoice.MODE_REQUIRED)],
+    ids=["auto", "required"],
+)
+def test_allowed_tools_are_all_that_the_model_sees(mode: str, shown: str) -> None:
+    tools = [function("f", UNENFORCEABLE, strict=True), function("g"), function("h")]
+    chat = body(tools=tools, tool_choice=allowed(mode, "h", "g"))
+    # What cannot be called need not be enforceable.
+    check_chat(chat, CAPABLE, max_choices=8)
+    call = generate_call(chat, CAPABLE, "r", 0)
+    assert [tool.name for tool in call.tools] == ["g", "h"]
+    assert ToolChoice.Mode.Name(call.tool_choice.mode) == shown
+    bound = refusal(body(tools=tools, tool_choice=allowed(mode, "f")))
+    assert bound.param == "tools[0].function.parameters"
+
+
+@pytest.mark.parametrize(
+    ("choice", "param"),
+    [
+        (allowed("auto", "f", "other"), "tool_choice"),
+        ({"type": "allowed_tools"}, "tool_choice.allowed_tools"),
+        ({"type": "allowed_tools", "function": {"name": "f"}}, "tool_choice.allowed_tools"),
+        ({**allowed("auto", "f"), "function": {"name": "f"}}, "tool_choice.function"),
+        ({"type": "function"}, "tool_choice.function"),
+        ({"function": {"name": "f"}, **allowed("auto", "f"), "type": None}, "tool_choice.allowed_tools"),
+        ({"type": "function", "function": {"name": "other"}}, "tool_choice"),
+    ],
+)
+def test_a_choice_of_tools_that_is_none_is_named(choice: dict[str, Any], param: str) -> None:
+    assert refusal(body(tools=[function("f")], tool_choice=choice)).param == param
