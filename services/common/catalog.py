@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # Seconds for which a request waits while its tier, scaled to zero, has no runner; 0 refuses it at once. What is
     # left of the edge's request_timeout, 600 s, must be enough for the answer.
     cold_start_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
+    # The day from which on it is sold.
+    created: datetime.date | None = None
     owned_by: str = "tiermesh"
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from services.edge.http.errors import (
     unknown_url,
     wrong_method,
 )
+from services.edge.http.protocol import SERVER_NAME
 from services.edge.http.request_body import SlowBodyError, arriving
 from services.edge.metrics import AUTHENTICATE, IN_FLIGHT, REJECTIONS, RouteMetrics, reason_of
 from services.edge.openapi.serving import Document
@@ -166,7 +167,11 @@ class EdgeService:
         return verdict.principal
 
     async def _name(self, _request: web.Request, response: web.StreamResponse) -> None:
-        """Gives a name to answers that need no key too, such as that to an unknown URL: support may be asked of any."""
+        """Gives a name to answers that need no key too, such as that to an unknown URL: support may be asked of any.
+
+        Nobody but the operator needs to know which versions of what serve them.
+        """
+        response.headers["Server"] = SERVER_NAME
         if "x-request-id" not in response.headers:
             response.headers["x-request-id"] = self._request_ids.new()
 

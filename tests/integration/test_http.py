@@ -242,3 +242,45 @@ async def test_a_connection_serves_many_requests(mesh: LocalMesh) -> None:
             await connection.send(chat(mesh))
             assert (await connection.response()).status == 200
             await asyncio.sleep(0)
+
+
+async def test_no_answer_names_the_versions_of_its_server(mesh: LocalMesh, http: httpx2.Client) -> None:
+    answers = [
+        http.get("/models"),
+        http.get("/nothing"),
+        http.post("/chat/completions", json={}),
+        http.post("/chat/completions", json=HELLO | {"stream": True}),
+        http.delete("/models"),
+        httpx2.get(mesh.base_url + "/models"),
+        httpx2.get(mesh.base_url + "/openapi.json"),
+        httpx2.options(mesh.base_url + "/models"),
+    ]
+    assert {answer.headers["server"] for answer in answers} == {"tiermesh"}
+    async with connect(mesh.base_url) as connection:
+        await connection.send(b"\x00 is no HTTP\r\n\r\n")
+        assert b"\r\nServer: tiermesh\r\n" in await connection.until_closed()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"),
+    [
+        ("GET", "resp_1", "not_found"),
+        ("GET", "resp_1/input_items", "not_found"),
+        ("DELETE", "resp_1", "not_found"),
+        ("POST", "resp_1/cancel", "not_found"),
+        ("POST", "input_tokens", "unknown_url"),
+        ("POST", "compact", "unknown_url"),
+        ("POST", "resp_1/input_items", "unknown_url"),
+        ("DELETE", "resp_1/input_items", "unknown_url"),
+        ("GET", "resp_1/more/of/it", "unknown_url"),
+    ],
+)
+def test_only_what_could_be_stored_is_missing(http: httpx2.Client, method: str, path: str, code: str) -> None:
+    answer = http.request(method, f"/responses/{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+
+
+def test_models_say_since_when_they_are_sold(http: httpx2.Client) -> None:
+    # 2026-11-21, UTC.
+    assert {model["created"] for model in http.get("/models").json()["data"]} == {1795219200}
+    assert http.get("/models/tiermesh-pro").json()["created"] == 1795219200

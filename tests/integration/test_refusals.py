@@ -172,6 +172,10 @@ RULES: list[list[Case]] = [
     chat("is required for the role 'tool'", "messages[0].tool_call_id", messages=[{"role": "tool", "content": "Hi"}]),
     chat("is only for the role 'assistant'", "messages[0].tool_calls",
           messages=[{**HELLO, "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": "{}"}}]}]),
+    chat("OpenAI replaced it by 'tool_calls'; send that", "messages[0].function_call",
+          messages=[{"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}]),
+    chat("no audio is kept; send what was said as 'content'", "messages[0].audio",
+          messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]),
     # Images.
     message("is an image, and tiermesh-pro cannot see images", "[1]", [TEXT, GOOD_IMAGE], "tiermesh-pro"),
     message("is one image too many: at most 10 are allowed", "[10].image_url.url", [GOOD_IMAGE] * 11),

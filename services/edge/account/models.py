@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime
 from typing import Literal
 
 from aiohttp import web
@@ -36,9 +38,9 @@ class ModelBody(Struct, frozen=True):
     context_length: int
     capabilities: tuple[Capability, ...]
     pricing: Pricing
+    # Seconds since 1970; 0 if the catalog does not say.
+    created: int
     object: Literal["model"] = "model"
-    # The catalog does not date its models; OpenAI's clients want a number here.
-    created: int = 0
 
 
 class ModelList(Struct, frozen=True):
@@ -69,6 +71,7 @@ class Models:
         return ModelBody(
             id=model.id,
             owned_by=model.owned_by,
+            created=_seconds(model.created) if model.created else 0,
             available=self._mesh.available_models[model.id],
             tier=model.tier,
             kind=model.kind,
@@ -76,3 +79,8 @@ class Models:
             capabilities=model.capabilities,
             pricing=Pricing(unit=model.unit, credits=model.price, usd=f"{model.price / CREDITS_PER_DOLLAR:.2f}"),
         )
+
+
+def _seconds(day: datetime.date) -> int:
+    """Returns the beginning of a day, UTC, in seconds since 1970."""
+    return calendar.timegm(day.timetuple())

@@ -15,6 +15,7 @@ from services.edge.dependencies import Dependencies
 from services.edge.route import TEXT, Operation, Parameter, Route, json_answer, json_body
 
 _MODEL = ModelBody(
+    created=1798761600,
     id="tiermesh-pro",
     owned_by="tiermesh",
     available=True,

@@ -106,6 +106,12 @@ def _check_tool_choice(choice: ToolChoice, body: ChatBody, names: set[str]) -> N
 
 def _check_message(place: str, message: Message, model: Model) -> None:
     role, content = message.role, f"{place}.content"
+    if message.function_call is not None:
+        param = f"{place}.function_call"
+        raise invalid(param, f"'{param}' is not supported: OpenAI replaced it by 'tool_calls'; send that.")
+    if message.audio is not None and message.content is None:
+        param = f"{place}.audio"
+        raise invalid(param, f"'{param}' is not supported: no audio is kept; send what was said as 'content'.")
     if message.content is None and not (role == "assistant" and (message.tool_calls or message.refusal)):
         raise invalid(content, f"'{content}' is required for the role '{role}'; add it.")
     if role == "tool" and not message.tool_call_id:

@@ -78,6 +78,9 @@ class Message(Struct, frozen=True):
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    # How OpenAI called functions before there were tools, and a spoken turn that it has kept: refused with the way out.
+    function_call: dict[str, Any] | None = None
+    audio: dict[str, Any] | None = None
 
 
 class StreamOptions(Struct, frozen=True):

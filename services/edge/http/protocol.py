@@ -17,6 +17,8 @@ from services.edge.http.compression import unreadable_encoding
 from services.edge.http.errors import error_response, malformed_http
 
 log = get_logger()
+# What answers say of their server; aiohttp would name its own version and Python's.
+SERVER_NAME = "tiermesh"
 
 
 class Connection(web.RequestHandler):
@@ -90,6 +92,7 @@ class Connection(web.RequestHandler):
         else:
             log.error("request_failed", exc_info=exc)
             response = error_response(MeshError(Code.INTERNAL, "An internal error happened."))
+        response.headers["Server"] = SERVER_NAME
         response.force_close()
         return response
 

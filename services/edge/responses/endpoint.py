@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from services.common.catalog import Model
@@ -13,6 +15,7 @@ from services.edge.chat.checks import check_chat_body
 from services.edge.chat.images import load_images
 from services.edge.chat.request import ChatBody
 from services.edge.context import RequestContext
+from services.edge.http.errors import unknown_url
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
@@ -20,6 +23,14 @@ from services.edge.responses.request import parse_responses_body
 from services.edge.responses.response import ResponseRenderer
 from services.edge.responses.translation import translate
 from services.edge.settings import EdgeSettings
+
+# What OpenAI serves of a stored response, by method.
+_OF_STORED = {
+    "GET": re.compile(r"[^/]+(/input_items)?"),
+    "HEAD": re.compile(r"[^/]+(/input_items)?"),
+    "DELETE": re.compile(r"[^/]+"),
+    "POST": re.compile(r"[^/]+/cancel"),
+}
 
 
 class Responses:
@@ -48,8 +59,10 @@ class Responses:
         except MeshError as error:
             raise translation.error(error) from None
 
-    async def stored(self, _request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
-        """Answers whatever asks for an earlier response."""
+    async def stored(self, request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
+        """Answers whatever asks for an earlier response; other URLs below are unknown."""
+        if not _OF_STORED[request.method].fullmatch(request.match_info["tail"]):
+            return unknown_url(request.method, request.path)
         message = "There is no such response: this service keeps none. Send the earlier items again in 'input'."
         raise MeshError(Code.NOT_FOUND, message)
 
