@@ -56,8 +56,9 @@ def everywhere(words: str, param: str, **fields: Any) -> list[Case]:
 
 
 def sampling(words: str, param: str, **fields: Any) -> list[Case]:
-    """Returns cases of what the Responses API has no field for."""
-    return [Case(path, fields, param, words) for path in (CHAT, COMPLETIONS)]
+    """Returns cases of what has no other meaning for one answer than for several."""
+    paths = (CHAT, COMPLETIONS) if param in {"n", "stream_options"} else BODIES
+    return [Case(path, fields, param, words) for path in paths if param != "max_tokens" or path != RESPONSES]
 
 
 def message(words: str, param: str, content: Any, model: str = "tiermesh-max") -> list[Case]:
@@ -124,6 +125,7 @@ RULES: list[list[Case]] = [
     everywhere("must be a number from 0 to 2; a string was sent", "temperature", temperature="hot"),
     everywhere("must be a number from 0 to 1", "top_p", top_p=-1),
     everywhere("must be true or false; a string was sent", "stream", stream="yes"),
+    chat("this service runs no tools of its own; leave it out", "web_search_options", web_search_options={}),
     sampling("must be a number from -2 to 2", "presence_penalty", presence_penalty=3),
     sampling("must be a number from -2 to 2", "frequency_penalty", frequency_penalty=-3),
     sampling("must be a whole number from -9,223,372", "seed", seed=1.5),
@@ -246,6 +248,7 @@ RULES: list[list[Case]] = [
           tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}),
     responses("is required for the type 'json_schema'", "text.format.name",
                text={"format": {"type": "json_schema", "schema": {}}}),
+    responses("must be 1", "n", n=2),
     # What only legacy completions have.
     completions("must not hold anything empty", "prompt", prompt=""),
     completions("must hold texts only, token ids only", "prompt", prompt=["a", 1]),

@@ -65,6 +65,11 @@ def _check_biases(body: ChatBody) -> None:
 
 
 def _check_tools(body: ChatBody, model: Model) -> None:
+    if body.web_search_options is not None:
+        raise invalid(
+            "web_search_options",
+            "'web_search_options' is not supported: this service runs no tools of its own; leave it out.",
+        )
     if body.functions:
         raise invalid("functions", "'functions' is not supported: OpenAI replaced it by 'tools'; send that.")
     if body.function_call not in (None, "none", "auto"):

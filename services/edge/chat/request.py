@@ -23,6 +23,7 @@ Text = Annotated[str, Meta(max_length=10_000_000)]
 Temperature = Annotated[float, Meta(ge=TEMPERATURES.low, le=TEMPERATURES.high)]
 TopP = Annotated[float, Meta(ge=TOP_PS.low, le=TOP_PS.high)]
 Penalty = Annotated[float, Meta(ge=PENALTIES.low, le=PENALTIES.high)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Bias = Annotated[float, Meta(ge=BIASES.low, le=BIASES.high)]
 TopLogprobs = Annotated[int, Meta(ge=TOP_LOGPROBS.low, le=TOP_LOGPROBS.high)]
 Stops: TypeAlias = str | Annotated[list[str], Meta(max_length=MOST_STOPS)]
@@ -164,7 +165,7 @@ class ChatBody(ToleratedChatFields, frozen=True):
     max_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
     stop: Stops | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[str, Bias] | None = None
@@ -177,6 +178,8 @@ class ChatBody(ToleratedChatFields, frozen=True):
     modalities: list[Literal["text", "audio"]] | None = None
     # Whether a model thinks is part of its id; `none` turns it off, and how hard is up to the model.
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    # A tool that OpenAI runs itself; refused.
+    web_search_options: dict[str, Any] | None = None
     # How OpenAI offered tools before there were any; refused with the way out.
     functions: list[Any] | None = None
     function_call: str | dict[str, Any] | None = None

@@ -16,6 +16,7 @@ from services.edge.chat.request import (
     Bias,
     ChatBody,
     Penalty,
+    Seed,
     Stops,
     StreamOptions,
     Temperature,
@@ -47,7 +48,7 @@ class CompletionBody(Struct, frozen=True):
     n: Annotated[int, Meta(ge=1)] | None = None
     max_tokens: TokenLimit | None = None
     stop: Stops | None = None
-    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[str, Bias] | None = None

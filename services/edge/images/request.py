@@ -37,11 +37,14 @@ class ImageBody(Struct, frozen=True):
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     steps: Annotated[int, Meta(ge=1, le=1000)] | None = None
     negative_prompt: Annotated[str, Meta(max_length=32_000)] | None = None
-    # Known to OpenAI's own models only; tolerated.
-    quality: str | None = None
-    style: str | None = None
-    background: str | None = None
-    moderation: str | None = None
+    # Known to OpenAI's own models only: without effect, as far as they ask for nothing that an image here has not.
+    quality: Literal["auto", "low", "medium", "high", "standard", "hd"] | None = None
+    style: Literal["natural", "vivid"] | None = None
+    background: Literal["auto", "opaque"] | None = None
+    moderation: Literal["auto", "low"] | None = None
+    output_compression: Literal[100] | None = None
+    # Of a stream, and there is none.
+    partial_images: Literal[0] | None = None
     user: str | None = None
     stream: Literal[False] | None = None
 

@@ -9,7 +9,18 @@ from msgspec import Meta, Struct
 
 from services.common.chat_limits import MOST_TOOLS
 from services.common.errors import MeshError
-from services.edge.chat.request import FunctionName, Temperature, Text, TokenLimit, TopLogprobs, TopP
+from services.edge.chat.request import (
+    Bias,
+    FunctionName,
+    Penalty,
+    Seed,
+    Stops,
+    Temperature,
+    Text,
+    TokenLimit,
+    TopLogprobs,
+    TopP,
+)
 from services.edge.http.parsing import parse_body
 from services.edge.tolerated import ToleratedFields
 
@@ -149,6 +160,14 @@ class ResponsesBody(ToleratedFields, frozen=True):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     max_output_tokens: TokenLimit | None = None
+    # What OpenAI has for chats only, served here as there.
+    stop: Stops | None = None
+    seed: Seed | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: dict[str, Bias] | None = None
+    # There is one answer.
+    n: Literal[1] | None = None
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
     top_logprobs: TopLogprobs | None = None
     include: list[Include] | None = None

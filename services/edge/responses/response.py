@@ -134,6 +134,8 @@ def _response(response_id: str, model: str, created: int, body: ResponsesBody) -
         top_logprobs=body.top_logprobs or 0,
         top_p=1.0 if body.top_p is None else body.top_p,
         truncation="disabled",
+        presence_penalty=body.presence_penalty or 0.0,
+        frequency_penalty=body.frequency_penalty or 0.0,
         prompt_cache_key=body.prompt_cache_key,
         safety_identifier=body.safety_identifier,
         user=UNSET if body.user is None else body.user,

@@ -84,7 +84,6 @@ class Response(Struct, frozen=True, kw_only=True):
     top_logprobs: int
     top_p: float
     truncation: str
-    # There is nothing to set these by.
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     # Null, not absent, where there is nothing: https://www.openresponses.org requires them; of `usage` that is until

@@ -14,7 +14,13 @@ from tiermesh.runner.v1 import runner_pb2
 TranscriptFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Granularity = Literal["word", "segment"]
 # Fields that may be given several times.
-_LISTS = frozenset({"timestamp_granularities", "include"})
+_LISTS = frozenset({"timestamp_granularities", "include", "known_speaker_names", "known_speaker_references"})
+
+_UNKNOWN = {
+    "include": "log probabilities of transcripts are not known; 'verbose_json' has the mean of each segment",
+    "known_speaker_names": "speakers are not told apart",
+    "known_speaker_references": "speakers are not told apart",
+}
 
 
 class TranscriptionFields(Struct, frozen=True):
@@ -27,6 +33,11 @@ class TranscriptionFields(Struct, frozen=True):
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     timestamp_granularities: list[Granularity] = []
     stream: bool | None = None
+    # What the models do not know: the one value that asks for nothing is taken, everything else is refused.
+    chunking_strategy: Literal["auto"] | None = None
+    include: list[Literal["logprobs"]] = []
+    known_speaker_names: list[str] = []
+    known_speaker_references: list[str] = []
 
     @property
     def words(self) -> bool:
@@ -47,6 +58,9 @@ def read_fields(form: Form) -> TranscriptionFields:
             raise invalid(name, "A field of the form is given more than once.")
         values[name] = given if name in _LISTS else given[0]
     fields = parse_fields(values, TranscriptionFields)
+    for name in ("include", "known_speaker_names", "known_speaker_references"):
+        if getattr(fields, name):
+            raise invalid(name, f"'{name}' is not supported: {_UNKNOWN[name]}; leave it out.")
     if fields.words and fields.response_format != "verbose_json":
         raise invalid(
             "timestamp_granularities", "'timestamp_granularities' needs 'response_format' to be verbose_json."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from services.common.errors import Code, MeshError
@@ -62,3 +63,33 @@ def test_a_wrong_field_is_named(body: bytes, param: str) -> None:
     with pytest.raises(MeshError) as caught:
         parse_body(body, image_decoder)
     assert (caught.value.code, caught.value.param) == (Code.INVALID_REQUEST, param)
+
+
+NOTHING_ASKED = {
+    "quality": "hd", "style": "natural", "background": "opaque", "moderation": "low", "output_compression": 100,
+    "partial_images": 0, "user": "someone", "stream": False,
+}  # fmt: skip
+
+
+def test_fields_that_ask_for_nothing_pass() -> None:
+    for fields in (NOTHING_ASKED, dict.fromkeys(NOTHING_ASKED)):
+        parse_body(msgspec.json.encode({"model": "m", "prompt": "a cat", **fields}), image_decoder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("background", "transparent", "'auto' or 'opaque'"),
+        ("quality", "zz", "'auto', 'hd', 'high', 'low', 'medium' or 'standard'"),
+        ("style", "loud", "'natural' or 'vivid'"),
+        ("output_compression", 50, "100"),
+        ("output_compression", "x", "100"),
+        ("partial_images", 2, "0"),
+        ("partial_images", [], "0"),
+        ("moderation", "none", "'auto' or 'low'"),
+    ],
+)
+def test_fields_that_are_not_served_are_named(field: str, value: object, complaint: str) -> None:
+    with pytest.raises(MeshError, match=f"'{field}' must be {complaint}") as caught:
+        parse_body(msgspec.json.encode({"model": "m", "prompt": "a cat", field: value}), image_decoder)
+    assert caught.value.param == field

@@ -172,6 +172,7 @@ def test_what_was_asked_is_said_again_and_what_is_done_is_said_truly() -> None:
         "parallel_tool_calls": False, "temperature": 0.5, "top_p": 0.25, "max_output_tokens": 9, "max_tool_calls": 2,
         "text": {"format": shape, "verbosity": "low"}, "reasoning": {"effort": "low", "summary": "concise"},
         "top_logprobs": 2, "user": "u", "safety_identifier": "s", "prompt_cache_key": "k",
+        "presence_penalty": 1.5, "frequency_penalty": -0.5,
     }  # fmt: skip
     body = whole(renderer(**asked, store=True, truncation="auto", service_tier="flex"), last(text="{}")).to_dict()
     assert {name: body[name] for name in asked} == asked

@@ -241,3 +241,11 @@ def test_nothing_in_a_thought_is_at_fault(thought: dict[str, Any]) -> None:
 
 def test_a_format_without_a_type_is_text() -> None:
     assert translate(text={"format": {"type": None}}).response_format == chat.ResponseFormat("text")
+
+
+def test_what_chats_have_is_served_here_too() -> None:
+    fields: dict[str, Any] = {
+        "stop": ["a", "b"], "seed": 7, "presence_penalty": 1.5, "frequency_penalty": -1, "logit_bias": {"5": -100},
+    }  # fmt: skip
+    body = msgspec.to_builtins(translate(**fields, n=1))
+    assert {name: body[name] for name in fields} == fields

@@ -45,6 +45,10 @@ def test_granularities() -> None:
         ({"model": ["a", "b"]}, "model"), ({"timestamp_granularities": ["letter"]}, "timestamp_granularities[0]"),
         ({"timestamp_granularities": ["word"]}, "timestamp_granularities"),
         ({"stream": "true", "response_format": "srt"}, "response_format"),
+        ({"include": ["logprobs"]}, "include"), ({"include": ["everything"]}, "include[0]"),
+        ({"chunking_strategy": '{"type": "server_vad"}'}, "chunking_strategy"),
+        ({"known_speaker_names": ["Ada"]}, "known_speaker_names"),
+        ({"known_speaker_references": ["data:audio/wav;base64,AAAA"]}, "known_speaker_references"),
     ],
 )  # fmt: skip
 def test_mistakes_name_their_field(fields: dict[str, str | list[str]], param: str) -> None:
