@@ -185,3 +185,23 @@ $(PROTOS): $(PROTO_SOURCES) $(BASE) $(wildcard $(DEV))
 	@# Bytecode of what the mesh imports, and not of all that was installed: 25 MB less.
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import sys; [__import__(name) for name in sys.argv[1:]]' $(COMPILED)
 	@touch $@
+
+.PHONY: lint-workflows changelog sbom version-tag release-check
+
+lint-workflows: $(DEV) ## Check the hosted workflows for unsafe patterns.
+	$(BIN)/zizmor --offline --no-progress --quiet .github
+
+changelog: $(DEV) ## Show the section of CHANGELOG.md that changelog.d makes (write it: ARGS=--yes).
+	$(BIN)/towncrier build --version $(VERSION) $(or $(ARGS),--draft)
+
+sbom: $(DEV) ## List what the lock files install, as CycloneDX documents in build/sbom.
+	rm -rf build/sbom && mkdir -p build/sbom
+	@# The root component has no direct dependencies in a document of one lock file, which is what the warning is about.
+	for lock in requirements/*.lock; do $(BIN)/python -W ignore -m cyclonedx_py requirements $$lock --pyproject pyproject.toml \
+		--output-reproducible --output-file build/sbom/tiermesh-$(VERSION)-$$(basename $$lock .lock).cdx.json || exit 1; done
+
+version-tag:
+	@echo v$(VERSION)
+
+release-check: ## Check that the checkout is ready for the tag of its version.
+	./deploy/release-check $(VERSION)

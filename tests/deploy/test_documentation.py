@@ -12,6 +12,7 @@ import yaml
 
 from services.cli.__main__ import main as command_line
 from tests.deploy.kubectl import ROOT, kubectl
+from tests.deploy.links import dead_links
 from tests.deploy.overlays import overlay, workloads
 from tests.deploy.resources import containers
 
@@ -25,8 +26,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text()):
-        assert (page.parent / link).exists(), link
+    assert dead_links(page) == []
 
 
 @every_page
