@@ -7,10 +7,12 @@ import asyncio
 from services.auth.accounts import Accounts
 from services.auth.authenticate_stream import Authenticator, authenticate_server
 from services.auth.changes import ChangeFollower
-from services.auth.issuing import KeyIssuer
+from services.auth.issuing.bounds import KeyBounds
+from services.auth.issuing.issuer import KeyIssuer
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.metrics import KEYS, STALENESS
+from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import SERVICE_NAME, AuthService
 from services.auth.settings import AuthSettings
@@ -69,13 +71,15 @@ async def _serve_keys(
         catalog_file.catalog,
         prefix=settings.key_prefix,
         default_requests_per_minute=settings.default_requests_per_minute,
-        max_keys_per_account=settings.max_keys_per_account,
+        bounds=KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account),
     )
+    pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, catalog_file.catalog)
     service = AuthService(Accounts(store), issuer, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])
-    background = [asyncio.create_task(work) for work in (last_used.run(), follower.run(), catalog_file.follow())]
+    loops = (last_used.run(), follower.run(), catalog_file.follow(), pruner.run())
+    background = [asyncio.create_task(work) for work in loops]
     serving.set()
     await stop.wait()
     await grpc_server.stop([authenticate], settings.drain_seconds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey
@@ -21,14 +21,24 @@ from services.common.telemetry.logs import get_logger
 log = get_logger()
 
 
+class Changes(NamedTuple):
+    """What has changed after some number."""
+
+    # The number of the last change.
+    last: int
+    # The highest number of a key that was deleted: who has seen less than that cannot learn of it by numbers.
+    forgotten: int
+    keys: list[ApiKey]
+
+
 class ChangeStore(Protocol):
     """Where keys and the numbers of their changes are kept."""
 
     async def load_keys(self) -> tuple[int, list[ApiKey]]:
         """Returns every key, and the number of the last change that they show."""
 
-    async def changed_since(self, number: int) -> tuple[int, list[ApiKey]]:
-        """Returns the number of the last change, and the keys that changed after the one given."""
+    async def changed_since(self, number: int) -> Changes:
+        """Returns what has changed after the number given."""
 
 
 class ChangeFollower:
@@ -87,15 +97,20 @@ class ChangeFollower:
         """Takes in what has changed since the last time; raises MeshError UNAVAILABLE as the store does."""
         # The answer is at least as new as this moment.
         asked_at = self._clock()
-        number, keys = await self._store.changed_since(self._last_number)
-        if number < self._last_number:
+        changes = await self._store.changed_since(self._last_number)
+        if changes.last < self._last_number:
             # The database lost its last changes, as after a fail-over to a copy that lagged: numbers are given again.
-            log.warning("key_changes_lost", had=self._last_number, has=number)
+            log.warning("key_changes_lost", had=self._last_number, has=changes.last)
             await self.load()
             return
-        for key in keys:
+        if self._last_number < changes.forgotten:
+            # A key was revoked and deleted while this replica could not see it.
+            log.warning("key_changes_forgotten", had=self._last_number, forgotten=changes.forgotten)
+            await self.load()
+            return
+        for key in changes.keys:
             self._keys.put(key)
-        self._last_number = number
+        self._last_number = changes.last
         self._in_step_at = asked_at
 
     def _failed(self, reason: str) -> None:

@@ -35,3 +35,7 @@ class AuthSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     )
     # How many working keys an account may have before it can make no more by itself.
     max_keys_per_account: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    # How many revoked and expired keys it may have before it can make no more until some of them are pruned.
+    max_dead_keys_per_account: Annotated[int, msgspec.Meta(ge=1)] = 5000
+    # For how long revoked and expired keys are kept and listed, in seconds. After that they are unknown.
+    dead_key_retention_seconds: Annotated[float, msgspec.Meta(gt=0)] = 30 * 86400.0

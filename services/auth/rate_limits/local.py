@@ -11,14 +11,15 @@ from typing import NamedTuple, Protocol
 from limits import RateLimitItemPerMinute
 from limits.strategies import MovingWindowRateLimiter
 
+from services.auth.lineage import Limit
 from services.auth.rate_limits.window import RateWindowStorage
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 
 WINDOW_SECONDS = 60
 
-# One request of a key, by its id, and how many of them are allowed in any 60 seconds; 0 means no limit.
-Hit = tuple[str, int]
+# One request: the limits that it counts against, in all of them or, if one refuses it, in none.
+Hit = tuple[Limit, ...]
 
 
 class RateLimitState(NamedTuple):
@@ -41,10 +42,16 @@ class RateLimitState(NamedTuple):
         """Returns what the caller of a refused request is told."""
         seconds = math.ceil(self.retry_after)
         message = (
-            f"Rate limit reached: this API key may make {self.limit} requests in any 60 seconds. "
+            f"Rate limit reached: this API key may make {self.limit} requests in any 60 seconds, together with the "
+            f"keys that share this limit. "
             f"Please try again in {seconds} s."
         )
         return MeshError(Code.RATE_LIMITED, message, retry_after=self.retry_after)
+
+
+def tightest(states: Sequence[RateLimitState]) -> RateLimitState:
+    """Returns what to tell of a request that counts against these limits: which one hinders it, or will be the next."""
+    return max(states, key=lambda state: (state.retry_after, -state.remaining))
 
 
 UNLIMITED = RateLimitState(limit=0, remaining=0, reset_ms=0)
@@ -80,7 +87,7 @@ class RateLimits:
 
     def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests and answers before it returns."""
-        answer([self.hit(key_id, limit) for key_id, limit in hits])
+        answer([self._hit_each(hit) for hit in hits])
 
     async def close(self) -> None:
         """Has nothing to let go of."""
@@ -90,11 +97,23 @@ class RateLimits:
         if limit == 0:
             return UNLIMITED
         item = item_of(limit)
-        allowed = self._limiter.hit(item, key_id)
-        next_free, remaining = self._limiter.get_window_stats(item, key_id)
-        if allowed:
-            # This request is the newest, so the window is empty once it has left.
-            return RateLimitState(limit, remaining, WINDOW_SECONDS * 1000)
+        if not self._limiter.hit(item, key_id):
+            return self._refused(key_id, limit)
+        _, remaining = self._limiter.get_window_stats(item, key_id)
+        # This request is the newest, so the window is empty once it has left.
+        return RateLimitState(limit, remaining, WINDOW_SECONDS * 1000)
+
+    def _hit_each(self, hit: Hit) -> RateLimitState:
+        if len(hit) == 1:
+            return self.hit(*hit[0])
+        if not hit:
+            return UNLIMITED
+        full = [each for each in hit if not self._limiter.test(item_of(each[1]), each[0])]
+        return tightest([self._refused(*each) for each in full] or [self.hit(*each) for each in hit])
+
+    def _refused(self, key_id: str, limit: int) -> RateLimitState:
+        item = item_of(limit)
+        next_free, _ = self._limiter.get_window_stats(item, key_id)
         now = self._clock()
         full_again = self._storage.newest(item.key_for(key_id)) + WINDOW_SECONDS
         return RateLimitState(limit, 0, _ms_until(full_again, now), max(1, _ms_until(next_free, now)) / 1000)

@@ -14,6 +14,7 @@ from services.auth.rate_limits.local import (
     RateLimits,
     RateLimitState,
     item_of,
+    tightest,
 )
 from services.auth.rate_limits.window_redis import FAILURES, Entry, RedisWindowStorage, Window
 from services.common.telemetry.logs import get_logger
@@ -41,7 +42,7 @@ class SharedRateLimits:
 
     def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests; answers at once if none has a limit or the server is away, else when it has answered."""
-        if not any(limit for _, limit in hits):
+        if not any(hits):
             answer([UNLIMITED] * len(hits))
         elif self._recovering is not None:
             self._limit_alone(hits, answer)
@@ -74,9 +75,17 @@ class SharedRateLimits:
             answer(states)
 
     async def _ask(self, hits: Sequence[Hit]) -> list[RateLimitState]:
-        entries = [Entry(item_of(limit).key_for(key_id), limit) for key_id, limit in hits if limit]
+        entries = [
+            Entry(item_of(limit).key_for(key_id), limit, joined=place > 0)
+            for hit in hits
+            for place, (key_id, limit) in enumerate(hit)
+        ]
         windows = iter(await self._storage.acquire_all(entries, self._window_seconds))
-        return [self._state(limit, next(windows)) if limit else UNLIMITED for _, limit in hits]
+        return [self._tightest([(limit, next(windows)) for _, limit in hit]) if hit else UNLIMITED for hit in hits]
+
+    def _tightest(self, windows: Sequence[tuple[int, Window]]) -> RateLimitState:
+        full = [each for each in windows if not each[1].allowed]
+        return tightest([self._state(limit, window) for limit, window in full or windows])
 
     def _state(self, limit: int, window: Window) -> RateLimitState:
         if window.allowed:

@@ -11,6 +11,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.strategies import MovingWindowRateLimiter
 from structlog.testing import capture_logs
 
+from services.auth.lineage import Limit
 from services.auth.rate_limits.local import Hit, RateLimits, RateLimitState
 from services.auth.rate_limits.shared import SharedRateLimits
 from services.auth.rate_limits.window_redis import Entry, RedisWindowStorage
@@ -46,7 +47,12 @@ async def replicas(server: RedisServer) -> AsyncIterator[list[SharedRateLimits]]
         await replica.close()
 
 
-async def hit(replica: SharedRateLimits, *hits: Hit) -> list[RateLimitState]:
+async def hit(replica: SharedRateLimits, *limits: Limit) -> list[RateLimitState]:
+    """Makes requests of keys that only their own limits bind."""
+    return await hit_together(replica, *((limit,) if limit[1] else () for limit in limits))
+
+
+async def hit_together(replica: SharedRateLimits, *hits: Hit) -> list[RateLimitState]:
     future: asyncio.Future[list[RateLimitState]] = asyncio.get_running_loop().create_future()
     replica.hit_all(hits, future.set_result)
     return await future

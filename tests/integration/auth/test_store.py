@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from services.auth.accounts import Account
+from services.auth.lineage import Ancestor
 from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
@@ -60,6 +61,9 @@ async def test_every_field_of_a_key_comes_back(store: AuthStore) -> None:
         endpoints=("chat", "keys"),
         monthly_credit_cap=2**53 - 1,
         change_number=1,
+        created_by="key_9",
+        origin="key_0",
+        ancestors=(Ancestor("key_7", 2**53 - 1, 2**32 - 1), Ancestor("key_8", 0, 0)),
     )
     await store.insert_key(key)
     assert await store.list_keys() == [key]
@@ -92,7 +96,7 @@ async def test_a_revocation_keeps_its_first_time(store: AuthStore) -> None:
     key = api_key()
     await store.insert_key(key)
     for now_ms in (10, 20):
-        assert await store.revoke_key(key.id, now_ms) == replace(key, revoked_at_ms=10, change_number=2)
+        assert await store.revoke_key(key.id, now_ms) == [replace(key, revoked_at_ms=10, change_number=2)]
     with pytest.raises(MeshError) as caught:
         await store.revoke_key("key_unknown", 10)
     assert (caught.value.code, caught.value.param) == (Code.NOT_FOUND, "key_id")
@@ -120,7 +124,7 @@ async def test_a_key_of_another_account_does_not_exist(store: AuthStore) -> None
         await store.revoke_key(key.id, 10, "acct_2")
     assert caught.value.code is Code.NOT_FOUND
     assert await store.list_keys() == [key]
-    assert (await store.revoke_key(key.id, 10, "acct_1")).revoked_at_ms == 10
+    assert (await store.revoke_key(key.id, 10, "acct_1"))[0].revoked_at_ms == 10
 
 
 async def test_a_key_has_one_successor(store: AuthStore) -> None:
@@ -142,13 +146,13 @@ async def test_changes_are_numbered_in_the_order_in_which_they_become_visible(st
     assert await store.load_keys() == (0, [])
     keys = [await store.insert_key(api_key(f"sk-x-{number}", id=f"key_{number}")) for number in range(3)]
     assert await store.load_keys() == (3, keys)
-    revoked = await store.revoke_key("key_0", 10)
-    assert await store.changed_since(3) == (4, [revoked])
-    assert await store.changed_since(2) == (4, [keys[2], revoked])
+    (revoked,) = await store.revoke_key("key_0", 10)
+    assert await store.changed_since(3) == (4, 0, [revoked])
+    assert await store.changed_since(2) == (4, 0, [keys[2], revoked])
     # What changes nothing about verification is no change.
     await store.revoke_key("key_0", 20)
     await store.set_last_used({"key_1": 10})
-    assert await store.changed_since(4) == (4, [])
+    assert await store.changed_since(4) == (4, 0, [])
 
 
 async def test_no_change_is_missed_while_many_are_made(store: AuthStore) -> None:
@@ -157,7 +161,7 @@ async def test_no_change_is_missed_while_many_are_made(store: AuthStore) -> None
     number = len(keys)
     revoking = [asyncio.create_task(store.revoke_key(key.id, 10)) for key in keys]
     while len(seen) < len(keys):
-        number, changed = await store.changed_since(number)
+        number, _, changed = await store.changed_since(number)
         seen += [key.id for key in changed]
     await asyncio.gather(*revoking)
     assert sorted(seen) == [key.id for key in keys]

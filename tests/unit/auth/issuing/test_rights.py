@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.auth.rights import Wish, check_wish, passed_on
+from services.auth.issuing.rights import Wish, check_wish, passed_on
 from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
 from services.common.scopes import ORDINARY
