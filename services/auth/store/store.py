@@ -194,6 +194,9 @@ def _exists(connection: sa.Connection, table: sa.Table, row_id: str) -> bool:
 
 
 def _find(connection: sa.Connection, key_id: str) -> ApiKey | None:
+    if "\0" in key_id:
+        # PostgreSQL takes no such text.
+        return None
     row = connection.execute(api_keys.select().where(api_keys.c.id == key_id)).mappings().one_or_none()
     return None if row is None else to_key(row)
 

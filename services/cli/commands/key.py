@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from services.cli.commands.options import management
+from services.cli.management.keys import list_keys as all_keys
 from services.cli.management.output import Row, to_row
 from services.cli.management.session import Session, find_account
 from services.cli.management.wording import moment
@@ -74,9 +75,9 @@ async def list_keys(session: Session, account: str | None) -> None:
     """List the keys of ACCOUNT (id or name), or all keys, oldest first."""
     account_id = await find_account(session, account) if account else ""
     async with session.auth() as auth:
-        response = await auth.call(auth.stub.ListKeys, auth_pb2.ListKeysRequest(account_id=account_id))
+        keys = await all_keys(auth, account_id)
     session.output.rows(
-        [to_row(each) for each in response.keys],
+        [to_row(each) for each in keys],
         {
             "key": lambda row: row["id"],
             "starts with": lambda row: row["hint"],
@@ -85,6 +86,7 @@ async def list_keys(session: Session, account: str | None) -> None:
             "per minute": _limit,
             "may use": _scopes,
             "monthly cap": lambda row: str(row["monthly_credit_cap"] or "none"),
+            "made by": lambda row: row["created_by"] or "operator",
             "last used": lambda row: moment(row["last_used_at_ms"], "never"),
             "state": _state,
         },
@@ -117,13 +119,18 @@ async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
 
 @key.command()
 @click.argument("key_id")
+@click.option("--descendants", is_flag=True, help="Also revoke the keys that it has made, and what those have made.")
 @management("auth")
-async def revoke(session: Session, key_id: str) -> None:
+async def revoke(session: Session, key_id: str, descendants: bool) -> None:
     """Make the key KEY_ID (key_…) useless for ever."""
+    request = auth_pb2.RevokeKeyRequest(key_id=key_id, descendants=descendants)
     async with session.auth() as auth:
-        response = await auth.call(auth.stub.RevokeKey, auth_pb2.RevokeKeyRequest(key_id=key_id))
-    row = to_row(response.key)
-    session.output.record(row, f"Revoked {row['id']} ({row['hint']}…); requests with it now get 401.")
+        response = await auth.call(auth.stub.RevokeKey, request)
+    row = {**to_row(response.key), "descendants": [each.id for each in response.descendants]}
+    text = f"Revoked {row['id']} ({row['hint']}…); requests with it now get 401."
+    if descendants:
+        text += f"\nKeys that descend from it and were revoked now: {', '.join(row['descendants']) or 'none'}."
+    session.output.record(row, text)
 
 
 def _created(session: Session, row: dict[str, Any]) -> str:

@@ -140,7 +140,8 @@ KEY: Any = {
     "revoked_at": None,
     "last_used_at": None,
     "replaced_by": None,
+    "created_by": None,
 }
-KEYS: Any = {"object": "list", "data": [KEY]}
+KEYS: Any = {"object": "list", "data": [KEY], "last_id": "key_1", "has_more": False}
 CREATED_KEY: Any = {**KEY, "key": "sk-tiermesh-…"}
 REVOKED_KEY: Any = {"id": "key_1", "object": "api_key.deleted", "deleted": True}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.edge.account.balance import BalanceBody
-from services.edge.account.keys import CreateKeyBody, KeyBody, KeyList, RevokedKey
+from services.edge.account.keys import DEFAULT_PAGE, MAX_PAGE, CreateKeyBody, KeyBody, KeyList, RevokedKey
 from services.edge.account.models import ModelBody, ModelList
 from services.edge.account.usage import ReceiptBody, UsageReport
 from services.edge.chat.request import ChatBody
@@ -162,7 +162,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ),
     ),
     ("GET", "/keys"): Operation(
-        summary="List the account's keys", tag="Keys", answer=json_content(KeyList, examples.KEYS)
+        summary="List the account's keys",
+        tag="Keys",
+        answer=json_content(KeyList, examples.KEYS),
+        parameters=(
+            Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, f"By default {DEFAULT_PAGE}."),
+            Parameter("after", _TEXT, "The `last_id` of the page before."),
+        ),
     ),
     ("POST", "/keys"): Operation(
         summary="Make a key, which is shown once",
@@ -175,6 +181,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("DELETE", "/keys/{key_id}"): Operation(
         summary="Revoke a key",
         tag="Keys",
+        parameters=(
+            Parameter(
+                "descendants", {"type": "boolean"}, "Whether to revoke also what it has made; by default `false`."
+            ),
+        ),
         answer=json_content(RevokedKey, examples.REVOKED_KEY),
         may_be_missing=True,
     ),

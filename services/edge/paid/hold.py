@@ -93,6 +93,8 @@ class BillingClient:
             key_monthly_cap=principal.monthly_credit_cap,
             idempotency_key=idempotency_key,
         )
+        if principal.caps:
+            reserve.caps.extend(billing_pb2.MonthlyCap(key_id=key, credits=cap) for key, cap in principal.caps)
         try:
             await self._transact(billing_pb2.TransactCall(reserve=reserve, trace=trace), self._reserve_timeout)
         except MeshError as error:
