@@ -157,3 +157,26 @@ async def test_without_its_server_each_replica_limits_alone(server: RedisServer,
         assert [entry["event"] for entry in logs] == ["rate_limits_not_shared", "rate_limits_shared_again"]
     assert (await hit(replica, ("key_3", 2)))[0].remaining == 1
     await replica.close()
+
+
+async def test_replicas_count_a_request_in_all_its_limits_or_in_none(replicas: list[SharedRateLimits]) -> None:
+    """The same as with a window of one replica."""
+    parent = ("parent", 5)
+    first, second = (parent, ("first", 2)), (parent, ("second", 4))
+    states = await hit_together(replicas[0], first, first, (), first, first)
+    assert [state.allowed for state in states] == [True, True, True, False, False]
+    assert {(state.limit, state.remaining) for state in states[3:]} == {(2, 0)}
+    states = await hit_together(replicas[1], second, (parent,), second, second)
+    assert [state.allowed for state in states] == [True, True, True, False]
+    assert [(state.limit, state.remaining) for state in states] == [(5, 2), (5, 1), (5, 0), (5, 0)]
+    assert 0 < states[-1].retry_after <= WINDOW
+
+
+async def test_many_keys_of_one_family_make_exactly_the_requests_of_its_limit(
+    replicas: list[SharedRateLimits],
+) -> None:
+    hits = [(("parent", 20), (f"child_{number % 5}", 6)) for number in range(100)]
+    answers = await asyncio.gather(
+        *(hit_together(replicas[number % 2], *hits[number : number + 4]) for number in range(0, 100, 4))
+    )
+    assert sum(state.allowed for states in answers for state in states) == 20

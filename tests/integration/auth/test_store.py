@@ -10,6 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from services.auth.accounts import Account
+from services.auth.issuing.key_store import Standing
+from services.auth.keys import ApiKey
 from services.auth.lineage import Ancestor
 from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
@@ -165,3 +167,111 @@ async def test_no_change_is_missed_while_many_are_made(store: AuthStore) -> None
         seen += [key.id for key in changed]
     await asyncio.gather(*revoking)
     assert sorted(seen) == [key.id for key in keys]
+
+
+LINE = (Ancestor("key_1", 0, 0),)
+
+
+async def test_descendants_are_those_of_the_key_s_line(store: AuthStore) -> None:
+    await store.insert_account(Account("acct_2", "", 2))
+    for number, fields in enumerate(
+        (
+            {"id": "key_1"},
+            {"id": "child", "ancestors": LINE},
+            {"id": "grandchild", "ancestors": (*LINE, Ancestor("child", 5, 5))},
+            {"id": "dead", "ancestors": LINE, "revoked_at_ms": 3},
+            {"id": "key_10", "ancestors": (Ancestor("key_11", 0, 0),)},
+            {"id": "foreign", "account_id": "acct_2", "ancestors": LINE},
+        )
+    ):
+        await store.insert_key(api_key(f"sk-x-{number}", created_at_ms=number, **fields))
+    assert [key.id for key in await store.revoke_key("child", 10, descendants=True)] == ["child", "grandchild"]
+    last = (await store.changed_since(0)).last
+    revoked = await store.revoke_key("key_1", 20, descendants=True)
+    assert [(key.id, key.revoked_at_ms) for key in revoked] == [("key_1", 20)]
+    # Other replicas learn of all of them.
+    assert (await store.changed_since(last)).keys == revoked
+    assert [key.id for key in await store.list_keys() if not key.revoked_at_ms] == ["key_10", "foreign"]
+
+
+async def test_a_refused_revocation_changes_nothing(store: AuthStore) -> None:
+    key = await store.insert_key(api_key())
+    asked: list[tuple[str, ApiKey | None]] = []
+
+    def refuse(target: ApiKey, revoker: ApiKey | None) -> None:
+        asked.append((target.id, revoker))
+        raise MeshError(Code.PERMISSION_DENIED, "no")
+
+    for revoker in (key.id, "key_unknown"):
+        with pytest.raises(MeshError, match="no"):
+            await store.revoke_key(key.id, 10, descendants=True, revoker_key_id=revoker, permission=refuse)
+    assert asked == [(key.id, key), (key.id, None)]
+    assert await store.list_keys() == [key]
+
+
+async def test_no_key_survives_that_its_maker_makes_while_all_are_revoked(store: AuthStore) -> None:
+    await store.insert_key(api_key())
+
+    def works(standing: Standing) -> None:
+        if standing.creator is None or standing.creator.revoked_at_ms:
+            raise MeshError(Code.NOT_FOUND, "gone")
+
+    made = [api_key(f"sk-x-{n}", id=f"key_x{n}", created_by="key_1", ancestors=LINE) for n in range(30)]
+    making = [store.insert_key(key, works) for key in made]
+    outcomes = await asyncio.gather(
+        *making[:10], store.revoke_key("key_1", 10, descendants=True), *making[10:], return_exceptions=True
+    )
+    assert {str(outcome) for outcome in outcomes if isinstance(outcome, Exception)} <= {"gone"}
+    assert all(key.revoked_at_ms for key in await store.list_keys())
+
+
+async def test_what_is_admitted_is_counted_exactly(store: AuthStore) -> None:
+    await store.insert_key(api_key("sk-x-dead", id="dead", revoked_at_ms=1))
+    await store.insert_key(api_key("sk-x-expired", id="expired", expires_at_ms=1))
+    seen: list[Standing] = []
+
+    def at_most_five(standing: Standing) -> None:
+        seen.append(standing)
+        if standing.living >= 5:
+            raise MeshError(Code.CONFLICT, "enough")
+
+    making = [store.insert_key(api_key(f"sk-x-{n}", id=f"key_{n}"), at_most_five) for n in range(20)]
+    outcomes = await asyncio.gather(*making, return_exceptions=True)
+    assert sum(isinstance(outcome, ApiKey) for outcome in outcomes) == 5
+    assert {standing.dead for standing in seen} == {2}
+
+
+async def test_keys_come_in_pages(store: AuthStore) -> None:
+    await store.insert_account(Account("acct_2", "", 2))
+    keys = [
+        await store.insert_key(
+            api_key(f"sk-x-{n}", id=f"key_{9 - n}", created_at_ms=n // 3, account_id=f"acct_{n % 2 + 1}")
+        )
+        for n in range(10)
+    ]
+    for account_id in ("", "acct_1", "acct_2"):
+        everything = await store.list_keys(account_id)
+        assert len(everything) == (5 if account_id else len(keys))
+        pages: list[ApiKey] = []
+        while page := await store.list_keys(account_id, limit=3, after_key_id=pages[-1].id if pages else ""):
+            assert len(page) <= 3
+            pages += page
+        assert pages == everything
+    for after, account_id in (("key_unknown", ""), ("key_9", "acct_2"), ("\0", "")):
+        with pytest.raises(MeshError) as caught:
+            await store.list_keys(account_id, limit=3, after_key_id=after)
+        assert (caught.value.code, caught.value.param) == (Code.INVALID_REQUEST, "after")
+
+
+async def test_ended_keys_are_deleted_and_it_is_noted_how_far(store: AuthStore) -> None:
+    keys = [await store.insert_key(api_key(f"sk-x-{n}", id=f"key_{n}", expires_at_ms=n)) for n in range(4)]
+    await store.revoke_key("key_0", 50)
+    assert await store.delete_ended(0) == 0
+    assert await store.changed_since(5) == (5, 0, [])
+    assert await store.delete_ended(2) == 2
+    assert await store.changed_since(2) == (5, 3, [keys[3], (await store.get_key("key_0"))])
+    # The number never goes back.
+    assert await store.delete_ended(49) == 1
+    assert await store.delete_ended(50) == 1
+    assert await store.changed_since(0) == (5, 5, [])
+    assert await store.delete_ended(10**15) == 0

@@ -116,3 +116,22 @@ async def test_a_database_that_lost_its_last_changes_is_read_anew(keys: KeyCache
     await follower.catch_up()
     with pytest.raises(MeshError, match="revoked"):
         keys.verify("sk-x-kept", 0)
+
+
+async def test_keys_that_were_revoked_and_deleted_out_of_sight_are_forgotten(
+    store: AuthStore, keys: KeyCache, clock: ManualClock
+) -> None:
+    await store.insert_account(Account("acct_1", "", 1))
+    follower = follower_of(store, keys, clock)
+    await store.insert_key(api_key(SECRET))
+    await follower.load()
+    keys.verify(SECRET, 0)
+    # Both before the replica looks again: no changed key tells of the revocation any more.
+    await store.revoke_key("key_1", 5)
+    assert await store.delete_ended(5) == 1
+    with capture_logs() as logs:
+        await follower.catch_up()
+        await follower.catch_up()
+    assert [entry["event"] for entry in logs] == ["key_changes_forgotten"]
+    with pytest.raises(MeshError, match="Incorrect"):
+        keys.verify(SECRET, 0)
