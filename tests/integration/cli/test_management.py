@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import aiohttp
 import pytest
 
 from tests.support.mesh import LocalMesh, run_tiermesh
@@ -66,6 +67,22 @@ async def test_a_key_is_shown_once_listed_and_revoked(mesh: LocalMesh) -> None:
     assert revoked["revoked_at_ms"] > 0
     assert "revoked 20" in await text_of(mesh, "key", "list", account)
     assert "now get 401" in await text_of(mesh, "key", "revoke", key["id"])
+
+
+async def test_descendants_are_revoked_if_asked(mesh: LocalMesh) -> None:
+    account = (await mesh.command("account", "create", "makers"))["id"]
+    maker = await mesh.command("key", "create", account, "--endpoint", "keys")
+    headers = {"Authorization": f"Bearer {maker['api_key']}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(f"{mesh.base_url}/keys", json={"endpoints": ["keys"]}) as response,
+    ):
+        made = (await response.json())["id"]
+    assert [key["created_by"] for key in await mesh.command("key", "list", account)] == ["", maker["id"]]
+    assert (await mesh.command("key", "revoke", maker["id"]))["descendants"] == []
+    text = await text_of(mesh, "key", "revoke", maker["id"], "--descendants")
+    assert f"were revoked now: {made}." in text
+    assert "were revoked now: none." in await text_of(mesh, "key", "revoke", maker["id"], "--descendants")
 
 
 async def test_a_key_is_made_with_scopes_and_rotated(mesh: LocalMesh) -> None:
