@@ -77,14 +77,14 @@ bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the me
 chaos: $(DEV) $(PROTOS) ## Kill a mesh at work and check its books (for long: MINUTES=60; options by ARGS='…').
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
-gpu-bundle: $(BASE) $(PROTOS) ## Collect what a GPU machine without a network needs, in gpu/bundle (ARGS='--python-version 3.11').
-	$(BIN)/python -m gpu.bundle $(ARGS)
+gpu-bundle: $(DEV) $(PROTOS) ## Collect what a GPU machine without a network needs, in build/gpu/bundle (ARGS='--python-version 3.11').
+	$(BIN)/python -m tests.gpu.bundle $(ARGS)
 
 test-gpu: ## Test the ExLlamaV2 engine on a GPU, by the PYTHON that has torch (on the CPU: ARGS=--stand-in).
-	$(PYTHON) -m gpu test $(ARGS)
+	$(PYTHON) -m tests.gpu test $(ARGS)
 
 bench-gpu: ## Measure tokens a second on a GPU, alone and behind the mesh (on the CPU: ARGS=--stand-in).
-	$(PYTHON) -m gpu bench $(ARGS)
+	$(PYTHON) -m bench.gpu $(ARGS)
 
 bench-ledger: $(DEV) $(PROTOS) ## Measure the ledger on SQLite and PostgreSQL.
 	$(BIN)/python -m bench.ledger $(ARGS)

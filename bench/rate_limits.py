@@ -1,7 +1,7 @@
 """Prints what counting one request against its rate limit costs the auth process, on a real Redis server.
 
-`python -m bench.rate_limits`. Compared are memory, one script for a whole frame, and the library's own storage and
-strategy, which make two round trips for each request. CPU is this process's own; Redis's is not counted.
+`python -m bench.rate_limits` compares memory with one script for a whole frame. CPU is this process's own: Redis's is
+not counted.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 import uvloop
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
 
 from services.auth.rate_limits.local import Limiter, RateLimits, RateLimitState
 from services.auth.rate_limits.shared import SharedRateLimits
-from services.auth.rate_limits.window_redis import RedisWindowStorage
+from services.auth.rate_limits.window_redis import RedisWindows
 from tests.support.redis_server import RedisServer
 
 REQUESTS = 4_000
@@ -36,20 +33,6 @@ def frame_of(limiter: Limiter) -> Frame:
     return ask
 
 
-def library_frame(url: str) -> Frame:
-    limiter = MovingWindowRateLimiter(RedisStorage(f"async+{url}", implementation="redispy"))
-    item = RateLimitItemPerMinute(LIMIT)
-
-    async def one(number: int) -> None:
-        await limiter.hit(item, f"library_{number}")
-        await limiter.get_window_stats(item, f"library_{number}")
-
-    async def ask(size: int) -> None:
-        await asyncio.gather(*(one(number) for number in range(size)))
-
-    return ask
-
-
 async def measure(name: str, ask: Frame) -> None:
     for size in FRAME_SIZES:
         await ask(size)
@@ -64,10 +47,9 @@ async def measure(name: str, ask: Frame) -> None:
 
 async def main() -> None:
     async with RedisServer() as server:
-        shared = SharedRateLimits(RedisWindowStorage(server.url, timeout=5), RateLimits())
+        shared = SharedRateLimits(RedisWindows(server.url, timeout=5), RateLimits())
         await measure("memory", frame_of(RateLimits()))
         await measure("shared", frame_of(shared))
-        await measure("library", library_frame(server.url))
         await shared.close()
 
 

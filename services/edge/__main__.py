@@ -16,26 +16,18 @@ from services.common.settings import load_settings, split_list
 from services.common.telemetry.admin import AdminServer
 from services.common.telemetry.logs import configure_logs
 from services.common.telemetry.tracing import close_tracing, open_tracing
-from services.edge.account.balance import Balances, billing_replicas
-from services.edge.account.keys import Keys, auth_replicas
-from services.edge.account.usage import UsageEndpoint
+from services.edge.account.replicas import auth_replicas, billing_replicas
 from services.edge.authentication import Authenticator, auth_client
-from services.edge.chat.endpoint import Chat
-from services.edge.completions.endpoint import Completions
-from services.edge.embeddings.endpoint import Embeddings
+from services.edge.dependencies import Dependencies
+from services.edge.endpoints import endpoint_routes
 from services.edge.http.server import HttpServer
-from services.edge.images.endpoint import Images
-from services.edge.images.files import image_files
 from services.edge.paid.hold import BillingClient, billing_client
 from services.edge.paid.path import Mesh, PaidPath
 from services.edge.paid.routing import AvailableModels, Placer, router_client
 from services.edge.paid.runners import RunnerPool
 from services.edge.remote_images.configured import image_loader
-from services.edge.responses.endpoint import Responses
-from services.edge.service import EdgeService, Handlers
+from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings
-from services.edge.speech.endpoint import Speech
-from services.edge.transcriptions.endpoint import Transcriptions
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -64,34 +56,33 @@ async def serve(stop: asyncio.Event) -> None:
     catalog_file = CatalogFile(settings.catalog_file)
     available_models = AvailableModels(addresses["router"], open_channel("router"))
     mesh = Mesh(catalog_file.catalog, available_models, Placer(router), billing, runners)
-    path = PaidPath(mesh, settings, time.monotonic)
-    images = image_loader(settings)
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
     auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
     tracing = open_tracing(settings, "edge", ratio=settings.tracing_ratio)
-    handlers = Handlers(
-        authenticator=Authenticator(auth, settings.call_timeout),
-        chat=Chat(path, images, settings, system_clock),
-        completions=Completions(path, settings, system_clock),
-        responses=Responses(path, images, settings, system_clock),
-        embeddings=Embeddings(path),
-        images=Images(path, image_files(settings, system_clock), settings, system_clock),
-        speech=Speech(path),
-        transcriptions=Transcriptions(path, settings),
+    path = PaidPath(mesh, settings, time.monotonic)
+    dependencies = Dependencies(
+        settings=settings,
+        clock=system_clock,
         mesh=mesh,
-        available_models=available_models,
-        balances=Balances(billing_unary),
-        keys=Keys(auth_unary, system_clock),
-        usage=UsageEndpoint(billing_unary, system_clock),
+        path=path,
+        image_loader=image_loader(settings),
+        billing=billing_unary,
+        auth=auth_unary,
+    )
+    service = EdgeService(
+        endpoint_routes(dependencies),
+        Authenticator(auth, settings.call_timeout),
+        settings,
+        monotonic=time.monotonic,
         tracing=tracing,
     )
-    service = EdgeService(handlers, settings, monotonic=time.monotonic)
     http = HttpServer(
         settings.listen,
         service.application(),
         drain_seconds=settings.drain_seconds,
         head_seconds=settings.head_seconds,
         unread_seconds=settings.unread_seconds,
+        cut_off=path.cut_off.now,
     )
     admin = AdminServer(
         settings.admin_listen,

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.scopes import ORDINARY, may_use
+from services.common.scopes import ORDINARY, Scope, may_use
 from services.edge.authentication import Principal
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ RequestT = TypeVar("RequestT")
 ContextT = TypeVar("ContextT")
 
 
-def check_endpoint(principal: Principal, endpoint: str) -> None:
+def check_endpoint(principal: Principal, endpoint: Scope) -> None:
     """Raises MeshError PERMISSION_DENIED if the key lacks the scope of an endpoint."""
     if not may_use(principal.endpoints, endpoint):
         has = ", ".join(principal.endpoints or ORDINARY)
@@ -42,7 +42,7 @@ def check_model(principal: Principal, model: Model) -> None:
 
 
 def scoped(
-    endpoint: str, handler: Callable[[RequestT, ContextT, Principal], Awaitable[T]]
+    endpoint: Scope, handler: Callable[[RequestT, ContextT, Principal], Awaitable[T]]
 ) -> Callable[[RequestT, ContextT, Principal], Awaitable[T]]:
     """Wraps a handler so that only keys with the scope of `endpoint` reach it."""
 

@@ -20,7 +20,8 @@ class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     # Comma-separated catalog ids that it serves; empty means every model of its tier.
     models: str = ""
     engine: Literal["llamacpp", "exllamav2", "simulated", "minilm", "nanotts", "whisper", "diffusers"] = "llamacpp"
-    # The GGUF file of the llama.cpp and minilm engines; empty takes the small model that comes as a package.
+    # A GGUF file for the llama.cpp and minilm engines, a folder for the others. Empty takes the small model that comes
+    # as a package, and for the diffusers engine one of random weights; the exllamav2 engine needs one.
     model_path: str = ""
     # The image encoder (mmproj, GGUF) that belongs to the model of the llama.cpp engine. Empty, with the packaged model
     # and models that are sold with vision, takes one that recognises plain colours only: see docs/vision.md.
@@ -33,7 +34,7 @@ class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     threads: int = 1
     # The longest recording that the whisper engine writes down, in seconds.
     max_audio_seconds: float = 1800.0
-    # Where models are kept that are converted at the first start; empty means tiermesh in the user's cache directory.
+    # Where models are kept that are made at the first start; empty means tiermesh in the user's cache directory.
     cache_dir: str = ""
     # Comma-separated sizes that the vectors of the minilm engine's model may be cut to, if it was trained so.
     shorter_dimensions: str = ""

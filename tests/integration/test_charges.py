@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -33,6 +36,7 @@ SETTINGS = {
     "TIERMESH_RUNNER_SIMULATED_SPEED": "50",
     "TIERMESH_BILLING_HOLD_TTL_SECONDS": "3",
     "TIERMESH_BILLING_SWEEP_SECONDS": "0.5",
+    "TIERMESH_EDGE_DRAIN_SECONDS": "0.5",
 }
 
 
@@ -70,6 +74,13 @@ class Customer(FundedAccount):
         return iter(
             self.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, stream=True, **parameters)
         )
+
+    async def ask_whole(self, **parameters: Any) -> httpx2.Response:
+        """Asks for an answer that is not streamed."""
+        body = {"model": "tiermesh-pro", "messages": PROMPT, **parameters}
+        headers = {"Authorization": f"Bearer {self.key}"}
+        async with httpx2.AsyncClient(timeout=60) as http:
+            return await http.post(f"{self.mesh.base_url}/chat/completions", json=body, headers=headers)
 
     def leave(self, endpoint: str, *, lines: int) -> float:
         """Starts a stream, leaves after so many lines, and returns how long the engine went on, in seconds."""
@@ -150,6 +161,25 @@ async def test_a_runner_that_dies_ends_the_stream_with_an_error_and_no_charge(cu
     assert all(choice.finish_reason is None for chunk in rest for choice in chunk.choices)
     await customer.settled(0)
     await customer.mesh.until_serving()
+
+
+async def test_an_edge_that_stops_ends_what_it_must_cut_off_and_charges_nothing(customer: Customer) -> None:
+    stream = customer.stream(max_tokens=500)
+    next(stream)
+    whole = asyncio.create_task(customer.ask_whole(max_tokens=500))
+    await eventually(lambda: active_slots(customer.mesh) == 2)
+    edge = customer.mesh.pids["edge"]
+    # Longer than the edge may drain: it must end both by itself.
+    os.kill(edge, signal.SIGTERM)
+    with pytest.raises(openai.APIError) as caught:
+        await asyncio.to_thread(list, stream)
+    assert "restarted" in str(caught.value)
+    response = await whole
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
+    assert response.json()["error"]["message"] == "The service is being restarted; try again shortly."
+    await customer.mesh.until_restarted("edge", edge)
+    await customer.settled(0)
 
 
 async def test_an_edge_that_dies_leaves_a_hold_that_expires(customer: Customer) -> None:

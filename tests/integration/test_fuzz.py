@@ -14,18 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.edge.http.errors import ErrorBody
-from services.edge.openapi.operations import OPERATIONS
 from tests.support.account import FundedAccount
+from tests.support.edge_routes import edge_operations
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
 # Every endpoint that takes JSON, with a body that it would take.
-BODIES: dict[str, dict[str, Any]] = {
-    path: operation.body["application/json"].example
-    for (_, path), operation in OPERATIONS.items()
+_JSON = {
+    path: operation.body["application/json"]
+    for (_, path), operation in edge_operations().items()
     if "application/json" in operation.body
 }
-TYPES = {path: OPERATIONS["POST", path].body["application/json"].type for path in BODIES}
+BODIES: dict[str, dict[str, Any]] = {path: content.example for path, content in _JSON.items()}
+TYPES = {path: content.type for path, content in _JSON.items()}
 # The mesh of this test has no runners for the others, which is the only thing it may ever fail with.
 SERVED = ("/chat/completions", "/completions", "/responses", "/keys")
 SETTINGS = settings(

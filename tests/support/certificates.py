@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.cli import dev_certificates as certificate_authority
+from services.cli import certificate_authority
 from services.cli.dev_certificates import PARTS
 from services.common.rpc.peer_names import peer_name
 from services.common.settings import TlsSettings

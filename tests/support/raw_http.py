@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -78,6 +79,9 @@ async def connect(base_url: str, receive_buffer: int | None = None) -> AsyncIter
         yield RawConnection(reader, writer)
     finally:
         writer.close()
+        # Only then does the server see it: what a test does next may keep this loop busy.
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:

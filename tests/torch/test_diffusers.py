@@ -14,6 +14,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 
 from services.common.errors import Code, MeshError
+from services.runner.demonstrations.random_diffusion import random_diffusion
 from services.runner.engines.diffusers import DiffusersEngine
 from services.runner.kinds.image import ImageJob, ImageStep
 from tests.support.waiting import eventually
@@ -21,9 +22,14 @@ from tests.support.waiting import eventually
 JOB = ImageJob("request", "a red fox", "", 64, 32, seed=1, steps=2, form="png")
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_diffusion(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
-async def engine() -> AsyncIterator[DiffusersEngine]:
-    engine = DiffusersEngine(None, slots=3)
+async def engine(model: Path) -> AsyncIterator[DiffusersEngine]:
+    engine = DiffusersEngine(model, slots=3)
     await engine.start()
     yield engine
     await engine.close()
@@ -132,7 +138,7 @@ async def test_a_folder_without_a_pipeline_is_refused_with_its_name(tmp_path: Pa
     await engine.close()
 
 
-def test_it_is_closed_to_jobs_before_it_is_loaded() -> None:
+def test_it_is_closed_to_jobs_before_it_is_loaded(model: Path) -> None:
     steps: list[ImageStep | MeshError] = []
     with pytest.raises(MeshError, match="not running"):
-        DiffusersEngine(None).submit(JOB, steps.append)
+        DiffusersEngine(model).submit(JOB, steps.append)

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gpu import checks
-from gpu.place import GPU
+from tests.gpu import checks
+from tests.gpu.place import GPU
 from tests.support.engine_contract import QUESTIONS, job
 from tests.support.recording import Recording, generate, submit
 from tests.torch.stand_in.checkpoint import write_checkpoint

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpu import checks, models, speed
-from gpu.attention_check import largest_error
-from gpu.flash_attention import flash_attn_func, flash_attn_varlen_func
-from gpu.place import STAND_IN
-from gpu.report import NotRunError
+from bench.gpu import speed
 from services.runner.engines.exllamav2.model_directory import read_model_directory
+from tests.gpu import checks, models
+from tests.gpu.attention_check import largest_error
+from tests.gpu.flash_attention import flash_attn_func, flash_attn_varlen_func
+from tests.gpu.place import STAND_IN
+from tests.gpu.report import NotRunError
 from tests.torch.stand_in.checkpoint import END, END_OF_TURN, write_checkpoint
 
 

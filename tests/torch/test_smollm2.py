@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 import torch
 
-from services.runner.engines.llamacpp import find_smollm2
+from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.prompt.template import packaged_template

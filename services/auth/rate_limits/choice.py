@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from limits.errors import ConfigurationError
-
 from services.auth.rate_limits.local import Limiter, RateLimits
 from services.common.settings import SettingsError
 
@@ -15,11 +13,11 @@ def open_limiter(url: str) -> Limiter:
         return local
     # Imported only where it is used: the client library costs a process memory.
     from services.auth.rate_limits.shared import TIMEOUT, SharedRateLimits
-    from services.auth.rate_limits.window_redis import RedisWindowStorage
+    from services.auth.rate_limits.window_redis import RedisWindows
 
     try:
-        storage = RedisWindowStorage(url, timeout=TIMEOUT)
-    except (ValueError, ConfigurationError):
-        # Neither's text is shown: it repeats the password.
+        windows = RedisWindows(url, timeout=TIMEOUT)
+    except ValueError:
+        # Its text is not shown: it repeats the password.
         raise SettingsError("TIERMESH_AUTH_RATE_LIMIT_URL is not a URL: redis://user:password@host:port/db") from None
-    return SharedRateLimits(storage, local)
+    return SharedRateLimits(windows, local)

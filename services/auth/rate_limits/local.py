@@ -1,18 +1,14 @@
-"""Rate limits: at most so many requests of a key in any 60 seconds, by the `limits` library's moving window."""
+"""Rate limits: at most so many requests of a key in any 60 seconds, counted in the memory of this process."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from limits import RateLimitItemPerMinute
-from limits.strategies import MovingWindowRateLimiter
-
 from services.auth.lineage import Limit
-from services.auth.rate_limits.window import RateWindowStorage
+from services.auth.rate_limits.window import MovingWindow, MovingWindows
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 
@@ -43,8 +39,7 @@ class RateLimitState(NamedTuple):
         seconds = math.ceil(self.retry_after)
         message = (
             f"Rate limit reached: this API key may make {self.limit} requests in any 60 seconds, together with the "
-            f"keys that share this limit. "
-            f"Please try again in {seconds} s."
+            f"keys that share this limit. Please try again in {seconds} s."
         )
         return MeshError(Code.RATE_LIMITED, message, retry_after=self.retry_after)
 
@@ -58,10 +53,6 @@ UNLIMITED = RateLimitState(limit=0, remaining=0, reset_ms=0)
 
 # Takes the states after each of the hits, in their order.
 OnCounted = Callable[[list[RateLimitState]], None]
-
-
-# The library's name for a limit; there are few different ones.
-item_of = lru_cache(maxsize=1000)(RateLimitItemPerMinute)
 
 
 class Limiter(Protocol):
@@ -82,41 +73,40 @@ class RateLimits:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._storage = RateWindowStorage(clock)
-        self._limiter = MovingWindowRateLimiter(self._storage)
+        # By key and limit: a changed limit begins with an empty window.
+        self._windows = MovingWindows(WINDOW_SECONDS)
 
     def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests and answers before it returns."""
-        answer([self._hit_each(hit) for hit in hits])
+        answer([self.hit(*hit[0]) if len(hit) == 1 else self._hit_together(hit) for hit in hits])
 
     async def close(self) -> None:
         """Has nothing to let go of."""
 
     def hit(self, key_id: str, limit: int) -> RateLimitState:
         """Counts one request of a key, unless `limit` refuses it."""
-        if limit == 0:
-            return UNLIMITED
-        item = item_of(limit)
-        if not self._limiter.hit(item, key_id):
-            return self._refused(key_id, limit)
-        _, remaining = self._limiter.get_window_stats(item, key_id)
-        # This request is the newest, so the window is empty once it has left.
-        return RateLimitState(limit, remaining, WINDOW_SECONDS * 1000)
+        now = self._clock()
+        window = self._windows.window((key_id, limit), now)
+        if window.acquire(now, limit):
+            # This request is the newest, so the window is empty once it has left.
+            return RateLimitState(limit, limit - window.used, WINDOW_SECONDS * 1000)
+        return _refused(window, now, limit)
 
-    def _hit_each(self, hit: Hit) -> RateLimitState:
-        if len(hit) == 1:
-            return self.hit(*hit[0])
+    def _hit_together(self, hit: Hit) -> RateLimitState:
         if not hit:
             return UNLIMITED
-        full = [each for each in hit if not self._limiter.test(item_of(each[1]), each[0])]
-        return tightest([self._refused(*each) for each in full] or [self.hit(*each) for each in hit])
-
-    def _refused(self, key_id: str, limit: int) -> RateLimitState:
-        item = item_of(limit)
-        next_free, _ = self._limiter.get_window_stats(item, key_id)
         now = self._clock()
-        full_again = self._storage.newest(item.key_for(key_id)) + WINDOW_SECONDS
-        return RateLimitState(limit, 0, _ms_until(full_again, now), max(1, _ms_until(next_free, now)) / 1000)
+        refusals = []
+        for name in hit:
+            # Asking for the next window may drop this one while it is empty, so it is not kept.
+            window = self._windows.window(name, now)
+            if not window.allows(now, name[1]):
+                refusals.append(_refused(window, now, name[1]))
+        return tightest(refusals or [self.hit(*limit) for limit in hit])
+
+
+def _refused(window: MovingWindow, now: float, limit: int) -> RateLimitState:
+    return RateLimitState(limit, 0, _ms_until(window.empty, now), max(1, _ms_until(window.next_free, now)) / 1000)
 
 
 def _ms_until(moment: float, now: float) -> int:

@@ -13,10 +13,9 @@ from services.auth.rate_limits.local import (
     OnCounted,
     RateLimits,
     RateLimitState,
-    item_of,
     tightest,
 )
-from services.auth.rate_limits.window_redis import FAILURES, Entry, RedisWindowStorage, Window
+from services.auth.rate_limits.window_redis import FAILURES, Entry, RedisWindows, Window
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
@@ -25,6 +24,8 @@ log = get_logger()
 # failed is tried again; in seconds.
 TIMEOUT = 0.5
 _TRY_AGAIN = 0.5
+# A window that holds nothing: asking for it tells whether the server works.
+_PROBE = "tiermesh:probe"
 
 
 class SharedRateLimits:
@@ -33,8 +34,8 @@ class SharedRateLimits:
     While the server is away a key may make as many requests as its limit says at each replica.
     """
 
-    def __init__(self, storage: RedisWindowStorage, local: RateLimits, *, window_seconds: int = WINDOW_SECONDS) -> None:
-        self._storage = storage
+    def __init__(self, windows: RedisWindows, local: RateLimits, *, window_seconds: int = WINDOW_SECONDS) -> None:
+        self._windows = windows
         self._local = local
         self._window_seconds = window_seconds
         self._running: set[asyncio.Task[None]] = set()
@@ -56,7 +57,7 @@ class SharedRateLimits:
         if self._recovering is not None:
             self._recovering.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
-        await self._storage.close()
+        await self._windows.close()
 
     async def _count(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         try:
@@ -76,11 +77,11 @@ class SharedRateLimits:
 
     async def _ask(self, hits: Sequence[Hit]) -> list[RateLimitState]:
         entries = [
-            Entry(item_of(limit).key_for(key_id), limit, joined=place > 0)
+            Entry(window_key(key_id, limit), limit, joined=place > 0)
             for hit in hits
             for place, (key_id, limit) in enumerate(hit)
         ]
-        windows = iter(await self._storage.acquire_all(entries, self._window_seconds))
+        windows = iter(await self._windows.acquire_all(entries, self._window_seconds))
         return [self._tightest([(limit, next(windows)) for _, limit in hit]) if hit else UNLIMITED for hit in hits]
 
     def _tightest(self, windows: Sequence[tuple[int, Window]]) -> RateLimitState:
@@ -108,9 +109,17 @@ class SharedRateLimits:
             await asyncio.sleep(_TRY_AGAIN)
             try:
                 async with asyncio.timeout(TIMEOUT):
-                    await self._storage.acquire_all([Entry("probe", 1, 0)], 1)
+                    await self._windows.acquire_all([Entry(_PROBE, 1, 0)], 1)
             except FAILURES:
                 continue
             self._recovering = None
             log.info("rate_limits_shared_again")
             return
+
+
+def window_key(key_id: str, limit: int) -> str:
+    """Returns where the window of a key is kept. A changed limit begins with an empty window.
+
+    Replicas of every version must agree on it, so it keeps the form that version 0.1 gave it.
+    """
+    return f"tiermesh:LIMITER/{key_id}/{limit}/1/minute"

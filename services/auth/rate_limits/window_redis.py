@@ -1,9 +1,7 @@
-"""Redis or Valkey for moving windows that several replicas share, as an asynchronous storage of the `limits` library.
+"""Moving windows in Redis or Valkey, which several replicas share.
 
-The library's own `RedisStorage` makes one round trip to count a request and another one to tell what is left of its
-limit, for each request by itself, and goes by each caller's own clock. This one counts all requests of a frame in one
-round trip by the server's clock; docs/decisions/0005 has the measurements. Only processes that are told to use it
-import this: the client library costs memory.
+All requests of a frame are counted in one round trip, by the server's clock; docs/decisions/0005 has the measurements.
+Only processes that are told to use it import this: the client library costs memory.
 """
 
 from __future__ import annotations
@@ -11,17 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from limits.aio.storage import RedisStorage
-from limits.aio.storage.redis.redispy import RedispyBridge
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 _SCRIPT = Path(__file__).with_name("window.lua").read_text(encoding="utf-8")
-_PREFIX = "tiermesh"
 
 # What it raises when the server is away, too slow, or not what it should be.
 FAILURES = (RedisError, OSError, TimeoutError)
@@ -49,29 +44,26 @@ class Window(NamedTuple):
     empty_ms: int
 
 
-class RedisWindowStorage(RedisStorage):
+class RedisWindows:
     """Counts in `redis://host:port/db`, `rediss://…` or `redis+unix:///path`; `valkey://…` means the same protocol."""
 
-    # It is made by name, never by the library from a URL.
-    STORAGE_SCHEME = None  # type: ignore[assignment]  # The library allows None, as its base class says.
-
     def __init__(self, url: str, *, timeout: float) -> None:
-        """Connects with the first use. `timeout` is in seconds, for connecting and for each answer."""
-        super().__init__(
-            re.sub("^valkey", "redis", url),
-            implementation="redispy",
-            key_prefix=_PREFIX,
+        """Connects with the first use. `timeout` is in seconds, for connecting and for each answer.
+
+        Raises ValueError for what is no such URL; its text may repeat the password.
+        """
+        self._redis = Redis.from_url(
+            _redis_url(url),
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             # One more try at once: a connection that has waited in the pool may be dead.
-            retry=Retry(NoBackoff(), 1),  # type: ignore[arg-type]  # Every option is passed on to redis-py.
+            retry=Retry(NoBackoff(), 1),
         )
-        self._redis = cast("Redis", cast("RedispyBridge", self.bridge).get_connection())
         self._script = self._redis.register_script(_SCRIPT)
 
     async def acquire_all(self, entries: Sequence[Entry], expiry: int) -> list[Window]:
         """Counts every entry in its window of `expiry` seconds, in order and in one round trip; raises `FAILURES`."""
-        keys = [self.bridge.prefixed_key(entry.key) for entry in entries]
+        keys = [entry.key for entry in entries]
         numbers = [expiry * 1000]
         for entry in entries:
             numbers += (entry.limit, entry.amount, int(entry.joined))
@@ -80,16 +72,11 @@ class RedisWindowStorage(RedisStorage):
             Window(bool(flat[at]), flat[at + 1], flat[at + 2], flat[at + 3]) for at in range(0, 4 * len(entries), 4)
         ]
 
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Counts for the library's strategies."""
-        return (await self.acquire_all([Entry(key, limit, amount)], expiry))[0].allowed
-
-    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Returns for the library's strategies when the oldest request that counts was made, and how many count."""
-        window = (await self.acquire_all([Entry(key, limit, 0)], expiry))[0]
-        seconds, microseconds = await self._redis.time()
-        return seconds + microseconds / 1_000_000 - expiry + window.next_free_ms / 1000, window.used
-
     async def close(self) -> None:
         """Closes the connections."""
         await self._redis.aclose()
+
+
+def _redis_url(url: str) -> str:
+    """Returns the URL with a scheme that redis-py knows."""
+    return re.sub(r"^redis\+unix", "unix", re.sub("^valkey", "redis", url))

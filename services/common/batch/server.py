@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 
 from services.common.batch.frames import CallT, NewReply, NewResponseFrame, ReplyT
-from services.common.batch.metrics import FrameCounter
+from services.common.batch.lateness import Lateness
+from services.common.batch.metrics import LATE, FrameCounter
 from services.common.batch.notes import CallNotes, Notes
 from services.common.batch.outbox import ReplyOutbox
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
+
+# A frame that is read so many seconds late is not worth a look at its calls: their timeouts are estimates anyway.
+_PROMPT = 0.05
 _PLAIN = Notes()
 CallT_contra = TypeVar("CallT_contra", contravariant=True)
 
@@ -110,6 +115,7 @@ class BatchServer(Generic[CallT, ReplyT]):
         self._draining = False
         self._sent = FrameCounter(name, "sent")
         self._received = FrameCounter(name, "received")
+        self._late = LATE.labels(name)
 
     async def serve(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Serves one stream until the client closes it."""
@@ -149,17 +155,36 @@ class BatchServer(Generic[CallT, ReplyT]):
 
     async def _carry(self, stream: BatchStream[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
         writer = asyncio.create_task(self._write_frames(stream, context))
+        lateness = Lateness(time.monotonic)
         try:
             while (frame := await context.read()) is not grpc.aio.EOF:
                 self._received.count(len(frame.calls))
                 if frame.calls:
-                    self._on_calls(frame.calls, stream)
+                    late = lateness.of(frame.sent_ms)
+                    calls = frame.calls if late < _PROMPT else self._still_wanted(frame.calls, late, stream)
+                    if calls:
+                        self._on_calls(calls, stream)
                 for call_id in frame.cancels:
                     if stream.notes is not None:
                         stream.notes.cancelled(call_id)
                     self._on_cancel(call_id, stream)
         finally:
             writer.cancel()
+
+    def _still_wanted(self, calls: Sequence[CallT], late: float, stream: BatchStream[ReplyT]) -> list[CallT]:
+        """Shortens the timeouts of calls that are read late, and refuses those whose callers have stopped waiting."""
+        late_ms = int(late * 1000)
+        wanted: list[CallT] = []
+        for call in calls:
+            if not call.timeout_ms:
+                wanted.append(call)
+            elif call.timeout_ms > late_ms:
+                call.timeout_ms -= late_ms
+                wanted.append(call)
+            else:
+                self._late.inc()
+                stream.reply_error(call.id, MeshError(Code.DEADLINE_EXCEEDED, "the call was read too late; try again"))
+        return wanted
 
     def _on_calls(self, calls: Sequence[CallT], stream: BatchStream[ReplyT]) -> None:
         try:

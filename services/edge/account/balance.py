@@ -1,24 +1,18 @@
-"""Asks billing what an account owns, for GET /v1/balance."""
+"""GET /v1/balance: what an account owns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
+from aiohttp import web
 from msgspec import Struct
 
-from services.common.rpc.channels import OpenChannel
 from services.edge.account.models import CREDITS_PER_DOLLAR
-from services.edge.account.replicas import Replicas
-from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
-
-# The generated class of asynchronous stubs exists for type checkers only.
-BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
-
-
-def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:
-    """Returns the replicas of billing for what is not a hot path."""
-    return Replicas("Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout)
+from services.edge.account.replicas import BillingReplicas
+from services.edge.authentication import Principal
+from services.edge.context import RequestContext
+from services.edge.http.parsing import json_response
+from tiermesh.billing.v1 import billing_pb2
 
 
 class BalanceBody(Struct, frozen=True):
@@ -32,16 +26,16 @@ class BalanceBody(Struct, frozen=True):
 
 
 class Balances:
-    """Reads balances from any replica of billing; not a hot path."""
+    """Serves the route for requests whose key has the balance scope; any replica of billing may answer."""
 
     def __init__(self, billing: BillingReplicas) -> None:
         self._billing = billing
 
-    async def get(self, account_id: str) -> BalanceBody:
-        """Returns the body for an account; raises MeshError UNAVAILABLE if no replica answers."""
-        request = billing_pb2.GetBalanceRequest(account_id=account_id)
-        response = await self._billing.call(lambda stub: stub.GetBalance, request)
-        return _body(response.balance)
+    async def serve(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        """Answers GET /v1/balance; raises MeshError UNAVAILABLE if no replica answers."""
+        asked = billing_pb2.GetBalanceRequest(account_id=principal.account_id)
+        response = await self._billing.call(lambda stub: stub.GetBalance, asked)
+        return json_response(_body(response.balance))
 
 
 def _body(balance: billing_pb2.Balance) -> BalanceBody:

@@ -6,7 +6,7 @@ as everywhere in OpenAI's API, and null where there is none.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal
 
 import msgspec
 from aiohttp import web
@@ -14,15 +14,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
-from services.common.rpc.channels import OpenChannel
-from services.edge.account.replicas import Replicas
+from services.edge.account.replicas import AuthReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.parsing import invalid, json_response, parse_body
-from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
-
-# The generated class of asynchronous stubs exists for type checkers only.
-AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
+from tiermesh.auth.v1 import auth_pb2
 
 Names = Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=100)]
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
@@ -86,11 +82,6 @@ class RevokedKey(Struct, frozen=True):
 
 
 _decoder = msgspec.json.Decoder(CreateKeyBody)
-
-
-def auth_replicas(addresses: list[str], open_channel: OpenChannel, timeout: float) -> AuthReplicas:
-    """Returns the replicas of auth. A creation made twice leaves a key that nobody was ever shown."""
-    return Replicas("Auth", addresses, open_channel, auth_pb2_grpc.AuthServiceStub, timeout)
 
 
 class Keys:

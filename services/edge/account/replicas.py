@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import grpc
 
 from services.common.errors import Code, MeshError
 from services.common.rpc.channels import OpenChannel
 from services.common.rpc.interceptors import call_unary
+from tiermesh.auth.v1 import auth_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2_grpc
 
 StubT = TypeVar("StubT")
 ResponseT = TypeVar("ResponseT")
@@ -78,3 +80,18 @@ class Replicas(Generic[StubT]):
             self._channels[address] = self._open_channel(address)
             self._stubs[address] = self._new_stub(self._channels[address])
         return self._stubs[address]
+
+
+# The generated classes of asynchronous stubs exist for type checkers only.
+AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
+BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
+
+
+def auth_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> AuthReplicas:
+    """Returns the replicas of auth. A creation made twice leaves a key that nobody was ever shown."""
+    return Replicas("Auth", addresses, open_channel, auth_pb2_grpc.AuthServiceStub, timeout)
+
+
+def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:
+    """Returns the replicas of billing for what is not a hot path."""
+    return Replicas("Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout)

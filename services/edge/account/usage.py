@@ -14,8 +14,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
-from services.edge.account.balance import BillingReplicas
 from services.edge.account.models import CREDITS_PER_DOLLAR
+from services.edge.account.replicas import BillingReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.parsing import invalid, json_response
@@ -24,7 +24,7 @@ from tiermesh.billing.v1 import billing_pb2
 # Without `from`, a report begins so many days before its last one: 30 days, if that is the running one.
 _DEFAULT_DAYS = 29
 
-_GROUPS = {
+GROUPS = {
     "day": billing_pb2.USAGE_GROUP_DAY,
     "model": billing_pb2.USAGE_GROUP_MODEL,
     "key": billing_pb2.USAGE_GROUP_KEY,
@@ -55,7 +55,7 @@ class UsageQuery:
     @property
     def group(self) -> billing_pb2.UsageGroup.ValueType:
         """What to add up by, as billing says it."""
-        return _GROUPS[self.group_by]
+        return GROUPS[self.group_by]
 
     @property
     def from_ms(self) -> int:
@@ -81,8 +81,8 @@ class UsageQuery:
 def parse_usage_query(query: Mapping[str, str], now: float) -> UsageQuery:
     """Returns the query with its defaults; raises MeshError INVALID_REQUEST. `now` is in seconds since 1970."""
     group_by = query.get("group_by", "day")
-    if group_by not in _GROUPS:
-        raise invalid("group_by", f"Invalid value for 'group_by': use one of {', '.join(_GROUPS)}.")
+    if group_by not in GROUPS:
+        raise invalid("group_by", f"Invalid value for 'group_by': use one of {', '.join(GROUPS)}.")
     end = _moment("to", query["to"], whole_day=True) if "to" in query else datetime.fromtimestamp(now, UTC)
     if "from" in query:
         begin = _moment("from", query["from"], whole_day=False)

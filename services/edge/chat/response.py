@@ -11,16 +11,28 @@ from functools import cache
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from services.common.errors import MeshError
 from services.common.version import VERSION
+from services.edge.chat.completion import (
+    AssistantMessage,
+    CalledFunction,
+    ChatChoice,
+    ChatCompletion,
+    ChatLogprobs,
+    ChatTokenLogprob,
+    ChatTopLogprob,
+    CompletedToolCall,
+    FinishReason,
+)
 from services.edge.http.errors import error_body
-from services.edge.paid.delivery import Finished, receipt_body, usage_body
+from services.edge.paid.delivery import Finished, TokenUsage, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 
 encode = msgspec.json.encode
-FINISH_REASONS: dict[int, str] = {
+FINISH_REASONS: dict[int, FinishReason] = {
     runner_pb2.FINISH_REASON_STOP: "stop",
     runner_pb2.FINISH_REASON_LENGTH: "length",
     runner_pb2.FINISH_REASON_TOOL_CALLS: "tool_calls",
@@ -36,16 +48,18 @@ def system_fingerprint(model_id: str) -> str:
     return "fp_" + hashlib.sha256(f"{VERSION}\n{model_id}".encode()).hexdigest()[:10]
 
 
-def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> dict[str, Any]:
+def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> ChatLogprobs:
     """Returns OpenAI's logprobs object."""
     content = [
-        {**_token(token), "top_logprobs": [_token(alternative) for alternative in token.top]} for token in tokens
+        ChatTokenLogprob(
+            token.token,
+            max(token.logprob, _LEAST_LOGPROB),
+            list(token.token_bytes),
+            [ChatTopLogprob(top.token, max(top.logprob, _LEAST_LOGPROB), list(top.token_bytes)) for top in token.top],
+        )
+        for token in tokens
     ]
-    return {"content": content, "refusal": None}
-
-
-def _token(token: runner_pb2.TokenLogprob | runner_pb2.TopLogprob) -> dict[str, Any]:
-    return {"token": token.token, "logprob": max(token.logprob, _LEAST_LOGPROB), "bytes": list(token.token_bytes)}
+    return ChatLogprobs(content, None)
 
 
 def tool_call_deltas(deltas: Iterable[runner_pb2.ToolCallDelta]) -> list[dict[str, Any]]:
@@ -109,7 +123,7 @@ class ChunkRenderer:
         """Returns the chunk that holds an error instead of choices."""
         return b"data: " + error_body(error) + b"\n\n"
 
-    def _usage_chunk(self, usage: dict[str, Any], receipt: Receipt) -> bytes:
+    def _usage_chunk(self, usage: TokenUsage, receipt: Receipt) -> bytes:
         """Returns the chunk without choices."""
         return self._head + b'],"usage":' + encode(usage) + b',"tiermesh":' + encode(receipt_body(receipt)) + b"}\n\n"
 
@@ -125,7 +139,12 @@ class ChunkRenderer:
         return self._chunk(choice, delta, logprobs=logprobs) if delta or logprobs else b""
 
     def _chunk(
-        self, choice: int, delta: dict[str, Any], *, logprobs: Any = None, finish_reason: str | None = None
+        self,
+        choice: int,
+        delta: dict[str, Any],
+        *,
+        logprobs: ChatLogprobs | None = None,
+        finish_reason: FinishReason | None = None,
     ) -> bytes:
         body = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
         return self._head + encode(body) + self._tail
@@ -136,32 +155,35 @@ def completion_body(
 ) -> bytes:
     """Returns the whole body; `replies` holds the last reply of each choice, in order."""
     return encode(
-        {
-            "id": completion_id,
-            "object": "chat.completion",
-            "created": created,
-            "model": model,
-            "choices": [_choice(index, reply, logprobs=logprobs) for index, reply in enumerate(replies)],
-            "usage": usage_body(reply.usage for reply in replies),
-            "service_tier": None,
-            "system_fingerprint": system_fingerprint(model),
-        }
+        ChatCompletion(
+            completion_id,
+            "chat.completion",
+            created,
+            model,
+            [_choice(index, reply, logprobs=logprobs) for index, reply in enumerate(replies)],
+            usage_body(reply.usage for reply in replies),
+            None,
+            system_fingerprint(model),
+        )
     )
 
 
-def _choice(index: int, reply: runner_pb2.GenerateReply, *, logprobs: bool) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": reply.text, "refusal": None, "annotations": []}
-    if reply.reasoning:
-        message["reasoning_content"] = reply.reasoning
-    if reply.tool_calls:
-        message["content"] = reply.text or None
-        message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in reply.tool_calls
-        ]
-    return {
-        "index": index,
-        "message": message,
-        "logprobs": logprobs_body(reply.logprobs) if logprobs else None,
-        "finish_reason": FINISH_REASONS[reply.finish_reason],
-    }
+def _choice(index: int, reply: runner_pb2.GenerateReply, *, logprobs: bool) -> ChatChoice:
+    calls = [
+        CompletedToolCall(call.id, "function", CalledFunction(call.name, call.arguments)) for call in reply.tool_calls
+    ]
+    message = AssistantMessage(
+        "assistant",
+        # An answer that only calls has no content.
+        (reply.text or None) if calls else reply.text,
+        None,
+        [],
+        reply.reasoning or UNSET,
+        calls or UNSET,
+    )
+    return ChatChoice(
+        index,
+        message,
+        logprobs_body(reply.logprobs) if logprobs else None,
+        FINISH_REASONS[reply.finish_reason],
+    )

@@ -3,33 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
 from services.common.errors import MeshError
+from services.edge.chat.completion import FinishReason
 from services.edge.chat.response import DONE, FINISH_REASONS, system_fingerprint
 from services.edge.http.errors import error_body
-from services.edge.paid.delivery import Finished, receipt_body, usage_body
+from services.edge.paid.delivery import ChargedCredits, Finished, TokenUsage, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 
 encode = msgspec.json.encode
 
 
-def logprobs_body(tokens: Sequence[runner_pb2.TokenLogprob], offset: int) -> dict[str, Any]:
+class TextLogprobs(Struct, frozen=True, forbid_unknown_fields=True):
+    """The tokens of a text and where they begin in it, in characters."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class TextChoice(Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the continuations, or in a stream what is added to it."""
+
+    text: str
+    index: int
+    logprobs: TextLogprobs | None
+    finish_reason: FinishReason | None
+
+
+class TextCompletion(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole continuation, or one event of a stream."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[TextChoice]
+    usage: TokenUsage | UnsetType | None = UNSET
+    tiermesh: ChargedCredits | UnsetType = UNSET
+
+
+def logprobs_body(tokens: Sequence[runner_pb2.TokenLogprob], offset: int) -> TextLogprobs:
     """Returns the old form of log probabilities; `offset` counts the characters before the first token.
 
     A token that is not among its own alternatives, because it was not one of the most likely, is added to them.
     """
-    body: dict[str, list[Any]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    body = TextLogprobs([], [], [], [])
     for token in tokens:
         top = {other.token: other.logprob for other in token.top}
         top.setdefault(token.token, token.logprob)
-        body["tokens"].append(token.token)
-        body["token_logprobs"].append(token.logprob)
-        body["top_logprobs"].append(top)
-        body["text_offset"].append(offset)
+        body.tokens.append(token.token)
+        body.token_logprobs.append(token.logprob)
+        body.top_logprobs.append(top)
+        body.text_offset.append(offset)
         offset += len(token.token)
     return body
 
@@ -49,13 +82,10 @@ class CompletionRenderer:
         usage: bool,
     ) -> None:
         """`prompts` says how many there are; `echo` repeats that of each choice, in order, or is empty."""
-        self._head = {
-            "id": completion_id,
-            "object": "text_completion",
-            "created": created,
-            "model": model,
-            "system_fingerprint": system_fingerprint(model),
-        }
+        self._id = completion_id
+        self._model = model
+        self._created = created
+        self._fingerprint = system_fingerprint(model)
         self._prompts = prompts
         self._echo = echo
         self._logprobs = logprobs
@@ -66,17 +96,15 @@ class CompletionRenderer:
 
     def body(self, replies: list[runner_pb2.GenerateReply]) -> bytes:
         """Returns the whole body; `replies` holds the last reply of each choice, in order."""
-        choices = []
-        for index, reply in enumerate(replies):
-            choice = self._choice(index, reply, FINISH_REASONS[reply.finish_reason])
-            choices.append({**choice, "text": self._echo[index] + reply.text} if self._echo else choice)
-        usage = usage_body((reply.usage for reply in replies), prompts=self._prompts)
-        return encode({**self._head, "choices": choices, "usage": usage})
+        choices = [
+            self._choice(index, reply, FINISH_REASONS[reply.finish_reason], self._echo[index] if self._echo else "")
+            for index, reply in enumerate(replies)
+        ]
+        return encode(self._completion(choices, self._usage_of(replies)))
 
     def open(self) -> bytes:
         """Returns a chunk for each prompt that is to be repeated."""
-        empty = {"logprobs": None, "finish_reason": None}
-        return b"".join(self._chunk({"text": text, "index": index, **empty}) for index, text in enumerate(self._echo))
+        return b"".join(self._chunk(TextChoice(text, index, None, None)) for index, text in enumerate(self._echo))
 
     def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
         """Returns the chunk for one step, empty if the step shows nothing."""
@@ -85,28 +113,49 @@ class CompletionRenderer:
     def end(self, finished: Finished, receipt: Receipt) -> bytes:
         """Returns the chunks that end each choice, the usage if asked for, and the mark of the end."""
         ends = [
-            self._chunk({"text": "", "index": index, "logprobs": None,
-                         "finish_reason": FINISH_REASONS[finished[index].finish_reason]})
+            self._chunk(TextChoice("", index, None, FINISH_REASONS[finished[index].finish_reason]))
             for index in sorted(finished)
-        ]  # fmt: skip
+        ]
         if self._usage:
-            usage = usage_body((finished[index].usage for index in sorted(finished)), prompts=self._prompts)
-            ends.append(_event({**self._head, "choices": [], "usage": usage, "tiermesh": receipt_body(receipt)}))
+            usage = self._usage_of([finished[index] for index in sorted(finished)])
+            ends.append(_event(self._completion([], usage, receipt_body(receipt))))
         return b"".join(ends) + DONE
 
     def error(self, error: MeshError) -> bytes:
         """Returns the chunk that holds an error instead of choices."""
         return b"data: " + error_body(error) + b"\n\n"
 
-    def _choice(self, index: int, reply: runner_pb2.GenerateReply, finish_reason: str | None) -> dict[str, Any]:
+    def _choice(
+        self, index: int, reply: runner_pb2.GenerateReply, finish_reason: FinishReason | None, echo: str = ""
+    ) -> TextChoice:
         offset = self._sent.get(index, 0)
         self._sent[index] = offset + len(reply.text)
         logprobs = logprobs_body(reply.logprobs, offset) if self._logprobs else None
-        return {"text": reply.text, "index": index, "logprobs": logprobs, "finish_reason": finish_reason}
+        return TextChoice(echo + reply.text, index, logprobs, finish_reason)
 
-    def _chunk(self, choice: dict[str, Any]) -> bytes:
-        return _event({**self._head, "choices": [choice], **({"usage": None} if self._usage else {})})
+    def _usage_of(self, replies: Sequence[runner_pb2.GenerateReply]) -> TokenUsage:
+        return usage_body((reply.usage for reply in replies), prompts=self._prompts)
+
+    def _chunk(self, choice: TextChoice) -> bytes:
+        return _event(self._completion([choice], None if self._usage else UNSET))
+
+    def _completion(
+        self,
+        choices: list[TextChoice],
+        usage: TokenUsage | UnsetType | None,
+        charged: ChargedCredits | UnsetType = UNSET,
+    ) -> TextCompletion:
+        return TextCompletion(
+            id=self._id,
+            object="text_completion",
+            created=self._created,
+            model=self._model,
+            system_fingerprint=self._fingerprint,
+            choices=choices,
+            usage=usage,
+            tiermesh=charged,
+        )
 
 
-def _event(body: dict[str, Any]) -> bytes:
+def _event(body: TextCompletion) -> bytes:
     return b"data: " + encode(body) + b"\n\n"

@@ -38,7 +38,6 @@ class EventStream:
         self.response = streamed_response(request, headers, "text/event-stream")
         self._request = request
         self._max_unread_bytes = max_unread_bytes
-        self._written = 0
 
     async def open(self, first: bytes) -> None:
         """Sends the status line, the headers and the first events; raises ConnectionError if the client is gone."""
@@ -49,29 +48,35 @@ class EventStream:
         # Below the bound a write never waits, so a slow client does not slow its own generation down either.
         transport.set_write_buffer_limits(high=self._max_unread_bytes)
         self._transport = transport
+        self._writer = self._request.writer
         # aiohttp holds the headers back until the first write, so that one must be its own.
         await self.response.write(first)
 
     def write(self, data: bytes) -> None:
         """Sends complete events without waiting; this runs for every token, so it spares aiohttp's dozen steps.
 
-        A client that is gone, or that is cut off here because it does not read, is nobody's error: aiohttp cancels the
-        handler of the request.
+        Events may have any size: only what the client had left unread before counts against the bound. A client that is
+        gone, or that is cut off here because it does not read, is nobody's error: aiohttp cancels the handler of the
+        request.
         """
+        if self._transport.get_write_buffer_size() > self._max_unread_bytes:
+            self._transport.abort()
+        self._send(data)
+
+    async def close(self, last: bytes = b"") -> None:
+        """Ends the response with its last events, which are sent whatever is unread: they may have been paid for.
+
+        The connection stays usable for the next request.
+        """
+        self._send(last)
+        await self.response.write_eof()
+
+    def _send(self, data: bytes) -> None:
         # Nothing is not sent: a chunk without bytes is what ends a body.
         if not data or self._transport.is_closing():
             return
-        if self._transport.get_write_buffer_size() + len(data) > self._max_unread_bytes:
-            self._transport.abort()
-            return
-        self._written += len(data)
         if self.response.chunked:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
-            self._transport.write(data)
-
-    async def close(self) -> None:
-        """Ends the response; the connection stays usable for the next request."""
+            data = b"%x\r\n%b\r\n" % (len(data), data)
         # aiohttp's own count knows only what it has written itself.
-        self._request.writer.output_size += self._written
-        await self.response.write_eof()
+        self._writer.output_size += len(data)
+        self._transport.write(data)

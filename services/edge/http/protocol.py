@@ -35,6 +35,17 @@ class Connection(web.RequestHandler):
         waiter = self._waiter
         return waiter is not None and not waiter.done() and self._head_limit is None
 
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes that were written and that the client's side has not taken yet."""
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
+    @property
+    def taken_bytes(self) -> int:
+        """Bytes of the current response that the client's side has taken: while it reads, this changes."""
+        request = self._current_request
+        return request.writer.output_size - self.unread_bytes if request is not None else -self.unread_bytes
+
     def data_received(self, data: bytes) -> None:
         """Takes bytes from the client; most heads come whole, so only the others need a timer."""
         super().data_received(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 
@@ -18,6 +18,8 @@ log = get_logger()
 # its client may be sending the next request.
 IDLE_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
+# How long answers that are cut off may take to tell their clients, in seconds.
+_LAST_SECONDS = 2.0
 # How long handlers that were told to stop may take to do it, in seconds.
 _CANCEL_SECONDS = 1.0
 
@@ -25,7 +27,8 @@ _CANCEL_SECONDS = 1.0
 class HttpServer:
     """Serves an application; a handler is cancelled the moment its client disconnects.
 
-    A client may take `head_seconds` to send the head of a request, and read nothing for `unread_seconds`.
+    A client may take `head_seconds` to send the head of a request, and read nothing for `unread_seconds`. `cut_off`
+    ends the requests that are in progress when the time to finish them is over.
     """
 
     def __init__(
@@ -36,9 +39,11 @@ class HttpServer:
         drain_seconds: float,
         head_seconds: float,
         unread_seconds: float,
+        cut_off: Callable[[], None] = lambda: None,
     ) -> None:
         self._listen = listen
         self._drain_seconds = drain_seconds
+        self._cut_off = cut_off
         self._draining = False
         application.on_response_prepare.append(self._announce_end)
         self._runner = QuietRunner(
@@ -49,7 +54,7 @@ class HttpServer:
             shutdown_timeout=_CANCEL_SECONDS,
             head_seconds=head_seconds,
         )
-        self._readers = StalledReaders(self._transports, unread_seconds)
+        self._readers = StalledReaders(self._connections, unread_seconds)
 
     async def start(self) -> None:
         """Binds the address; raises OSError if it is taken."""
@@ -68,7 +73,9 @@ class HttpServer:
         """
         self._draining = True
         await self._site.stop()
-        await self._finish_connections()
+        await self._finish_connections(self._drain_seconds)
+        self._cut_off()
+        await self._finish_connections(_LAST_SECONDS)
         await self._runner.cleanup()
         self._watch.cancel()
         log.info("stopped", address=self._listen)
@@ -83,9 +90,9 @@ class HttpServer:
             response.force_close()
             response.headers["Connection"] = "close"
 
-    async def _finish_connections(self) -> None:
-        """Waits until every connection is closed, and closes those that stay idle."""
-        deadline = time.monotonic() + self._drain_seconds
+    async def _finish_connections(self, seconds: float) -> None:
+        """Waits until every connection is closed, at most `seconds`, and closes those that stay idle."""
+        deadline = time.monotonic() + seconds
         idle_since: dict[Connection, float] = {}
         while (connections := list(self._connections())) and (now := time.monotonic()) < deadline:
             idle_since = {one: idle_since.get(one, now) for one in connections if one.idle}
@@ -99,8 +106,3 @@ class HttpServer:
         for connection in server.connections if server is not None else ():
             if isinstance(connection, Connection):
                 yield connection
-
-    def _transports(self) -> Iterator[asyncio.Transport]:
-        for connection in self._connections():
-            if connection.transport is not None:
-                yield connection.transport

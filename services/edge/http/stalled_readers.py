@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from weakref import WeakKeyDictionary
 
 from services.common.telemetry.logs import get_logger
+from services.edge.http.protocol import Connection
 
 log = get_logger()
 
 
 class StalledReaders:
-    """Looks at all connections every half `seconds` and aborts those whose unread bytes have not become fewer."""
+    """Looks at all connections every half `seconds` and aborts those that have taken nothing between three looks.
 
-    def __init__(self, transports: Callable[[], Iterable[asyncio.Transport]], seconds: float) -> None:
-        self._transports = transports
+    What counts is what a client takes, not how much is left: a slow reader of a large file takes little, while what it
+    leaves unread is filled up again and again.
+    """
+
+    def __init__(self, connections: Callable[[], Iterable[Connection]], seconds: float) -> None:
+        self._connections = connections
         self._interval = seconds / 2
-        # The bytes that waited at the last look, and for how many looks in a row they have not become fewer.
-        self._waiting: WeakKeyDictionary[asyncio.Transport, tuple[int, int]] = WeakKeyDictionary()
+        # What had been taken at the last look, and in how many looks since then nothing more was.
+        self._seen: dict[Connection, tuple[int, int]] = {}
 
     async def run(self) -> None:
         """Watches until it is cancelled."""
@@ -27,15 +31,16 @@ class StalledReaders:
             self.look()
 
     def look(self) -> None:
-        """Aborts who has not read anything since the last look but one."""
-        for transport in self._transports():
-            unread = transport.get_write_buffer_size()
-            before, looks = self._waiting.pop(transport, (0, 0))
-            if not unread:
+        """Aborts the connections of clients that have not read anything since the last look but one."""
+        seen, self._seen = self._seen, {}
+        for connection in list(self._connections()):
+            transport, unread, taken = connection.transport, connection.unread_bytes, connection.taken_bytes
+            before, looks = seen.get(connection, (None, 0))
+            if transport is None or not unread:
                 continue
-            looks = looks + 1 if unread >= before > 0 else 0
+            looks = looks + 1 if taken == before else 0
             if looks >= 2:
                 log.info("reader_stalled", unread_bytes=unread)
                 transport.abort()
             else:
-                self._waiting[transport] = (unread, looks)
+                self._seen[connection] = (taken, looks)

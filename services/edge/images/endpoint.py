@@ -13,7 +13,8 @@ from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.parsing import json_response, parse_body
 from services.edge.images.files import ImageFiles
-from services.edge.images.request import Format, ImageBody, Size, check_steps, image_decoder, read_size
+from services.edge.images.request import ImageBody, ImageFormat, Size, check_steps, image_decoder, read_size
+from services.edge.images.response import GeneratedImage, ImageList
 from services.edge.paid.delivery import receipt_headers
 from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings
@@ -39,7 +40,7 @@ class Images:
         settings = self._settings
         size = read_size(body.size, default=settings.image_size, most_pixels=settings.image_most_pixels)
         check_steps(body.steps, settings.image_most_steps)
-        form: Format = body.output_format or "png"
+        form: ImageFormat = body.output_format or "png"
         calls = [image_call(body, model, size, form, context.request_id, index) for index in range(body.n or 1)]
         order = Order(
             request=request,
@@ -57,7 +58,7 @@ class Images:
             owner = principal.account_id
             data = [await self._image(request, last.image, form, wanted, owner) for last in delivery.last_replies]
             receipt = await delivery.settle()
-        response = json_response({"created": int(self._clock()), "data": data, "output_format": form})
+        response = json_response(ImageList(int(self._clock()), data, form))
         response.headers.update(receipt_headers(receipt))
         return response
 
@@ -72,13 +73,13 @@ class Images:
         return web.Response(body=image, content_type=content_type, headers=headers)
 
     async def _image(
-        self, request: web.Request, image: bytes, form: Format, wanted: Literal["url", "b64_json"], owner: str
-    ) -> dict[str, str]:
+        self, request: web.Request, image: bytes, form: ImageFormat, wanted: Literal["url", "b64_json"], owner: str
+    ) -> GeneratedImage:
         if wanted == "b64_json":
-            return {"b64_json": base64.b64encode(image).decode()}
+            return GeneratedImage(b64_json=base64.b64encode(image).decode())
         signed = await self._files.keep(image, form, owner)
         base = self._settings.image_base_url or f"{request.scheme}://{request.host}{_prefix(request.path)}"
-        return {"url": f"{base.rstrip('/')}{FILES_PATH}{signed}"}
+        return GeneratedImage(url=f"{base.rstrip('/')}{FILES_PATH}{signed}")
 
 
 def _prefix(path: str) -> str:
@@ -87,7 +88,7 @@ def _prefix(path: str) -> str:
 
 
 def image_call(
-    body: ImageBody, model: Model, size: Size, form: Format, request_id: str, index: int
+    body: ImageBody, model: Model, size: Size, form: ImageFormat, request_id: str, index: int
 ) -> runner_pb2.GenerateCall:
     """Returns the call for one image; with a seed, each image gets its own, so that they differ but repeat."""
     task = runner_pb2.ImageTask(

@@ -14,7 +14,7 @@ from services.edge.http.parsing import invalid
 _BLOCK = 8
 _SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})")
 
-Format = Literal["png", "jpeg", "webp"]
+ImageFormat = Literal["png", "jpeg", "webp"]
 
 
 class Size(Struct, frozen=True):
@@ -33,7 +33,7 @@ class ImageBody(Struct, frozen=True):
     # "256x256" and the like, or "auto".
     size: str | None = None
     response_format: Literal["url", "b64_json"] | None = None
-    output_format: Format | None = None
+    output_format: ImageFormat | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     steps: Annotated[int, Meta(ge=1, le=1000)] | None = None
     negative_prompt: Annotated[str, Meta(max_length=32_000)] | None = None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from aiohttp import web
 
 from services.common.version import VERSION
 from services.edge.http.errors import ErrorBody
-from services.edge.openapi.operation import Content, Operation, Parameter
-from services.edge.openapi.operations import OPERATIONS
+from services.edge.route import AnyRoute, Content, Operation, Parameter, PublicRoute
 
 # The prefix whose paths are described; the others serve the same.
 _PREFIX = "/v1"
@@ -38,17 +38,17 @@ _IDEMPOTENCY_KEY = Parameter(
     "header",
 )
 
-Route = tuple[str, str]
 
-
-def build_document(routes: Iterable[Route]) -> bytes:
-    """Returns the document as JSON; of `routes`, methods and paths, those without an operation are left out."""
-    operations = {route: OPERATIONS[route] for route in described(routes)}
-    schemas, components = _schemas(operations.values())
+def build_document(routes: Sequence[AnyRoute]) -> bytes:
+    """Returns the document as JSON; routes without an operation are left out."""
+    schemas, components = _schemas(route.operation for route in routes if route.operation is not None)
     paths: dict[str, dict[str, Any]] = {}
-    for (method, path), operation in operations.items():
-        full = path if path.endswith(".json") else _PREFIX + path
-        paths.setdefault(full, {})[method.lower()] = _operation(method, path, operation, schemas)
+    for route in routes:
+        if route.operation is not None:
+            # OpenAPI names the parts of a path without what they may hold.
+            path = web.DynamicResource(route.path).canonical
+            full = path if isinstance(route, PublicRoute) and route.at_root else _PREFIX + path
+            paths.setdefault(full, {})[route.method.lower()] = _described(route, path, route.operation, schemas)
     document = {
         "openapi": "3.1.0",
         "info": {"title": _TITLE, "version": VERSION, "description": _DESCRIPTION, "license": {"name": "Apache-2.0"}},
@@ -63,14 +63,6 @@ def build_document(routes: Iterable[Route]) -> bytes:
     return msgspec.json.encode(document)
 
 
-def described(routes: Iterable[Route]) -> Iterator[Route]:
-    """Returns the routes that the document shows, without the prefix."""
-    for method, path in routes:
-        route = (method, path.removeprefix(_PREFIX))
-        if route in OPERATIONS:
-            yield route
-
-
 def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Returns the schema of each type, and the components that they refer to."""
     types = [ErrorBody]
@@ -83,15 +75,16 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str,
     return dict(zip(types, schemas, strict=True)), components
 
 
-def _operation(method: str, path: str, operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+def _described(route: AnyRoute, path: str, operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
+    public = isinstance(route, PublicRoute)
     described: dict[str, Any] = {
-        "operationId": _operation_id(method, path),
+        "operationId": _operation_id(route.method, path),
         "summary": operation.summary,
         "tags": [operation.tag],
         "parameters": [*_path_parameters(path), *_parameters(operation)],
         "responses": {
             "200": {"description": "Success.", "content": _content(operation.answer, schemas)},
-            **{str(status): _error(status, schemas) for status in _statuses(operation)},
+            **{str(status): _error(status, schemas) for status in _statuses(operation, public=public)},
         },
     }
     if operation.description:
@@ -101,7 +94,7 @@ def _operation(method: str, path: str, operation: Operation, schemas: Mapping[An
             "required": not operation.body_optional,
             "content": _content(operation.body, schemas),
         }
-    if operation.public:
+    if public:
         described["security"] = []
     return described
 
@@ -137,9 +130,9 @@ def _error(status: int, schemas: Mapping[Any, Any]) -> dict[str, Any]:
     return {"description": _ERRORS[status], "content": {"application/json": {"schema": schemas[ErrorBody]}}}
 
 
-def _statuses(operation: Operation) -> list[int]:
+def _statuses(operation: Operation, *, public: bool) -> list[int]:
     statuses = {400, 417, 500}
-    if not operation.public:
+    if not public:
         statuses |= {401, 403, 429, 503}
     if operation.body:
         statuses |= {408, 413}

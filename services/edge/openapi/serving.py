@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from aiohttp import web
 
 from services.edge.http.compression import compress
 from services.edge.openapi.document import build_document
+from services.edge.route import AnyRoute, Content, Operation, PublicRoute
+
+_OPERATION = Operation(
+    summary="Return this document",
+    tag="Document",
+    answer={"application/json": Content(schema={"type": "object"})},
+)
 
 
 class Document:
-    """The document of an application; it is built when it is first asked for, since most edges never are."""
+    """The document about some routes and itself; it is built when it is first asked for, since most edges never are."""
 
-    def __init__(self, application: web.Application) -> None:
-        self._application = application
+    def __init__(self, routes: Sequence[AnyRoute]) -> None:
+        self.route = PublicRoute(path="/openapi.json", handler=self.serve, operation=_OPERATION, at_root=True)
+        self._routes = (*routes, self.route)
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answers the request."""
@@ -24,13 +33,4 @@ class Document:
 
     @cached_property
     def _content(self) -> bytes:
-        return build_document(registered_routes(self._application))
-
-
-def registered_routes(application: web.Application) -> list[tuple[str, str]]:
-    """Returns the method and the path of each route, `{name}` standing for a part of the path."""
-    return [
-        (route.method, route.resource.canonical)
-        for route in application.router.routes()
-        if route.resource is not None and route.method not in {"*", "HEAD"}
-    ]
+        return build_document(self._routes)

@@ -4,8 +4,9 @@ Every way in which a request can end passes here, and each has one outcome:
 
 - `settle`: the answer is complete; charged (free if it has no output), durably, before the client sees the end.
 - `fail`: the mesh could not finish it; free.
-- leaving the `async with` by an exception: a MeshError is free; a client that left is charged once a token exists,
-  or, where each piece has its price, once all of them do: nothing can be sent before.
+- leaving the `async with` by an exception: a MeshError is free, and so is a cancellation that the server made, such as
+  an edge that stops. A client that left is charged once a token exists, or, where each piece has its price, once all of
+  them do: nothing can be sent before.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Charge:
         context: RequestContext,
         monotonic: Callable[[], float],
         *,
+        client_left: Callable[[], bool],
         by_piece: bool = False,
     ) -> None:
         """`by_piece` says that each choice has its price, so that there is no part of the answer to pay for."""
@@ -42,6 +44,7 @@ class Charge:
         self._hold = hold
         self._context = context
         self._monotonic = monotonic
+        self._client_left = client_left
         self._by_piece = by_piece
         # Of generating the answer, if the request is traced.
         self._span: Span | None = None
@@ -86,7 +89,8 @@ class Charge:
     ) -> None:
         if error is None:
             return
-        if not isinstance(error, (asyncio.CancelledError, ConnectionError)):
+        cancelled = isinstance(error, asyncio.CancelledError) and self._client_left()
+        if not cancelled and not isinstance(error, ConnectionError):
             self._end(billing_pb2.OUTCOME_FAILED)
         elif self.generation.complete if self._by_piece else self.generation.started:
             LEFT_LATE.inc()

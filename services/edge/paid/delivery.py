@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import web
+from msgspec import Struct
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
@@ -25,7 +26,36 @@ log = get_logger()
 Finished = Mapping[int, GenerateReply]
 
 
-def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> dict[str, Any]:
+class PromptTokens(Struct, frozen=True):
+    """How many tokens of the prompt were known from an earlier request."""
+
+    cached_tokens: int
+
+
+class AnswerTokens(Struct, frozen=True):
+    """How many tokens of the answer were thoughts."""
+
+    reasoning_tokens: int
+
+
+class TokenUsage(Struct, frozen=True):
+    """How many tokens a request has taken."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokens
+    completion_tokens_details: AnswerTokens
+
+
+class ChargedCredits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a request has cost, and what is left."""
+
+    credits_charged: int
+    credits_remaining: int
+
+
+def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> TokenUsage:
     """Returns OpenAI's usage object for all choices: each of the prompts counts once, the answers add up.
 
     The choices of a prompt stand next to each other, and every prompt has the same number of them.
@@ -34,13 +64,13 @@ def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> dict[
     firsts = usages[:: max(len(usages) // prompts, 1)]
     prompt = sum(usage.prompt_tokens for usage in firsts)
     completion = sum(usage.completion_tokens for usage in usages)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": sum(usage.cached_tokens for usage in firsts)},
-        "completion_tokens_details": {"reasoning_tokens": sum(usage.reasoning_tokens for usage in usages)},
-    }
+    return TokenUsage(
+        prompt,
+        completion,
+        prompt + completion,
+        PromptTokens(sum(usage.cached_tokens for usage in firsts)),
+        AnswerTokens(sum(usage.reasoning_tokens for usage in usages)),
+    )
 
 
 class Renderer(Protocol):
@@ -120,7 +150,7 @@ class Delivery:
     async def settle(self) -> Receipt:
         """Charges the complete answer."""
         usage = usage_body((reply.usage for reply in self.last_replies), prompts=self.prompts)
-        prompt_tokens, completion_tokens = usage["prompt_tokens"], usage["completion_tokens"]
+        prompt_tokens, completion_tokens = usage.prompt_tokens, usage.completion_tokens
         seconds = self.elapsed() - self.first_at if self.first_at else 0.0
         receipt = await self.charge.settle(prompt_tokens, completion_tokens, empty=not self.has_output)
         metrics = of_model(self.model.id)
@@ -163,9 +193,9 @@ def receipt_headers(receipt: Receipt) -> dict[str, str]:
     }
 
 
-def receipt_body(receipt: Receipt) -> dict[str, int]:
+def receipt_body(receipt: Receipt) -> ChargedCredits:
     """Returns the member `tiermesh` of a stream's last event, which says the same: its headers are long gone."""
-    return {"credits_charged": receipt.charged, "credits_remaining": receipt.remaining}
+    return ChargedCredits(receipt.charged, receipt.remaining)
 
 
 async def deliver_stream(delivery: Delivery, renderer: Renderer) -> web.StreamResponse:
@@ -185,12 +215,11 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer) -> web.StreamRe
     except MeshError as error:
         log.warning("stream_failed", request_id=delivery.charge.request_id, code=error.code.name)
         delivery.charge.fail()
-        stream.write(renderer.error(error))
+        await stream.close(renderer.error(error))
     except Exception:
         # A defect: whoever logs it closes the connection, since nothing more can be said of this stream.
         stream.write(renderer.error(internal_error()))
         raise
-    await stream.close()
     return stream.response
 
 
@@ -219,4 +248,4 @@ def _render(renderer: Renderer, steps: list[ChoiceStep]) -> bytes:
 
 async def _send_end(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     receipt = await delivery.settle()
-    stream.write(renderer.end(delivery.finished, receipt))
+    await stream.close(renderer.end(delivery.finished, receipt))

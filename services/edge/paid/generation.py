@@ -123,6 +123,11 @@ class Generation:
         for event in self._mailbox.empty():
             self._pass_on(event)
 
+    def fail(self, error: MeshError) -> None:
+        """Ends the answer with an error, unless all of it has come."""
+        if not self.complete:
+            self._mailbox.put(ChoiceStep(0, error))
+
     def cancel(self) -> None:
         """Stops every choice at its engine. Idempotent, and harmless after the end."""
         for choice in self._choices:

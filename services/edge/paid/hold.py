@@ -99,7 +99,7 @@ class BillingClient:
             await self._transact(billing_pb2.TransactCall(reserve=reserve, trace=trace), self._reserve_timeout)
         except MeshError as error:
             if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
-                # Whether the hold was made is unknown, so it is released when billing can be asked again.
+                # Whether the hold was made, or will be, is unknown. Billing releases it, or refuses the late Reserve.
                 hold.abandon(billing_pb2.OUTCOME_FAILED)
                 raise _unavailable("so nothing was served or charged") from error
             raise
@@ -128,9 +128,7 @@ class BillingClient:
         try:
             await self._settle_until_told(call, self._release_timeout)
         except MeshError as error:
-            # NOT_FOUND is what a request sees whose Reserve never arrived.
-            if error.code is not Code.NOT_FOUND:
-                log.warning("settle_failed", request_id=call.settle.request_id, error=error.message)
+            log.warning("settle_failed", request_id=call.settle.request_id, error=error.message)
 
     async def _settle_until_told(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
         """Asks again while billing says that its database is away: settling is idempotent, giving up loses money."""

@@ -16,9 +16,10 @@ from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.metrics import PLACE, RESERVE
 from services.edge.paid.charge import Charge
+from services.edge.paid.cut_off import CutOff
 from services.edge.paid.delivery import Delivery
 from services.edge.paid.generation import Generation
-from services.edge.paid.hold import BillingClient
+from services.edge.paid.hold import BillingClient, Hold
 from services.edge.paid.idempotency import idempotency_key
 from services.edge.paid.prefix_hashes import prefix_hashes
 from services.edge.paid.routing import Assignment, AvailableModels, Placer
@@ -74,6 +75,8 @@ class PaidPath:
         self._mesh = mesh
         self._settings = settings
         self._monotonic = monotonic
+        # Of the requests in progress, for an edge that stops.
+        self.cut_off = CutOff()
 
     def find_model(self, name: str, kind: Kind, principal: Principal) -> Model:
         """Returns the model that a request names; raises MeshError if it does not exist, fit or belong to the key."""
@@ -91,7 +94,27 @@ class PaidPath:
         key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
         # the first request has, to be told that it is a repeat.
-        assignment = None if key else await self._place(order)
+        async with self.cut_off.while_waiting():
+            assignment = None if key else await self._place(order)
+            hold = await self._reserve(order, key)
+        generation = self._generation(order)
+        charge = Charge(
+            generation,
+            hold,
+            order.context,
+            self._monotonic,
+            client_left=lambda: _has_left(order.request),
+            by_piece=order.quantity > 1,
+        )
+        async with charge:
+            if assignment is None:
+                async with self.cut_off.while_waiting():
+                    assignment = await self._place(order)
+            charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
+            with self.cut_off.by(generation.fail):
+                yield self._delivery(order, charge)
+
+    async def _reserve(self, order: Order, key: str) -> Hold:
         began = self._monotonic()
         with step(order.context.trace, "reserve") as span:
             hold = await self._mesh.billing.reserve(
@@ -103,11 +126,7 @@ class PaidPath:
                 trace=context_of(span),
             )
         _note(RESERVE, order.context, self._monotonic() - began)
-        generation, by_piece = self._generation(order), order.quantity > 1
-        async with Charge(generation, hold, order.context, self._monotonic, by_piece=by_piece) as charge:
-            assignment = assignment or await self._place(order)
-            charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
-            yield self._delivery(order, charge)
+        return hold
 
     async def _place(self, order: Order) -> Assignment:
         # The first request to a tier that is scaled to zero waits for its runner.
@@ -158,6 +177,11 @@ class PaidPath:
             deadline=order.context.arrived + self._settings.request_timeout,
             clock=self._monotonic,
         )
+
+
+def _has_left(request: web.Request) -> bool:
+    """Tells whether the connection of a request is gone: aiohttp cancels handlers when it stops, too."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _note(stage: Summary, context: RequestContext, seconds: float) -> None:

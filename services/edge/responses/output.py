@@ -59,7 +59,7 @@ class ResponseOutput:
             self._close("completed", events)
             item = MessageItem(self._id("msg"), len(self.items))
             self._begin(item, events)
-        events.append(item.add(step.text, logprobs_body(step.logprobs)["content"] if step.logprobs else []))
+        events.append(item.add(step.text, (logprobs_body(step.logprobs).content or []) if step.logprobs else []))
 
     def _open_call(self, call: runner_pb2.ToolCallDelta, events: list[Event]) -> None:
         self._close("completed", events)

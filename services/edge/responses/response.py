@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
@@ -13,6 +13,15 @@ from services.edge.paid.hold import Receipt
 from services.edge.responses.items import Event
 from services.edge.responses.output import ResponseOutput
 from services.edge.responses.request import ResponsesBody, TextFormat
+from services.edge.responses.response_object import (
+    IncompleteDetails,
+    InputTokens,
+    Response,
+    ResponseError,
+    ResponseReasoning,
+    ResponseText,
+    ResponseUsage,
+)
 from services.edge.responses.translation import translated
 from tiermesh.runner.v1 import runner_pb2
 
@@ -56,33 +65,29 @@ class ResponseRenderer:
     def end(self, finished: Finished, receipt: Receipt) -> bytes:
         """Returns the events that end the last item and the response, which says what it has cost."""
         ended, events = self._end(finished[0])
-        ended["tiermesh"] = receipt_body(receipt)
-        return self._events([*events, {"type": f"response.{ended['status']}", "response": ended}])
+        ended = replace(ended, tiermesh=receipt_body(receipt))
+        return self._events([*events, {"type": f"response.{ended.status}", "response": ended}])
 
     def error(self, error: MeshError) -> bytes:
         """Returns the event that tells of a response that failed; the item at hand is not part of it."""
         error = translated(error)
-        told = {
-            "code": _CODES.get(error.code, "server_error"),
-            "message": error.message,
-            "param": error.param or None,
-        }
-        failed = {**self._response, "status": "failed", "error": told, "output": self._output.items}
+        told = ResponseError(_CODES.get(error.code, "server_error"), error.message, error.param or None)
+        failed = replace(self._response, status="failed", error=told, output=self._output.items)
         return self._events([{"type": "response.failed", "response": failed}])
 
-    def _end(self, last: runner_pb2.GenerateReply) -> tuple[dict[str, Any], list[Event]]:
+    def _end(self, last: runner_pb2.GenerateReply) -> tuple[Response, list[Event]]:
         """Ends the output; returns the whole response and the events of its last item."""
         cut = last.finish_reason == runner_pb2.FINISH_REASON_LENGTH
         events = self._output.finish("incomplete" if cut else "completed")
-        ended = {
-            **self._response,
-            "status": "incomplete" if cut else "completed",
-            "completed_at": None if cut else int(self._clock()),
+        ended = replace(
+            self._response,
+            status="incomplete" if cut else "completed",
+            completed_at=None if cut else int(self._clock()),
             # OpenAI has no other name for a context that is full.
-            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
-            "output": self._output.items,
-            "usage": _usage(last.usage),
-        }
+            incomplete_details=IncompleteDetails("max_output_tokens") if cut else None,
+            output=self._output.items,
+            usage=_usage(last.usage),
+        )
         return ended, events
 
     def _events(self, events: list[Event]) -> bytes:
@@ -94,66 +99,68 @@ class ResponseRenderer:
         return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), data)
 
 
-# What OpenAI's schema allows to be absent, but not null; of `usage` that is true too, until the end.
-_ECHOED = ("prompt_cache_key", "safety_identifier", "user")
-
-
-def _response(response_id: str, model: str, created: int, body: ResponsesBody) -> dict[str, Any]:
+def _response(response_id: str, model: str, created: int, body: ResponsesBody) -> Response:
     """Returns the response as it is before anything was generated, with what was asked and the defaults for the rest.
 
     `store`, `truncation` and `service_tier` say what is done, whatever was asked: nothing is kept or cut, and there is
     one tier of service.
     """
-    return {
-        "id": response_id,
-        "object": "response",
-        "created_at": created,
-        "status": "in_progress",
-        "completed_at": None,
-        "background": False,
-        "error": None,
-        "incomplete_details": None,
-        "instructions": body.instructions,
-        "max_output_tokens": body.max_output_tokens,
-        "max_tool_calls": body.max_tool_calls,
-        "metadata": body.metadata or {},
-        "model": model,
-        "output": [],
-        "parallel_tool_calls": body.parallel_tool_calls is not False,
-        "previous_response_id": None,
-        "reasoning": _reasoning(body),
-        "service_tier": "default",
-        "store": False,
-        "temperature": 1.0 if body.temperature is None else body.temperature,
-        "text": _text(body),
-        "tool_choice": body.tool_choice or "auto",
-        "tools": body.tools or [],
-        "top_logprobs": body.top_logprobs or 0,
-        "top_p": 1.0 if body.top_p is None else body.top_p,
-        "truncation": "disabled",
-        **{name: value for name in _ECHOED if (value := getattr(body, name)) is not None},
-    }
+    return Response(
+        id=response_id,
+        object="response",
+        created_at=created,
+        status="in_progress",
+        completed_at=None,
+        background=False,
+        error=None,
+        incomplete_details=None,
+        instructions=body.instructions,
+        max_output_tokens=body.max_output_tokens,
+        max_tool_calls=body.max_tool_calls,
+        metadata=body.metadata or {},
+        model=model,
+        output=[],
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        previous_response_id=None,
+        reasoning=_reasoning(body),
+        service_tier="default",
+        store=False,
+        temperature=1.0 if body.temperature is None else body.temperature,
+        text=_text(body),
+        tool_choice=body.tool_choice or "auto",
+        tools=body.tools or [],
+        top_logprobs=body.top_logprobs or 0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        truncation="disabled",
+        prompt_cache_key=_echoed(body.prompt_cache_key),
+        safety_identifier=_echoed(body.safety_identifier),
+        user=_echoed(body.user),
+    )
 
 
-def _reasoning(body: ResponsesBody) -> dict[str, Any]:
+def _echoed(value: str | None) -> str | UnsetType:
+    return UNSET if value is None else value
+
+
+def _reasoning(body: ResponsesBody) -> ResponseReasoning:
     wanted = body.reasoning
     if wanted is None:
-        return {"effort": None, "summary": None}
-    return {"effort": wanted.effort, "summary": wanted.summary or wanted.generate_summary}
+        return ResponseReasoning(None, None)
+    return ResponseReasoning(wanted.effort, wanted.summary or wanted.generate_summary)
 
 
-def _text(body: ResponsesBody) -> dict[str, Any]:
+def _text(body: ResponsesBody) -> ResponseText:
     wanted = (body.text.format if body.text else None) or TextFormat()
-    shape = wanted if wanted.type == "json_schema" else {"type": wanted.type}
-    return {"format": shape, "verbosity": (body.text.verbosity if body.text else None) or "medium"}
+    shape = msgspec.to_builtins(wanted) if wanted.type == "json_schema" else {"type": wanted.type}
+    return ResponseText(shape, (body.text.verbosity if body.text else None) or "medium")
 
 
-def _usage(usage: runner_pb2.Usage) -> dict[str, Any]:
+def _usage(usage: runner_pb2.Usage) -> ResponseUsage:
     counted = usage_body([usage])
-    return {
-        "input_tokens": counted["prompt_tokens"],
-        "input_tokens_details": {**counted["prompt_tokens_details"], "cache_write_tokens": 0},
-        "output_tokens": counted["completion_tokens"],
-        "output_tokens_details": counted["completion_tokens_details"],
-        "total_tokens": counted["total_tokens"],
-    }
+    return ResponseUsage(
+        input_tokens=counted.prompt_tokens,
+        input_tokens_details=InputTokens(counted.prompt_tokens_details.cached_tokens, 0),
+        output_tokens=counted.completion_tokens,
+        output_tokens_details=counted.completion_tokens_details,
+        total_tokens=counted.total_tokens,
+    )

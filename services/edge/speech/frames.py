@@ -12,10 +12,10 @@ from services.common.errors import MeshError
 from services.edge.http.errors import error_body
 from services.edge.paid.delivery import receipt_body
 from services.edge.paid.hold import Receipt
-from services.edge.speech.request import Format
+from services.edge.speech.request import AudioFormat
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
-CONTENT_TYPES: Mapping[Format, str] = {
+CONTENT_TYPES: Mapping[AudioFormat, str] = {
     "mp3": "audio/mpeg",
     # Opus comes in an Ogg file (RFC 7845).
     "opus": "audio/ogg",
@@ -44,7 +44,7 @@ class Frames(Protocol):
 class AudioFile:
     """The file itself."""
 
-    def __init__(self, name: Format) -> None:
+    def __init__(self, name: AudioFormat) -> None:
         self.content_type = CONTENT_TYPES[name]
 
     def piece(self, audio: bytes) -> bytes:

@@ -11,7 +11,7 @@ from services.common.catalog import Model
 from services.edge.http.parsing import invalid
 from tiermesh.runner.v1 import runner_pb2
 
-Format = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+AudioFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 VoiceName = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
@@ -27,7 +27,7 @@ class SpeechBody(Struct, frozen=True):
     model: str
     input: Annotated[str, Meta(max_length=4096)]
     voice: VoiceName | VoiceReference
-    response_format: Format | None = None
+    response_format: AudioFormat | None = None
     speed: Annotated[float, Meta(ge=0.25, le=4)] | None = None
     instructions: Annotated[str, Meta(max_length=4096)] | None = None
     stream_format: Literal["audio", "sse"] | None = None

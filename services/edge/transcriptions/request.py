@@ -11,7 +11,7 @@ from services.edge.http.parsing import invalid, parse_fields
 from services.edge.transcriptions.form import Form
 from tiermesh.runner.v1 import runner_pb2
 
-Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
+TranscriptFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Granularity = Literal["word", "segment"]
 # Fields that may be given several times.
 _LISTS = frozenset({"timestamp_granularities", "include"})
@@ -23,7 +23,7 @@ class TranscriptionFields(Struct, frozen=True):
     model: str
     language: Annotated[str, Meta(max_length=32)] | None = None
     prompt: Annotated[str, Meta(max_length=4096)] | None = None
-    response_format: Format | None = None
+    response_format: TranscriptFormat | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     timestamp_granularities: list[Granularity] = []
     stream: bool | None = None

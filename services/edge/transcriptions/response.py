@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 
 from services.common.errors import MeshError
 from services.edge.http.errors import error_body
@@ -29,6 +30,49 @@ _LANGUAGES = {
 }  # fmt: skip
 
 
+class TranscriptUsage(Struct, frozen=True):
+    """How long the recording is, in seconds."""
+
+    type: Literal["duration"]
+    seconds: float
+
+
+class TranscribedWord(Struct, frozen=True):
+    """When a word was said, in seconds from the beginning."""
+
+    word: str
+    start: float
+    end: float
+
+
+class TranscribedSegment(Struct, frozen=True):
+    """When a phrase was said, in seconds from the beginning, and how sure the model is of it."""
+
+    id: int
+    # Where the window of the model began that it was found in: not known here.
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class Transcription(Struct, frozen=True, kw_only=True):
+    """What was said; `verbose_json` adds the language, the duration and when each phrase or word was said."""
+
+    task: Literal["transcribe"] | UnsetType = UNSET
+    language: str | UnsetType = UNSET
+    duration: float | UnsetType = UNSET
+    text: str
+    segments: list[TranscribedSegment] | UnsetType = UNSET
+    words: list[TranscribedWord] | UnsetType = UNSET
+    usage: TranscriptUsage
+
+
 def transcription_body(fields: TranscriptionFields, replies: list[GenerateReply]) -> bytes:
     """Returns the whole body in the format that was asked for."""
     transcript = replies[0].transcript
@@ -38,42 +82,39 @@ def transcription_body(fields: TranscriptionFields, replies: list[GenerateReply]
         return srt(transcript).encode()
     if fields.response_format == "vtt":
         return vtt(transcript).encode()
-    usage = {"type": "duration", "seconds": round(transcript.duration, 2)}
+    usage = TranscriptUsage("duration", round(transcript.duration, 2))
     if fields.response_format == "verbose_json":
-        return msgspec.json.encode({**_verbose(transcript, fields), "usage": usage})
-    return msgspec.json.encode({"text": transcript.text, "usage": usage})
+        return msgspec.json.encode(_verbose(transcript, fields, usage))
+    return msgspec.json.encode(Transcription(text=transcript.text, usage=usage))
 
 
-def _verbose(transcript: Transcript, fields: TranscriptionFields) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "task": "transcribe",
-        "language": _LANGUAGES.get(transcript.language, transcript.language),
-        "duration": round(transcript.duration, 3),
-        "text": transcript.text,
-    }
-    if fields.segments:
-        body["segments"] = [_segment(index, segment) for index, segment in enumerate(transcript.segments)]
-    if fields.words:
-        body["words"] = [
-            {"word": word.word, "start": round(word.start, 3), "end": round(word.end, 3)} for word in transcript.words
-        ]
-    return body
+def _verbose(transcript: Transcript, fields: TranscriptionFields, usage: TranscriptUsage) -> Transcription:
+    segments = [_segment(index, segment) for index, segment in enumerate(transcript.segments)]
+    words = [TranscribedWord(word.word, round(word.start, 3), round(word.end, 3)) for word in transcript.words]
+    return Transcription(
+        task="transcribe",
+        language=_LANGUAGES.get(transcript.language, transcript.language),
+        duration=round(transcript.duration, 3),
+        text=transcript.text,
+        segments=segments if fields.segments else UNSET,
+        words=words if fields.words else UNSET,
+        usage=usage,
+    )
 
 
-def _segment(index: int, segment: TranscriptSegment) -> dict[str, Any]:
-    return {
-        "id": index,
-        # Where the window of the model began that it was found in: not known here.
-        "seek": 0,
-        "start": round(segment.start, 3),
-        "end": round(segment.end, 3),
-        "text": segment.text,
-        "tokens": list(segment.token_ids),
-        "temperature": round(segment.temperature, 3),
-        "avg_logprob": round(segment.mean_logprob, 6),
-        "compression_ratio": round(segment.compression_ratio, 6),
-        "no_speech_prob": round(segment.no_speech_probability, 6),
-    }
+def _segment(index: int, segment: TranscriptSegment) -> TranscribedSegment:
+    return TranscribedSegment(
+        id=index,
+        seek=0,
+        start=round(segment.start, 3),
+        end=round(segment.end, 3),
+        text=segment.text,
+        tokens=list(segment.token_ids),
+        temperature=round(segment.temperature, 3),
+        avg_logprob=round(segment.mean_logprob, 6),
+        compression_ratio=round(segment.compression_ratio, 6),
+        no_speech_prob=round(segment.no_speech_probability, 6),
+    )
 
 
 class TranscriptEvents:

@@ -1,4 +1,7 @@
-"""Builds the engine that the settings ask for. Only the chosen one is imported: engines are heavy."""
+"""Builds the engine that the settings ask for, with a model of `demonstrations` where they name none.
+
+Only the chosen one is imported: engines are heavy.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,21 @@ from functools import partial
 from pathlib import Path
 
 from services.common.settings import SettingsError, split_list
+from services.common.telemetry.logs import get_logger
+from services.runner.demonstrations.cache import default_cache
+from services.runner.demonstrations.packaged import find_smollm2, find_whisper_tiny
 from services.runner.engines.base import AnyEngine
 from services.runner.settings import RunnerSettings
 
+log = get_logger()
+
 
 def build_engine(settings: RunnerSettings, *, vision: bool = False) -> AnyEngine:
-    """Returns an engine that has not been started yet; `vision` says whether it must serve models that see images."""
+    """Returns an engine that has not been started yet; `vision` says whether it must serve models that see images.
+
+    It takes seconds where a demonstration model must be made first. Raises SettingsError, and OSError or ValueError for
+    a model that is missing or cannot be made.
+    """
     builders: dict[str, Callable[[RunnerSettings], AnyEngine]] = {
         "llamacpp": partial(_llamacpp, vision=vision),
         "exllamav2": _exllamav2,
@@ -26,22 +38,27 @@ def build_engine(settings: RunnerSettings, *, vision: bool = False) -> AnyEngine
 
 
 def _llamacpp(settings: RunnerSettings, *, vision: bool) -> AnyEngine:
-    from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+    from services.runner.engines.llamacpp import LlamaCppEngine
 
     path = Path(settings.model_path) if settings.model_path else find_smollm2()
-    packaged = not settings.model_path and not settings.mmproj_path
-    if vision and not packaged and not settings.mmproj_path:
+    projector = Path(settings.mmproj_path) if settings.mmproj_path else None
+    around_images = ("", "")
+    if vision and projector is None and settings.model_path:
         raise SettingsError(
             "TIERMESH_RUNNER_MMPROJ_PATH: a model of this runner is sold with vision; name the image encoder "
             "(mmproj) that belongs to the model file, or choose models without vision by TIERMESH_RUNNER_MODELS"
         )
+    if vision and projector is None:
+        from services.runner.demonstrations.colour_projector import AROUND_IMAGES, colour_projector
+
+        projector, around_images = colour_projector(_cache(settings), path), AROUND_IMAGES
     return LlamaCppEngine(
         path,
         slots=settings.slots,
         context=settings.context,
         threads=settings.threads,
-        projector=Path(settings.mmproj_path) if settings.mmproj_path else None,
-        colours=vision and packaged,
+        projector=projector,
+        around_images=around_images,
     )
 
 
@@ -70,7 +87,7 @@ def _nanotts(settings: RunnerSettings) -> AnyEngine:
 
 
 def _whisper(settings: RunnerSettings) -> AnyEngine:
-    from services.runner.engines.whisper import WhisperEngine, find_whisper_tiny
+    from services.runner.engines.whisper import WhisperEngine
 
     path = Path(settings.model_path) if settings.model_path else find_whisper_tiny()
     return WhisperEngine(path, slots=settings.slots, threads=settings.threads, most_seconds=settings.max_audio_seconds)
@@ -79,21 +96,35 @@ def _whisper(settings: RunnerSettings) -> AnyEngine:
 def _diffusers(settings: RunnerSettings) -> AnyEngine:
     from services.runner.engines.diffusers import DiffusersEngine
 
-    path = Path(settings.model_path) if settings.model_path else None
-    return DiffusersEngine(path, slots=settings.slots, threads=settings.threads)
+    if settings.model_path:
+        return DiffusersEngine(Path(settings.model_path), slots=settings.slots, threads=settings.threads)
+    from services.runner.demonstrations.random_diffusion import STEPS, random_diffusion
+
+    path = random_diffusion(_cache(settings))
+    log.warning("demonstration_model", engine="diffusers", detail="random weights: every image is noise")
+    return DiffusersEngine(path, slots=settings.slots, threads=settings.threads, steps=STEPS)
 
 
 def _minilm(settings: RunnerSettings) -> AnyEngine:
-    from services.runner.engines.minilm import GgufModel, MiniLmEngine, PackagedMiniLm, default_cache
+    from services.runner.engines.minilm import MiniLmEngine
 
-    cache = Path(settings.cache_dir) if settings.cache_dir else default_cache()
     return MiniLmEngine(
-        GgufModel(Path(settings.model_path)) if settings.model_path else PackagedMiniLm(cache),
+        Path(settings.model_path) if settings.model_path else _packaged_minilm(settings),
         slots=settings.slots,
         context=settings.context,
         threads=settings.threads,
         shorter_dimensions=_whole_numbers("TIERMESH_RUNNER_SHORTER_DIMENSIONS", settings.shorter_dimensions),
     )
+
+
+def _packaged_minilm(settings: RunnerSettings) -> Path:
+    from services.runner.demonstrations.minilm import minilm
+
+    return minilm(_cache(settings))
+
+
+def _cache(settings: RunnerSettings) -> Path:
+    return Path(settings.cache_dir) if settings.cache_dir else default_cache()
 
 
 def _whole_numbers(name: str, value: str) -> list[int]:

@@ -17,6 +17,7 @@ _FREE = Receipt(0, 0)
 async def _send_end(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     stream.write(renderer.end(delivery.finished, _HOPED_FOR if delivery.has_output else _FREE))
     await delivery.settle()
+    await stream.close()
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from limits import RateLimitItemPerMinute
-from limits.aio.strategies import MovingWindowRateLimiter
 from structlog.testing import capture_logs
 
 from services.auth.lineage import Limit
 from services.auth.rate_limits.local import Hit, RateLimits, RateLimitState
 from services.auth.rate_limits.shared import SharedRateLimits
-from services.auth.rate_limits.window_redis import Entry, RedisWindowStorage
+from services.auth.rate_limits.window_redis import Entry, RedisWindows, Window
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
@@ -29,18 +27,17 @@ async def server() -> AsyncIterator[RedisServer]:
 
 
 @pytest.fixture
-async def storage(server: RedisServer) -> AsyncIterator[RedisWindowStorage]:
-    storage = RedisWindowStorage(server.url, timeout=5)
-    yield storage
-    await storage.close()
+async def windows(server: RedisServer) -> AsyncIterator[RedisWindows]:
+    windows = RedisWindows(server.url, timeout=5)
+    yield windows
+    await windows.close()
 
 
 @pytest.fixture
 async def replicas(server: RedisServer) -> AsyncIterator[list[SharedRateLimits]]:
     """Two replicas with windows of a second."""
     replicas = [
-        SharedRateLimits(RedisWindowStorage(server.url, timeout=5), RateLimits(), window_seconds=WINDOW)
-        for _ in range(2)
+        SharedRateLimits(RedisWindows(server.url, timeout=5), RateLimits(), window_seconds=WINDOW) for _ in range(2)
     ]
     yield replicas
     for replica in replicas:
@@ -107,26 +104,35 @@ async def test_refused_requests_do_not_count_and_the_promised_time_is_enough(rep
     assert abs(time.monotonic() - promised) < 0.3
 
 
-async def test_the_librarys_own_strategy_counts_in_the_same_windows(storage: RedisWindowStorage) -> None:
-    limiter = MovingWindowRateLimiter(storage)
-    item = RateLimitItemPerMinute(3)
-    assert await limiter.hit(item, "key_1")
-    (window,) = await storage.acquire_all([Entry(item.key_for("key_1"), 3)], 60)
-    assert (window.allowed, window.used) == (True, 2)
-    assert not await limiter.hit(item, "key_1", cost=2)
-    assert await limiter.hit(item, "key_1")
-    assert not await limiter.test(item, "key_1")
-    stats = await limiter.get_window_stats(item, "key_1")
-    assert stats.remaining == 0
-    assert time.time() + 50 < stats.reset_time <= time.time() + 61
+async def test_several_requests_count_as_a_whole_or_not_at_all(windows: RedisWindows) -> None:
+    async def acquire(amount: int) -> Window:
+        (window,) = await windows.acquire_all([Entry("key_1", 3, amount)], 60)
+        return window
+
+    assert (await acquire(1)).used == 1
+    second = await acquire(1)
+    assert (second.allowed, second.used) == (True, 2)
+    assert not (await acquire(2)).allowed
+    assert (await acquire(1)).allowed
+    full = await acquire(0)
+    assert full.used == 3
+    assert 50_000 < full.next_free_ms <= full.empty_ms <= 60_000
+    assert not (await acquire(1)).allowed
 
 
-async def test_a_large_window_empties_at_once(storage: RedisWindowStorage) -> None:
-    (window,) = await storage.acquire_all([Entry("large", 10_000, 5_000)], WINDOW)
+async def test_replicas_of_the_first_version_count_in_the_same_windows(
+    replicas: list[SharedRateLimits], windows: RedisWindows
+) -> None:
+    await hit(replicas[0], ("key_1", LIMIT))
+    assert await windows._redis.keys() == [b"tiermesh:LIMITER/key_1/20/1/minute"]
+
+
+async def test_a_large_window_empties_at_once(windows: RedisWindows) -> None:
+    (window,) = await windows.acquire_all([Entry("large", 10_000, 5_000)], WINDOW)
     assert (window.allowed, window.used) == (True, 5_000)
 
     async def empty() -> bool:
-        (now,) = await storage.acquire_all([Entry("large", 10_000, 0)], WINDOW)
+        (now,) = await windows.acquire_all([Entry("large", 10_000, 0)], WINDOW)
         return now.used == 0
 
     await eventually(empty)
@@ -134,7 +140,7 @@ async def test_a_large_window_empties_at_once(storage: RedisWindowStorage) -> No
 
 @pytest.mark.parametrize("frozen", [False, True])
 async def test_without_its_server_each_replica_limits_alone(server: RedisServer, *, frozen: bool) -> None:
-    replica = SharedRateLimits(RedisWindowStorage(server.url, timeout=5), RateLimits())
+    replica = SharedRateLimits(RedisWindows(server.url, timeout=5), RateLimits())
     await hit(replica, ("key_1", 2))
     with capture_logs() as logs:
         if frozen:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from services.common.errors import Code, MeshError
-from tests.support.batch_echo import EchoServer, ask, echo_client
+from services.common.rpc.channels import channel_opener
+from tests.support.batch_echo import NO_TLS, EchoServer, ask, echo_client
 from tests.support.batch_tokens import Answer, TokenServer, count_to, token_client
 from tests.support.ports import free_address
 from tests.support.waiting import eventually
+from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 
 async def test_a_server_that_never_answers_is_given_up_and_told() -> None:
@@ -76,3 +79,35 @@ async def test_a_deadline_in_the_past_ends_the_call_but_not_before_start_returns
         assert told == []
         await eventually(lambda: bool(told))
         assert told[0].code is Code.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(("timeout_ms", "expected"), [(6_999, "refused"), (8_000, "shortened"), (0, "unlimited")])
+async def test_a_call_that_is_read_late_is_done_only_if_its_caller_still_waits(timeout_ms: int, expected: str) -> None:
+    async with EchoServer() as server, channel_opener(NO_TLS)(server.address) as channel:
+        stream = auth_pb2_grpc.AuthServiceStub(channel).Authenticate()
+        now_ms = 1_000_000
+        await stream.write(request(1, sent_ms=now_ms))
+        await eventually(lambda: server.handler.texts == ["call 1"])
+        # As if the server had been stopped for seven seconds: the client wrote long ago what is read only now.
+        await stream.write(request(2, sent_ms=now_ms - 7_000, timeout_ms=timeout_ms))
+        replies = {reply.id: reply async for reply in replies_of(stream, 2)}
+        if expected == "refused":
+            assert replies[2].error.code == Code.DEADLINE_EXCEEDED.value
+            assert server.handler.texts == ["call 1"]
+        else:
+            assert not replies[2].HasField("error")
+            assert server.handler.timeouts_ms[1] == pytest.approx(timeout_ms and timeout_ms - 7_000, abs=1_000)
+
+
+def request(call_id: int, *, sent_ms: int, timeout_ms: int = 60_000) -> auth_pb2.AuthenticateRequest:
+    call = auth_pb2.AuthenticateCall(id=call_id, api_key=f"call {call_id}", timeout_ms=timeout_ms)
+    return auth_pb2.AuthenticateRequest(calls=[call], sent_ms=sent_ms)
+
+
+async def replies_of(stream: Any, count: int) -> AsyncIterator[auth_pb2.AuthenticateReply]:
+    """Yields so many replies."""
+    while count:
+        frame = await stream.read()
+        for reply in frame.replies:
+            count -= 1
+            yield reply

@@ -66,7 +66,7 @@ class LedgerModel:
         if self.state[request] == "open":
             self.state[request] = "expired"
             self.available[self.payer[request]] += PRICE
-        return PRICE
+        return PRICE if self.payer[request] else 0
 
     def held(self, account: str) -> int:
         return sum(PRICE for request, payer in self.payer.items() if payer == account and self.state[request] == "open")

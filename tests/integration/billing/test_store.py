@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
-from services.billing.ledger.holds import Outcome
+from services.billing.ledger.holds import CHARGED, Outcome
 from services.billing.ledger.ledger import Balance, OpenHolds
-from services.billing.ledger.operations import Effect
+from services.billing.ledger.operations import Effect, Operation
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
-from services.common.errors import Code
+from services.common.errors import Code, MeshError
 from tests.integration.billing.operations_for_tests import (
     NOW_MS,
     PRICE,
@@ -23,6 +25,9 @@ from tests.integration.billing.operations_for_tests import (
     rows,
     settle,
 )
+
+# What an edge can end a hold with.
+_ENDS = [end for end in Outcome if end not in {Outcome.NONE, Outcome.EXPIRED}]
 
 
 async def test_a_completed_request_costs_its_price(store: LedgerStore, database: Database) -> None:
@@ -153,9 +158,38 @@ async def test_an_expired_hold_is_released_and_can_still_be_captured_once(store:
     await commit(store, grant(10), reserve("r"))
     assert await one(store, expire("r")) == Effect(PRICE, 10, 0)
     assert await one(store, expire("r")) == Effect(PRICE, 10, 0)
-    assert await one(store, settle("r", Outcome.FAILED)) == Effect(0, 10, 0)
     for _ in range(2):
         assert await one(store, settle("r")) == Effect(PRICE, 0, 0)
+    await assert_sound(store)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("ends", list(product(_ENDS, repeat=2)))
+async def test_two_settlements_of_an_expired_hold(
+    store: LedgerStore, ends: tuple[Outcome, Outcome], together: bool
+) -> None:
+    await commit(store, grant(10), reserve("r"))
+    await one(store, expire("r"))
+    operations: list[Operation] = [settle("r", end) for end in ends]
+    answers = await commit(store, *operations) if together else [(await commit(store, each))[0] for each in operations]
+    assert not [answer for answer in answers if isinstance(answer, MeshError)]
+    # The first one decides; only a failure undoes the charge of an answer that was complete.
+    charged = ends[0] in CHARGED and ends != (Outcome.COMPLETED, Outcome.FAILED)
+    assert await store.balance("acct") == Balance(0 if charged else 10, 0)
+    await assert_sound(store)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("end", [end for end in _ENDS if end not in CHARGED])
+async def test_a_reserve_behind_the_free_end_of_its_request_holds_nothing(
+    store: LedgerStore, end: Outcome, together: bool
+) -> None:
+    await one(store, grant(10))
+    operations: list[Operation] = [settle("r", end), reserve("r"), settle("r")]
+    answers = await commit(store, *operations) if together else [(await commit(store, each))[0] for each in operations]
+    assert answers[0] == answers[2] == Effect(0, 0, 0)
+    assert code(answers[1]) is Code.CONFLICT
+    assert await store.balance("acct") == Balance(10, 0)
     await assert_sound(store)
 
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+from services.runner.demonstrations.packaged import find_smollm2
+from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.kinds.text.engine import TextEngine
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+from services.runner.demonstrations.packaged import find_smollm2
+from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.kinds.text.engine import TextEngine
 from tests.support.engine_contract import EngineContract

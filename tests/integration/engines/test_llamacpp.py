@@ -10,7 +10,8 @@ import signal
 import pytest
 
 from services.common.catalog import Model
-from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+from services.runner.demonstrations.packaged import find_smollm2
+from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.job import Job, Sampling

@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from services.common.errors import Code, MeshError
-from services.runner.engines.llamacpp import LlamaCppEngine, find_smollm2
+from services.runner.demonstrations.colour_projector import AROUND_IMAGES, colour_projector
+from services.runner.demonstrations.packaged import find_smollm2
+from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.engines.llamacpp.media import MEDIA_MARKER
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Job, Sampling
@@ -25,8 +27,10 @@ MARKER = "marker-of-this-request"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> AsyncIterator[LlamaCppEngine]:
-    engine = LlamaCppEngine(find_smollm2(), slots=2, context=1024, colours=True)
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LlamaCppEngine]:
+    model = find_smollm2()
+    projector = colour_projector(tmp_path_factory.mktemp("cache"), model)
+    engine = LlamaCppEngine(model, slots=2, context=1024, projector=projector, around_images=AROUND_IMAGES)
     await engine.start()
     yield engine
     await engine.close()

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from services.common.errors import Code, MeshError
-from services.runner.engines.llamacpp import find_smollm2
-from services.runner.engines.minilm import GgufModel, MiniLmEngine, PackagedMiniLm
+from services.runner.demonstrations.minilm import minilm
+from services.runner.demonstrations.packaged import find_smollm2
+from services.runner.engines.minilm import MiniLmEngine
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.embedding import EmbeddingInput, EmbeddingJob, EmbeddingStep, Vector
 from tests.support.waiting import eventually
@@ -25,13 +26,13 @@ LONG = tuple(f"{number} " + "long " * 480 for number in range(8))
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return minilm(tmp_path_factory.mktemp("cache"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def started(cache: Path) -> AsyncIterator[MiniLmEngine]:
-    engine = MiniLmEngine(PackagedMiniLm(cache), slots=2, context=4096, shorter_dimensions=(128,))
+async def started(model: Path) -> AsyncIterator[MiniLmEngine]:
+    engine = MiniLmEngine(model, slots=2, context=4096, shorter_dimensions=(128,))
     await engine.start()
     yield engine
     await engine.close()
@@ -159,9 +160,9 @@ async def test_a_full_engine_says_so_and_a_cancelled_job_frees_its_slot(engine: 
     assert not any(job.ended for job in running)
 
 
-async def test_closing_ends_everything(cache: Path) -> None:
+async def test_closing_ends_everything(model: Path) -> None:
     threads = set(threading.enumerate())
-    engine = MiniLmEngine(PackagedMiniLm(cache))
+    engine = MiniLmEngine(model)
     with pytest.raises(MeshError):
         submit(engine, "too early")
     await engine.start()
@@ -176,9 +177,9 @@ async def test_closing_ends_everything(cache: Path) -> None:
         submit(engine, "too late")
 
 
-async def test_an_engine_that_makes_no_progress_is_not_healthy(cache: Path) -> None:
+async def test_an_engine_that_makes_no_progress_is_not_healthy(model: Path) -> None:
     now = 0.0
-    engine = MiniLmEngine(PackagedMiniLm(cache), stall_seconds=60, clock=lambda: now)
+    engine = MiniLmEngine(model, stall_seconds=60, clock=lambda: now)
     await engine.start()
     now = 1000.0
     assert healthy(engine)
@@ -201,11 +202,11 @@ def healthy(engine: MiniLmEngine) -> bool:
     return engine.healthy
 
 
-async def test_a_model_that_does_not_embed_is_refused(cache: Path) -> None:
+async def test_a_model_that_does_not_embed_is_refused() -> None:
     with pytest.raises((ValueError, RuntimeError), match="is not a model for embeddings"):
-        await MiniLmEngine(GgufModel(find_smollm2()), slots=1, context=256).start()
+        await MiniLmEngine(find_smollm2(), slots=1, context=256).start()
 
 
-async def test_dimensions_that_there_are_not_are_refused(cache: Path) -> None:
+async def test_dimensions_that_there_are_not_are_refused(model: Path) -> None:
     with pytest.raises(ValueError, match="have 384 dimensions and can only be cut to fewer"):
-        await MiniLmEngine(PackagedMiniLm(cache), slots=1, shorter_dimensions=(512,)).start()
+        await MiniLmEngine(model, slots=1, shorter_dimensions=(512,)).start()

@@ -14,8 +14,9 @@ from faster_whisper import WhisperModel
 from faster_whisper.feature_extractor import FeatureExtractor
 
 from services.common.errors import Code, MeshError
+from services.runner.demonstrations.packaged import find_whisper_tiny
 from services.runner.engines.nanotts import NanoTtsEngine
-from services.runner.engines.whisper import WhisperEngine, find_whisper_tiny
+from services.runner.engines.whisper import WhisperEngine
 from services.runner.kinds.speech import SpeechJob, SpeechStep
 from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionStep
 from tests.support.waiting import eventually

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.common.etcd import (
     AuthenticationError,
@@ -27,7 +22,7 @@ from services.common.etcd import (
     Snapshot,
     watch_prefix,
 )
-from services.common.settings import TlsSettings
+from tests.support.certificates import CertificateAuthority
 from tests.support.etcd import EtcdServer
 from tests.support.waiting import eventually
 
@@ -169,16 +164,13 @@ async def test_tokens_and_streams_outlive_a_restart(server: EtcdServer) -> None:
 
 
 async def test_tls_encrypts_and_verifies(tmp_path: Path) -> None:
-    certificate, key = _certificate(tmp_path)
-    tls = TlsSettings(ca_file=str(certificate), cert_file=str(certificate), key_file=str(key))
-    arguments = [f"--cert-file={certificate}", f"--key-file={key}"]
+    tls = CertificateAuthority().issue(tmp_path / "etcd")
+    arguments = [f"--cert-file={tls.cert_file}", f"--key-file={tls.key_file}"]
     async with EtcdServer(tmp_path, arguments=arguments, tls=tls) as server:
         trusting = EtcdClient([f"https://{server.endpoint}"], tls=tls)
         await trusting.put(b"key", b"value")
         await trusting.close()
-        (tmp_path / "foreign").mkdir()
-        foreign, key = _certificate(tmp_path / "foreign")
-        other = TlsSettings(ca_file=str(foreign), cert_file=str(foreign), key_file=str(key))
+        other = CertificateAuthority().issue(tmp_path / "foreign")
         distrusting = EtcdClient([server.endpoint], tls=other)
         with pytest.raises(EtcdUnavailableError):
             await distrusting.get_prefix(b"key", attempts=1)
@@ -205,28 +197,3 @@ async def _watch_a_registration_come_and_go(directory: Path) -> None:
         assert seen[-1] == Put(PREFIX + b"r2", b"ready")
         await events.aclose()
         await client.close()
-
-
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    """Writes a self-signed certificate for 127.0.0.1 with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "etcd")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = directory / "etcd.crt", directory / "etcd.key"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file

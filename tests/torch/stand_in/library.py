@@ -1,7 +1,8 @@
 """Lets the library's own model, caches and paged attention run on the CPU, in 16 bits.
 
-What is replaced is what only a GPU can do: three kernels (in `extension.py`), flash-attn (by `gpu/flash_attention.py`)
-and the names of torch.cuda that the library asks. So its loading, its layers and its calls of flash-attn are real.
+What is replaced is what only a GPU can do: three kernels (in `extension.py`), flash-attn (by
+`tests/gpu/flash_attention.py`) and the names of torch.cuda that the library asks. So its loading, its layers and its
+calls of flash-attn are real.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pytest
 import torch
 from exllamav2 import attn, attn_params, compat, device, embedding, ext, linear, lora, model, module
 
-from gpu import flash_attention
+from tests.gpu import flash_attention
 
 
 def pretend_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

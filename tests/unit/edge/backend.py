@@ -26,7 +26,7 @@ class Backend:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
 
-    def charge(self, context: RequestContext, *, by_piece: bool = False) -> Charge:
+    def charge(self, context: RequestContext, *, by_piece: bool = False, client_left: bool = True) -> Charge:
         """Returns a charge with this backend."""
         billing = BillingClient(cast("BillingBatch", self), reserve_timeout=1, settle_timeout=1, release_timeout=1)
         answer = Generation(
@@ -39,7 +39,9 @@ class Backend:
             deadline=time.monotonic() + 10,
             clock=time.monotonic,
         )
-        return Charge(answer, Hold(billing, "req_1"), context, time.monotonic, by_piece=by_piece)
+        return Charge(
+            answer, Hold(billing, "req_1"), context, time.monotonic, client_left=lambda: client_left, by_piece=by_piece
+        )
 
     async def request(self, call: billing_pb2.TransactCall, _timeout: float) -> billing_pb2.TransactReply:
         self.outcomes.append(call.settle.outcome)

@@ -4,7 +4,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.scopes import ENDPOINTS, MANAGEMENT, ORDINARY
+from services.common.scopes import ENDPOINTS, MANAGEMENT, ORDINARY, Scope
 from services.edge.authentication import Principal
 from services.edge.scopes import check_endpoint, check_model, may_use_model
 
@@ -25,7 +25,7 @@ def test_a_key_without_scopes_may_use_everything_but_management() -> None:
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_a_key_with_one_scope_has_that_one_alone(endpoint: str) -> None:
+def test_a_key_with_one_scope_has_that_one_alone(endpoint: Scope) -> None:
     one = principal(endpoints=(endpoint,))
     check_endpoint(one, endpoint)
     for other in set(ENDPOINTS) - {endpoint}:

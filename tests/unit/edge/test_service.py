@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
-from unittest.mock import MagicMock
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
-from services.edge.authentication import Principal, Verdict
+from services.edge.authentication import Authenticator, Principal, Verdict
 from services.edge.context import RequestContext
 from services.edge.http.errors import error_body
 from services.edge.http.event_stream import EventStream
@@ -21,6 +20,7 @@ from services.edge.http.server import HttpServer
 from services.edge.paid.delivery import Delivery, deliver_stream
 from services.edge.paid.hold import Outcome
 from services.edge.paid.routing import Assignment
+from services.edge.route import AnyRoute, Handler, Route
 from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings
 from services.edge.speech.sending import send_audio
@@ -30,16 +30,19 @@ from tests.unit.edge.backend import MODEL, Backend
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1 import runner_pb2
 
-Handler = Callable[..., Awaitable[web.StreamResponse]]
 FAILURES = [RuntimeError("defect"), MeshError(Code.UNAVAILABLE, "away"), SlowBodyError()]
 COMPLETED, FAILED = billing_pb2.OUTCOME_COMPLETED, billing_pb2.OUTCOME_FAILED
 
 
-class Authenticator:
+class Welcome:
     """Lets everybody in."""
 
     async def authenticate(self, *_: Any) -> Verdict:
         return Verdict(Principal("key", "account"), None)
+
+
+def service(routes: list[AnyRoute]) -> EdgeService:
+    return EdgeService(routes, cast("Authenticator", Welcome()), EdgeSettings(), monotonic=time.monotonic)
 
 
 @pytest.fixture
@@ -48,10 +51,10 @@ async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
     servers: list[HttpServer] = []
 
     async def serve(handler: Handler) -> str:
-        handlers = MagicMock(authenticator=Authenticator(), tracing=None)
-        handlers.chat.serve = handler
-        application = EdgeService(handlers, EdgeSettings(), monotonic=time.monotonic).application()
-        server = HttpServer("127.0.0.1:0", application, drain_seconds=1, head_seconds=10, unread_seconds=60)
+        route = Route(method="POST", path="/chat/completions", name="chat", scope="chat", handler=handler)
+        server = HttpServer(
+            "127.0.0.1:0", service([route]).application(), drain_seconds=1, head_seconds=10, unread_seconds=60
+        )
         servers.append(server)
         await server.start()
         return f"http://127.0.0.1:{server.port}"
@@ -210,3 +213,15 @@ async def test_a_stream_that_is_written_ends_and_is_charged(serve: Callable[[Han
         await connection.send(request("POST", "/v1/chat/completions"))
         assert (await connection.response()).body == b"data: one\n\ndata: two\n\ndata: end\n\n"
     assert backend.outcomes == [COMPLETED]
+
+
+async def nothing(*_: object) -> web.StreamResponse:
+    return web.Response()
+
+
+def test_a_method_of_a_path_has_one_route() -> None:
+    route = Route(method="GET", path="/models", name="models", scope="models", handler=nothing)
+    other = Route(method="POST", path="/models", name="models", scope="models", handler=nothing)
+    service([route, other]).application()
+    with pytest.raises(ValueError, match="two routes for GET /models"):
+        service([route, other, route]).application()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gpu import machine as machines
-from gpu.extension import install_extension, pack_extension, tag
-from gpu.machine import Machine, UnfitError, build_environment, inspect_machine
+from tests.gpu import machine as machines
+from tests.gpu.extension import install_extension, pack_extension, tag
+from tests.gpu.machine import Machine, UnfitError, build_environment, inspect_machine
 
 FOUND = Machine(
     python="/usr/bin/python3",

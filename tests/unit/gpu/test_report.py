@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu.report import Figures, NotRunError, Report
+from tests.gpu.report import Figures, NotRunError, Report
 
 FOREVER = time.time() + 1e6
 

@@ -31,10 +31,12 @@ def test_the_catalog_says_whether_models_see(fields: dict[str, str], vision: boo
 @pytest.mark.parametrize(
     ("vision", "mmproj"), [(False, ""), (True, ""), (False, "encoder.gguf"), (True, "encoder.gguf")]
 )
-def test_the_packaged_model_gets_an_encoder_if_one_is_needed(vision: bool, mmproj: str) -> None:
-    engine = build_engine(RunnerSettings(mmproj_path=mmproj), vision=vision)
+def test_the_packaged_model_gets_an_encoder_if_one_is_needed(vision: bool, mmproj: str, tmp_path: Path) -> None:
+    engine = build_engine(RunnerSettings(mmproj_path=mmproj, cache_dir=str(tmp_path)), vision=vision)
     assert isinstance(engine, LlamaCppEngine)
     assert engine.vision is (vision or bool(mmproj))
+    # One is made only if none is named.
+    assert any(tmp_path.iterdir()) is (vision and not mmproj)
 
 
 def test_another_model_needs_its_own_encoder(tmp_path: Path) -> None:

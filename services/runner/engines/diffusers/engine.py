@@ -4,27 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.common.telemetry.logs import get_logger
 from services.runner.engines.diffusers.painter import Painter
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.image import ImageJob, ImageStep
 
-log = get_logger()
-
 
 class DiffusersEngine(ThreadedEngine[ImageJob, ImageStep]):
-    """Paints with the pipeline in `model_path`; without one, with a tiny one of random weights, which paints noise.
+    """Paints with the pipeline in the folder `model_path`.
 
-    One image is painted at a time; up to `slots` jobs are accepted, and those beyond the first wait for their turn.
+    One image is painted at a time; up to `slots` jobs are accepted, and those beyond the first wait for their turn. A
+    job that does not say in how many steps has `steps`, or as many as the pipeline takes by itself.
     """
 
     def __init__(
-        self, model_path: Path | None, *, slots: int = 1, threads: int = 1, stall_seconds: float = 120.0
+        self,
+        model_path: Path,
+        *,
+        slots: int = 1,
+        threads: int = 1,
+        steps: int | None = None,
+        stall_seconds: float = 120.0,
     ) -> None:
         super().__init__("diffusers", "image", ThreadedJobs("diffusers", slots=slots, stall_seconds=stall_seconds))
         self._model_path = model_path
         self._torch_threads = threads
+        self._steps = steps
         self._painter: Painter | None = None
 
     async def close(self) -> None:
@@ -33,9 +38,7 @@ class DiffusersEngine(ThreadedEngine[ImageJob, ImageStep]):
         self._painter = None
 
     def _load(self) -> None:
-        self._painter = Painter(self._model_path, self._torch_threads)
-        if self._model_path is None:
-            log.warning("demonstration_model", engine=self.name, detail="random weights: every image is noise")
+        self._painter = Painter(self._model_path, self._torch_threads, self._steps)
 
     def _work(self, job: ImageJob, running: ThreadedJob[ImageStep]) -> None:
         if self._painter is None:

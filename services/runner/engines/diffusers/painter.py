@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from services.common.errors import MeshError
-from services.runner.engines.diffusers.demonstration import demonstration_pipeline
 from services.runner.kinds.image import ImageJob
 from services.runner.refusals import invalid
 
 _PILLOW_FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
-# The demonstration pipeline paints noise, however long it takes.
-_DEMONSTRATION_STEPS = 4
 
 
 class _StoppedError(Exception):
@@ -25,8 +22,11 @@ class _StoppedError(Exception):
 class Painter:
     """One loaded pipeline, on the GPU if there is one."""
 
-    def __init__(self, model_path: Path | None, threads: int) -> None:
-        """Loads it; raises OSError or ValueError if `model_path` holds no text-to-image pipeline."""
+    def __init__(self, model_path: Path, threads: int, steps: int | None) -> None:
+        """Loads it; raises OSError or ValueError if `model_path` holds no text-to-image pipeline.
+
+        A job that does not say in how many steps has `steps`, or as many as the pipeline takes by itself.
+        """
         # Nothing is ever fetched: a model is what the operator has put there.
         os.environ["HF_HUB_OFFLINE"] = "1"
         import torch
@@ -35,8 +35,8 @@ class Painter:
         torch.set_num_threads(threads)
         self._torch: Any = torch
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._steps = _DEMONSTRATION_STEPS if model_path is None else None
-        self._pipeline = (demonstration_pipeline() if model_path is None else self._load(model_path)).to(self._device)
+        self._steps = steps
+        self._pipeline = self._load(model_path).to(self._device)
         self._pipeline.set_progress_bar_config(disable=True)
 
     def paint(self, job: ImageJob, stopped: Callable[[], bool]) -> bytes | None:

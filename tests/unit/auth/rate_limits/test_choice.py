@@ -17,6 +17,17 @@ def test_a_url_that_cannot_be_used_is_named_without_its_password() -> None:
     assert "hunter2" not in str(caught.value)
 
 
-async def test_nothing_is_connected_before_the_first_request() -> None:
-    limiter = open_limiter("valkey://user:password@nowhere.invalid:1/0")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:password@nowhere.invalid:1/0",
+        "rediss://nowhere.invalid:1/0",
+        "redis+unix:///nowhere/socket?db=1",
+        "valkey://user:password@nowhere.invalid:1/0",
+        "valkeys://nowhere.invalid:1/0",
+        "valkey+unix:///nowhere/socket",
+    ],
+)
+async def test_nothing_is_connected_before_the_first_request(url: str) -> None:
+    limiter = open_limiter(url)
     await limiter.close()

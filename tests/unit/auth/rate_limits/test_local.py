@@ -49,10 +49,16 @@ def test_keys_do_not_share_a_limit(limits: RateLimits) -> None:
     assert not limits.hit("key_1", 1).allowed
 
 
+def test_a_changed_limit_begins_with_an_empty_window(limits: RateLimits) -> None:
+    assert limits.hit("key_1", 1).allowed
+    assert limits.hit("key_1", 2).remaining == 1
+    assert not limits.hit("key_1", 1).allowed
+
+
 def test_no_limit_is_no_state(limits: RateLimits) -> None:
-    state = limits.hit("key_1", 0)
+    (state,) = hit_together(limits, ())
     assert (state.allowed, state.limit, state.remaining, state.reset_ms) == (True, 0, 0, 0)
-    assert limits.hit("key_1", 0) is state
+    assert hit_together(limits, ()) == [state]
 
 
 def test_a_refusal_says_when_to_come_back(limits: RateLimits) -> None:

@@ -29,13 +29,26 @@ async def test_take_waits_until_something_is_there() -> None:
 
 
 async def test_a_cancelled_take_loses_nothing() -> None:
-    outbox: CallOutbox[str] = CallOutbox()
+    outbox: CallOutbox[str] = CallOutbox(clock=lambda: 2.5)
     taking = asyncio.create_task(outbox.take())
     await asyncio.sleep(0)
     outbox.put(1, "call")
     taking.cancel()
     await asyncio.wait([taking])
-    assert await outbox.take() == (["call"], [])
+    assert await outbox.take() == (["call"], [], 2500)
+
+
+async def test_a_frame_says_since_when_its_oldest_call_has_waited() -> None:
+    now = 1.0
+    outbox: CallOutbox[int] = CallOutbox(clock=lambda: now)
+    for number in range(MAX_FRAME_ITEMS + 1):
+        outbox.put(number, number)
+        now += 1.0
+    assert (await outbox.take())[2] == 1_000
+    # What did not fit into that frame has waited at most as long.
+    assert (await outbox.take())[2] == 1_000
+    outbox.put(0, 0)
+    assert (await outbox.take())[2] == int(now * 1000)
 
 
 async def test_a_frame_of_large_calls_is_bounded_by_bytes() -> None:
@@ -76,7 +89,7 @@ async def test_a_withdrawn_call_is_sent_neither_itself_nor_its_cancel() -> None:
     outbox.put(1, "withdrawn")
     outbox.put(2, "wanted")
     outbox.cancel(1)
-    assert await outbox.take() == (["wanted"], [])
+    assert (await outbox.take())[:2] == (["wanted"], [])
 
 
 async def test_cancels_of_sent_calls_go_with_the_next_frame_even_behind_a_backlog() -> None:
@@ -84,15 +97,15 @@ async def test_cancels_of_sent_calls_go_with_the_next_frame_even_behind_a_backlo
     for number in range(MAX_FRAME_ITEMS + 1):
         outbox.put(number, number)
     outbox.cancel(-1)
-    calls, cancels = await outbox.take()
+    calls, cancels, _ = await outbox.take()
     assert (len(calls), cancels) == (MAX_FRAME_ITEMS, [-1])
-    assert await outbox.take() == ([MAX_FRAME_ITEMS], [])
+    assert (await outbox.take())[:2] == ([MAX_FRAME_ITEMS], [])
 
 
 async def test_a_poke_makes_an_empty_frame() -> None:
     calls: CallOutbox[int] = CallOutbox()
     calls.poke()
-    assert await calls.take() == ([], [])
+    assert (await calls.take())[:2] == ([], [])
     replies: ReplyOutbox[int] = ReplyOutbox(1)
     replies.poke()
     assert await replies.take() == []
@@ -118,7 +131,7 @@ def test_a_cancel_is_sent_exactly_for_the_calls_that_were_sent(steps: list[tuple
                 expected.append(call_id)
             elif step == "take":
                 outbox.poke()
-                calls, cancels = await outbox.take()
+                calls, cancels, _ = await outbox.take()
                 assert (set(calls), cancels) == (waiting, expected)
                 at_server |= waiting
                 waiting, expected = set(), []

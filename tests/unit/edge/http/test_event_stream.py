@@ -88,3 +88,44 @@ async def test_a_client_that_does_not_read_is_cut_off(start: Callable[[Serve], A
     async with asyncio.timeout(20):
         await cancelled.wait()
     writer.close()
+
+
+@pytest.mark.parametrize("size", [LIMIT - 1, LIMIT + 1, 3 * LIMIT])
+async def test_an_event_of_any_size_reaches_a_client_that_reads(
+    start: Callable[[Serve], Awaitable[int]], size: int
+) -> None:
+    async def large(request: web.Request) -> web.StreamResponse:
+        stream = EventStream(request, {}, LIMIT)
+        await stream.open(b"data: one\n\n")
+        stream.write(b"x" * size)
+        await stream.close(b"y" * size)
+        return stream.response
+
+    reader, writer = await ask(await start(large), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    assert answer.endswith(b"data: one\n\n" + b"x" * size + b"y" * size)
+    writer.close()
+
+
+async def test_the_last_events_are_sent_whatever_is_unread(start: Callable[[Serve], Awaitable[int]]) -> None:
+    backlog = 6 * LIMIT
+    done = asyncio.Event()
+
+    async def behind(request: web.Request) -> web.StreamResponse:
+        stream = EventStream(request, {}, LIMIT)
+        await stream.open(b"data: one\n\n")
+        # More than the sockets take, in one event: nothing of it was unread before.
+        stream.write(b"x" * backlog)
+        done.set()
+        await stream.close(b"the end")
+        return stream.response
+
+    reader, writer = await ask(await start(behind), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
+    reader._transport.pause_reading()  # type: ignore[attr-defined] # asyncio has no public way not to read
+    async with asyncio.timeout(20):
+        await done.wait()
+        reader._transport.resume_reading()  # type: ignore[attr-defined] # as above
+        answer = await reader.read()
+    assert answer.endswith(b"x" * backlog + b"the end")
+    writer.close()

@@ -1,4 +1,4 @@
-"""What a client pays that leaves before the end, by how much of its answer has reached the edge."""
+"""What an answer costs that ends before its end, by who ended it and by how much of it has reached the edge."""
 
 from __future__ import annotations
 
@@ -61,3 +61,26 @@ async def test_leaving_costs_what_has_been_made(
                     sink(reply)
             raise left
     await eventually(lambda: backend.outcomes == [outcome])
+
+
+@pytest.mark.parametrize("replies", [[None], [BEGUN], [IMAGE]])
+async def test_a_cancellation_that_the_server_makes_is_free(replies: list[runner_pb2.GenerateReply | None]) -> None:
+    backend = Runner()
+    with pytest.raises(asyncio.CancelledError):  # noqa: PT012 - raised inside is what cancelling is
+        async with backend.charge(RequestContext("req_1", 0.0), client_left=False) as charge:
+            charge.start([runner_pb2.GenerateCall()], Assignment("runner", "address"), None)
+            for sink, reply in zip(backend.sinks, replies, strict=True):
+                if reply is not None:
+                    sink(reply)
+            raise asyncio.CancelledError
+    await eventually(lambda: backend.outcomes == [billing_pb2.OUTCOME_FAILED])
+
+
+async def test_a_cancellation_by_the_server_while_the_charge_is_made_undoes_it() -> None:
+    backend = Runner()
+    with pytest.raises(asyncio.CancelledError):  # noqa: PT012 - raised inside is what cancelling is
+        async with backend.charge(RequestContext("req_1", 0.0), client_left=False) as charge:
+            charge.start([runner_pb2.GenerateCall()], Assignment("runner", "address"), None)
+            await charge.settle(1, 1)
+            raise asyncio.CancelledError
+    await eventually(lambda: backend.outcomes == [billing_pb2.OUTCOME_COMPLETED, billing_pb2.OUTCOME_FAILED])

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from services.common.errors import Code, MeshError
-from services.runner.engines.llamacpp import find_smollm2
+from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.llamacpp.body import completion_fields
 from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.gguf import read_metadata

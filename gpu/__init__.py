@@ -1,1 +1,0 @@
-"""Tests and measurements of the ExLlamaV2 runner on a machine with a GPU and no network: see docs/gpu.md."""
