@@ -116,7 +116,8 @@ class AuthStore:
             if marked:
                 mark = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
                 values = mark.values(revoked_at_ms=now_ms, change_number=_next_change(connection))
-                connection.execute(values, [{"marked": key.id} for key in marked])
+                # In the order of `set_last_used`, so that the two never wait for each other in a circle.
+                connection.execute(values, [{"marked": key_id} for key_id in sorted(key.id for key in marked)])
             return [_get(connection, key.id) for key in (target, *others)]
 
         return await self._database.transaction(work)

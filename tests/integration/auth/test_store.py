@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -174,16 +175,15 @@ LINE = (Ancestor("key_1", 0, 0),)
 
 async def test_descendants_are_those_of_the_key_s_line(store: AuthStore) -> None:
     await store.insert_account(Account("acct_2", "", 2))
-    for number, fields in enumerate(
-        (
-            {"id": "key_1"},
-            {"id": "child", "ancestors": LINE},
-            {"id": "grandchild", "ancestors": (*LINE, Ancestor("child", 5, 5))},
-            {"id": "dead", "ancestors": LINE, "revoked_at_ms": 3},
-            {"id": "key_10", "ancestors": (Ancestor("key_11", 0, 0),)},
-            {"id": "foreign", "account_id": "acct_2", "ancestors": LINE},
-        )
-    ):
+    keys: list[dict[str, Any]] = [
+        {"id": "key_1"},
+        {"id": "child", "ancestors": LINE},
+        {"id": "grandchild", "ancestors": (*LINE, Ancestor("child", 5, 5))},
+        {"id": "dead", "ancestors": LINE, "revoked_at_ms": 3},
+        {"id": "key_10", "ancestors": (Ancestor("key_11", 0, 0),)},
+        {"id": "foreign", "account_id": "acct_2", "ancestors": LINE},
+    ]
+    for number, fields in enumerate(keys):
         await store.insert_key(api_key(f"sk-x-{number}", created_at_ms=number, **fields))
     assert [key.id for key in await store.revoke_key("child", 10, descendants=True)] == ["child", "grandchild"]
     last = (await store.changed_since(0)).last
