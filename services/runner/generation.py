@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic
+from dataclasses import dataclass
+from typing import Generic, cast
 
 from services.common.batch import BatchStream
 from services.common.catalog import Model
@@ -12,6 +14,7 @@ from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import JobT, StepT, WorkReader
+from services.runner.kinds.text.engine import TextEngine, TextTicket
 from services.runner.metrics import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
@@ -24,7 +27,22 @@ from services.runner.status import StatusBoard
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 log = get_logger()
+# An answer that reaches the time limit of its request ends so long before it, in seconds and as a share of what is left
+# when it begins, that its end still reaches the edge in time.
+_LEAD_SECONDS = 1.0
+_LEAD_SHARE = 0.1
 RunnerStream = BatchStream[GenerateReply]
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    ticket: Ticket
+    # Ends the answer when the time of its request is over; None for what cannot be cut short.
+    limit: asyncio.TimerHandle | None
+
+    def forget_limit(self) -> None:
+        if self.limit is not None:
+            self.limit.cancel()
 
 
 class Generation(Generic[JobT, StepT]):
@@ -43,7 +61,8 @@ class Generation(Generic[JobT, StepT]):
         self._models = models
         self._status = status
         self._clock = clock
-        self._running: dict[RunnerStream, dict[int, Ticket]] = {}
+        self._texts = isinstance(engine, TextEngine)
+        self._running: dict[RunnerStream, dict[int, _Running]] = {}
 
     def on_calls(self, calls: Sequence[GenerateCall], stream: RunnerStream) -> None:
         """Starts a job for each call; what is refused is answered at once."""
@@ -59,14 +78,14 @@ class Generation(Generic[JobT, StepT]):
 
     def on_cancel(self, call_id: int, stream: RunnerStream) -> None:
         """Stops the job of a call."""
-        ticket = self._running.get(stream, {}).pop(call_id, None)
-        if ticket is not None:
-            self._cancel(ticket)
+        running = self._running.get(stream, {}).pop(call_id, None)
+        if running is not None:
+            self._cancel(running)
 
     def on_close(self, stream: RunnerStream) -> None:
         """Stops every job of an edge that has gone."""
-        for ticket in self._running.pop(stream, {}).values():
-            self._cancel(ticket)
+        for running in self._running.pop(stream, {}).values():
+            self._cancel(running)
 
     def _start(self, call: GenerateCall, stream: RunnerStream) -> None:
         if self._status.draining:
@@ -85,7 +104,8 @@ class Generation(Generic[JobT, StepT]):
             nonlocal first_at
             first_at = first_at or self._clock()
             if isinstance(step, MeshError) or step.finish_reason is not None:
-                running.pop(call_id, None)
+                if (ended := running.pop(call_id, None)) is not None:
+                    ended.forget_limit()
                 self._ended(step, submitted, first_at)
             try:
                 reply = work.write(step)
@@ -95,8 +115,17 @@ class Generation(Generic[JobT, StepT]):
             if reply is not None:
                 stream.reply(reply)
 
-        running[call_id] = self._engine.submit(work.job, emit)
+        ticket = self._engine.submit(work.job, emit)
+        running[call_id] = _Running(ticket, self._time_limit(ticket, call.timeout_ms))
         self._status.admitted()
+
+    def _time_limit(self, ticket: Ticket, timeout_ms: int) -> asyncio.TimerHandle | None:
+        """Has an answer of text end as its length limit would, if it reaches the time limit of its request."""
+        if not timeout_ms or not self._texts:
+            return None
+        seconds = timeout_ms / 1000
+        lead = min(_LEAD_SECONDS, seconds * _LEAD_SHARE)
+        return asyncio.get_running_loop().call_later(seconds - lead, cast("TextTicket", ticket).finish)
 
     def _not_written(self, call_id: int, request_id: str, stream: RunnerStream, error: Exception) -> None:
         """Ends a call whose step could not become a reply: its edge would wait for ever."""
@@ -105,8 +134,9 @@ class Generation(Generic[JobT, StepT]):
         self.on_cancel(call_id, stream)
         stream.reply_error(call_id, MeshError(Code.INTERNAL, "the runner failed to write the answer; try again"))
 
-    def _cancel(self, ticket: Ticket) -> None:
-        ticket.cancel()
+    def _cancel(self, running: _Running) -> None:
+        running.forget_limit()
+        running.ticket.cancel()
         FINISHED.labels("cancelled").inc()
         self._status.changed()
 

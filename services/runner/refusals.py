@@ -10,14 +10,40 @@ def invalid(message: str, param: str) -> MeshError:
     return MeshError(Code.INVALID_REQUEST, message, param=param)
 
 
+def unchecked(param: str) -> MeshError:
+    """Returns the refusal of what an edge never sends: there it is decided what is valid, and in what words."""
+    return invalid(f"'{param}' is not valid; a runner takes only requests that an edge has checked.", param)
+
+
 def context_exceeded(context: int, prompt_tokens: int) -> MeshError:
     """Returns the refusal of a prompt that leaves no room for an answer, in OpenAI's words."""
     return MeshError(
         Code.CONTEXT_LENGTH_EXCEEDED,
         f"This model's maximum context length is {context} tokens. However, your messages resulted in "
-        f"{prompt_tokens} tokens. Please reduce the length of the messages.",
+        f"{prompt_tokens} tokens. Please reduce the length of 'messages'.",
         param="messages",
     )
+
+
+def unknown_tokens(param: str) -> MeshError:
+    """Returns the refusal of token ids beyond the model's vocabulary."""
+    return invalid(f"'{param}' holds token ids that this model does not have; leave them out.", param)
+
+
+def images_refused() -> MeshError:
+    """Returns the refusal of images by a model that cannot be shown any."""
+    return invalid("'messages' hold images, and this model cannot see images; choose a model with vision.", "messages")
+
+
+def images_misplaced() -> MeshError:
+    """Returns the refusal of images that the chat template drops or repeats."""
+    message = "'messages' must hold no images where the chat template of this model has no place for them; move them."
+    return invalid(message, "messages")
+
+
+def not_compiled(param: str, reason: str) -> MeshError:
+    """Returns the refusal of a shape of the answer that the compiler of grammars cannot follow, in its own words."""
+    return invalid(f"'{param}' cannot be enforced; change the schema. The compiler says: {reason.rstrip('.')}.", param)
 
 
 def slots_taken(slots: int) -> MeshError:

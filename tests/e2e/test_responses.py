@@ -217,7 +217,10 @@ def test_logprobs_are_included_when_asked_for(client: openai.OpenAI) -> None:
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"temperature": "hot"}, "temperature"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "nothing"}}}}, "text.format"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "nothing"}}}},
+            "text.format.schema",
+        ),
     ],
 )
 def test_what_is_not_supported_is_400_and_free(
@@ -240,7 +243,7 @@ def test_an_image_can_be_shown(real_mesh: LocalMesh) -> None:
     response = strict_response(real_mesh, model="tiermesh-max", input=said, max_output_tokens=8)
     assert response.output_text
     refused = raw(real_mesh, model=MODEL, input=said)
-    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "input[0].content[1]")
 
 
 def test_thoughts_are_an_item_before_the_message(real_mesh: LocalMesh) -> None:

@@ -169,7 +169,7 @@ async def test_parse_knows_discriminated_unions(client: openai.AsyncOpenAI) -> N
 
 
 UNUSABLE: list[tuple[dict[str, Any], str]] = [
-    ({"type": "foo"}, "foo"),
+    ({"type": "foo"}, "'type' at #"),
     ({"type": "object", "properties": {"tags": {"type": "array", "uniqueItems": True}}}, "uniqueItems.*/tags"),
     ({"not": {"type": "string"}}, "'not'"),
     ({"type": "string", "format": "credit-card"}, "format"),
@@ -191,5 +191,7 @@ async def test_what_cannot_be_enforced_is_refused_while_others_are_answered(clie
     for schema, reason in UNUSABLE:
         with pytest.raises(openai.BadRequestError, match=reason) as refusal:
             await client.chat.completions.create(**parameters(openai_format(schema)))
-        assert refusal.value.param == "response_format"
+        # Only the compiler of the runner knows where references lead; the edge names the very field.
+        place = "response_format" if "$ref" in schema else "response_format.json_schema.schema"
+        assert refusal.value.param == place
     jsonschema.validate(json.loads(await other), SCHEMAS["enum"])

@@ -271,6 +271,6 @@ async def test_a_function_that_cannot_be_enforced_is_refused_with_the_reason(
     unusable = {"type": "function", "function": {"name": "f", "parameters": parameters}}
     with pytest.raises(openai.BadRequestError, match=reason) as refusal:
         await whole(client, messages=question("Paris"), tools=[unusable], tool_choice="required")
-    assert refusal.value.param == "tools"
+    assert refusal.value.param == "tools[0].function.parameters"
     # The mesh serves on.
     assert calls(await whole(client, messages=question("Paris"), tool_choice=NAMED))

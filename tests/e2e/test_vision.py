@@ -174,8 +174,8 @@ def test_a_streamed_answer_about_an_image(client: openai.OpenAI) -> None:
 @pytest.mark.usefixtures("nothing_is_charged")
 def test_a_model_that_cannot_see_says_so(client: openai.OpenAI) -> None:
     error = refusal(client, data_url(plain_image()), model="tiermesh-pro")
-    assert "cannot see images; choose one with vision" in error.message
-    assert error.param == "messages[0].content"
+    assert "cannot see images; choose a model with vision" in error.message
+    assert error.param == "messages[0].content[1]"
 
 
 @pytest.mark.usefixtures("nothing_is_charged")

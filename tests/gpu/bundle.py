@@ -26,7 +26,7 @@ _BESIDES = {
 # Bytes in one piece of the model, and in one folder of pieces.
 _PIECE = 24 * 2**20
 _PIECES_IN_FOLDER = 2
-_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?: ; (?P<marker>.*))?$")
+_PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?: ; (?P<marker>[^\\]*))? \\$")
 
 
 def main() -> None:
@@ -45,13 +45,13 @@ def main() -> None:
 def pins(python_version: str) -> list[str]:
     """Returns `name==version` of every package to carry, from the lock files."""
     wanted: dict[str, str] = {}
-    for lock in ("base.lock", "torch.lock", "exllamav2.lock"):
+    for lock in ("run.lock", "test-torch.lock", "exllamav2.lock"):
         for line in (ROOT / "requirements" / lock).read_text(encoding="utf-8").splitlines():
             pin = _PIN.match(line)
             if pin is None or not _applies(pin["marker"] or "", python_version):
                 continue
             name = pin["name"].lower()
-            if name not in _THERE and (lock != "torch.lock" or name in _BESIDES):
+            if name not in _THERE and (lock != "test-torch.lock" or name in _BESIDES):
                 wanted[name] = pin["version"]
     return [f"{name}=={version}" for name, version in sorted(wanted.items())]
 

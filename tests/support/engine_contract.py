@@ -20,7 +20,7 @@ import pytest_asyncio
 
 from services.common.errors import Code, MeshError
 from services.runner.kinds.base import FinishReason
-from services.runner.kinds.text.engine import TextEngine
+from services.runner.kinds.text.engine import TextEngine, TextTicket
 from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
@@ -242,6 +242,26 @@ class EngineContract:
         for recording in after:
             await recording.end(timeout=10)
         assert sum(recording.late for recording in running) == 0
+
+    async def test_an_answer_cut_short_ends_with_length_and_what_it_has_said(self, engine: TextEngine) -> None:
+        asked = job(engine, "Tell me a long story.", max_tokens=400)
+        whole = await generate(engine, replace(asked, max_tokens=20))
+        recording = submit(engine, asked)
+        assert isinstance(recording.ticket, TextTicket)
+        # Nothing has been said yet, so that there is nothing to end with.
+        recording.ticket.finish()
+        await recording.tokens(2)
+        recording.ticket.finish()
+        await recording.end()
+        assert recording.finish is FinishReason.LENGTH
+        assert recording.usage.prompt_tokens == whole.usage.prompt_tokens
+        assert len(recording.token_ids) <= recording.usage.completion_tokens < 400
+        common = min(len(recording.text), len(whole.text))
+        assert recording.text[:common] == whole.text[:common]
+        recording.ticket.finish()
+        recording.ticket.cancel()
+        await eventually(lambda: engine.active == 0)
+        assert (recording.ends, recording.late) == (1, 0)
 
     async def test_cancelling_after_the_end_is_harmless(self, engine: TextEngine) -> None:
         answer = await generate(engine, job(engine, max_tokens=1))

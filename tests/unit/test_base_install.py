@@ -8,7 +8,6 @@ without what the Makefile removes; pip; and the bytecode that the Makefile makes
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ from importlib.metadata import Distribution, PackagePath, distribution
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from tests.support.locks import ROOT, pins
 
-ROOT = Path(__file__).parents[2]
 MOST_BYTES = 400_000_000
 # File systems give space in blocks.
 BLOCK = 4096
@@ -37,7 +35,7 @@ def test_the_base_install_stays_under_400_mb() -> None:
 
 
 def test_what_is_imported_is_compiled_and_nothing_else() -> None:
-    installations = [line for line in recipe() if "requirements/base.lock" in line]
+    installations = [line for line in recipe() if "requirements/" in line]
     assert [line for line in installations if "--no-compile" in line] == installations != []
 
 
@@ -62,12 +60,11 @@ def make(*arguments: str) -> str:
 
 def distributions() -> Iterator[Distribution]:
     """Yields what the base installation pins for this Python, and fails if anything else is installed in its place."""
-    for name in ("base.lock", "models.lock"):
-        for line in re.findall(r"^[^\s#].*", (ROOT / "requirements" / name).read_text(), re.MULTILINE):
-            pin = Requirement(line)
+    for name in ("run.lock", "models.lock"):
+        for pin in pins(name):
             if pin.marker is None or pin.marker.evaluate():
                 installed = distribution(pin.name)
-                assert pin.specifier.contains(installed.version), f"{line} is pinned, not {installed.version}"
+                assert pin.specifier.contains(installed.version), f"{pin} is pinned, not {installed.version}"
                 yield installed
 
 

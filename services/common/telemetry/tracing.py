@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from services.common.errors import MeshError
+from services.common.extras import how_to_install
 from services.common.settings import ServiceSettings, SettingsError
 from tiermesh.common.v1.trace_pb2 import TraceContext
 
@@ -74,7 +75,7 @@ def open_tracing(settings: ServiceSettings, service: str, *, ratio: float = 1.0)
         from services.common.telemetry.open_telemetry import OtlpTracing
     except ImportError as error:
         raise SettingsError(
-            f"TIERMESH_{service.upper()}_TRACING=otlp needs packages: pip install 'tiermesh[tracing]'"
+            f"TIERMESH_{service.upper()}_TRACING=otlp needs packages: {how_to_install('tracing')}"
         ) from error
     return OtlpTracing(f"tiermesh-{service}", ratio)
 

@@ -10,8 +10,9 @@ from services.common.catalog import Model
 from services.common.clock import Clock
 from services.edge.authentication import Principal
 from services.edge.chat.call import generate_call
+from services.edge.chat.checks import check_chat_body
 from services.edge.chat.images import load_images
-from services.edge.chat.request import ChatBody, chat_decoder, check_chat
+from services.edge.chat.request import ChatBody, chat_decoder
 from services.edge.chat.response import ChunkRenderer, completion_body
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
@@ -32,7 +33,7 @@ class Chat:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        body, model = self._parse(await request.read(), principal)
+        body, model = await self._parse(await request.read(), principal)
         # Before anything is placed or paid for: an image that cannot be had costs nothing.
         images = await load_images(body, self._images)
         order = Order(
@@ -56,8 +57,8 @@ class Chat:
             )
             return await deliver_stream(delivery, renderer)
 
-    def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
+    async def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
         body = parse_body(content, chat_decoder)
         model = self._path.find_model(body.model, "chat", principal)
-        check_chat(body, max_choices=self._settings.max_choices, vision="vision" in model.capabilities)
+        await check_chat_body(body, model, max_choices=self._settings.max_choices, size=len(content))
         return body, model

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
-from services.edge.http.parsing import invalid
+from services.common.chat_limits import (
+    BIASES,
+    FUNCTION_NAME,
+    MOST_STOPS,
+    MOST_TOOLS,
+    PENALTIES,
+    TEMPERATURES,
+    TOP_LOGPROBS,
+    TOP_PS,
+)
 from services.edge.tolerated import ToleratedChatFields
 
 Text = Annotated[str, Meta(max_length=10_000_000)]
-Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Temperature = Annotated[float, Meta(ge=TEMPERATURES.low, le=TEMPERATURES.high)]
+TopP = Annotated[float, Meta(ge=TOP_PS.low, le=TOP_PS.high)]
+Penalty = Annotated[float, Meta(ge=PENALTIES.low, le=PENALTIES.high)]
+Bias = Annotated[float, Meta(ge=BIASES.low, le=BIASES.high)]
+TopLogprobs = Annotated[int, Meta(ge=TOP_LOGPROBS.low, le=TOP_LOGPROBS.high)]
+Stops: TypeAlias = str | Annotated[list[str], Meta(max_length=MOST_STOPS)]
 TokenLimit = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+FunctionName = Annotated[str, Meta(pattern=FUNCTION_NAME.pattern)]
 
 
 class TextPart(Struct, frozen=True, tag="text", tag_field="type"):
@@ -126,20 +140,20 @@ class ChatBody(ToleratedChatFields, frozen=True):
     messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     n: Annotated[int, Meta(ge=1)] | None = None
     max_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
-    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    stop: Stops | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logit_bias: dict[str, Bias] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: TopLogprobs | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     modalities: list[Literal["text", "audio"]] | None = None
@@ -163,63 +177,3 @@ class ChatBody(ToleratedChatFields, frozen=True):
 
 
 chat_decoder = msgspec.json.Decoder(ChatBody)
-
-
-def check_chat(body: ChatBody, *, max_choices: int, vision: bool) -> None:
-    """Checks what types cannot say; raises MeshError INVALID_REQUEST with `param`."""
-    if (body.n or 1) > max_choices:
-        raise invalid("n", f"'n' is {body.n}; at most {max_choices} choices are made for one request.")
-    if body.top_logprobs is not None and not body.logprobs:
-        raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
-    if body.stream_options is not None and not body.stream:
-        raise invalid("stream_options", "'stream_options' needs 'stream' to be true.")
-    if any(not stop for stop in body.stop_strings):
-        raise invalid("stop", "A stop string must not be empty.")
-    for key in body.logit_bias or ():
-        # The length first: Python refuses to read numbers of thousands of digits.
-        if not (len(key) <= 10 and key.isascii() and key.isdigit() and int(key) < 2**32):
-            raise invalid("logit_bias", "The keys of 'logit_bias' are token ids: whole numbers from 0 on.")
-    if "audio" in (body.modalities or ()):
-        raise invalid("modalities", "The models answer in text only; for speech use POST /v1/audio/speech.")
-    _check_tools(body)
-    _check_format(body)
-    for index, message in enumerate(body.messages):
-        _check_message(f"messages[{index}]", message, vision=vision)
-
-
-def _check_tools(body: ChatBody) -> None:
-    if body.functions:
-        raise invalid("functions", "'functions' was replaced in OpenAI's API by 'tools'; send that instead.")
-    if body.function_call not in (None, "none", "auto"):
-        raise invalid("function_call", "'function_call' was replaced in OpenAI's API by 'tool_choice'; send that.")
-    names = [tool.function.name for tool in body.tools or ()]
-    if len(set(names)) < len(names):
-        raise invalid("tools", "Two tools have the same name.")
-    # What agents send that have no tools (yet) is what holds without any.
-    if body.tool_choice not in {None, "none", "auto"} and not names:
-        raise invalid("tool_choice", "'tool_choice' needs 'tools'.")
-    if isinstance(body.tool_choice, NamedTool) and body.tool_choice.function.name not in names:
-        raise invalid("tool_choice", "'tool_choice' names a function that is not in 'tools'.")
-
-
-def _check_format(body: ChatBody) -> None:
-    wanted = body.response_format
-    if wanted is None or wanted.type != "json_schema":
-        return
-    if wanted.schema is None and (wanted.json_schema is None or wanted.json_schema.schema is None):
-        raise invalid("response_format", "A 'json_schema' format needs the schema in 'json_schema.schema'.")
-
-
-def _check_message(place: str, message: Message, *, vision: bool) -> None:
-    if message.content is None and not (message.role == "assistant" and (message.tool_calls or message.refusal)):
-        raise invalid(f"{place}.content", f"A message of role '{message.role}' needs 'content'.")
-    if message.role == "tool" and not message.tool_call_id:
-        raise invalid(f"{place}.tool_call_id", "A message of role 'tool' needs the 'tool_call_id' that it answers.")
-    if message.role != "assistant" and _has_part(message, RefusalPart):
-        raise invalid(f"{place}.content", "Only a message of role 'assistant' has parts of type 'refusal'.")
-    if not vision and _has_part(message, ImagePart):
-        raise invalid(f"{place}.content", "This model cannot see images; choose one with vision.")
-
-
-def _has_part(message: Message, kind: type[Struct]) -> bool:
-    return isinstance(message.content, list) and any(isinstance(part, kind) for part in message.content)

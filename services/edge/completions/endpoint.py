@@ -7,7 +7,7 @@ from aiohttp import web
 from services.common.clock import Clock
 from services.common.errors import MeshError
 from services.edge.authentication import Principal
-from services.edge.completions.request import completion_calls, completion_decoder, read_prompts
+from services.edge.completions.request import completion_calls, completion_decoder, read_prompts, translated
 from services.edge.completions.response import CompletionRenderer
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
@@ -52,6 +52,4 @@ class Completions:
                     deliver_stream(delivery, renderer) if body.stream else deliver_whole(delivery, renderer.body)
                 )
         except MeshError as error:
-            # What engines say of messages is about the prompt here.
-            param = "prompt" if error.param == "messages" else error.param
-            raise MeshError(error.code, error.message, param=param, retry_after=error.retry_after) from None
+            raise translated(error) from None

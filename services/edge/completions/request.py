@@ -8,8 +8,21 @@ import msgspec
 from msgspec import Meta, Struct
 
 from services.common.catalog import Model
+from services.common.errors import MeshError
 from services.edge.chat.call import generate_call
-from services.edge.chat.request import ChatBody, Penalty, StreamOptions, Text, TokenLimit, check_chat
+from services.edge.chat.checks import check_options
+from services.edge.chat.field_names import renamed
+from services.edge.chat.request import (
+    Bias,
+    ChatBody,
+    Penalty,
+    Stops,
+    StreamOptions,
+    Temperature,
+    Text,
+    TokenLimit,
+    TopP,
+)
 from services.edge.http.parsing import invalid
 from services.edge.text_inputs import TextInput, TokenId, split_inputs
 from tiermesh.runner.v1 import runner_pb2
@@ -29,15 +42,15 @@ class CompletionBody(Struct, frozen=True):
     best_of: Annotated[int, Meta(ge=1)] | None = None
     echo: bool | None = None
     suffix: str | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     n: Annotated[int, Meta(ge=1)] | None = None
     max_tokens: TokenLimit | None = None
-    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    stop: Stops | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logit_bias: dict[str, Bias] | None = None
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
 
     @property
@@ -59,18 +72,30 @@ def read_prompts(body: CompletionBody, *, max_choices: int) -> list[TextInput]:
     prompts = split_inputs(body.prompt, "prompt")
     choices = len(prompts) * body.choices_each
     if choices > max_choices:
-        message = f"The prompts ask for {choices} choices; at most {max_choices} are made for one request."
-        raise invalid("n" if len(prompts) == 1 else "prompt", message)
+        if len(prompts) == 1:
+            raise invalid("n", f"'n' must be at most {max_choices}; {choices} was sent.")
+        message = f"'prompt' times 'n' asks for {choices} choices; at most {max_choices} are made for one request."
+        raise invalid("prompt", message)
     if body.best_of not in {None, body.choices_each}:
-        raise invalid("best_of", "'best_of' must equal 'n': every choice that is made is returned.")
+        raise invalid("best_of", "'best_of' must equal 'n': every choice that is made is returned; leave it out.")
     if body.suffix:
-        raise invalid("suffix", "'suffix' is not supported: the models continue a text, they do not fill it in.")
+        raise invalid(
+            "suffix", "'suffix' is not supported: the models continue a text, they do not fill it in; leave it out."
+        )
     if body.echo and body.logprobs is not None:
-        raise invalid("echo", "'echo' and 'logprobs' cannot be combined: the prompt's own probabilities are not known.")
+        raise invalid(
+            "echo",
+            "'echo' cannot be used with 'logprobs': the probabilities of the prompt are not known; leave one out.",
+        )
     if body.echo and any(isinstance(prompt, list) for prompt in prompts):
-        raise invalid("echo", "'echo' needs prompts that are given as text.")
-    check_chat(_chat_body(body), max_choices=max_choices, vision=False)
+        raise invalid("echo", "'echo' needs a 'prompt' that is text, not token ids.")
+    check_options(_chat_body(body), max_choices=max_choices)
     return prompts
+
+
+def translated(error: MeshError) -> MeshError:
+    """Returns an error about a chat as one about a completion, which has a prompt in place of messages."""
+    return renamed(error, lambda name: "prompt" if name == "messages" else name)
 
 
 def completion_calls(

@@ -32,6 +32,10 @@ REFUSED_PAUSE = 0.05
 # What another runner may do better. Errors of the request itself would only repeat.
 _FULL = {Code.OVERLOADED}
 _FAILED = {Code.UNAVAILABLE, Code.INTERNAL}
+# What is said when the time of a request is over, while its choices run or wait for a slot. It may be said so long, in
+# seconds, before that.
+_LATE = {Code.DEADLINE_EXCEEDED, Code.OVERLOADED, Code.UNAVAILABLE}
+_LAST_MOMENT = 0.25
 _RESULT_FULL, _RESULT_FAILED = router_pb2.Attempt.RESULT_FULL, router_pb2.Attempt.RESULT_FAILED
 
 
@@ -171,6 +175,9 @@ class Generation:
             self._mailbox.put(ChoiceStep(event.choice, error))
 
     def _on_error(self, choice: _Choice, error: MeshError) -> None:
+        if self._is_cut_short(error):
+            self._cut_short(choice)
+            return
         if not self._may_move(choice, error):
             self._mailbox.put(ChoiceStep(choice.index, error))
             return
@@ -184,15 +191,29 @@ class Generation:
         choice.attempts = [*_failures(choice), attempt]
         choice.moving = asyncio.get_running_loop().create_task(self._move(choice))
 
+    def _is_cut_short(self, error: MeshError) -> bool:
+        """Tells whether the time of the request is over, of which text has been made: then it ends as it stands.
+
+        Runners end their answers a moment earlier, so this is for choices that got no runner, or a silent one.
+        """
+        over = error.code in _LATE and self._clock() >= self._deadline - _LAST_MOMENT
+        return over and self.started and self._model.kind == "chat"
+
+    def _cut_short(self, choice: _Choice) -> None:
+        choice.complete = True
+        usage = runner_pb2.Usage(completion_tokens=len(choice.token_ids))
+        last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_LENGTH, usage=usage)
+        self._pass_on(ChoiceStep(choice.index, last))
+
     async def _move(self, choice: _Choice) -> None:
         if choice.refusals > QUICK_REFUSALS:
             await asyncio.sleep(REFUSED_PAUSE)
-        timeout = min(choice.waits_until, self._deadline) - self._clock()
+        until = self._deadline if len(self._choices) > 1 else min(choice.waits_until, self._deadline)
         try:
             choice.assignment = await self._placer.place(
                 self._model,
                 self._account_id,
-                timeout,
+                until - self._clock(),
                 attempts=choice.attempts,
                 capabilities=self._capabilities,
                 prefix_hashes=choice.assignment.prefix_hashes,
@@ -200,7 +221,10 @@ class Generation:
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
         except Exception as error:  # noqa: BLE001 - a task that nobody waits for: the answer would never end
-            self._mailbox.put(ChoiceStep(choice.index, error))
+            if isinstance(error, MeshError) and self._is_cut_short(error):
+                self._cut_short(choice)
+            else:
+                self._mailbox.put(ChoiceStep(choice.index, error))
             return
         self.runner_id = choice.assignment.runner_id
         if not choice.call.whole:
@@ -216,7 +240,8 @@ class Generation:
         if choice.refusals < 2:
             choice.waits_until = self._clock() + self._queue_timeout
         if full:
-            return self._clock() < choice.waits_until
+            # The other choices may have the slots that this one waits for, for as long as the request may last.
+            return self._clock() < (self._deadline if len(self._choices) > 1 else choice.waits_until)
         most = MAX_FAILURES if error.code is not Code.INTERNAL else 1
         return len(_failures(choice)) < most
 

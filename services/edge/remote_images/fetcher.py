@@ -41,14 +41,19 @@ class ImageFetcher:
         self._resolve = resolve
         self._tls = tls
 
+    def check(self, text: str) -> None:
+        """Raises ValueError, as `fetch` does, for a URL that is refused whatever its host is and answers."""
+        if not self._policy.enabled:
+            raise ValueError("is not fetched here; send the image itself as a data: URL")
+        self._check_url(read_url(text))
+
     async def fetch(self, text: str, most_bytes: int) -> bytes:
         """Returns what stands at the URL, at most `most_bytes`.
 
         Raises ValueError with what is wrong, as the end of a sentence about the URL. Nothing in it tells what an
         address that may not be reached would have answered.
         """
-        if not self._policy.enabled:
-            raise ValueError("is not fetched here; send the image itself as a data: URL")
+        self.check(text)
         try:
             async with asyncio.timeout(self._policy.seconds):
                 return await self._follow(text, most_bytes)
@@ -69,7 +74,7 @@ class ImageFetcher:
             text = urljoin(text, answer)
         raise ValueError(f"redirects more than {self._policy.redirects} times")
 
-    async def _checked_addresses(self, url: RemoteUrl) -> Sequence[str]:
+    def _check_url(self, url: RemoteUrl) -> None:
         policy = self._policy
         if url.scheme == "http" and not policy.http:
             raise ValueError("must begin with https:// or be a data: URL")
@@ -77,6 +82,9 @@ class ImageFetcher:
             raise ValueError("must not name a port")
         if not policy.allows_host(url.host):
             raise ValueError("is on a host that images are not fetched from here; send a data: URL")
+
+    async def _checked_addresses(self, url: RemoteUrl) -> Sequence[str]:
+        self._check_url(url)
         if url.literal:
             addresses: Sequence[str] = [url.host]
         else:
@@ -85,7 +93,7 @@ class ImageFetcher:
             except (OSError, UnicodeError):
                 raise ValueError("is on a host that does not exist") from None
         # One bad address is enough: whoever mixes them is up to something.
-        if not addresses or not all(may_connect(address, policy.networks) for address in addresses):
+        if not addresses or not all(may_connect(address, self._policy.networks) for address in addresses):
             raise ValueError("is not on the public internet; send a data: URL")
         return addresses[:_MOST_ADDRESSES]
 

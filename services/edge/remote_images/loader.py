@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from services.common.errors import MeshError
@@ -35,34 +36,54 @@ class ImageLoader:
     async def load(self, sources: Sequence[ImageSource]) -> list[bytes]:
         """Returns the images in the same order, remote ones fetched at the same time; none is decoded.
 
-        Raises MeshError INVALID_REQUEST, with the param of the image at fault, as soon as one cannot be had.
+        Nothing is fetched before all that the request itself holds is found to be right. Raises MeshError
+        INVALID_REQUEST, with the param of the image at fault, as soon as one cannot be had.
         """
         limits = self._limits
         if len(sources) > limits.images:
-            message = f"The request holds {len(sources)} images; at most {limits.images} are allowed."
-            raise invalid(sources[limits.images].param, message)
+            param = sources[limits.images].param
+            raise invalid(param, f"'{param}' is one image too many: at most {limits.images} are allowed; send fewer.")
         total = _Total(limits.bytes_together)
+        images = [self._inline(source, total) for source in sources]
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._load(source, total)) for source in sources]
+                tasks = {
+                    at: group.create_task(self._remote(source, total))
+                    for at, (source, image) in enumerate(zip(sources, images, strict=True))
+                    if image is None
+                }
         except* MeshError as errors:
             raise _first(errors) from None
-        return [task.result() for task in tasks]
+        return [tasks[at].result() if image is None else image for at, image in enumerate(images)]
 
-    async def _load(self, source: ImageSource, total: _Total) -> bytes:
-        most = self._limits.bytes_each
-        try:
-            if source.url[:5].lower() == "data:":
-                image = decode_data_url(source.url, most)
-            else:
-                async with self._turns:
-                    image = await self._fetcher.fetch(source.url, most)
-            check_image(image, self._limits)
-            total.add(len(image))
-        except ValueError as error:
-            # The URL itself may hold a secret, so only its place is named.
-            raise invalid(source.param, f"The image at '{source.param}' {error}.") from None
+    def _inline(self, source: ImageSource, total: _Total) -> bytes | None:
+        """Returns an image that is in the request, or None for a URL that may be fetched."""
+        with _refusing(source):
+            if source.url[:5].lower() != "data:":
+                self._fetcher.check(source.url)
+                return None
+            return self._checked(decode_data_url(source.url, self._limits.bytes_each), total)
+
+    async def _remote(self, source: ImageSource, total: _Total) -> bytes:
+        with _refusing(source):
+            async with self._turns:
+                image = await self._fetcher.fetch(source.url, self._limits.bytes_each)
+            return self._checked(image, total)
+
+    def _checked(self, image: bytes, total: _Total) -> bytes:
+        check_image(image, self._limits)
+        total.add(len(image))
         return image
+
+
+@contextmanager
+def _refusing(source: ImageSource) -> Iterator[None]:
+    """Raises a ValueError from within as the refusal of an image."""
+    try:
+        yield
+    except ValueError as error:
+        # The URL itself may hold a secret, so only its place is named.
+        raise invalid(source.param, f"The image at '{source.param}' {error}.") from None
 
 
 class _Total:

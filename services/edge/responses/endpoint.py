@@ -9,8 +9,9 @@ from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal
 from services.edge.chat.call import generate_call
+from services.edge.chat.checks import check_chat_body
 from services.edge.chat.images import load_images
-from services.edge.chat.request import ChatBody, check_chat
+from services.edge.chat.request import ChatBody
 from services.edge.context import RequestContext
 from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_stream, deliver_whole
@@ -18,7 +19,7 @@ from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.response import ResponseRenderer
-from services.edge.responses.translation import chat_body, translated
+from services.edge.responses.translation import translate
 from services.edge.settings import EdgeSettings
 
 
@@ -33,18 +34,20 @@ class Responses:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        body = parse_body(await request.read(), responses_decoder)
+        content = await request.read()
+        body = parse_body(content, responses_decoder)
         model = self._path.find_model(body.model, "chat", principal)
-        renderer = ResponseRenderer(context.request_id.removeprefix("req_"), model.id, body, self._clock)
-        chat = chat_body(body)
+        translation = translate(body)
+        renderer = ResponseRenderer(context.request_id.removeprefix("req_"), model.id, body, translation, self._clock)
         try:
-            order = await self._order(request, context, principal, model, chat)
+            await check_chat_body(translation.chat, model, max_choices=1, size=len(content))
+            order = await self._order(request, context, principal, model, translation.chat)
             async with self._path.open(order) as delivery:
                 return await (
                     deliver_stream(delivery, renderer) if body.stream else deliver_whole(delivery, renderer.body)
                 )
         except MeshError as error:
-            raise translated(error) from None
+            raise translation.error(error) from None
 
     async def stored(self, _request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
         """Answers whatever asks for an earlier response."""
@@ -54,7 +57,6 @@ class Responses:
     async def _order(
         self, request: web.Request, context: RequestContext, principal: Principal, model: Model, chat: ChatBody
     ) -> Order:
-        check_chat(chat, max_choices=1, vision="vision" in model.capabilities)
         images = await load_images(chat, self._images)
         return Order(
             request=request,

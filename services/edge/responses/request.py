@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from services.edge.chat.request import FunctionName, Text, TokenLimit
+from services.common.chat_limits import MOST_TOOLS
+from services.edge.chat.request import FunctionName, Temperature, Text, TokenLimit, TopLogprobs, TopP
 from services.edge.tolerated import ToleratedFields
 
 Include = Literal[
@@ -143,15 +144,15 @@ class ResponsesBody(ToleratedFields, frozen=True):
     input: Text | Annotated[list[Item], Meta(min_length=1, max_length=10_000)]
     instructions: Text | None = None
     stream: bool | None = None
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
     max_output_tokens: TokenLimit | None = None
     max_tool_calls: Annotated[int, Meta(ge=1)] | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: TopLogprobs | None = None
     include: list[Include] | None = None
     text: TextConfig | None = None
     reasoning: Reasoning | None = None
-    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     # What is kept for the client, which is nothing.

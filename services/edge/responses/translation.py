@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from services.common.errors import MeshError
 from services.edge.chat import request as chat
+from services.edge.chat.field_names import renamed
 from services.edge.http.parsing import invalid
 from services.edge.responses.request import (
     InputFile,
@@ -28,24 +31,62 @@ _ChatPart: TypeAlias = chat.TextPart | chat.ImagePart | chat.RefusalPart
 _ChatToolChoice: TypeAlias = Literal["none", "auto", "required"] | chat.NamedTool
 
 # What a field of a chat completion is called here.
-_PARAMS = {
+_NAMES = {
+    "messages": "input",
     "response_format": "text.format",
+    "response_format.json_schema.schema": "text.format.schema",
+    "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",
     "logprobs": "include",
     "reasoning_effort": "reasoning.effort",
 }
-_MESSAGE = re.compile(r"messages\b.*")
+_MEMBER = re.compile(r"(?P<list>messages|tools)\[(?P<at>\d+)\](?P<rest>.*)")
 _NOTHING_KEPT = "is not supported: this service keeps nothing of a request."
-_ITEM_TYPES = "'message', 'function_call', 'function_call_output' and 'reasoning'"
+_ITEM_TYPES = "'message', 'function_call', 'function_call_output' or 'reasoning'"
 
 
-def chat_body(body: ResponsesBody) -> chat.ChatBody:
+class _Turn(NamedTuple):
+    """A message, and where it comes from in the body."""
+
+    message: chat.Message
+    # Of its content, and of all that it was made from.
+    content_place: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The chat completion that a response amounts to, with the places of its messages and of its tools."""
+
+    chat: chat.ChatBody
+    turns: Sequence[_Turn]
+    tools_at: Sequence[int]
+
+    def error(self, error: MeshError) -> MeshError:
+        """Returns an error about the chat completion as one about the body that it was made from."""
+        return renamed(error, self._name)
+
+    def _name(self, name: str) -> str:
+        match = _MEMBER.fullmatch(name)
+        if match is None:
+            return _NAMES.get(name, name)
+        at, rest = int(match["at"]), match["rest"]
+        if match["list"] == "tools":
+            return f"tools[{self.tools_at[at]}]{rest.removeprefix('.function')}"
+        turn = self.turns[at]
+        if not rest.startswith(".content"):
+            return turn.place
+        return turn.content_place + rest.removeprefix(".content").replace(".image_url.url", ".image_url")
+
+
+def translate(body: ResponsesBody) -> Translation:
     """Returns the same request as a chat completion; raises MeshError INVALID_REQUEST with `param`."""
     _check_kept(body)
-    tools, tool_choice = _tools(body)
-    return chat.ChatBody(
+    offered, tool_choice = _tools(body)
+    turns = _turns(body)
+    completion = chat.ChatBody(
         model=body.model,
-        messages=_messages(body),
+        messages=[turn.message for turn in turns],
         stream=body.stream,
         temperature=body.temperature,
         top_p=body.top_p,
@@ -53,17 +94,12 @@ def chat_body(body: ResponsesBody) -> chat.ChatBody:
         logprobs=body.logprobs,
         top_logprobs=body.top_logprobs if body.logprobs else None,
         response_format=_response_format(body.text.format) if body.text and body.text.format else None,
-        tools=tools or None,
+        tools=[tool for _, tool in offered] or None,
         tool_choice=tool_choice,
         parallel_tool_calls=body.parallel_tool_calls,
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
     )
-
-
-def translated(error: MeshError) -> MeshError:
-    """Returns an error about a chat completion as one about the body that it was made from."""
-    param = _MESSAGE.sub("input", _PARAMS.get(error.param, error.param))
-    return MeshError(error.code, error.message, param=param, retry_after=error.retry_after)
+    return Translation(completion, turns, [at for at, _ in offered])
 
 
 def _check_kept(body: ResponsesBody) -> None:
@@ -77,20 +113,20 @@ def _check_kept(body: ResponsesBody) -> None:
         raise invalid("background", f"'background' {_NOTHING_KEPT} Wait for the answer, or stream it.")
 
 
-def _messages(body: ResponsesBody) -> list[chat.Message]:
-    messages = []
+def _turns(body: ResponsesBody) -> list[_Turn]:
+    turns = []
     if body.instructions:
-        messages.append(chat.Message("developer", body.instructions))
+        turns.append(_Turn(chat.Message("developer", body.instructions), "instructions", "instructions"))
     if isinstance(body.input, str):
-        messages.append(chat.Message("user", body.input))
+        turns.append(_Turn(chat.Message("user", body.input), "input", "input"))
     else:
         following = [*body.input[1:], Item()]
         for at, (item, after) in enumerate(zip(body.input, following, strict=True)):
             if not _introduces(item, after):
-                _add_item(messages, item, f"input[{at}]")
-    if not messages:
-        raise invalid("input", "'input' holds no message.")
-    return messages
+                _add_item(turns, item, f"input[{at}]")
+    if not turns:
+        raise invalid("input", "'input' holds no message; add one.")
+    return turns
 
 
 def _introduces(item: Item, after: Item) -> bool:
@@ -102,44 +138,54 @@ def _introduces(item: Item, after: Item) -> bool:
     return item.kind == "item_reference" and (item.id or "").startswith("msg_") and after.kind == "function_call"
 
 
-def _add_item(messages: list[chat.Message], item: Item, place: str) -> None:
+def _add_item(turns: list[_Turn], item: Item, place: str) -> None:
     kind = item.kind
     if kind == "message":
-        messages.append(_message(item, place))
+        turns.append(_message(item, place))
     elif kind == "function_call":
-        _add_call(messages, item, place)
+        _add_call(turns, item, place)
     elif kind == "function_call_output":
-        messages.append(_call_output(item, place))
+        turns.append(_call_output(item, place))
     elif kind == "item_reference":
         advice = "Send the item itself; the Vercel AI SDK does so with 'store: false'."
-        message = f"A reference to an item {_NOTHING_KEPT} {advice}"
-        raise invalid(place, message)
+        raise invalid(place, f"'{place}' is a reference to an item, which {_NOTHING_KEPT} {advice}")
     elif kind != "reasoning":
-        raise invalid(f"{place}.type", f"An item of this type is not supported; {_ITEM_TYPES} are.")
+        param = f"{place}.type"
+        raise invalid(param, f"'{param}' must be {_ITEM_TYPES}.")
     # Earlier thoughts are left out: models are trained to see their answers without them.
 
 
-def _message(item: Item, place: str) -> chat.Message:
+def _message(item: Item, place: str) -> _Turn:
     if item.role is None:
-        raise invalid(f"{place}.role", f"Missing required parameter: '{place}.role'.")
+        raise _required(f"{place}.role")
+    content_place = f"{place}.content"
     if item.content is None:
-        raise invalid(f"{place}.content", f"Missing required parameter: '{place}.content'.")
-    return chat.Message(item.role, _content(item.content, f"{place}.content"))
+        raise invalid(content_place, f"'{content_place}' is required for the role '{item.role}'; add it.")
+    return _Turn(chat.Message(item.role, _content(item.content, content_place)), content_place, place)
 
 
-def _add_call(messages: list[chat.Message], item: Item, place: str) -> None:
+def _add_call(turns: list[_Turn], item: Item, place: str) -> None:
     """Adds a call to the turn of the assistant in which it was made."""
     if item.call_id is None or item.name is None or item.arguments is None:
-        raise invalid(place, "A 'function_call' needs 'call_id', 'name' and 'arguments'.")
+        missing = "call_id" if item.call_id is None else "name" if item.name is None else "arguments"
+        raise _required(f"{place}.{missing}")
     call = chat.ToolCall(item.call_id, chat.FunctionCall(item.name, item.arguments))
-    turn = messages.pop() if messages and messages[-1].role == "assistant" else chat.Message("assistant")
-    messages.append(msgspec.structs.replace(turn, tool_calls=[*(turn.tool_calls or ()), call]))
+    joins = bool(turns) and turns[-1].message.role == "assistant"
+    turn = turns.pop() if joins else _Turn(chat.Message("assistant"), place, place)
+    calls = [*(turn.message.tool_calls or ()), call]
+    turns.append(turn._replace(message=msgspec.structs.replace(turn.message, tool_calls=calls)))
 
 
-def _call_output(item: Item, place: str) -> chat.Message:
+def _call_output(item: Item, place: str) -> _Turn:
     if item.call_id is None or item.output is None:
-        raise invalid(place, "A 'function_call_output' needs 'call_id' and 'output'.")
-    return chat.Message("tool", _content(item.output, f"{place}.output"), tool_call_id=item.call_id)
+        raise _required(f"{place}.{'call_id' if item.call_id is None else 'output'}")
+    output_place = f"{place}.output"
+    message = chat.Message("tool", _content(item.output, output_place), tool_call_id=item.call_id)
+    return _Turn(message, output_place, place)
+
+
+def _required(param: str) -> MeshError:
+    return invalid(param, f"'{param}' is required; add it.")
 
 
 def _content(content: str | list[Part], place: str) -> str | list[_ChatPart]:
@@ -155,41 +201,48 @@ def _part(part: Part, place: str) -> _ChatPart:
         return chat.RefusalPart(part.refusal)
     if isinstance(part, InputImage):
         if part.image_url is None:
-            raise invalid(f"{place}.image_url", "An 'input_image' needs 'image_url': there are no files to name by id.")
+            param = f"{place}.image_url"
+            raise invalid(
+                param, f"'{param}' is required for an 'input_image': there are no files to name by id; add it."
+            )
         return chat.ImagePart(chat.ImageUrl(part.image_url))
-    what = "Files are not supported" if isinstance(part, InputFile) else "A message holds no thoughts"
-    raise invalid(place, f"{what}: send 'input_text' or 'input_image'.")
+    what = "a file, and files are not supported" if isinstance(part, InputFile) else "a thought, which no message holds"
+    raise invalid(place, f"'{place}' is {what}; send 'input_text' or 'input_image'.")
 
 
 def _response_format(wanted: TextFormat) -> chat.ResponseFormat:
     if wanted.type != "json_schema":
         return chat.ResponseFormat(wanted.type)
-    if wanted.schema is None or wanted.name is None:
-        raise invalid("text.format", "A 'json_schema' format needs 'name' and 'schema'.")
+    if wanted.name is None or wanted.schema is None:
+        param = "text.format.name" if wanted.name is None else "text.format.schema"
+        raise invalid(param, f"'{param}' is required for the type 'json_schema'; add it.")
     return chat.ResponseFormat("json_schema", chat.JsonSchema(wanted.schema, wanted.name, wanted.strict))
 
 
-def _tools(body: ResponsesBody) -> tuple[list[chat.Tool], _ChatToolChoice | None]:
-    """Returns the functions that may be called, and which of them must be."""
-    tools = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(body.tools or ())]
+def _tools(body: ResponsesBody) -> tuple[list[tuple[int, chat.Tool]], _ChatToolChoice | None]:
+    """Returns the functions that may be called, with their places, and which of them must be."""
+    tools = [(at, _tool(tool, f"tools[{at}]")) for at, tool in enumerate(body.tools or ())]
     choice = body.tool_choice
     if not isinstance(choice, ToolChoice):
         return tools, choice
     if choice.type == "function" and choice.name is not None:
         return tools, chat.NamedTool(chat.NamedFunction(choice.name))
     if choice.type != "allowed_tools" or choice.mode is None or not choice.tools:
-        message = "'tool_choice' must be 'none', 'auto', 'required', a 'function' with its 'name', or 'allowed_tools'."
+        message = (
+            "'tool_choice' must be 'none', 'auto', 'required', a 'function' with its 'name', or 'allowed_tools' with "
+            "'mode' and 'tools'."
+        )
         raise invalid("tool_choice", message)
     allowed = {tool.name for tool in choice.tools}
-    if not allowed <= {tool.function.name for tool in tools}:
-        raise invalid("tool_choice", "'tool_choice' allows a function that is not in 'tools'.")
-    return [tool for tool in tools if tool.function.name in allowed], choice.mode
+    if not allowed <= {tool.function.name for _, tool in tools}:
+        raise invalid("tool_choice", "'tool_choice' must allow only functions that are in 'tools'.")
+    return [(at, tool) for at, tool in tools if tool.function.name in allowed], choice.mode
 
 
 def _tool(tool: Tool, place: str) -> chat.Tool:
     if tool.type != "function":
-        message = "Only tools of type 'function' are supported: this service runs no tools of its own."
-        raise invalid(f"{place}.type", message)
+        param = f"{place}.type"
+        raise invalid(param, f"'{param}' must be 'function': this service runs no tools of its own.")
     if tool.name is None:
-        raise invalid(f"{place}.name", f"Missing required parameter: '{place}.name'.")
+        raise _required(f"{place}.name")
     return chat.Tool(chat.Function(tool.name, tool.description, tool.parameters, tool.strict))

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from services.common.extras import how_to_install
+
 _SPECIAL = {
     "bos": "[CLS]",
     "eos": "[SEP]",
@@ -73,9 +75,7 @@ def convert(folder: Path, name: str, target: Path) -> None:
         from gguf import GGUFWriter
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        message = (
-            "converting a model needs the packages gguf and safetensors: install the extra 'embedding' of tiermesh"
-        )
+        message = f"converting a model needs the packages gguf and safetensors: {how_to_install('embedding')}"
         raise RuntimeError(message) from error
     config = read_config(folder)
     tokenizer = msgspec.json.decode((folder / "tokenizer.json").read_bytes(), type=_Tokenizer)

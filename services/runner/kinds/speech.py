@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.common.extras import how_to_install
 from services.runner.engines.base import Engine
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.refusals import invalid
@@ -86,7 +87,7 @@ class SpeechReader:
         if name not in self._formats:
             message = (
                 f"This runner makes these formats: {', '.join(self._formats)}. For the others, its operator has to "
-                "install the extra: pip install 'tiermesh[speech]'."
+                f"{how_to_install('speech')}."
             )
             raise invalid(message, "response_format")
         return name

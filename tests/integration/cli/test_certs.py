@@ -69,7 +69,7 @@ async def test_without_the_extra_it_is_said_how_to_get_it(tmp_path: Path) -> Non
     (tmp_path / "cryptography" / "__init__.py").write_text("raise ImportError('not installed')")
     done = await run_tiermesh("certs", "dev", str(tmp_path / "tls"), environ={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
-    assert "pip install 'tiermesh[certs]'" in done.stderr
+    assert "pip install --editable '.[certs]'" in done.stderr
 
 
 async def test_a_mesh_does_not_start_on_expired_certificates(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from services.runner.engines.exllamav2.options import ExLlamaV2Options
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
 from services.runner.kinds.text.prompt.grammar import grammar_error
-from services.runner.refusals import engine_closed, invalid, slots_taken
+from services.runner.refusals import engine_closed, images_refused, not_compiled, slots_taken, unknown_tokens
 
 if TYPE_CHECKING:
     from services.runner.engines.exllamav2.backend import Backend
@@ -88,7 +88,7 @@ class ExLlamaV2Engine:
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
         self._check_job(job, self._vocabulary)
-        run = Run(job, emit, self._forget)
+        run = Run(job, emit, self._forget, self._finish)
         if not self._running and self._worker is not None:
             self._worker.progress_at = self._clock()
         self._running[run] = None
@@ -190,14 +190,14 @@ class ExLlamaV2Engine:
 
     def _check_job(self, job: Job, vocabulary: Vocabulary) -> None:
         if job.grammar and (reason := grammar_error(job.grammar)):
-            raise invalid(f"the response format cannot be enforced: {reason}", "response_format")
+            raise not_compiled("response_format", reason)
         if any(token_id >= vocabulary.size for token_id in job.sampling.logit_bias):
-            raise invalid("logit_bias names a token that the model does not have", "logit_bias")
+            raise unknown_tokens("logit_bias")
         for param, token_ids in (("resume_token_ids", job.resume_token_ids), ("prompt", job.prompt_token_ids)):
             if any(token_id >= vocabulary.size for token_id in token_ids):
-                raise invalid("these are not tokens of this model", param)
+                raise unknown_tokens(param)
         if job.images and not self._options.vision:
-            raise invalid("this model does not accept images", "messages")
+            raise images_refused()
 
     def _prepare(self, run: Run) -> None:
         """Runs on the thread for prompts."""
@@ -217,6 +217,10 @@ class ExLlamaV2Engine:
         self._full = False
         if self._worker is not None:
             self._worker.cancel(run)
+
+    def _finish(self, run: Run) -> None:
+        if self._worker is not None:
+            self._worker.finish(run)
 
     def _post(self, posts: Sequence[tuple[Run, Step | MeshError]]) -> None:
         """Hands steps to the event loop; what comes at about the same time is handled in one turn."""

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
 from services.runner.kinds.text.prompt.marks import MARKS
-from services.runner.refusals import invalid
+from services.runner.refusals import unknown_tokens
 
 
 class Vocabulary:
@@ -51,5 +51,5 @@ class Vocabulary:
         """Returns the text of tokens of an answer; raises MeshError for ids that the model does not have."""
         token_ids = list(token_ids)
         if any(token_id >= self.size for token_id in token_ids):
-            raise invalid("these are not tokens of this model", "resume_token_ids")
+            raise unknown_tokens("resume_token_ids")
         return b"".join(map(self.piece, token_ids)).decode(errors="replace")

@@ -33,6 +33,11 @@ class _Cancel:
     run: Run
 
 
+@dataclass(frozen=True, slots=True)
+class _Finish:
+    run: Run
+
+
 class Worker:
     """Runs the generator until it is stopped."""
 
@@ -50,7 +55,7 @@ class Worker:
         self._post = post
         self._ended = ended
         self._clock = clock
-        self._inbox: queue.SimpleQueue[Prepared | _Cancel | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Prepared | _Cancel | _Finish | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="exllamav2", daemon=True)
         self._batch: Batch | None = None
         self._crashes = 0
@@ -72,6 +77,10 @@ class Worker:
     def cancel(self, run: Run) -> None:
         """Stops a job before the next iteration; harmless if it has ended."""
         self._inbox.put(_Cancel(run))
+
+    def finish(self, run: Run) -> None:
+        """Ends a job before the next iteration with what it has said; harmless if that is nothing, or it has ended."""
+        self._inbox.put(_Finish(run))
 
     def stop(self) -> None:
         """Stops the thread after the iteration that runs, and waits until the model has been freed."""
@@ -142,6 +151,8 @@ class Worker:
                     return False
                 if isinstance(command, _Cancel):
                     batch.cancel(command.run)
+                elif isinstance(command, _Finish):
+                    posts += batch.finish(command.run)
                 elif not command.run.over:
                     posts += batch.admit(command)
         except queue.Empty:

@@ -16,7 +16,7 @@ from services.runner.engines.llamacpp.media import MEDIA_MARKER, decodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
 from services.runner.kinds.text.prompt.grammar import grammar_error
-from services.runner.refusals import invalid
+from services.runner.refusals import not_compiled, unknown_tokens
 
 # llama.cpp's seeds are 32 bits wide, and the largest asks for a random one.
 _SEEDS = 2**32 - 1
@@ -43,9 +43,9 @@ def completion_fields(
     Raises MeshError INVALID_REQUEST for a bad grammar, which llama.cpp would ignore.
     """
     if job.grammar and (reason := grammar_error(job.grammar)):
-        raise invalid(f"the response format cannot be enforced: {reason}", "response_format")
+        raise not_compiled("response_format", reason)
     if any(token_id >= len(vocabulary.pieces) for token_id in job.resume_token_ids):
-        raise invalid("these are not tokens of this model", "resume_token_ids")
+        raise unknown_tokens("resume_token_ids")
     # Special tokens in a string are always parsed as such. The beginning token is added by llama.cpp, to strings only.
     prompt: Any = list(job.prompt_token_ids) or job.prompt.removeprefix(vocabulary.bos_text)
     if job.images:
@@ -97,7 +97,7 @@ def replays(job: Job) -> bool:
 def _sampling(job: Job, vocabulary: Vocabulary, context: int) -> dict[str, Any]:
     sampling = job.sampling
     if any(token_id >= len(vocabulary.pieces) for token_id in sampling.logit_bias):
-        raise invalid("logit_bias names a token that the model does not have", "logit_bias")
+        raise unknown_tokens("logit_bias")
     penalised = bool(sampling.presence_penalty or sampling.frequency_penalty)
     biases = _biases(job, vocabulary) if penalised else sampling.logit_bias
     fields: dict[str, Any] = {

@@ -24,7 +24,7 @@ from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job
 from services.runner.kinds.text.prompt.template import packaged_template
-from services.runner.refusals import engine_closed, invalid, slots_taken
+from services.runner.refusals import engine_closed, images_refused, slots_taken
 
 # Models whose own template is replaced, by the base name in their file.
 _TEMPLATES = {"smollm2": "smollm2"}
@@ -148,7 +148,7 @@ class LlamaCppEngine:
     def _generation(self, job: Job, vocabulary: Vocabulary) -> Generate:
         """Returns what runs the job on a worker thread."""
         if job.images and not self.vision:
-            raise invalid("this model cannot see images; choose one with vision", "messages")
+            raise images_refused()
         fields = completion_fields(job, vocabulary, self.context, self._around_images)
         listener, server = self._listener, self._server
         if listener is None or not (job.images or isinstance(fields["prompt"], list)):

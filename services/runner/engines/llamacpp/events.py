@@ -77,6 +77,8 @@ class EventReader:
         self._vocabulary = vocabulary
         self._held = HeldTokens(vocabulary)
         self._predicted = 0
+        # Tokens of the prompt as the engine counts them, with those of an interrupted run where they are part of it.
+        self._prompt_tokens = 0
         self._top = job.logprobs
         self._images = bool(job.images)
         self._resumed = len(job.resume_token_ids)
@@ -91,12 +93,23 @@ class EventReader:
         event = _decode(raw)
         if event.error is not None:
             return self._failure(event.error)
-        if event.prompt_progress is not None or event.verbose is None:
+        if event.prompt_progress is not None:
+            self._prompt_tokens = int(event.prompt_progress.get("total", 0))
+            return None
+        if event.verbose is None:
             return None
         if event.verbose.stop:
             # All of an answer that ends within what was delivered is not what the client has seen.
             return _diverged() if self._replay and not self._mute else self._last(event.verbose, event.usage)
         return Step("", [], []) if self._mute else self._next(event.verbose)
+
+    def cut_short(self) -> Step | None:
+        """Returns the last step of an answer that ends where it is now; None if it has no token yet."""
+        completion_tokens = max(self._predicted + self._in_prompt, self._resumed)
+        if not completion_tokens:
+            return None
+        usage = TokenCounts(max(0, self._prompt_tokens - self._in_prompt), completion_tokens)
+        return Step("", [], [], FinishReason.LENGTH, usage)
 
     def _next(self, event: _Verbose) -> Step | MeshError:
         untold = event.tokens_predicted - self._predicted - len(event.tokens)

@@ -37,14 +37,15 @@ def decodable(image: bytes) -> bytes:
 
 def undecodable() -> MeshError:
     """Returns the refusal of an image whose header is right and whose content is not."""
-    return invalid("an image is damaged and cannot be decoded; save it again as PNG or JPEG", "messages")
+    message = "'messages' hold an image that is damaged and cannot be decoded; save it again as PNG or JPEG."
+    return invalid(message, "messages")
 
 
 def _from_webp(image: bytes) -> bytes:
     try:
         from PIL import Image
     except ImportError:
-        message = "WEBP images cannot be read by this model's runner; send PNG, JPEG or GIF"
+        message = "'messages' hold a WEBP image, which the runner of this model cannot read; send PNG, JPEG or GIF."
         raise invalid(message, "messages") from None
     file = io.BytesIO()
     with Image.open(io.BytesIO(image), formats=["WEBP"]) as opened:

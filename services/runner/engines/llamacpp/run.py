@@ -35,6 +35,12 @@ class Run:
             self._emit = None
             self._forget(self)
 
+    def finish(self) -> None:
+        """Ends the job with what it has said, unless it has said nothing; llama.cpp stops as it does when cancelled."""
+        step = self._reader.cut_short()
+        if step is not None:
+            self.end(step)
+
     def work(self, post: Post) -> None:
         """Generates; llama.cpp calls back with each event, and stops if told so."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.kinds.text.prompt.marks import MARKS
-from services.runner.refusals import invalid
+from services.runner.refusals import unknown_tokens
 
 _PREFIX = "tokenizer.ggml."
 _KEYS = {
@@ -55,7 +55,7 @@ class Vocabulary:
         try:
             return b"".join(self.pieces[token_id] for token_id in token_ids).decode(errors="replace")
         except IndexError:
-            raise invalid("these are not tokens of this model", "resume_token_ids") from None
+            raise unknown_tokens("resume_token_ids") from None
 
     def split(self, data: bytes, count: int) -> list[int] | None:
         """Returns `count` tokens whose bytes are `data`, or None; of several ways it takes the longest first tokens."""

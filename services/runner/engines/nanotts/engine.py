@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from services.common.errors import Code, MeshError
+from services.common.extras import how_to_install
 from services.runner.audio.encoders import Encoder, available_formats, new_encoder
 from services.runner.audio.pieces import divide
 from services.runner.engines.nanotts.markup import plain_text
@@ -52,7 +53,8 @@ class NanoTtsEngine(ThreadedEngine[SpeechJob, SpeechStep]):
         try:
             from py_nanotts import NanoTTS
         except ImportError as error:
-            raise RuntimeError("the engine nanotts needs the package py-nanotts: pip install py-nanotts") from error
+            message = f"the engine nanotts needs the package py-nanotts: {how_to_install('speech')}"
+            raise RuntimeError(message) from error
         self._pico = NanoTTS()
         self._speak("Ready.", Voice("en-US"), 1.0)
 

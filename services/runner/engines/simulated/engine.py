@@ -16,7 +16,7 @@ from services.runner.engines.simulated import voice
 from services.runner.engines.simulated.run import Run
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
-from services.runner.refusals import context_exceeded, engine_closed, slots_taken
+from services.runner.refusals import context_exceeded, engine_closed, slots_taken, unknown_tokens
 
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
@@ -72,7 +72,7 @@ class SimulatedEngine:
         if prompt_tokens >= self.context:
             raise context_exceeded(self.context, prompt_tokens)
         if job.grammar:
-            message = "the simulated engine cannot follow a response format or a forced tool call"
+            message = "'response_format' and forced calls cannot be enforced by the simulated engine; leave them out."
             raise MeshError(Code.INVALID_REQUEST, message, param="response_format")
         run = Run(job, emit, self._forget, prompt_tokens=prompt_tokens, room=self.context - prompt_tokens)
         if self._fail_after is not None:
@@ -115,7 +115,7 @@ class SimulatedEngine:
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of this engine; raises MeshError for tokens of another one."""
         if any(token_id >= len(voice.TEXTS) for token_id in token_ids):
-            raise MeshError(Code.INVALID_REQUEST, "these are not tokens of this model", param="resume_token_ids")
+            raise unknown_tokens("resume_token_ids")
         return voice.detokenize(token_ids)
 
     async def close(self) -> None:

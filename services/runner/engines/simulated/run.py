@@ -24,11 +24,11 @@ class Run:
         "_voice",
         "end",
         "fail_at",
-        "finish",
         "logprobs",
         "position",
         "prompt_tokens",
         "ready_at",
+        "reason",
     )
 
     def __init__(self, job: Job, emit: Emit, forget: Callable[[Run], None], *, prompt_tokens: int, room: int) -> None:
@@ -45,7 +45,7 @@ class Run:
         wanted = self._voice.length if job.max_tokens is None else job.max_tokens
         self.end = min(wanted, room)
         by_itself = job.max_tokens is None and self.end == wanted
-        self.finish = FinishReason.STOP if by_itself else FinishReason.LENGTH
+        self.reason = FinishReason.STOP if by_itself else FinishReason.LENGTH
         self.fail_at = sys.maxsize
         self.ready_at = 0.0
 
@@ -53,6 +53,16 @@ class Run:
         """Ends the job without another word."""
         self._emit = None
         self._forget(self)
+
+    def finish(self) -> None:
+        """Ends the job with what it has said, unless it has said nothing."""
+        if self._emit is None or not self.position:
+            return
+        step = Step("", [], [])
+        if self._scanner is not None:
+            step.text, step.token_ids = self._scanner.flush()
+        self._forget(self)
+        self.deliver(self._finished(step, FinishReason.LENGTH))
 
     def deliver(self, step: Step | MeshError) -> None:
         """Hands a step over, unless the receiver of an earlier step of the same tick has cancelled this job."""
@@ -67,7 +77,7 @@ class Run:
         """Speaks one token."""
         position = self.position
         if position >= self.end:
-            return self._finished(Step("", [], []), self.finish)
+            return self._finished(Step("", [], []), self.reason)
         token = self._voice.token(position)
         self.position = position + 1
         if self._scanner is None:
@@ -82,7 +92,7 @@ class Run:
                 text, tokens = self._scanner.flush()
                 step.text += text
                 step.token_ids += tokens
-            return self._finished(step, self.finish)
+            return self._finished(step, self.reason)
         if self.logprobs is not None:
             self._add_logprobs(step)
         return step

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from services.common.extras import how_to_install
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionStep, Word
@@ -56,7 +57,7 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
         try:
             from faster_whisper import WhisperModel
         except ImportError as error:
-            message = "the engine whisper needs the package faster-whisper: pip install 'tiermesh[transcription]'"
+            message = f"the engine whisper needs the package faster-whisper: {how_to_install('transcription')}"
             raise RuntimeError(message) from error
         self._model = WhisperModel(
             str(self._path),

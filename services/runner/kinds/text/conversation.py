@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from services.common.chat_limits import FUNCTION_NAME, MOST_TOOLS
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.prompt.grammar import any_object
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
-from services.runner.refusals import invalid
+from services.runner.refusals import unchecked
 from tiermesh.runner.v1 import runner_pb2
 
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
-_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-MOST_TOOLS = 128
 _CHOICE = runner_pb2.ToolChoice
 
 
@@ -26,13 +24,13 @@ def read_messages(messages: Sequence[runner_pb2.Message], image_marker: str = ""
     Raises MeshError INVALID_REQUEST.
     """
     if not messages:
-        raise invalid("at least one message is needed", "messages")
+        raise unchecked("messages")
     return [_read_message(message, f"messages[{at}]", image_marker) for at, message in enumerate(messages)]
 
 
 def _read_message(message: runner_pb2.Message, param: str, image_marker: str) -> dict[str, Any]:
     if message.role not in _ROLES:
-        raise invalid(f"the role must be one of {', '.join(sorted(_ROLES))}", f"{param}.role")
+        raise unchecked(f"{param}.role")
     document: dict[str, Any] = {"role": message.role, "content": text_with_markers(message, image_marker)}
     if message.name:
         document["name"] = message.name
@@ -40,7 +38,7 @@ def _read_message(message: runner_pb2.Message, param: str, image_marker: str) ->
         document["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
         if message.role != "assistant":
-            raise invalid("only an assistant message has tool calls", f"{param}.tool_calls")
+            raise unchecked(f"{param}.tool_calls")
         document["tool_calls"] = [_read_call(call) for call in message.tool_calls]
     return document
 
@@ -64,29 +62,27 @@ def _read_arguments(text: str) -> dict[str, Any]:
 
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
     """Returns the offered functions and which of them must be called; raises MeshError INVALID_REQUEST."""
-    if len(call.tools) > MOST_TOOLS:
-        raise invalid(f"at most {MOST_TOOLS} tools are allowed, not {len(call.tools)}", "tools")
     tools = tuple(_read_tool(tool, f"tools[{at}].function") for at, tool in enumerate(call.tools))
-    if len({tool.name for tool in tools}) < len(tools):
-        raise invalid("two tools have the same name", "tools")
+    if len(tools) > MOST_TOOLS or len({tool.name for tool in tools}) < len(tools):
+        raise unchecked("tools")
     choice = call.tool_choice
     if choice.mode == _CHOICE.MODE_NONE:
         return Toolbox(tools, Mode.NONE)
     if choice.mode == _CHOICE.MODE_REQUIRED:
         if not tools:
-            raise invalid("tool_choice needs tools", "tool_choice")
+            raise unchecked("tool_choice")
         return Toolbox(tools, Mode.REQUIRED, required=tools, single=choice.single)
     if choice.mode == _CHOICE.MODE_NAMED:
         named = tuple(tool for tool in tools if tool.name == choice.name)
         if not named:
-            raise invalid("tool_choice names a function that is not among the tools", "tool_choice")
+            raise unchecked("tool_choice")
         return Toolbox(tools, Mode.REQUIRED, required=named, single=True)
     return Toolbox(tools, Mode.AUTO, single=choice.single)
 
 
 def _read_tool(tool: runner_pb2.Tool, param: str) -> Tool:
-    if not _FUNCTION_NAME.fullmatch(tool.name):
-        raise invalid("a function's name has 1 to 64 letters, digits, dots, dashes or underscores", f"{param}.name")
+    if not FUNCTION_NAME.fullmatch(tool.name):
+        raise unchecked(f"{param}.name")
     parameters = _read_object(tool.parameters_json or '{"type": "object"}', f"{param}.parameters")
     return Tool(tool.name, tool.description, parameters, strict=tool.strict)
 
@@ -104,7 +100,7 @@ def read_schema(call: runner_pb2.GenerateCall) -> dict[str, Any] | None:
 def _read_object(text: str, param: str) -> dict[str, Any]:
     value = _json_object(text)
     if value is None:
-        raise invalid(f"{param} must be a JSON object", param)
+        raise unchecked(param)
     return value
 
 

@@ -6,12 +6,23 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from services.common.errors import MeshError
-from services.runner.engines.base import Engine
+from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.text.job import Job, Step
 
 # Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
 # Always called on the event loop's thread. It must not raise.
 Emit = Callable[[Step | MeshError], None]
+
+
+@runtime_checkable
+class TextTicket(Ticket, Protocol):
+    """A job that an engine has accepted, whose answer can be cut short."""
+
+    def finish(self) -> None:
+        """Ends the answer where it is, with LENGTH and its usage; does nothing if it has no token yet, or has ended.
+
+        The last step may come later.
+        """
 
 
 @runtime_checkable

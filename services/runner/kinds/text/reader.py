@@ -1,16 +1,27 @@
 """Turns a `GenerateCall` into a valid request: the only way to a job, so nothing unchecked can be scheduled.
 
-The edge has checked the same things for its users; a runner trusts nobody with its engine.
+The edge decides what is valid, and tells its users so. Here are guards by the same bounds, because a runner trusts
+nobody with its engine; what a runner refuses with a reason, only the files of its model can tell.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.catalog import Model
-from services.common.errors import MeshError
+from services.common.chat_limits import (
+    BIASES,
+    LONGEST_STOP,
+    MOST_BIASES,
+    MOST_STOPS,
+    PENALTIES,
+    TEMPERATURES,
+    TOP_LOGPROBS,
+    TOP_PS,
+    Range,
+)
+from services.common.errors import Code, MeshError
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
 from services.runner.kinds.text.images import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
@@ -20,12 +31,8 @@ from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.thought import EFFORTS
 from services.runner.kinds.text.prompt.tools import Toolbox
-from services.runner.refusals import context_exceeded, invalid
+from services.runner.refusals import context_exceeded, images_misplaced, unchecked, unknown_tokens
 from tiermesh.runner.v1 import runner_pb2
-
-MOST_STOPS = 4
-LONGEST_STOP = 256
-MOST_BIASES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +69,14 @@ class RequestReader:
         if task == "completion":
             return self._read_completion(call, model)
         if task is not None:
-            raise invalid(f"the model {model.id} generates text; use a model of another kind for this", "model")
+            raise unchecked("model")
         toolbox = read_toolbox(call)
         if toolbox.tools and "tools" not in model.capabilities:
-            raise invalid(f"the model {model.id} does not support tools", "tools")
+            raise unchecked("tools")
         check_offer(toolbox)
         images = read_images(call.messages)
         if images and "vision" not in model.capabilities:
-            raise invalid(f"the model {model.id} cannot see images; choose one with vision", "messages")
+            raise unchecked("messages")
         marker = self._new_image_marker() if images else ""
         messages = read_messages(call.messages, marker)
         effort = _read_effort(call)
@@ -78,7 +85,7 @@ class RequestReader:
         thought = self._template.thought(prompt) if thinking else None
         grammar = answer_grammar(read_schema(call), toolbox, thought=thought, tool_format=self._template.tool_format)
         if images and prompt.count(marker) != len(images):
-            raise invalid("the model's chat template does not accept images here", "messages")
+            raise images_misplaced()
         job = replace(_read_job(call, prompt, grammar), images=images, image_marker=marker)
         opened = thought is not None and thought.opened
         return Request(job, self._parser(toolbox, model, job, opened=opened), call.whole)
@@ -93,9 +100,9 @@ class RequestReader:
             try:
                 prompt = self._detokenize(token_ids)
             except MeshError as error:
-                raise MeshError(error.code, error.message, param="prompt") from None
+                raise (unknown_tokens("prompt") if error.code is Code.INVALID_REQUEST else error) from None
         elif not prompt:
-            raise invalid("the prompt must not be empty", "prompt")
+            raise unchecked("prompt")
         grammar = answer_grammar(read_schema(call), Toolbox())
         return Request(_read_job(call, prompt, grammar, token_ids), None, call.whole)
 
@@ -132,45 +139,39 @@ def _read_job(call: runner_pb2.GenerateCall, prompt: str, grammar: str, prompt_t
     )
 
 
-def _in_range(value: float, low: float, high: float, param: str) -> float:
-    # Written so that NaN fails too.
-    if not low <= value <= high:
-        given = f"{value:g}" if math.isfinite(value) else "no finite number"
-        raise invalid(f"{param} must be between {low:g} and {high:g}, not {given}", param)
+def _within(value: float, bounds: Range, param: str) -> float:
+    if not bounds.holds(value):
+        raise unchecked(param)
     return value
 
 
 def _read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
     if len(sampling.logit_bias) > MOST_BIASES:
-        raise invalid(f"logit_bias may name at most {MOST_BIASES} tokens", "logit_bias")
+        raise unchecked("logit_bias")
     return Sampling(
-        temperature=_in_range(sampling.temperature, 0, 2, "temperature"),
-        top_p=_in_range(sampling.top_p, 0, 1, "top_p"),
-        presence_penalty=_in_range(sampling.presence_penalty, -2, 2, "presence_penalty"),
-        frequency_penalty=_in_range(sampling.frequency_penalty, -2, 2, "frequency_penalty"),
+        temperature=_within(sampling.temperature, TEMPERATURES, "temperature"),
+        top_p=_within(sampling.top_p, TOP_PS, "top_p"),
+        presence_penalty=_within(sampling.presence_penalty, PENALTIES, "presence_penalty"),
+        frequency_penalty=_within(sampling.frequency_penalty, PENALTIES, "frequency_penalty"),
         seed=sampling.seed if sampling.HasField("seed") else None,
-        logit_bias={token: _in_range(bias, -100, 100, "logit_bias") for token, bias in sampling.logit_bias.items()},
+        logit_bias={token: _within(bias, BIASES, "logit_bias") for token, bias in sampling.logit_bias.items()},
     )
 
 
 def _read_effort(call: runner_pb2.GenerateCall) -> str:
     effort = call.reasoning_effort or "medium"
     if effort not in EFFORTS:
-        raise invalid(f"reasoning_effort must be one of {', '.join(EFFORTS)}", "reasoning_effort")
+        raise unchecked("reasoning_effort")
     return effort
 
 
 def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
-    if len(stop) > MOST_STOPS:
-        raise invalid(f"stop may hold at most {MOST_STOPS} strings, not {len(stop)}", "stop")
-    if not all(stop) or any(len(text) > LONGEST_STOP for text in stop):
-        raise invalid(f"each string of stop must have 1 to {LONGEST_STOP} characters", "stop")
+    if len(stop) > MOST_STOPS or not all(0 < len(text) <= LONGEST_STOP for text in stop):
+        raise unchecked("stop")
     return tuple(stop)
 
 
 def _read_logprobs(call: runner_pb2.GenerateCall) -> int | None:
-    if not call.logprobs:
-        if call.top_logprobs:
-            raise invalid("top_logprobs needs logprobs to be true", "top_logprobs")
-        return None
-    return int(_in_range(call.top_logprobs, 0, 20, "top_logprobs"))
+    if not TOP_LOGPROBS.holds(call.top_logprobs) or (call.top_logprobs and not call.logprobs):
+        raise unchecked("top_logprobs")
+    return call.top_logprobs if call.logprobs else None

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.edge.chat.request import ChatBody, chat_decoder, check_chat
+from services.edge.chat.checks import check_chat
+from services.edge.chat.request import ChatBody, chat_decoder
 from services.edge.http.parsing import parse_body, parse_fields
 from services.edge.images.request import image_decoder
 from services.edge.transcriptions.request import TranscriptionFields
 
+MODEL = Model(id="m", kind="chat", tier="pro", price=10, context=2048, capabilities=("tools",))
+
 
 def refusal(body: bytes) -> MeshError:
     with pytest.raises(MeshError) as caught:
-        check_chat(parse_body(body, chat_decoder), max_choices=8, vision=False)
+        check_chat(parse_body(body, chat_decoder), MODEL, max_choices=8)
     assert caught.value.code is Code.INVALID_REQUEST
     return caught.value
 
@@ -37,7 +41,7 @@ def chat(extra: str) -> bytes:
         ('"seed": 1.5', "seed"),
         ('"presence_penalty": 3', "presence_penalty"),
         ('"frequency_penalty": -3', "frequency_penalty"),
-        ('"logit_bias": {"50256": 101}', "logit_bias[...]"),
+        ('"logit_bias": {"50256": 101}', "logit_bias"),
         ('"logit_bias": {"word": 1}', "logit_bias"),
         ('"logprobs": "yes"', "logprobs"),
         ('"logprobs": true, "top_logprobs": 21', "top_logprobs"),
@@ -45,12 +49,12 @@ def chat(extra: str) -> bytes:
         ('"stream_options": {"include_usage": true}', "stream_options"),
         ('"stream": "true"', "stream"),
         ('"response_format": {"type": "xml"}', "response_format.type"),
-        ('"response_format": {"type": "json_schema"}', "response_format"),
+        ('"response_format": {"type": "json_schema"}', "response_format.json_schema.schema"),
         ('"tools": [{"type": "function"}]', "tools[0].function"),
         ('"tool_choice": "required"', "tool_choice"),
         ('"tool_choice": {"function": {"name": "b"}}', "tool_choice"),
         ('"tools": [{"function": {"name": "a"}}], "tool_choice": {"function": {"name": "b"}}', "tool_choice"),
-        ('"tools": [{"function": {"name": "a"}}, {"function": {"name": "a"}}]', "tools"),
+        ('"tools": [{"function": {"name": "a"}}, {"function": {"name": "a"}}]', "tools[1].function.name"),
     ],
 )
 def test_a_wrong_field_is_named(extra: str, param: str) -> None:
@@ -74,13 +78,13 @@ def test_a_wrong_field_is_named(extra: str, param: str) -> None:
 )
 def test_the_values_that_are_allowed_are_named(extra: str, allowed: str) -> None:
     error = refusal(chat(extra))
-    assert error.message == f"Invalid value for '{error.param}': it must be {allowed}."
+    assert error.message == f"'{error.param}' must be {allowed}."
 
 
 def test_the_values_that_are_allowed_in_a_form_are_named() -> None:
-    with pytest.raises(MeshError, match="it must be 'segment' or 'word'"):
+    with pytest.raises(MeshError, match="must be 'segment' or 'word'"):
         parse_fields({"model": "m", "timestamp_granularities": ["vowel"]}, TranscriptionFields)
-    with pytest.raises(MeshError, match="'stream': it must be false"):
+    with pytest.raises(MeshError, match="'stream' must be false"):
         parse_body(b'{"model": "m", "prompt": "a cat", "stream": true}', image_decoder)
 
 
@@ -88,7 +92,7 @@ def test_the_values_that_are_allowed_in_a_form_are_named() -> None:
 def test_without_tools_the_model_may_choose_to_call_none(choice: str) -> None:
     for tools in ("[]", "null"):
         body = parse_body(chat(f'"tools": {tools}, "tool_choice": {choice}'), chat_decoder)
-        check_chat(body, max_choices=8, vision=False)
+        check_chat(body, MODEL, max_choices=8)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_an_image_for_a_model_without_vision_is_refused() -> None:
 
 def test_unknown_fields_and_nulls_are_tolerated() -> None:
     body = parse_body(chat('"store": true, "metadata": {"a": "1"}, "temperature": null, "stop": null'), chat_decoder)
-    check_chat(body, max_choices=8, vision=False)
+    check_chat(body, MODEL, max_choices=8)
     assert isinstance(body, ChatBody)
     assert body.stop_strings == []
 
@@ -141,10 +145,10 @@ def test_an_assistant_turn_that_only_calls_tools_needs_no_content() -> None:
         '[{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}'
     )
     body = parse_body(f'{{"model": "m", "messages": [{message}]}}'.encode(), chat_decoder)
-    check_chat(body, max_choices=8, vision=False)
+    check_chat(body, MODEL, max_choices=8)
 
 
 def test_a_call_of_a_function_that_the_model_made_up_may_be_sent_back() -> None:
     call = '{"id": "call_1", "type": "function", "function": {"name": "get the weather", "arguments": "{"}}'
     body = parse_body(chat(f'"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]'), chat_decoder)
-    check_chat(body, max_choices=8, vision=False)
+    check_chat(body, MODEL, max_choices=8)

@@ -8,7 +8,7 @@ from services.edge.chat.call import generate_call
 from services.edge.chat.request import chat_decoder
 from services.edge.paid.prefix_hashes import FIRST_CUT, MOST_HASHES, prefix_hashes
 from services.edge.responses.request import responses_decoder
-from services.edge.responses.translation import chat_body
+from services.edge.responses.translation import translate
 from tiermesh.runner.v1 import runner_pb2
 
 MODEL = Model(id="small", kind="chat", tier="pro", price=1, context=64)
@@ -117,7 +117,7 @@ def test_only_the_last_are_sent_and_they_cover_all_before() -> None:
 
 def test_responses_are_the_same_conversation() -> None:
     body = {"model": "small", "instructions": "Be brief.", "input": "Hello"}
-    call = generate_call(chat_body(responses_decoder.decode(msgspec.json.encode(body))), MODEL, "req_1", 0)
+    call = generate_call(translate(responses_decoder.decode(msgspec.json.encode(body))).chat, MODEL, "req_1", 0)
     assert prefix_hashes("acct_1", call) == chat(SYSTEM, HELLO)
 
 

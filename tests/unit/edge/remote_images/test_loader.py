@@ -81,7 +81,7 @@ async def test_limits() -> None:
 
 async def test_limits_of_all_together() -> None:
     sources = [ImageSource(data_url(plain_image()), f"messages[0].content[{at}].image_url.url") for at in range(3)]
-    with pytest.raises(MeshError, match="holds 3 images; at most 2") as error:
+    with pytest.raises(MeshError, match="one image too many: at most 2") as error:
         await loader(images=2).load(sources)
     assert error.value.param == "messages[0].content[2].image_url.url"
     with pytest.raises(MeshError, match="bytes together"):
@@ -92,3 +92,12 @@ async def test_a_huge_text_is_not_even_decoded() -> None:
     assert "is larger than the limit of 1,000 bytes" in await refusal(
         "data:image/png;base64," + "!" * 2000, bytes_each=1000
     )
+
+
+async def test_nothing_is_fetched_if_another_image_is_wrong() -> None:
+    remote = ImageLoader(ImageFetcher(FetchPolicy(), no_network), ImageLimits(), fetches=4)
+    good = ImageSource("https://example.com/a.png", PARAM)
+    for bad in ("data:image/png;base64,AAAA", "https://user:password@example.com/", "ftp://example.com/a.png"):
+        with pytest.raises(MeshError) as error:
+            await remote.load([good, ImageSource(bad, "messages[1].content[0].image_url.url")])
+        assert error.value.param == "messages[1].content[0].image_url.url"

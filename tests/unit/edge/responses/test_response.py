@@ -15,6 +15,7 @@ from services.edge.http.parsing import parse_body
 from services.edge.paid.hold import Receipt
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.response import ResponseRenderer
+from services.edge.responses.translation import translate
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply, ToolCallDelta
 
@@ -39,9 +40,8 @@ CALLS = [
 
 def renderer(**fields: Any) -> ResponseRenderer:
     body = {"model": "tiermesh-pro", "input": "hi", **fields}
-    return ResponseRenderer(
-        "1", "tiermesh-pro", parse_body(msgspec.json.encode(body), responses_decoder), lambda: 1.7e9
-    )
+    parsed = parse_body(msgspec.json.encode(body), responses_decoder)
+    return ResponseRenderer("1", "tiermesh-pro", parsed, translate(parsed), lambda: 1.7e9)
 
 
 def last(reason: int = runner_pb2.FINISH_REASON_STOP, **fields: Any) -> GenerateReply:

@@ -11,7 +11,8 @@ from services.common.errors import Code, MeshError
 from services.edge.chat import request as chat
 from services.edge.http.parsing import parse_body
 from services.edge.responses.request import responses_decoder
-from services.edge.responses.translation import chat_body, translated
+from services.edge.responses.translation import Translation
+from services.edge.responses.translation import translate as translate_body
 
 USER = {"role": "user", "content": "hi"}
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
@@ -23,9 +24,13 @@ TOOLS = [
 ]
 
 
-def translate(**fields: Any) -> chat.ChatBody:
+def translation(**fields: Any) -> Translation:
     body = {"model": "m", "input": "hi", **fields}
-    return chat_body(parse_body(msgspec.json.encode(body), responses_decoder))
+    return translate_body(parse_body(msgspec.json.encode(body), responses_decoder))
+
+
+def translate(**fields: Any) -> chat.ChatBody:
+    return translation(**fields).chat
 
 
 def turns(*items: Any) -> list[dict[str, Any]]:
@@ -109,8 +114,9 @@ def test_what_would_have_to_be_kept_is_refused(fields: dict[str, Any], param: st
         ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input[0].type"),
         ({"input": [{"type": "message", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
-        ({"input": [{**CALL, "call_id": None}]}, "input[0]"),
-        ({"input": [{**OUTPUT, "output": None}]}, "input[0]"),
+        ({"input": [{**CALL, "call_id": None}]}, "input[0].call_id"),
+        ({"input": [{**CALL, "arguments": None}]}, "input[0].arguments"),
+        ({"input": [{**OUTPUT, "output": None}]}, "input[0].output"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0]"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].image_url"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
@@ -118,7 +124,7 @@ def test_what_would_have_to_be_kept_is_refused(fields: dict[str, Any], param: st
         ({"tools": TOOLS, "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "allowed_tools", "mode": "auto"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": ONLY_UNKNOWN}, "tool_choice"),
-        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format"),
+        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
     ],
 )  # fmt: skip
 def test_what_is_not_supported_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
@@ -171,10 +177,48 @@ def test_alternatives_are_not_made_for_those_who_do_not_look_at_them() -> None:
     assert translate(top_logprobs=3).top_logprobs is None
 
 
+SPOKEN: dict[str, Any] = {
+    "instructions": "be kind",
+    "input": [
+        {"type": "reasoning", "id": "rs_1"},
+        USER,
+        {"role": "assistant", "content": "wait"},
+        CALL,
+        OUTPUT,
+        CALL,
+    ],
+    "tools": [*TOOLS, {"type": "function", "name": "h"}],
+    "tool_choice": {
+        "type": "allowed_tools",
+        "mode": "auto",
+        "tools": [{"type": "function", "name": "f"}, {"type": "function", "name": "h"}],
+    },
+}
+
+
 @pytest.mark.parametrize(
     ("param", "here"),
-    [("messages[2].content", "input"), ("messages", "input"), ("response_format", "text.format"), ("tools", "tools")],
+    [
+        ("messages", "input"),
+        ("messages[0].content", "instructions"),
+        ("messages[1].content", "input[1].content"),
+        ("messages[1].content[3].image_url.url", "input[1].content[3].image_url"),
+        ("messages[2].tool_calls", "input[2]"),
+        ("messages[3].content[0]", "input[4].output[0]"),
+        ("messages[4]", "input[5]"),
+        ("tools[1].function.parameters", "tools[2].parameters"),
+        ("tools", "tools"),
+        ("response_format", "text.format"),
+        ("response_format.json_schema.schema", "text.format.schema"),
+        ("max_tokens", "max_output_tokens"),
+        ("", ""),
+    ],
 )
 def test_errors_speak_of_the_fields_that_were_sent(param: str, here: str) -> None:
-    error = translated(MeshError(Code.INVALID_REQUEST, "wrong", param=param))
-    assert (error.code, error.message, error.param) == (Code.INVALID_REQUEST, "wrong", here)
+    error = translation(**SPOKEN).error(MeshError(Code.INVALID_REQUEST, f"'{param}' is for 'tools'.", param=param))
+    assert (error.code, error.message, error.param) == (Code.INVALID_REQUEST, f"'{here}' is for 'tools'.", here)
+
+
+def test_a_text_is_the_content_of_its_message() -> None:
+    error = translation().error(MeshError(Code.INVALID_REQUEST, "wrong", param="messages[0].content"))
+    assert (error.message, error.param) == ("wrong", "input")

@@ -65,6 +65,14 @@ class Batch:
         if active is not None:
             self.generator.cancel(active.handle)
 
+    def finish(self, run: Run) -> Sequence[_Post]:
+        """Takes a job out and returns its last step; does nothing if it has no token yet, or is not there."""
+        active = self._active.get(run)
+        if active is None or not active.answer.completion_tokens:
+            return ()
+        self.cancel(run)
+        return [(run, active.answer.finish(Step(), FinishReason.LENGTH, _cached(active)))]
+
     def abandon(self) -> list[Run]:
         """Forgets all jobs and returns them; the generator must not be used any more."""
         runs, self._active = list(self._active), {}
@@ -178,9 +186,14 @@ def _read(active: Active, result: dict[str, Any]) -> Step:
         answer.completion_tokens += 1
     if ended or answer.stopped:
         reason = FinishReason.STOP if by_token else FinishReason.LENGTH
-        cached = active.handle.cached_pages * active.handle.generator.page_size + active.handle.cached_tokens
-        return answer.finish(step, reason, cached)
+        return answer.finish(step, reason, _cached(active))
     return step
+
+
+def _cached(active: Active) -> int:
+    """Returns how many tokens of the prompt the cache had."""
+    handle = active.handle
+    return int(handle.cached_pages * handle.generator.page_size + handle.cached_tokens)
 
 
 def _tokens(result: dict[str, Any]) -> list[int]:

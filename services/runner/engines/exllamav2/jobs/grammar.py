@@ -9,7 +9,7 @@ import llguidance
 
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
-from services.runner.refusals import invalid
+from services.runner.refusals import invalid, not_compiled
 
 # Compiled grammars that are kept for the next job with the same one.
 _KEPT = 64
@@ -31,7 +31,8 @@ class Grammars:
             return None
         matcher = self._compile(job.grammar).deep_copy()
         if job.resume_token_ids and not matcher.consume_tokens(list(job.resume_token_ids)):
-            raise invalid("these tokens do not match the grammar of the answer", "resume_token_ids")
+            message = "'resume_token_ids' do not match the grammar of the answer; generate it from its beginning."
+            raise invalid(message, "resume_token_ids")
         return matcher
 
     def _compile(self, grammar: str) -> Any:
@@ -40,7 +41,7 @@ class Grammars:
             matcher = llguidance.LLMatcher(self._vocabulary.guidance, grammar, log_level=0)
             if matcher.is_error():
                 reason = matcher.get_error().split("\n", maxsplit=1)[0][:200]
-                raise invalid(f"the response format cannot be enforced: {reason}", "response_format")
+                raise not_compiled("response_format", reason)
             self._compiled[grammar] = matcher
             if len(self._compiled) > _KEPT:
                 self._compiled.popitem(last=False)

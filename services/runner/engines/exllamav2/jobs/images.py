@@ -39,11 +39,13 @@ def read_image(data: bytes) -> Image:
     try:
         with Pillow.open(io.BytesIO(data)) as file:
             if max(file.size) > _LARGEST_SIDE:
-                raise invalid(f"an image may have at most {_LARGEST_SIDE} pixels a side", "messages")
+                message = f"'messages' hold an image of more than {_LARGEST_SIDE} pixels a side; send it smaller."
+                raise invalid(message, "messages")
             picture = file.convert("RGB")
     except (UnidentifiedImageError, Pillow.DecompressionBombError, OSError, SyntaxError, ValueError):
         # Pillow's own words may quote the file.
-        raise invalid("an image could not be decoded; send PNG, JPEG, WebP or GIF", "messages") from None
+        message = "'messages' hold an image that cannot be decoded; send PNG, JPEG, WebP or GIF."
+        raise invalid(message, "messages") from None
     return Image(picture, hashlib.sha256(data).digest())
 
 

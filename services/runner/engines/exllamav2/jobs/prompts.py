@@ -7,7 +7,7 @@ from services.runner.engines.exllamav2.jobs.images import read_image
 from services.runner.engines.exllamav2.jobs.run import Prepared, Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
-from services.runner.refusals import context_exceeded, invalid
+from services.runner.refusals import context_exceeded, images_misplaced
 
 
 class Prompts:
@@ -34,5 +34,5 @@ class Prompts:
             return [list(job.prompt_token_ids)]
         texts = job.prompt_parts
         if len(texts) != len(job.images) + 1:
-            raise invalid("the model's chat template does not place the images of these messages", "messages")
+            raise images_misplaced()
         return [self._vocabulary.encode_prompt(texts[0]), *map(self._vocabulary.encode, texts[1:])]

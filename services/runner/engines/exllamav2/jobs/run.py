@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 class Run:
     """A running job, which is also its ticket. All methods are called on the event loop's thread."""
 
-    __slots__ = ("_emit", "_forget", "job")
+    __slots__ = ("_emit", "_finish", "_forget", "job")
 
-    def __init__(self, job: Job, emit: Emit, forget: Callable[[Run], None]) -> None:
-        """`forget` is told when the job has been cancelled or has ended."""
+    def __init__(self, job: Job, emit: Emit, forget: Callable[[Run], None], finish: Callable[[Run], None]) -> None:
+        """`forget` is told when the job has been cancelled or has ended, `finish` when it is to be cut short."""
         self.job = job
         # None once the job has ended.
         self._emit: Emit | None = emit
         self._forget = forget
+        self._finish = finish
 
     @property
     def over(self) -> bool:
@@ -38,6 +39,11 @@ class Run:
         if self._emit is not None:
             self._emit = None
             self._forget(self)
+
+    def finish(self) -> None:
+        """Has the job ended with what it has said, unless it has said nothing."""
+        if self._emit is not None:
+            self._finish(self)
 
     def deliver(self, step: Step | MeshError) -> None:
         """Hands a step over, unless the job has been cancelled meanwhile."""

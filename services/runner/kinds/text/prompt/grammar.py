@@ -11,15 +11,15 @@ from typing import Any
 
 import llguidance
 
-from services.common.errors import Code, MeshError
+from services.common.json_schema import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
 from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
 from services.runner.kinds.text.prompt.formats.rules import json_rule
-from services.runner.kinds.text.prompt.schema import SchemaError, check_schema, check_size
 from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
+from services.runner.refusals import not_compiled, unchecked
 
 # Characters of a whole grammar, so of all functions together.
-LARGEST_GRAMMAR = 128 * 1024
+LARGEST_GRAMMAR = LARGEST_SCHEMAS
 # Half of what engines allow while they generate, where a grammar that turns out too costly could only be dropped.
 _LIMITS = llguidance.LLParserLimits(max_items_in_row=1000, step_max_items=25_000, verbose_errors=False)
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
@@ -71,8 +71,8 @@ def _forced_rules(toolbox: Toolbox, tool_format: ToolFormat) -> list[str]:
 def _content_rules(schema: dict[str, Any], toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[str]]:
     try:
         check_schema(schema)
-    except SchemaError as error:
-        raise _refused(f"the schema cannot be enforced: {error}", "response_format") from None
+    except SchemaError:
+        raise unchecked("response_format") from None
     rules = [f"content: {json_rule(schema)}"]
     if not toolbox.callable:
         return "content", rules
@@ -97,8 +97,8 @@ def _enforceable(toolbox: Toolbox) -> list[Tool]:
 def _check_tool(tool: Tool) -> None:
     try:
         check_schema(tool.parameters)
-    except SchemaError as error:
-        raise _refused(f"the parameters of the function {tool.name} cannot be enforced: {error}", "tools") from None
+    except SchemaError:
+        raise unchecked("tools") from None
 
 
 def check_offer(toolbox: Toolbox) -> None:
@@ -106,8 +106,8 @@ def check_offer(toolbox: Toolbox) -> None:
     for tool in toolbox.tools:
         try:
             check_size(tool.parameters)
-        except SchemaError as error:
-            raise _refused(f"the parameters of the function {tool.name} cannot be used: {error}", "tools") from None
+        except SchemaError:
+            raise unchecked("tools") from None
 
 
 def _before(thought: Thought | None) -> str:
@@ -126,14 +126,9 @@ def _thought_rules(thought: Thought | None) -> list[str]:
 
 def _check(grammar: str, param: str) -> None:
     if len(grammar) > LARGEST_GRAMMAR:
-        message = f"the schemas are too large: {len(grammar)} characters, of which {LARGEST_GRAMMAR} are allowed"
-        raise _refused(message, param)
+        raise not_compiled(param, f"the grammar has {len(grammar)} characters; at most {LARGEST_GRAMMAR} are allowed")
     if reason := grammar_error(grammar):
-        raise _refused(f"the schema cannot be enforced: {reason}", param)
-
-
-def _refused(message: str, param: str) -> MeshError:
-    return MeshError(Code.INVALID_REQUEST, message, param=param)
+        raise not_compiled(param, reason)
 
 
 @lru_cache(maxsize=256)

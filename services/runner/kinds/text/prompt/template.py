@@ -90,8 +90,9 @@ class ChatTemplate:
             )
         except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
             # The template's own words may quote the conversation; only a text that stands in the template does not.
-            reason = f": {error}" if str(error) and str(error) in self._source else ""
-            message = f"the model's chat template does not accept these messages{reason}"
+            reason = str(error) if str(error) and str(error) in self._source else ""
+            said = f': "{reason}". Send them' if reason else "; send them"
+            message = f"'messages' are not accepted by the chat template of this model{said} as it expects them."
             raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
 
 

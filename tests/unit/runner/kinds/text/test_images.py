@@ -55,7 +55,7 @@ def test_nobody_can_guess_a_marker() -> None:
 
 
 def test_a_model_without_eyes_refuses() -> None:
-    with pytest.raises(MeshError, match="choose one with vision") as refusal:
+    with pytest.raises(MeshError, match="an edge has checked") as refusal:
         read([image(RED)], BLIND)
     assert refusal.value.code is Code.INVALID_REQUEST
 
@@ -68,15 +68,15 @@ def test_what_is_no_image_is_refused_before_the_engine_sees_it(content: bytes) -
 
 
 def test_too_many_and_too_large() -> None:
-    with pytest.raises(MeshError, match="at most 64 images"):
+    with pytest.raises(MeshError, match="an edge has checked"):
         read([image(RED)] * (MOST_IMAGES + 1))
     # A header that claims 10,000 x 10,000 pixels.
     huge = RED[:16] + (10_000).to_bytes(4, "big") * 2 + RED[24:]
-    with pytest.raises(MeshError, match="more than 50,000,000 pixels"):
+    with pytest.raises(MeshError, match="an edge has checked"):
         read([image(huge)])
 
 
 def test_a_template_that_drops_or_repeats_content_is_not_trusted_with_images() -> None:
     for template in ("nothing", "{% for m in messages %}{{ m.content }}{{ m.content }}{% endfor %}"):
-        with pytest.raises(MeshError, match="does not accept images"):
+        with pytest.raises(MeshError, match="no place for them"):
             read([image(RED)], template=template)

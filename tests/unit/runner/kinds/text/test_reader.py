@@ -202,7 +202,7 @@ def test_a_completion_of_too_many_tokens_is_refused_before_anything_else() -> No
 
 
 def test_work_of_another_kind_is_refused() -> None:
-    with pytest.raises(MeshError, match="generates text") as caught:
+    with pytest.raises(MeshError, match="an edge has checked") as caught:
         read(call(messages=[], speech=pb.SpeechTask(input="hi")))
     assert caught.value.param == "model"
 
@@ -244,6 +244,6 @@ def test_a_strict_function_has_a_grammar_even_if_the_model_decides() -> None:
 
 def test_functions_that_are_only_shown_are_bounded_too() -> None:
     deep = '{"items": ' * 200 + "{}" + "}" * 200
-    with pytest.raises(MeshError, match="levels deep") as refusal:
+    with pytest.raises(MeshError, match="an edge has checked") as refusal:
         read(call(tools=[pb.Tool(name="f", parameters_json=deep)]))
     assert refusal.value.param == "tools"

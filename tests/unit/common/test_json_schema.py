@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from services.runner.kinds.text.prompt import schema as bounds
-from services.runner.kinds.text.prompt.schema import SchemaError, check_schema
+from services.common import json_schema as bounds
+from services.common.json_schema import SchemaError, check_schema
 
 
 def an_object(**properties: Any) -> dict[str, Any]:
@@ -79,6 +79,8 @@ def chain(length: int) -> dict[str, Any]:
         ({"anyOf": [{}, {"if": {}}]}, "'if' at #/anyOf/1"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"contains": {}}}}, "'contains' at #/$defs/a"),
         ({"type": ["string", "null"], "format": "credit-card"}, "'format' at # is not supported"),
+        (an_object(a={"type": "text"}), "the 'type' at #/properties/a is not one of JSON Schema"),
+        ({"anyOf": [{"type": ["string", None]}]}, "the 'type' at #/anyOf/0"),
     ],
 )
 def test_what_is_refused(schema: dict[str, Any], reason: str) -> None:

@@ -1,7 +1,8 @@
-"""Checks JSON Schemas before they are compiled: what cannot be enforced is named, and what would be slow is refused.
+"""Decides which JSON Schemas an answer can be bound to: those that say what a grammar can enforce, and quickly.
 
 A schema comes from a client and its grammar runs on the engine, where it would hold up everybody's answers: so every
-cost that grows faster than the text of the schema has a bound here. All of them are far beyond what people write.
+cost that grows faster than the text of the schema has a bound here. All of them are far beyond what people write. The
+edge refuses a schema in these words before anything is paid for; a runner checks again before it compiles one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-# Characters of one schema as JSON.
-LARGEST_SCHEMA = 64 * 1024
+# Characters of one schema as JSON, and of all together that one answer is bound to.
+LARGEST_SCHEMA, LARGEST_SCHEMAS = 64 * 1024, 128 * 1024
 # Brackets within brackets. The compiler's own limit is 128.
 DEEPEST_JSON = 100
 # In the whole schema. All properties that may be left out are considered at once, for each token.
@@ -48,32 +49,38 @@ _UNSUPPORTED = frozenset(
 _FORMATS = frozenset(
     {"date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "uri", "uuid"}
 )  # fmt: skip
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _ONE = ("additionalProperties", "items")
 _SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED = ("properties", "patternProperties")
 
 
 class SchemaError(ValueError):
-    """Why a schema is refused, with the keyword and its place."""
+    """Why a schema is refused and how to mend it, with the keyword and its place: the end of a sentence."""
 
 
-def check_schema(schema: dict[str, Any]) -> None:
-    """Raises SchemaError for a schema that is too costly or that says what the grammar cannot enforce."""
-    check_size(schema)
+def check_schema(schema: dict[str, Any]) -> int:
+    """Returns the characters of a schema as JSON.
+
+    Raises SchemaError if it is too costly or says what no grammar can enforce. Takes up to 0.1 s.
+    """
+    size = check_size(schema)
     try:
         _Check(schema).run()
     except RecursionError:
-        raise SchemaError("its references lead too deep") from None
+        raise SchemaError("its references lead too deep; use fewer that lead to each other") from None
+    return size
 
 
-def check_size(schema: dict[str, Any]) -> None:
-    """Raises SchemaError for a schema that is too large or too deep for anything."""
+def check_size(schema: dict[str, Any]) -> int:
+    """Returns the characters of a schema as JSON; raises SchemaError if it is too large or too deep for anything."""
     # First, because writing it as JSON recurses.
     if _depth(schema) > DEEPEST_JSON:
-        raise SchemaError(f"it is nested more than {DEEPEST_JSON} levels deep")
+        raise SchemaError(f"it is nested more than {DEEPEST_JSON} levels deep; make it flatter")
     size = len(json.dumps(schema, ensure_ascii=False))
     if size > LARGEST_SCHEMA:
-        raise SchemaError(f"it is too large: {size} characters, of which at most {LARGEST_SCHEMA} are allowed")
+        raise SchemaError(f"it is too large: {size} characters as JSON; at most {LARGEST_SCHEMA} are allowed")
+    return size
 
 
 class _Check:
@@ -102,7 +109,7 @@ class _Check:
     def _keywords(self, place: str, schema: dict[str, Any]) -> None:
         for keyword, value in schema.items():
             if keyword in _UNSUPPORTED:
-                raise SchemaError(f"the keyword '{keyword}' at {place} is not supported")
+                raise SchemaError(f"the keyword '{keyword}' at {place} is not supported; leave it out")
             bound = _LARGEST_BOUNDS.get(keyword)
             if bound is not None and keyword.endswith("Length") and ("pattern" in schema or "format" in schema):
                 bound = LONGEST_PATTERNED
@@ -110,15 +117,21 @@ class _Check:
                 raise SchemaError(f"'{keyword}' at {place} is {value}; at most {bound} is allowed")
         pattern, multiple, wanted = schema.get("pattern"), schema.get("multipleOf"), schema.get("format")
         if isinstance(pattern, str) and len(pattern) > LONGEST_PATTERN:
-            raise SchemaError(f"the 'pattern' at {place} has more than {LONGEST_PATTERN} characters")
+            raise SchemaError(f"the 'pattern' at {place} has more than {LONGEST_PATTERN} characters; shorten it")
         if _length(schema.get("patternProperties")) > MOST_PATTERN_PROPERTIES:
-            raise SchemaError(f"'patternProperties' at {place} has more than {MOST_PATTERN_PROPERTIES} members")
+            raise SchemaError(
+                f"'patternProperties' at {place} has more than {MOST_PATTERN_PROPERTIES} members; use fewer"
+            )
         self._multiples += _digits(multiple) if multiple is not None and _is_number(multiple) else 0
         if self._multiples > LARGEST_MULTIPLES:
             raise SchemaError(f"the digits of 'multipleOf' at {place} are too many; use at most three")
         if isinstance(wanted, str) and wanted not in _FORMATS and "string" in _types(schema):
             known = ", ".join(sorted(_FORMATS))
-            raise SchemaError(f"the 'format' at {place} is not supported; these are: {known}")
+            raise SchemaError(f"the 'format' at {place} is not supported; use one of {known}")
+        if "type" in schema and not all(kind in _TYPES for kind in _types(schema)):
+            raise SchemaError(
+                f"the 'type' at {place} is not one of JSON Schema; use one or several of {', '.join(_TYPES)}"
+            )
 
     def _count(self, place: str, schema: dict[str, Any]) -> None:
         self._enum_values += _length(schema.get("enum"))
@@ -130,7 +143,7 @@ class _Check:
             ("properties that are not required", self._optional, MOST_OPTIONAL_PROPERTIES),
         ):
             if count > most:
-                raise SchemaError(f"it has more than {most} {what} (counted up to {place})")
+                raise SchemaError(f"it has more than {most} {what}, counted up to {place}; use fewer")
 
     def _follow(self, reference: Any) -> None:
         if isinstance(reference, str) and reference not in self._seen:
@@ -166,7 +179,9 @@ class _Check:
         size = min(sum(part[1] for part in parts), 10**6)
         choices = sum(part[0] > 1 for part in parts)
         if (choices > 1 and count > MOST_COMBINATIONS) or (len(parts) > 1 and count * size > MOST_MERGED_PROPERTIES):
-            raise SchemaError(f"the alternatives at {place} combine with each other or with properties to too many")
+            raise SchemaError(
+                f"the alternatives at {place} combine with each other or with properties to too many; use fewer"
+            )
         self._known[id(schema)] = count, size
         return count, size
 
@@ -187,14 +202,15 @@ def _depth(value: Any) -> int:
     """Returns how deep brackets are nested, counted no further than just beyond what is allowed."""
     level, depth = [value], 0
     while level and depth <= DEEPEST_JSON:
-        level = [inner for outer in level for inner in _children(outer)]
+        # Written for speed: large schemas that are only shown to the model cost nothing more than this.
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
         depth += 1
     return depth
-
-
-def _children(value: Any) -> Iterator[Any]:
-    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return (member for member in members if isinstance(member, dict | list))
 
 
 def _list(schema: dict[str, Any], key: str) -> list[Any]:

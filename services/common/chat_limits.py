@@ -1,0 +1,31 @@
+"""How far the fields of a chat may go: edges refuse what is beyond in words, and runners have the same as guards."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """The numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is one of them; NaN never is."""
+        return self.low <= value <= self.high
+
+
+TEMPERATURES = Range(0, 2)
+TOP_PS = Range(0, 1)
+PENALTIES = Range(-2, 2)
+BIASES = Range(-100, 100)
+# Alternatives of one token.
+TOP_LOGPROBS = Range(0, 20)
+# Token ids that `logit_bias` names.
+MOST_BIASES = 1024
+# Strings that end an answer, and the characters of one.
+MOST_STOPS, LONGEST_STOP = 4, 256
+MOST_TOOLS = 128
+FUNCTION_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")

@@ -1,0 +1,113 @@
+"""Decides which chats are valid, in what words the others are refused: the one place for all that types cannot say.
+
+What only a model's own files can tell is left to its runner: the template, the tokenizer, the context, the vocabulary.
+Everything here comes before a price is held, an image fetched or a runner asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from services.common.catalog import Model
+from services.common.chat_limits import LONGEST_STOP, MOST_BIASES
+from services.edge.chat.request import ChatBody, ImagePart, Message, NamedTool, RefusalPart
+from services.edge.chat.schemas import check_schemas
+from services.edge.http.parsing import invalid
+
+# Bytes of a body from which on its schemas may take milliseconds.
+LARGE_BODY = 32 * 1024
+
+
+async def check_chat_body(body: ChatBody, model: Model, *, max_choices: int, size: int) -> None:
+    """Checks a chat of `size` bytes as `check_chat` does, in a thread if that may take long."""
+    if size > LARGE_BODY and (body.tools or body.response_format):
+        await asyncio.to_thread(check_chat, body, model, max_choices=max_choices)
+    else:
+        check_chat(body, model, max_choices=max_choices)
+
+
+def check_chat(body: ChatBody, model: Model, *, max_choices: int) -> None:
+    """Checks a chat for a model of the catalog; raises MeshError INVALID_REQUEST with `param`."""
+    check_options(body, max_choices=max_choices)
+    if "audio" in (body.modalities or ()):
+        raise invalid("modalities", "'modalities' must be ['text'] here; for speech use POST /v1/audio/speech.")
+    _check_tools(body, model)
+    for index, message in enumerate(body.messages):
+        _check_message(f"messages[{index}]", message, model)
+    if body.tools or body.response_format:
+        check_schemas(body)
+
+
+def check_options(body: ChatBody, *, max_choices: int) -> None:
+    """Checks what chats and completions have in common; raises MeshError INVALID_REQUEST with `param`."""
+    if (body.n or 1) > max_choices:
+        raise invalid("n", f"'n' must be at most {max_choices}; {body.n} was sent.")
+    if body.top_logprobs is not None and not body.logprobs:
+        raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
+    if body.stream_options is not None and not body.stream:
+        raise invalid("stream_options", "'stream_options' needs 'stream' to be true.")
+    if not all(0 < len(stop) <= LONGEST_STOP for stop in body.stop_strings):
+        raise invalid("stop", f"'stop' must hold strings of 1 to {LONGEST_STOP} characters only.")
+    _check_biases(body)
+
+
+def _check_biases(body: ChatBody) -> None:
+    biases = body.logit_bias or {}
+    if len(biases) > MOST_BIASES:
+        raise invalid("logit_bias", f"'logit_bias' must name at most {MOST_BIASES} tokens; it names {len(biases)}.")
+    for key in biases:
+        # The length first: Python refuses to read numbers of thousands of digits.
+        if not (len(key) <= 10 and key.isascii() and key.isdigit() and int(key) < 2**32):
+            raise invalid("logit_bias", "'logit_bias' must have token ids as names: whole numbers from 0 on.")
+
+
+def _check_tools(body: ChatBody, model: Model) -> None:
+    if body.functions:
+        raise invalid("functions", "'functions' is not supported: OpenAI replaced it by 'tools'; send that.")
+    if body.function_call not in (None, "none", "auto"):
+        raise invalid(
+            "function_call", "'function_call' is not supported: OpenAI replaced it by 'tool_choice'; send that."
+        )
+    if body.tools and "tools" not in model.capabilities:
+        raise invalid(
+            "tools", f"'tools' cannot be used with {model.id}; choose a model that has the capability 'tools'."
+        )
+    names: set[str] = set()
+    for index, tool in enumerate(body.tools or ()):
+        if tool.function.name in names:
+            param = f"tools[{index}].function.name"
+            raise invalid(param, f"'{param}' is the name of an earlier tool; give each its own.")
+        names.add(tool.function.name)
+    # What agents send that have no tools (yet) is what holds without any.
+    if body.tool_choice not in {None, "none", "auto"} and not names:
+        raise invalid("tool_choice", "'tool_choice' must be 'none' or 'auto' without 'tools'; send the tools.")
+    if isinstance(body.tool_choice, NamedTool) and body.tool_choice.function.name not in names:
+        raise invalid("tool_choice", "'tool_choice' must name a function that is in 'tools'.")
+
+
+def _check_message(place: str, message: Message, model: Model) -> None:
+    role, content = message.role, f"{place}.content"
+    if message.content is None and not (role == "assistant" and (message.tool_calls or message.refusal)):
+        raise invalid(content, f"'{content}' is required for the role '{role}'; add it.")
+    if role == "tool" and not message.tool_call_id:
+        param = f"{place}.tool_call_id"
+        raise invalid(param, f"'{param}' is required for the role 'tool'; send the id of the call that was answered.")
+    if role != "assistant" and message.tool_calls:
+        param = f"{place}.tool_calls"
+        raise invalid(param, f"'{param}' is only for the role 'assistant'; leave it out.")
+    for param in _parts(content, message, RefusalPart) if role != "assistant" else ():
+        raise invalid(
+            param, f"'{param}' is of the type 'refusal', which is only for the role 'assistant'; send 'text'."
+        )
+    for param in _parts(content, message, ImagePart) if "vision" not in model.capabilities else ():
+        raise invalid(param, f"'{param}' is an image, and {model.id} cannot see images; choose a model with vision.")
+
+
+def _parts(place: str, message: Message, kind: type[Struct]) -> Iterator[str]:
+    """Yields the places of the parts of one kind."""
+    for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
+        if isinstance(part, kind):
+            yield f"{place}[{index}]"

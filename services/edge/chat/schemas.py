@@ -1,0 +1,81 @@
+"""Checks the JSON Schemas of a chat: those of its functions, and the one that the answer must follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from services.common.json_schema import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
+from services.edge.chat.request import ChatBody, Function, NamedTool
+from services.edge.http.parsing import invalid
+
+
+def check_schemas(body: ChatBody) -> None:
+    """Raises MeshError INVALID_REQUEST, with `param`, for a schema that is too large or that cannot be enforced.
+
+    A function that is only shown to the model may have any schema of a reasonable size. Takes 1 ms for ten functions as
+    people write them, and 0.5 s for the costliest that may be sent: `check_chat_body` sees to that.
+    """
+    followed = _followed(body)
+    # The sizes first, so that the costly part has a bound.
+    characters = sum(_within(check_size, schema, param, "enforced") for param, schema in followed)
+    if characters > LARGEST_SCHEMAS:
+        most = f"at most {LARGEST_SCHEMAS} characters of schemas that the answer follows"
+        raise invalid("tools", f"'tools' and 'response_format' must have {most}; {characters} were sent.")
+    for param, schema in followed:
+        _within(check_schema, schema, param, "enforced")
+    for param, schema in _shown(body):
+        _within(check_size, schema, param, "used")
+
+
+def _followed(body: ChatBody) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the schemas that the answer must follow, with their places."""
+    found = [(param, schema) for param, function, schema in _parameters(body) if _binds(body, function)]
+    if answer := _answer_schema(body):
+        found.append(answer)
+    return found
+
+
+def _shown(body: ChatBody) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the schemas that the model is only shown, with their places."""
+    return [(param, schema) for param, function, schema in _parameters(body) if not _binds(body, function)]
+
+
+def _parameters(body: ChatBody) -> Iterator[tuple[str, Function, dict[str, Any]]]:
+    for index, tool in enumerate(body.tools or ()):
+        if tool.function.parameters is not None:
+            yield f"tools[{index}].function.parameters", tool.function, tool.function.parameters
+
+
+def _forced(body: ChatBody) -> bool:
+    """Whether the answer consists of calls, so that nothing else has a shape."""
+    return body.tool_choice == "required" or isinstance(body.tool_choice, NamedTool)
+
+
+def _binds(body: ChatBody, function: Function) -> bool:
+    """Whether calls of a function must follow its schema: if they are forced, or strict and possible."""
+    if isinstance(body.tool_choice, NamedTool):
+        return function.name == body.tool_choice.function.name
+    return body.tool_choice == "required" or (body.tool_choice != "none" and bool(function.strict))
+
+
+def _answer_schema(body: ChatBody) -> tuple[str, dict[str, Any]] | None:
+    """Returns the schema that the answer itself must follow, with its place, or None; raises if it is missing."""
+    wanted = body.response_format
+    if wanted is None or wanted.type != "json_schema":
+        return None
+    param, schema = "response_format.schema", wanted.schema
+    if wanted.json_schema is not None or schema is None:
+        param = "response_format.json_schema.schema"
+        schema = None if wanted.json_schema is None else wanted.json_schema.schema
+    if schema is None:
+        raise invalid(param, f"'{param}' is required for the type 'json_schema'; add it.")
+    return None if _forced(body) else (param, schema)
+
+
+def _within(check: Callable[[dict[str, Any]], int], schema: dict[str, Any], param: str, verb: str) -> int:
+    """Returns the characters of a schema that passes a check."""
+    try:
+        return check(schema)
+    except SchemaError as error:
+        raise invalid(param, f"'{param}' cannot be {verb}: {error}.") from None

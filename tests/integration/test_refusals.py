@@ -1,0 +1,288 @@
+"""Each rule of chats, responses and completions: one sentence of the edge, about the field that was sent, for free.
+
+No model of these requests has a runner, so whatever were placed, let alone held, would be a 503 in place of a 400.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import httpx2
+import pytest
+
+from tests.support.account import FundedAccount
+from tests.support.images import plain_image
+from tests.support.mesh import LocalMesh
+
+CHAT, RESPONSES, COMPLETIONS = "/chat/completions", "/responses", "/completions"
+HELLO = {"role": "user", "content": "Hi"}
+BODIES: dict[str, dict[str, Any]] = {
+    CHAT: {"model": "tiermesh-max", "messages": [HELLO]},
+    RESPONSES: {"model": "tiermesh-max", "input": "Hi"},
+    COMPLETIONS: {"model": "tiermesh-max", "prompt": "Hi"},
+}
+CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+DEEP: dict[str, Any] = {}
+for _ in range(200):
+    DEEP = {"items": DEEP}
+LARGE = {"const": "x" * 70_000}
+
+
+class Case(NamedTuple):
+    """A wrong request, the field at fault, and what is said of it."""
+
+    path: str
+    fields: dict[str, Any]
+    param: str
+    words: str
+
+
+def chat(words: str, param: str, **fields: Any) -> list[Case]:
+    return [Case(CHAT, fields, param, words)]
+
+
+def responses(words: str, param: str, **fields: Any) -> list[Case]:
+    return [Case(RESPONSES, fields, param, words)]
+
+
+def completions(words: str, param: str, **fields: Any) -> list[Case]:
+    return [Case(COMPLETIONS, fields, param, words)]
+
+
+def everywhere(words: str, param: str, **fields: Any) -> list[Case]:
+    return [Case(path, fields, param, words) for path in BODIES]
+
+
+def sampling(words: str, param: str, **fields: Any) -> list[Case]:
+    """Returns cases of what the Responses API has no field for."""
+    return [Case(path, fields, param, words) for path in (CHAT, COMPLETIONS)]
+
+
+def message(words: str, param: str, content: Any, model: str = "tiermesh-max") -> list[Case]:
+    """Returns cases about the content of a message; `param` begins after `content`."""
+    turn = {"role": "user", "content": content}
+    parts = [_part(part) for part in content] if isinstance(content, list) else content
+    item = {"role": "user", "content": parts}
+    return [
+        *chat(words, f"messages[1].content{param}", messages=[HELLO, turn], model=model),
+        *responses(
+            words, f"input[1].content{param.replace('.image_url.url', '.image_url')}", input=[HELLO, item], model=model
+        ),
+    ]
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "image_url":
+        return {"type": "input_image", "image_url": part["image_url"]["url"]}
+    return {**part, "type": "input_text"} if part["type"] == "text" else part
+
+
+def tools(words: str, param: str, *given: dict[str, Any], choice: Any = "auto") -> list[Case]:
+    """Returns cases about functions; `param` is that of a chat."""
+    offered = [{"type": "function", "function": function} for function in given]
+    flat = [{"type": "function", **function} for function in given]
+    named = {"type": "function", "function": choice} if isinstance(choice, dict) else choice
+    here = {"type": "function", **choice} if isinstance(choice, dict) else choice
+    return [
+        *chat(words, param, tools=offered, tool_choice=named),
+        *responses(words, param.replace(".function", ""), tools=flat, tool_choice=here),
+    ]
+
+
+def schema(words: str, schema: Any, field: str = ".schema") -> list[Case]:
+    """Returns cases about the schema of the answer."""
+    wanted = {"name": "x", "schema": schema}
+    place = "response_format.json_schema"
+    return [
+        *chat(words, place + field, response_format={"type": "json_schema", "json_schema": wanted}),
+        *responses(words, f"text.format{field}", text={"format": {"type": "json_schema", **wanted}}),
+    ]
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}
+
+
+def data_url(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+TEXT, GOOD_IMAGE = {"type": "text", "text": "Look"}, image(data_url(plain_image()))
+HUGE_IMAGE = plain_image()[:16] + (10_000).to_bytes(4, "big") * 2 + plain_image()[24:]
+URL = "[1].image_url.url"
+EFFORTS = "must be 'high', 'low', 'max', 'medium', 'minimal', 'none' or 'xhigh'"
+TOKENS = "must be a whole number from 1 to 1,000,000,000"
+BIG = {"type": "object", "properties": {"a": {"const": "x" * 60_000}}}
+
+RULES: list[list[Case]] = [
+    # Types and ranges.
+    everywhere("is required; add it", "model", model=...),
+    everywhere("must be a string; a whole number was sent", "model", model=5),
+    everywhere("must be a number from 0 to 2", "temperature", temperature=2.5),
+    everywhere("must be a number from 0 to 2; a string was sent", "temperature", temperature="hot"),
+    everywhere("must be a number from 0 to 1", "top_p", top_p=-1),
+    everywhere("must be true or false; a string was sent", "stream", stream="yes"),
+    sampling("must be a number from -2 to 2", "presence_penalty", presence_penalty=3),
+    sampling("must be a number from -2 to 2", "frequency_penalty", frequency_penalty=-3),
+    sampling("must be a whole number from -9,223,372", "seed", seed=1.5),
+    sampling("must be a whole number of at least 1", "n", n=0),
+    sampling("must be at most 8; 9 was sent", "n", n=9),
+    sampling("a list of at most 4 items", "stop", stop=list("abcde")),
+    sampling("strings of 1 to 256 characters only", "stop", stop=["a", ""]),
+    sampling("strings of 1 to 256 characters only", "stop", stop="a" * 257),
+    sampling("each value is a number from -100 to 100", "logit_bias", logit_bias={"5": 101}),
+    sampling("whole numbers from 0 on", "logit_bias", logit_bias={"five": 1}),
+    sampling("at most 1024 tokens; it names 1025", "logit_bias", logit_bias={str(at): 1 for at in range(1025)}),
+    sampling("needs 'stream' to be true", "stream_options", stream_options={"include_usage": True}),
+    sampling(TOKENS, "max_tokens", max_tokens=0)
+    + chat(TOKENS, "max_completion_tokens", max_completion_tokens=0)
+    + responses(TOKENS, "max_output_tokens", max_output_tokens=0),
+    chat("must be a whole number from 0 to 20", "top_logprobs", top_logprobs=21, logprobs=True)
+    + responses("must be a whole number from 0 to 20", "top_logprobs", top_logprobs=21),
+    chat("needs 'logprobs' to be true", "top_logprobs", top_logprobs=2),
+    completions("must be a whole number from 0 to 5", "logprobs", logprobs=6),
+    chat(EFFORTS, "reasoning_effort", reasoning_effort="a")
+    + responses(EFFORTS, "reasoning.effort", reasoning={"effort": "a"}),
+    chat("each name is a string of at most 64 characters", "metadata", metadata={"a" * 65: "b"})
+    + responses("each name is a string of at most 64 characters", "metadata", metadata={"a" * 65: "b"}),
+    chat("must be ['text'] here", "modalities", modalities=["audio"]),
+    chat("must be 'audio' or 'text'", "modalities[0]", modalities=["smell"]),
+    chat("OpenAI replaced it by 'tools'", "functions", functions=[{"name": "f"}]),
+    chat("OpenAI replaced it by 'tool_choice'", "function_call", function_call={"name": "f"}),
+    responses("must be 'code_interpreter_call.outputs', ", "include[0]", include=["everything"]),
+    # Messages.
+    chat("is required; add it", "messages", messages=...)
+    + responses("is required; add it", "input", input=...)
+    + completions("is required; add it", "prompt", prompt=...),
+    chat("must be a list of 1 to 10,000 items", "messages", messages=[]),
+    chat("must be a list of 1 to 10,000 items", "messages", messages=[HELLO] * 10_001),
+    responses("a list of 1 to 10,000 items", "input", input=[HELLO] * 10_001),
+    chat("must be 'assistant', 'developer', 'system', 'tool' or 'user'", "messages[0].role", messages=[{"role": "x"}]),
+    responses("must be 'assistant', 'developer', 'system' or 'user'", "input[0].role", input=[{"role": "x"}]),
+    chat("is required; add it", "messages[0].role", messages=[{"content": "Hi"}])
+    + responses("is required; add it", "input[0].role", input=[{"type": "message", "content": "Hi"}]),
+    message("is required for the role 'user'; add it", "", None),
+    message("must be a string of at most 10,000,000 characters", "", 5),
+    chat("must be 'text', 'image_url' or 'refusal'", "messages[0].content[0].type",
+          messages=[{"role": "user", "content": [{"type": "video"}]}]),
+    message("is required; add it", "[0].text", [{"type": "text"}]),
+    message("is of the type 'refusal', which is only for", "[1]", [TEXT, {"type": "refusal", "refusal": "no"}]),
+    chat("is required for the role 'tool'", "messages[0].tool_call_id", messages=[{"role": "tool", "content": "Hi"}]),
+    chat("is only for the role 'assistant'", "messages[0].tool_calls",
+          messages=[{**HELLO, "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": "{}"}}]}]),
+    # Images.
+    message("is an image, and tiermesh-pro cannot see images", "[1]", [TEXT, GOOD_IMAGE], "tiermesh-pro"),
+    message("is one image too many: at most 10 are allowed", "[10].image_url.url", [GOOD_IMAGE] * 11),
+    message("must begin with data:image/png;base64,", URL, [TEXT, image("data:text/plain,a")]),
+    message("is not valid base64", URL, [TEXT, image("data:image/png;base64,A")]),
+    message("is not an image in a supported format", URL, [TEXT, image("data:image/png;base64,AAAA")]),
+    message("has 10000 x 10000 pixels", URL, [TEXT, image(data_url(HUGE_IMAGE))]),
+    message("is larger than the limit of 10,485,760 bytes", URL, [TEXT, image(data_url(bytes(11_000_000)))]),
+    message("must begin with https://", URL, [TEXT, image("file:///etc/passwd")]),
+    # Functions.
+    tools("at most 128 items", "tools", *({"name": f"f{at}"} for at in range(129))),
+    tools("must be a string that matches ^[A-Za-z0-9_.-]{1,64}$", "tools[0].function.name", {"name": "a b"}),
+    tools("is required; add it", "tools[0].function.name", {"description": "nameless"}),
+    tools("is the name of an earlier tool", "tools[1].function.name", {"name": "f"}, {"name": "f"}),
+    chat("must be 'function'", "tools[0].type", tools=[{"type": "custom", "function": {"name": "f"}}]),
+    responses("must be 'function'", "tools[0].type", tools=[{"type": "web_search"}]),
+    tools("must be an object; a list was sent", "tools[0].function.parameters", {"name": "f", "parameters": []}),
+    tools("cannot be used: it is nested more than 100 levels", "tools[1].function.parameters",
+           {"name": "f"}, {"name": "g", "parameters": DEEP}),
+    tools("cannot be used: it is too large", "tools[0].function.parameters", {"name": "f", "parameters": LARGE}),
+    tools("cannot be enforced: the keyword 'not' at #", "tools[0].function.parameters",
+           {"name": "f", "parameters": {"not": {}}, "strict": True}),
+    tools("cannot be enforced: the keyword 'not' at #", "tools[0].function.parameters",
+           {"name": "f", "parameters": {"not": {}}}, choice="required"),
+    tools("cannot be enforced: the keyword 'not' at #", "tools[1].function.parameters",
+           {"name": "f", "parameters": {"not": {}}}, {"name": "g", "parameters": {"not": {}}}, choice={"name": "g"}),
+    tools("must have at most 131072 characters of schemas", "tools",
+           *({"name": f"f{at}", "parameters": BIG} for at in range(3)), choice="required"),
+    tools("must be 'auto', 'none' or 'required'", "tool_choice", {"name": "f"}, choice="any"),
+    tools("must be 'none' or 'auto' without 'tools'", "tool_choice", choice="required"),
+    tools("must name a function that is in 'tools'", "tool_choice", {"name": "f"}, choice={"name": "g"}),
+    # The shape of the answer.
+    chat("must be 'json_object', 'json_schema' or 'text'", "response_format.type", response_format={"type": "xml"})
+    + responses("must be 'json_object', 'json_schema' or 'text'", "text.format.type", text={"format": {"type": "xml"}}),
+    schema("is required for the type 'json_schema'; add it", None),
+    schema("must be an object; a list was sent", []),
+    schema("cannot be enforced: the keyword 'not' at #/items is not supported; leave it out", {"items": {"not": {}}}),
+    schema("cannot be enforced: the 'type' at # is not one of JSON Schema", {"type": "text"}),
+    schema("cannot be enforced: it is too large", LARGE),
+    schema("cannot be enforced: it is nested more than 100 levels deep", DEEP),
+    chat("cannot be enforced: the keyword 'if' at #", "response_format.schema",
+          response_format={"type": "json_schema", "schema": {"if": {}}}),
+    # What only the Responses API has.
+    responses("keeps nothing of a request", "previous_response_id", previous_response_id="resp_1"),
+    responses("keeps nothing of a request", "conversation", conversation="conv_1"),
+    responses("keeps nothing of a request", "prompt", prompt={"id": "pmpt_1"}),
+    responses("keeps nothing of a request", "background", background=True),
+    responses("keeps nothing of a request", "input[0]", input=[{"type": "item_reference", "id": "msg_1"}]),
+    responses("must be 'message', 'function_call', ", "input[0].type", input=[{"type": "web_search_call"}]),
+    responses("holds no message; add one", "input", input=[{"type": "reasoning", "id": "rs_1"}]),
+    responses("is required; add it", "input[0].name", input=[{**CALL, "name": None}]),
+    responses("is required; add it", "input[0].output", input=[{"type": "function_call_output", "call_id": "a"}]),
+    responses("is a file, and files are not supported", "input[0].content[0]",
+               input=[{"role": "user", "content": [{"type": "input_file"}]}]),
+    responses("is required for an 'input_image'", "input[0].content[0].image_url",
+               input=[{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]),
+    responses("must allow only functions that are in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
+               tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]}),
+    responses("is required for the type 'json_schema'", "text.format.name",
+               text={"format": {"type": "json_schema", "schema": {}}}),
+    # What only legacy completions have.
+    completions("must not hold anything empty", "prompt", prompt=""),
+    completions("must hold texts only, token ids only", "prompt", prompt=["a", 1]),
+    completions("a whole number from 0 to 4,294,967,295", "prompt[0]", prompt=[-1]),
+    completions("asks for 10 choices; at most 8", "prompt", prompt=["a"] * 10),
+    completions("must equal 'n'", "best_of", best_of=2),
+    completions("do not fill it in", "suffix", suffix="b"),
+    completions("cannot be used with 'logprobs'", "echo", echo=True, logprobs=1),
+    completions("needs a 'prompt' that is text", "echo", echo=True, prompt=[1]),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+    """A mesh without a runner for the models of the requests, and a key without a limit."""
+    with LocalMesh(tmp_path_factory.mktemp("refusals"), tiers=("speech",)) as mesh:
+        headers = {"Authorization": f"Bearer {FundedAccount(mesh).new_key()['api_key']}"}
+        with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=30) as client:
+            yield client
+
+
+def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
+    """Returns the status, the error and the id of a request with these fields, but those that are an ellipsis."""
+    body = {name: value for name, value in {**BODIES[path], **fields}.items() if value is not ...}
+    response = http.post(path, json=body)
+    return response.status_code, response.json()["error"], response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_what_is_right_needs_a_runner(http: httpx2.Client, path: str) -> None:
+    status, error, _ = post(http, path, {})
+    assert (status, error["code"]) == (503, "service_unavailable")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule[0].param}-{rule[0].words[:40]}")
+def test_a_refusal_is_one_sentence_about_the_field_and_costs_nothing(http: httpx2.Client, rule: list[Case]) -> None:
+    said = set()
+    for case in rule:
+        status, error, request_id = post(http, case.path, case.fields)
+        message = error["message"]
+        assert (status, error["code"], error["param"]) == (400, "invalid_request", case.param), message
+        assert f"'{case.param}'" in message
+        assert case.words in message
+        assert message.endswith(".")
+        assert message.startswith(("'", "The image at '"))
+        # Only what was held has a receipt.
+        assert http.get(f"/requests/{request_id}").status_code == 404
+        said.add(message.replace(f"'{case.param}'", "the field").replace("'text.format'", "'response_format'"))
+    assert len(said) == 1
+
+
+def test_the_credits_are_all_there(http: httpx2.Client) -> None:
+    balance = http.get("/balance").json()
+    assert (balance["credits"], balance["held"]) == (1000, 0)

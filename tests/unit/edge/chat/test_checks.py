@@ -1,0 +1,116 @@
+"""The edge decides which chats are valid, and a runner takes whatever the edge has let through."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import msgspec
+import pytest
+
+from services.common.catalog import Model
+from services.common.chat_limits import LONGEST_STOP, MOST_BIASES, MOST_TOOLS
+from services.common.errors import Code, MeshError
+from services.common.json_schema import LARGEST_SCHEMA
+from services.edge.chat import checks
+from services.edge.chat.call import generate_call
+from services.edge.chat.checks import LARGE_BODY, check_chat, check_chat_body
+from services.edge.chat.request import ChatBody, chat_decoder
+from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
+from services.runner.kinds.text.reader import RequestReader
+
+CAPABLE = Model(id="capable", kind="chat", tier="max", price=15, context=8192, capabilities=("tools", "vision"))
+PLAIN = Model(id="plain", kind="chat", tier="pro", price=10, context=2048)
+UNENFORCEABLE = {"not": {"type": "string"}}
+
+
+def body(**fields: Any) -> ChatBody:
+    document = {"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}
+    return chat_decoder.decode(msgspec.json.encode(document))
+
+
+def function(name: str, parameters: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters, **more}}
+
+
+def answer(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
+    with pytest.raises(MeshError) as caught:
+        check_chat(chat, model, max_choices=8)
+    assert caught.value.code is Code.INVALID_REQUEST
+    assert f"'{caught.value.param}'" in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": 2, "top_p": 0, "presence_penalty": -2, "frequency_penalty": 2, "seed": -(2**63)},
+        {"stop": ["a" * LONGEST_STOP] * 4, "logprobs": True, "top_logprobs": 20},
+        {"logit_bias": {str(token): 100 for token in range(MOST_BIASES)}},
+        {"tools": [function(f"f{at}") for at in range(MOST_TOOLS)], "tool_choice": "required"},
+        {"tools": [function("a.b-c_" + "9" * 58)], "tool_choice": function("a.b-c_" + "9" * 58)},
+        {"tools": [function("f", UNENFORCEABLE, strict=True)], "tool_choice": "none"},
+        {"tools": [function("f", UNENFORCEABLE)], "response_format": answer({"type": "object"})},
+        {"tools": [function("f")], "tool_choice": "required", "response_format": answer(UNENFORCEABLE)},
+        {"tools": [function("f"), function("g", UNENFORCEABLE, strict=True)], "tool_choice": function("f")},
+        {"response_format": answer({"const": "x" * (LARGEST_SCHEMA - 13)})},
+        {"response_format": {"type": "json_schema", "schema": {"type": "object"}}},
+        {"reasoning_effort": "max"},
+        {"messages": [{"role": "developer", "content": ""}, {"role": "assistant", "refusal": "no"}]},
+        {"messages": [{"role": "tool", "content": [{"type": "text", "text": "18C"}], "tool_call_id": "call_1"}]},
+    ],
+)
+def test_a_runner_takes_what_the_edge_lets_through(fields: dict[str, Any]) -> None:
+    chat = body(**fields)
+    check_chat(chat, CAPABLE, max_choices=8)
+    template = ChatTemplate(packaged_template("smollm2"))
+    reader = RequestReader(template, detokenize=lambda _: "", new_call_id=lambda: "call_1")
+    assert reader.read(generate_call(chat, CAPABLE, "req_1", 0), CAPABLE).job.prompt
+
+
+def test_tools_need_a_model_that_can_call() -> None:
+    assert refusal(body(tools=[function("f")]), PLAIN).param == "tools"
+    check_chat(body(tools=[]), PLAIN, max_choices=8)
+
+
+def test_only_schemas_that_are_followed_must_be_enforceable() -> None:
+    strict = function("f", UNENFORCEABLE, strict=True)
+    assert refusal(body(tools=[function("e"), strict])).param == "tools[1].function.parameters"
+    assert refusal(body(tools=[function("f", UNENFORCEABLE)], tool_choice="required")).param
+    check_chat(body(tools=[function("f", UNENFORCEABLE)]), CAPABLE, max_choices=8)
+
+
+def test_a_schema_belongs_to_one_of_the_two_places() -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "x"}, "schema": {"type": "object"}}
+    assert refusal(body(response_format=wanted)).param == "response_format.json_schema.schema"
+
+
+def test_schemas_are_bounded_together_before_they_are_looked_at() -> None:
+    costly: dict[str, Any] = {"prefixItems": [{} for _ in range(LARGEST_SCHEMA // 4 - 10)]}
+    many = [function(f"f{at}", costly, strict=True) for at in range(3)]
+    assert refusal(body(tools=many)).param == "tools"
+    assert (
+        refusal(body(tools=[*many[:2], function("g", UNENFORCEABLE, strict=True)])).param
+        == "tools[2].function.parameters"
+    )
+
+
+async def test_large_schemas_are_checked_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    monkeypatch.setattr(checks, "check_schemas", lambda _: threads.append(threading.current_thread()))
+    for size in (LARGE_BODY, LARGE_BODY + 1):
+        await check_chat_body(body(tools=[function("f")]), CAPABLE, max_choices=8, size=size)
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
+    # Long conversations without tools are not worth a thread.
+    await check_chat_body(body(), CAPABLE, max_choices=8, size=LARGE_BODY + 1)
+    assert len(threads) == 2
+
+
+async def test_what_is_refused_in_a_thread_is_refused_the_same() -> None:
+    with pytest.raises(MeshError, match="cannot be enforced") as caught:
+        await check_chat_body(body(response_format=answer(UNENFORCEABLE)), CAPABLE, max_choices=8, size=LARGE_BODY + 1)
+    assert caught.value.param == "response_format.json_schema.schema"
