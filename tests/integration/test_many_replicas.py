@@ -44,11 +44,11 @@ class Mesh:
         """Whether an edge answers 401."""
         return (await self.get(edge, key)).status_code == 401
 
-    async def ready(self) -> bool:
-        """Whether every edge reaches auth, and every replica of auth holds the one key that was made."""
+    async def ready(self, keys: int = 1) -> bool:
+        """Whether every edge reaches auth, and every replica of auth holds the keys that were made."""
         if not all([await self.refuses(edge, "sk-wrong") for edge in self.edges]):
             return False
-        return all(["tiermesh_auth_keys 1.0" in await auth.metrics() for auth in self.auths])
+        return all([f"tiermesh_auth_keys {keys}.0" in await auth.metrics() for auth in self.auths])
 
 
 @pytest.fixture
@@ -95,6 +95,21 @@ async def test_sixty_a_minute_in_total(mesh: Mesh) -> None:
     assert all(0 < float(reply.headers["x-ratelimit-reset-requests"].rstrip("s")) <= 60 for reply in replies)
     # Both replicas have had a part in it.
     assert not any(['result="allowed"} 0.0' in await auth.metrics() for auth in mesh.auths])
+
+
+async def test_a_key_its_rotation_and_its_descendants_share_one_limit(mesh: Mesh) -> None:
+    client = mesh.client
+    account = (await client.create_account()).id
+    parent = await client.create_key(account, requests_per_minute=30, endpoints=["models", "keys"])
+    made = [await client.create_key(account, creator_key_id=parent.key.id, endpoints=["models"]) for _ in range(3)]
+    rotated = await client.rotate_key(parent.key.id)
+    keys = [parent.api_key, rotated.api_key, *(key.api_key for key in made)]
+    await eventually(partial(mesh.ready, len(keys)))
+    replies = await asyncio.gather(*(mesh.get(mesh.edges[n % EDGES], keys[n % len(keys)]) for n in range(100)))
+    statuses = [reply.status_code for reply in replies]
+    assert (statuses.count(200), statuses.count(429)) == (30, 70)
+    remaining = sorted(int(reply.headers["x-ratelimit-remaining-requests"]) for reply in replies)[70:]
+    assert remaining == list(range(30))
 
 
 async def test_a_revocation_holds_everywhere_within_a_second(mesh: Mesh) -> None:
