@@ -26,7 +26,7 @@ class Changes(NamedTuple):
 
     # The number of the last change.
     last: int
-    # The highest number of a key that was deleted: who has seen less than that cannot learn of it by numbers.
+    # The highest number of a key that was deleted; a replica that has seen less cannot learn of it by numbers.
     forgotten: int
     keys: list[ApiKey]
 

@@ -306,7 +306,7 @@ def test_a_rotation_begins_no_new_month(owner: Owner) -> None:
     assert owner.spent() == 20
 
 
-def test_whoever_revokes_a_stolen_key_sees_and_revokes_what_it_has_made(owner: Owner) -> None:
+def test_what_a_stolen_key_has_made_is_shown_and_revoked_with_it(owner: Owner) -> None:
     stolen = owner.make(*MANAGER)
     thief = owner.client(stolen["api_key"])
     hidden = post(thief, endpoints=["keys", "chat"])

@@ -70,7 +70,7 @@ def check_may_revoke(revoker: ApiKey, target: ApiKey) -> None:
     """Raises MeshError PERMISSION_DENIED unless one key may revoke another of its account.
 
     A key may revoke itself, its descendants, and others whose rights are among its own. It may not revoke those that
-    it descends from: whoever holds a key cannot lock out the maker of that key.
+    it descends from: a stolen key must not lock out its maker.
     """
     if not may_use(revoker.endpoints, MANAGEMENT):
         raise MeshError(Code.PERMISSION_DENIED, f"The calling key lacks the scope '{MANAGEMENT}'.")
