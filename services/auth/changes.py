@@ -16,7 +16,7 @@ from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey
 from services.common.clock import Clock
 from services.common.errors import MeshError
-from services.common.outage import Outage
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from services.cli.errors import CliError
 from services.cli.local.log_output import LogOutput
 from services.cli.local.mesh import Process
-from services.common.backoff import Backoff
+from services.common.retry.backoff import Backoff
 
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 2.0

@@ -9,11 +9,11 @@ from typing import Any, Generic
 
 import grpc
 
-from services.common.backoff import Backoff
 from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
 from services.common.batch.metrics import CONNECTS, FrameCounter
 from services.common.batch.outbox import CallOutbox
-from services.common.outage import Outage
+from services.common.retry.backoff import Backoff
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()

@@ -15,9 +15,9 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
-from services.common.backoff import Backoff
 from services.common.database.schema import check_schema
 from services.common.errors import Code, MeshError
+from services.common.retry.backoff import Backoff
 from services.common.settings import SettingsError
 from services.common.telemetry.logs import get_logger
 

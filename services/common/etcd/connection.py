@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 
 import grpc
 
-from services.common.backoff import Backoff, Randomness
 from services.common.etcd.endpoints import Endpoints
 from services.common.etcd.errors import (
     AuthenticationDisabledError,
@@ -17,6 +16,7 @@ from services.common.etcd.errors import (
     from_rpc,
 )
 from services.common.etcd.methods import AUTHENTICATE, Method, RequestT, ResponseT
+from services.common.retry.backoff import Backoff, Randomness
 from services.common.settings import TlsSettings
 from tiermesh.etcd.v1 import etcd_pb2
 

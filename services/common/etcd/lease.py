@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from services.common.etcd.client import EtcdClient
 from services.common.etcd.errors import EtcdError, LeaseNotFoundError
-from services.common.outage import Outage
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 
 # How long an update or the farewell waits for etcd, in seconds. After that, `run` writes the update when it can, and

@@ -16,7 +16,7 @@ import grpc
 
 from services.common.etcd.client import EtcdClient, Listing
 from services.common.etcd.errors import EtcdError, RevisionUnavailableError
-from services.common.outage import Outage
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 from tiermesh.etcd.v1 import etcd_pb2
 

@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from services.common.build_info import tell_build
 from services.common.catalog_file import CatalogFile
 from services.common.lifecycle.background_tasks import BackgroundTasks
 from services.common.settings import ServiceSettings
 from services.common.telemetry.admin import AdminServer, Check, always
+from services.common.telemetry.build_info import tell_build
 from services.common.telemetry.configured_tracing import open_tracing
 from services.common.telemetry.logs import configure_logs
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from services.common.outage import Outage
+from services.common.retry.outage import Outage
 from services.common.rpc.certificate_files import CertificateFiles
 from services.common.telemetry.logs import get_logger
 

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from services.common.backoff import Backoff
 from services.common.batch import BatchClient
 from services.common.errors import Code, MeshError
+from services.common.retry.backoff import Backoff
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
 from services.edge.authentication import Principal

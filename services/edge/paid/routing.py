@@ -11,7 +11,7 @@ import grpc
 from services.common.batch import BatchClient
 from services.common.catalog import Model
 from services.common.errors import MeshError
-from services.common.outage import Outage
+from services.common.retry.outage import Outage
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
 from tiermesh.common.v1.trace_pb2 import TraceContext

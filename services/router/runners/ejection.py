@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.common.backoff import Backoff
+from services.common.retry.backoff import Backoff
 
 FIRST_SECONDS = 0.5
 LAST_SECONDS = 30.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from services.common.outage import Outage
 from services.common.registry import RunnerRecord
+from services.common.retry.outage import Outage
 from services.router.runners.ejection import Ejection
 from services.router.runners.load import Load
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from services.common.backoff import Backoff, Randomness
+from services.common.retry.backoff import Backoff, Randomness
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
 from services.router.runners.live_runner import Health, LiveRunner

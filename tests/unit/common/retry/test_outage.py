@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from services.common.outage import Outage
+from services.common.retry.outage import Outage
 
 
 def test_only_the_first_failure_is_news() -> None:

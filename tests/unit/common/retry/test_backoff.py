@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.common.backoff import Backoff
+from services.common.retry.backoff import Backoff
 
 
 def test_delays_double_up_to_the_longest() -> None:
