@@ -16,6 +16,7 @@ from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey
 from services.common.clock import Clock
 from services.common.errors import MeshError
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
@@ -60,7 +61,7 @@ class ChangeFollower:
         self._clock = clock
         self._last_number = 0
         self._in_step_at = clock()
-        self._failing = False
+        self._outage = Outage()
 
     @property
     def staleness(self) -> float:
@@ -86,12 +87,14 @@ class ChangeFollower:
             try:
                 await self.catch_up()
             except MeshError as error:
-                self._failed(error.message)
+                if self._outage.begin():
+                    log.warning("key_changes_unknown", reason=error.message, trusted_for_seconds=self._max_stale)
             except Exception:
                 # A defect must not end this loop, for nobody would learn of revocations any more.
                 log.exception("key_changes_failed")
             else:
-                self._worked()
+                if self._outage.end():
+                    log.info("key_changes_known_again")
 
     async def catch_up(self) -> None:
         """Takes in what has changed since the last time; raises MeshError UNAVAILABLE as the store does."""
@@ -112,13 +115,3 @@ class ChangeFollower:
             self._keys.put(key)
         self._last_number = changes.last
         self._in_step_at = asked_at
-
-    def _failed(self, reason: str) -> None:
-        if not self._failing:
-            log.warning("key_changes_unknown", reason=reason, trusted_for_seconds=self._max_stale)
-        self._failing = True
-
-    def _worked(self) -> None:
-        if self._failing:
-            log.info("key_changes_known_again")
-        self._failing = False

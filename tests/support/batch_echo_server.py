@@ -7,7 +7,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from typing import Self
 
-from services.common.process import run_service
+from services.common.lifecycle.process import run_service
 from tests.support.batch_echo import EchoServer
 
 READY = b"ready\n"

@@ -39,6 +39,7 @@ class SharedRateLimits:
         self._local = local
         self._window_seconds = window_seconds
         self._running: set[asyncio.Task[None]] = set()
+        # Runs while the server is away, and only then.
         self._recovering: asyncio.Task[None] | None = None
 
     def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
@@ -50,7 +51,7 @@ class SharedRateLimits:
         else:
             task = asyncio.get_running_loop().create_task(self._count(hits, answer))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._counted)
 
     async def close(self) -> None:
         """Closes the connections; what is being counted is answered first."""
@@ -74,6 +75,12 @@ class SharedRateLimits:
             self._limit_alone(hits, answer)
         else:
             answer(states)
+
+    def _counted(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The answers could not be given; their calls end at their deadlines.
+            log.error("rate_limits_failed", exc_info=error)
 
     async def _ask(self, hits: Sequence[Hit]) -> list[RateLimitState]:
         entries = [
@@ -111,6 +118,10 @@ class SharedRateLimits:
                 async with asyncio.timeout(TIMEOUT):
                     await self._windows.acquire_all([Entry(_PROBE, 1, 0)], 1)
             except FAILURES:
+                continue
+            except Exception:
+                # A defect must not end this loop: limits would never be shared again.
+                log.exception("rate_limits_failed")
                 continue
             self._recovering = None
             log.info("rate_limits_shared_again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -136,6 +136,30 @@ async def test_a_large_window_empties_at_once(windows: RedisWindows) -> None:
         return now.used == 0
 
     await eventually(empty)
+
+
+async def test_a_defect_while_the_server_is_away_does_not_keep_limits_apart(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = RedisWindows(server.url, timeout=5)
+    replica = SharedRateLimits(windows, RateLimits())
+    acquire_all, failures = windows.acquire_all, [ConnectionError("gone"), KeyError("a defect")]
+
+    async def failing(entries: Sequence[Entry], expiry: int) -> list[Window]:
+        if failures:
+            raise failures.pop(0)
+        return await acquire_all(entries, expiry)
+
+    monkeypatch.setattr(windows, "acquire_all", failing)
+    with capture_logs() as logs:
+        await hit(replica, ("key_1", 2))
+        await eventually(lambda: logs[-1]["event"] == "rate_limits_shared_again")
+    assert [entry["event"] for entry in logs] == [
+        "rate_limits_not_shared",
+        "rate_limits_failed",
+        "rate_limits_shared_again",
+    ]
+    await replica.close()
 
 
 @pytest.mark.parametrize("frozen", [False, True])
