@@ -37,10 +37,12 @@ def ensure_dev_certificates(directory: Path) -> None:
     try:
         own_certificate(certificate_files(directory / "operator"), "client")
     except ssl.SSLCertVerificationError as error:
-        raise CliError(f"{directory}: {error.verify_message}; delete that directory to have new ones made") from error
+        raise CliError(
+            f"{directory}: {error.verify_message}. Delete this directory, and the next start creates new certificates."
+        ) from error
     except OSError as error:
         raise CliError(
-            f"cannot use the certificates of {directory}: {error}; delete it to have new ones made"
+            f"Cannot use the certificates in {directory}: {error}. Delete it, and the next start creates new ones."
         ) from error
 
 
@@ -54,15 +56,15 @@ def make_dev_certificates(directory: Path, *, days: int, hosts: Sequence[str] = 
         from services.cli.certificate_authority import CertificateAuthority
     except ImportError as error:
         raise CliError(
-            f"making certificates needs the Python package 'cryptography'; {how_to_install('certs')}"
+            f"Creating certificates needs the Python package 'cryptography': {how_to_install('certs')}"
         ) from error
     if directory.exists() and any(directory.iterdir()):
-        raise CliError(f"{directory} is not empty, and certificates in use must not be lost; choose another directory")
+        raise CliError(f"{directory} is not empty and may contain certificates in use. Choose another directory.")
     authority = CertificateAuthority("tiermesh throw-away authority", datetime.timedelta(days=days))
     try:
         for part in PARTS:
             authority.issue(directory / part, peer_name(part), (*_LOCAL_HOSTS, *hosts))
     except OSError as error:
-        raise CliError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
+        raise CliError(f"Cannot write to {directory}: {error.strerror}. Choose another directory.") from error
     except ValueError as error:
-        raise CliError(f"a --host is neither a DNS name nor an IP address: {error}") from error
+        raise CliError(f"--host is neither a DNS name nor an IP address: {error}") from error

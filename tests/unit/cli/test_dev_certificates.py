@@ -22,10 +22,10 @@ def test_certificates_are_made_once(tmp_path: Path) -> None:
 
 def test_those_that_are_no_good_are_explained_and_kept(tmp_path: Path) -> None:
     files = CertificateAuthority().issue(tmp_path / "operator", "tiermesh-operator", age=EXPIRED)
-    with pytest.raises(CliError, match="certificate has expired; delete that directory"):
+    with pytest.raises(CliError, match=r"certificate has expired\. Delete this directory"):
         ensure_dev_certificates(tmp_path)
     Path(files.key_file).write_text("nothing")
-    with pytest.raises(CliError, match="cannot use the certificates of"):
+    with pytest.raises(CliError, match="Cannot use the certificates in"):
         ensure_dev_certificates(tmp_path)
     assert Path(files.cert_file).exists()
 
