@@ -29,7 +29,7 @@ def check_rotation(key: ApiKey, now_ms: int) -> None:
     """Raises MeshError CONFLICT unless a key works and was not rotated: each key has one successor."""
     if not key.works(now_ms):
         state = "was revoked" if key.revoked_at_ms else "has expired"
-        raise MeshError(Code.CONFLICT, f"The key {state}; create a new one instead.", param="key_id")
+        raise MeshError(Code.CONFLICT, f"The key {state}. Create a new one instead.", param="key_id")
     if key.replaced_by:
         message = f"The key was rotated before; its successor is {key.replaced_by}. Rotate that, or revoke this one."
         raise MeshError(Code.CONFLICT, message, param="key_id")
@@ -157,7 +157,7 @@ class KeyIssuer:
         keys = await self._store.list_keys(account_id)
         creator = next((key for key in keys if key.id == creator_key_id), None)
         if creator is None or not creator.works(now_ms):
-            raise MeshError(Code.NOT_FOUND, "The calling key does not work any more.", param="creator_key_id")
+            raise MeshError(Code.NOT_FOUND, "The calling key no longer works. Use another key.", param="creator_key_id")
         if sum(key.works(now_ms) for key in keys) >= self._max_keys_per_account:
             message = f"The account has {self._max_keys_per_account} working keys, the most allowed; revoke one first."
             raise MeshError(Code.CONFLICT, message)

@@ -54,14 +54,14 @@ class TransactHandler:
             return self._reserve(call.reserve)
         if call.HasField("settle"):
             return _settle(call.settle)
-        raise refusals.invalid("operation", "is missing: send reserve or settle")
+        raise refusals.invalid("operation", "is missing. Send reserve or settle")
 
     def _reserve(self, asked: billing_pb2.Reserve) -> Reserve:
         request_id = check_id("request_id", asked.request_id)
         account_id = check_id("account_id", asked.account_id)
         quote = self._prices.quote(asked.model, asked.quantity)
         if asked.key_monthly_cap < 0:
-            raise refusals.invalid("key_monthly_cap", "is negative")
+            raise refusals.invalid("key_monthly_cap", "must not be negative")
         return Reserve(
             *(request_id, account_id, check_text("key_id", asked.key_id), quote),
             key_monthly_cap=asked.key_monthly_cap,
@@ -72,7 +72,7 @@ class TransactHandler:
 def _settle(asked: billing_pb2.Settle) -> Settle:
     outcome = SETTLED_OUTCOMES.get(asked.outcome)
     if outcome is None:
-        raise refusals.invalid("outcome", "is not one that a request can end with")
+        raise refusals.invalid("outcome", "must be an outcome that a request can end with")
     request_id = check_id("request_id", asked.request_id)
     runner_id = check_text("runner_id", asked.runner_id)
     return Settle(request_id, outcome, asked.prompt_tokens, asked.completion_tokens, runner_id)
