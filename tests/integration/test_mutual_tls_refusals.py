@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.cli.dev_certificates import certificate_files
+from services.cli.state import certificate_files
 from services.common.etcd import EtcdClient, EtcdUnavailableError
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx2
 import psutil
 
-from services.cli.dev_certificates import certificate_files
+from services.cli.state import certificate_files
 from tests.support.waiting import eventually
 
 TIERMESH = str(Path(sys.executable).with_name("tiermesh"))

@@ -33,7 +33,7 @@ def check_rotation(key: ApiKey, now_ms: int) -> None:
     """Raises MeshError CONFLICT unless a key works and was not rotated: each key has one successor."""
     if not key.works(now_ms):
         state = "was revoked" if key.revoked_at_ms else "has expired"
-        raise MeshError(Code.CONFLICT, f"The key {state}; create a new one instead.", param="key_id")
+        raise MeshError(Code.CONFLICT, f"The key {state}. Create a new one instead.", param="key_id")
     if key.replaced_by:
         message = f"The key was rotated before; its successor is {key.replaced_by}. Rotate that, or revoke this one."
         raise MeshError(Code.CONFLICT, message, param="key_id")
@@ -48,7 +48,7 @@ def with_overlap(old: ApiKey, now_ms: int, overlap_seconds: int) -> ApiKey:
 def _working(key: ApiKey | None, account_id: str, now_ms: int) -> ApiKey:
     """Returns the key on whose behalf something is done; raises MeshError NOT_FOUND unless it is the account's."""
     if key is None or key.account_id != account_id or not key.works(now_ms):
-        raise MeshError(Code.NOT_FOUND, "The calling key does not work any more.")
+        raise MeshError(Code.NOT_FOUND, "The calling key no longer works. Use another key.")
     return key
 
 

@@ -109,7 +109,7 @@ def _model_id(name: str, catalog: Catalog) -> str:
     model = catalog.get(name)
     if model is None:
         known = ", ".join(model.id for model in catalog.models)
-        raise MeshError(Code.INVALID_REQUEST, f"There is no model {name[:100]!r}; there are: {known}.", param="models")
+        raise MeshError(Code.INVALID_REQUEST, f"There is no model {name[:100]!r}. Use one of: {known}.", param="models")
     return model.id
 
 

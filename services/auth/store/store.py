@@ -154,7 +154,11 @@ class AuthStore:
             number = _next_change(connection)
             values = {"expires_at_ms": old.expires_at_ms, "replaced_by": new.id, "change_number": number}
             if connection.execute(mark.values(values)).rowcount == 0:
-                raise MeshError(Code.CONFLICT, "The key was revoked or rotated meanwhile.", param="key_id")
+                raise MeshError(
+                    Code.CONFLICT,
+                    "The key was revoked or rotated meanwhile. List the keys to see its state.",
+                    param="key_id",
+                )
             return _get(connection, old.id), _insert(connection, new, number)
 
         return await self._database.transaction(work)

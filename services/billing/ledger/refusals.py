@@ -78,14 +78,14 @@ def too_many_credits(limit: int) -> MeshError:
 
 def deadline_exceeded() -> MeshError:
     """The caller has stopped waiting before a transaction took its call, so nothing was done."""
-    return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to answer in time; nothing was charged.")
+    return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to reply in time. Nothing was charged.")
 
 
 def too_busy() -> MeshError:
     """More calls wait than the service is ready to remember."""
-    return MeshError(Code.UNAVAILABLE, "billing is too busy; try again shortly", retry_after=1.0)
+    return MeshError(Code.UNAVAILABLE, "Billing is too busy. Try again shortly.", retry_after=1.0)
 
 
 def invalid(param: str, problem: str) -> MeshError:
     """A field has a value that no caller should send."""
-    return MeshError(Code.INVALID_REQUEST, f"{param} {problem}", param=param)
+    return MeshError(Code.INVALID_REQUEST, f"'{param}' {problem}.", param=param)

@@ -35,9 +35,9 @@ def wait_until_free(port: int, patience: float = _PATIENCE) -> None:
     deadline = time.monotonic() + patience
     while (reason := why_taken(port)) is not None:
         if reason.errno != errno.EADDRINUSE:
-            raise CliError(f"cannot listen on port {port}: {reason.strerror}; choose another with --port")
+            raise CliError(f"Cannot listen on port {port}: {reason.strerror}. Choose another port with --port.")
         if time.monotonic() > deadline:
-            raise CliError(f"port {port} is taken by another program; choose another with --port")
+            raise CliError(f"Another program uses port {port}. Choose another port with --port.")
         time.sleep(_POLL_SECONDS)
 
 
@@ -52,4 +52,6 @@ def free_ports(count: int, randomness: random.Random) -> list[int]:
             found.append(port)
         if len(found) == count:
             return found
-    raise CliError(f"fewer than {count} ports from {_RANGE.start} to {_RANGE.stop - 1} are free")
+    raise CliError(
+        f"Fewer than {count} ports from {_RANGE.start} to {_RANGE.stop - 1} are free. Stop programs that use them."
+    )

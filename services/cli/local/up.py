@@ -86,7 +86,7 @@ class LocalMesh:
         try:
             self._supervisor.start()
             await first_of(self._serve(), self._supervisor.failed(), self._interrupts.first.wait())
-            say("stopping after the answers in progress; Ctrl-C again ends it at once")
+            say("finishing the running requests; press Ctrl-C again to stop at once")
         finally:
             self._ready_file.remove()
             await self._supervisor.stop()

@@ -106,7 +106,7 @@ class Keys:
         """Answers POST /v1/keys: the one response that holds the new key itself, in `key`."""
         body = parse_body(await request.read() or b"{}", _decoder)
         if body.expires_at and body.expires_at <= self._clock():
-            raise invalid("expires_at", "'expires_at' lies in the past; give a future time in seconds since 1970.")
+            raise invalid("expires_at", "'expires_at' is in the past. Send a future time in seconds since 1970.")
         try:
             response = await self._auth.call(lambda stub: stub.CreateKey, _create_request(body, principal))
         except MeshError as error:

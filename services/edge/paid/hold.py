@@ -210,4 +210,4 @@ class Hold:
 
 
 def _unavailable(consequence: str) -> MeshError:
-    return MeshError(Code.UNAVAILABLE, f"Billing cannot be reached, {consequence}; try again shortly.", retry_after=1.0)
+    return MeshError(Code.UNAVAILABLE, f"Billing cannot be reached, {consequence}. Try again shortly.", retry_after=1.0)

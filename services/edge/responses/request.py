@@ -55,7 +55,7 @@ class InputFile(Struct, frozen=True, tag="input_file", tag_field="type"):
 
 
 class ReasoningText(Struct, frozen=True, tag="reasoning_text", tag_field="type"):
-    """An earlier thought."""
+    """Reasoning of an earlier answer."""
 
     text: Text
 
@@ -103,7 +103,7 @@ class TextConfig(Struct, frozen=True):
 
 
 class Reasoning(Struct, frozen=True):
-    """How to think. With a summary asked for, thoughts are shown as the summary: nobody sums them up."""
+    """How to reason. If a summary is requested, it contains the reasoning itself, which is not summarised."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None

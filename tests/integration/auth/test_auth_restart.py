@@ -111,7 +111,7 @@ async def test_a_taken_port_ends_the_start_with_a_clear_line(
 
 async def test_a_dead_key_is_forgotten_after_the_retention(tmp_path: Path, database_url: str) -> None:
     async with (
-        auth_process(tmp_path, database_url, dead_key_retention_seconds="0.5") as auth,
+        auth_process(tmp_path, database_url, dead_key_retention_seconds="1") as auth,
         AuthClient(auth.address) as client,
     ):
         account = await client.create_account()

@@ -140,7 +140,7 @@ async def test_grants_are_checked(sqlite_client: BillingClient) -> None:
         with pytest.raises(MeshError) as refused:
             await client.grant(amount)
         assert (refused.value.code, refused.value.param) == (Code.INVALID_REQUEST, "credits")
-    with pytest.raises(MeshError, match="account_id is empty"):
+    with pytest.raises(MeshError, match="'account_id' must not be empty"):
         await client.grant(5, "")
     await client.grant(10**15, grant_id="all")
     with pytest.raises(MeshError, match="at most"):

@@ -137,7 +137,7 @@ async def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
 
     await eventually(busy)
     mesh.process.send_signal(signal.SIGINT)
-    await eventually(lambda: "stopping after the answers in progress" in mesh.output)
+    await eventually(lambda: "finishing the running requests" in mesh.output)
     assert mesh.process.poll() is None
     os.kill(mesh.process.pid, signal.SIGINT)
     assert await asyncio.to_thread(mesh.process.wait, 5) == 130

@@ -25,20 +25,20 @@ async def test_a_taken_port(tmp_path: Path) -> None:
         listener.listen()
         port = listener.getsockname()[1]
         error = await refused(tmp_path, "--port", str(port))
-    assert error == f"Error: port {port} is taken by another program; choose another with --port\n"
+    assert error == f"Error: Another program uses port {port}. Choose another port with --port.\n"
 
 
 async def test_a_state_directory_in_use(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "state")
     state.create()
     with state.locked():
-        assert "is in use by another `tiermesh up` (process " in await refused(tmp_path)
+        assert "Another `tiermesh up` (process " in await refused(tmp_path)
 
 
 async def test_a_state_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     error = await refused(tmp_path, "--state-dir", str(tmp_path / "file" / "state"))
-    assert "cannot write to the state directory" in error
+    assert "Cannot write to the state directory" in error
 
 
 async def test_a_typing_error_in_the_models_file(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ async def test_an_etcd_that_is_no_program(tmp_path: Path) -> None:
 
 async def test_a_ready_file_without_a_folder(tmp_path: Path) -> None:
     error = await refused(tmp_path, "--ready-file", str(tmp_path / "missing" / "ready.json"))
-    assert "cannot write the ready file" in error
+    assert "Cannot write the ready file" in error
 
 
 async def test_a_service_that_does_not_start(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ class EventReader:
         if self._images and error.type == "invalid_request_error":
             return undecodable()
         # The server's own words may quote the request.
-        return MeshError(Code.INTERNAL, f"the engine failed ({error.type or 'no reason given'}); try again")
+        return MeshError(Code.INTERNAL, f"The engine failed ({error.type or 'no reason given'}). Try again.")
 
 
 def _diverged() -> MeshError:

@@ -25,12 +25,12 @@ def test_free_ports_are_free_different_and_below_those_of_outgoing_connections()
 
 
 def test_too_many_ports_are_refused() -> None:
-    with pytest.raises(CliError, match="fewer than 20000 ports"):
+    with pytest.raises(CliError, match="Fewer than 20000 ports"):
         free_ports(20_000, random.Random(1))
 
 
 def test_a_taken_port_is_explained(taken: int) -> None:
-    with pytest.raises(CliError, match=f"^port {taken} is taken by another program; choose another with --port$"):
+    with pytest.raises(CliError, match=rf"^Another program uses port {taken}\. Choose another port with --port\.$"):
         wait_until_free(taken, patience=0)
 
 
