@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from services.edge.http.errors import ErrorBody
 from tests.support.account import FundedAccount
 from tests.support.edge_routes import edge_operations
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -88,7 +89,7 @@ def target(mesh: LocalMesh) -> Iterator[Target]:
     scopes = ("chat", "embeddings", "audio", "images", "usage", "balance", "keys")
     options = [option for scope in scopes for option in ("--endpoint", scope)]
     headers = {"Authorization": f"Bearer {account.new_key(*options)['api_key']}"}
-    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=30) as http:
+    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=stretched(30)) as http:
         yield Target(http)
     assert mesh.command_now("ledger", "audit")["violations"] == []
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.raw_http import connect, request
 
@@ -28,7 +29,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
 @pytest.fixture
 def http(mesh: LocalMesh) -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}
-    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=30) as client:
+    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=stretched(30)) as client:
         yield client
 
 
