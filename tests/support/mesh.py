@@ -18,6 +18,7 @@ import httpx2
 import psutil
 
 from services.cli.dev_certificates import certificate_files
+from tests.support.commands import run_forked
 from tests.support.deadlines import stretched
 from tests.support.waiting import eventually
 
@@ -145,7 +146,7 @@ class LocalMesh:
 
     def command_now(self, *arguments: str) -> Any:
         """The same for tests and fixtures without an event loop."""
-        done = run_tiermesh_now(*arguments, "--state-dir", str(self.state_dir), "--json")
+        done = run_forked(*arguments, "--state-dir", str(self.state_dir), "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
