@@ -77,12 +77,6 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("fuzz")) as mesh:
-        yield mesh
-
-
-@pytest.fixture(scope="module")
 def target(mesh: LocalMesh) -> Iterator[Target]:
     account = FundedAccount(mesh)
     mesh.command_now("credits", "grant", account.account, "1000000")

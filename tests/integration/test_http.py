@@ -20,12 +20,6 @@ HELLO: dict[str, Any] = {"model": "tiermesh-pro", "messages": [{"role": "user", 
 ORIGIN = "https://chat.example.com"
 
 
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("http")) as mesh:
-        yield mesh
-
-
 @pytest.fixture
 def http(mesh: LocalMesh) -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}

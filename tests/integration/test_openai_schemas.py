@@ -39,12 +39,6 @@ WANTED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("schemas")) as mesh:
-        yield mesh
-
-
 @pytest.fixture
 def http(mesh: LocalMesh) -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}
