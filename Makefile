@@ -135,7 +135,7 @@ lock: $(DEV) ## Pin the dependencies anew from requirements/*.in.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-header requirements/deploy.in -o requirements/deploy.lock
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis $(JAVASCRIPT_DIR)/node_modules
+	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
