@@ -42,7 +42,7 @@ PROMETHEUS := .tools/.prometheus-installed
 PROTO_SOURCES := protos/generate.py $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help ci run run-all test test-base test-tls test-torch coverage lint format bench chaos rules-check dashboards protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all test test-base test-tls test-torch coverage lint format bench chaos rules-check dashboards protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -61,7 +61,10 @@ test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PRO
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
 	$(TORCH_BIN)/python -m pytest tests/torch $(or $(ARGS),--durations=10)
 
-# Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side.
+# Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side. It makes the
+# environments first, because the protos are generated with types only where the development environment is.
+environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS)
+
 ci: lint manifests-check test
 
 coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.

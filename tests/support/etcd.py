@@ -151,6 +151,8 @@ class EtcdServer:
             # The disk is not what is tested: killing the process loses nothing that was written.
             "--unsafe-no-fsync": "true",
             "--bcrypt-cost": "4",
+            # Otherwise etcd 3.4 writes in another form.
+            "--logger": "zap",
             "--log-level": "warn",
         }
         return [str(programs.etcd()), *(f"{name}={value}" for name, value in options.items()), *self._arguments]

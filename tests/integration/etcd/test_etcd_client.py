@@ -135,7 +135,7 @@ async def test_a_password_does_no_harm_where_none_is_needed_and_helps_once_it_is
 
 
 async def test_an_expired_token_is_renewed(tmp_path: Path) -> None:
-    async with EtcdServer(tmp_path, arguments=["--auth-token-ttl=1", "--log-level=info"]) as server:
+    async with EtcdServer(tmp_path, arguments=["--auth-token-ttl=1", "--log-level=debug"]) as server:
         await server.enable_auth("secret")
         client = EtcdClient([server.endpoint], username="root", password="secret")
         await client.put(b"key", b"1")
