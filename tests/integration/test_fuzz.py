@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from services.edge.http.errors import ErrorBody
 from tests.support.account import FundedAccount
-from tests.support.edge_routes import edge_operations
 from tests.support.deadlines import stretched
+from tests.support.edge_routes import edge_operations
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 

@@ -103,7 +103,7 @@ async def test_an_event_of_any_size_reaches_a_client_that_reads(
         return stream.response
 
     reader, writer = await ask(await start(large), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
-    async with asyncio.timeout(20):
+    async with within(20):
         answer = await reader.read()
     assert answer.endswith(b"data: one\n\n" + b"x" * size + b"y" * size)
     writer.close()
@@ -124,7 +124,7 @@ async def test_the_last_events_are_sent_whatever_is_unread(start: Callable[[Serv
 
     reader, writer = await ask(await start(behind), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
     reader._transport.pause_reading()  # type: ignore[attr-defined] # asyncio has no public way not to read
-    async with asyncio.timeout(20):
+    async with within(20):
         await done.wait()
         reader._transport.resume_reading()  # type: ignore[attr-defined] # as above
         answer = await reader.read()
