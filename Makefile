@@ -93,7 +93,7 @@ coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROT
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
 
-lint: $(DEV) $(PROTOS) $(STYLE) ## Check format, style, types, protos and documentation.
+lint: $(DEV) $(PROTOS) $(STYLE) lint-workflows ## Check format, style, types, protos and documentation.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
