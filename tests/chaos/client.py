@@ -15,16 +15,22 @@ from tests.chaos.plan import PROMPTS
 from tests.chaos.record import End, Record
 
 # Longer than the edge's own limits allow any answer to take; what has not ended by then is stuck.
-PATIENCE = 20.0
+_PATIENCE_SECONDS = 20.0
 _CONNECT_SECONDS = 6.0
 _CONNECT_PAUSE = 0.1
 _DONE = b"data: [DONE]"
 
 
 class Client:
-    """Serves all records of a run; `stops` holds the first word of each prompt's answer."""
+    """Serves all records of a run; `stops` holds the first word of each prompt's answer.
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, ledger: LedgerView) -> None:
+    `stretch` is by how much its patience is longer than on an idle machine.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, ledger: LedgerView, *, stretch: float = 1.0
+    ) -> None:
+        self._stretch = stretch
         self._session = session
         self._url = base_url + "/chat/completions"
         self._ledger = ledger
@@ -35,7 +41,8 @@ class Client:
         leave_after = record.plan.leave_after
         record.sent = time.time()
         try:
-            async with asyncio.timeout(PATIENCE if leave_after is None else leave_after):
+            patience = _PATIENCE_SECONDS * self._stretch
+            async with asyncio.timeout(patience if leave_after is None else leave_after):
                 await self._connect(record)
         except TimeoutError:
             # An end that was seen stays seen, also when the client was about to leave.
@@ -46,7 +53,7 @@ class Client:
 
     async def _connect(self, record: Record) -> None:
         """Tries until somebody listens: a connection that was refused has carried nothing."""
-        give_up = time.monotonic() + _CONNECT_SECONDS
+        give_up = time.monotonic() + _CONNECT_SECONDS * self._stretch
         while True:
             record.sent = time.time()
             try:

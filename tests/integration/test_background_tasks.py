@@ -18,6 +18,7 @@ from services.cli.local.child import Child
 from services.cli.local.log_output import LogOutput
 from services.cli.local.mesh import Process
 from services.common.etcd import EtcdClient
+from tests.support.deadlines import within
 from tests.support.dying_service import KILL, SECRET, SURVIVED
 from tests.support.etcd import EtcdServer
 from tests.support.ports import free_address
@@ -105,7 +106,7 @@ async def test_a_background_task_that_dies_ends_its_process_which_is_started_aga
         services = mesh(tmp_path, etcd.endpoint)
         client = EtcdClient([etcd.endpoint])
         async with supervised(services):
-            async with asyncio.timeout(_DEADLINE):
+            async with within(_DEADLINE):
                 await asyncio.gather(*(service.child.ready.wait() for service in services))
             for service in services:
                 service.kill()

@@ -16,6 +16,7 @@ import pytest
 from openai.types.chat import ChatCompletionChunk
 
 from tests.support.account import FundedAccount
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -86,7 +87,7 @@ class Customer(FundedAccount):
         """Starts a stream, leaves after so many lines, and returns how long the engine went on, in seconds."""
         body = {"model": "tiermesh-pro", "stream": True, **ASKED[endpoint]}
         headers = {"Authorization": f"Bearer {self.key}"}
-        with httpx2.Client(timeout=0.3 if lines == 0 else 20) as http:
+        with httpx2.Client(timeout=0.3 if lines == 0 else stretched(20)) as http:
             try:
                 with http.stream("POST", f"{self.mesh.base_url}/{endpoint}", json=body, headers=headers) as response:
                     received = (line for line in response.iter_lines() if line)
@@ -96,7 +97,7 @@ class Customer(FundedAccount):
                 assert lines == 0
         left = time.monotonic()
         while active_slots(self.mesh):
-            assert time.monotonic() - left < 5
+            assert time.monotonic() - left < stretched(5)
         return time.monotonic() - left
 
 
@@ -218,7 +219,9 @@ async def test_the_price_is_in_the_usage_chunk(customer: Customer) -> None:
     headers = {"Authorization": f"Bearer {customer.key}"}
     body = {"model": "tiermesh-pro", "messages": PROMPT, "stream": True, "max_tokens": 2,
             "stream_options": {"include_usage": True}}  # fmt: skip
-    text = httpx2.post(customer.mesh.base_url + "/chat/completions", json=body, headers=headers, timeout=20).text
+    text = httpx2.post(
+        customer.mesh.base_url + "/chat/completions", json=body, headers=headers, timeout=stretched(20)
+    ).text
     events = [line.removeprefix("data: ") for line in text.splitlines() if line]
     assert events[-1] == "[DONE]"
     assert json.loads(events[-2])["tiermesh"] == {"credits_charged": PRICE, "credits_remaining": 990}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,6 @@ from tests.support.waiting import eventually
 
 PROMPT: Any = [{"role": "user", "content": "Hello"}]
 ALL = (*ORDINARY, "keys")
-
-
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("keys")) as mesh:
-        yield mesh
 
 
 class Owner:

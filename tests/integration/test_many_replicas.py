@@ -17,6 +17,7 @@ from services.auth.store.store import MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
+from tests.support.deadlines import stretched
 from tests.support.ports import free_address
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
@@ -35,7 +36,7 @@ class Mesh:
         self.auths = auths
         self.edges = edges
         self.client = client
-        self.http = httpx2.AsyncClient(timeout=20.0, limits=httpx2.Limits(max_connections=100))
+        self.http = httpx2.AsyncClient(timeout=stretched(20.0), limits=httpx2.Limits(max_connections=100))
 
     async def get(self, edge: ServiceProcess, key: str) -> httpx2.Response:
         return await self.http.get(f"http://{edge.address}/v1/models", headers={"Authorization": f"Bearer {key}"})
@@ -121,7 +122,7 @@ async def test_a_revocation_holds_everywhere_within_a_second(mesh: Mesh) -> None
     cuts = quantiles(delays, n=100)
     p50, p99, longest = (round(seconds * 1000) for seconds in (cuts[49], cuts[98], max(delays)))
     print(f"\n{REVOCATIONS} revocations hold everywhere after: p50 {p50} ms, p99 {p99} ms, max {longest} ms")  # noqa: T201 - the figure, shown by pytest -s
-    assert p99 < 1000
+    assert p99 < stretched(1000)
 
 
 async def revoke(mesh: Mesh, direct: list[AuthClient], key: auth_pb2.CreateKeyResponse, at: AuthClient) -> float:

@@ -82,7 +82,7 @@ class LocalMesh:
         self._interrupts.listen()
         self._ready_file.remove()
         self._plan.state.save_mesh(self._description)
-        say(f"starting etcd, {', '.join(self._plan.choices.services)} (logs in {self._plan.state.logs})")
+        say(f"starting {self._plan.etcd}, {', '.join(self._plan.choices.services)} (logs in {self._plan.state.logs})")
         try:
             self._supervisor.start()
             await first_of(self._serve(), self._supervisor.failed(), self._interrupts.first.wait())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -63,8 +64,17 @@ async def test_an_etcd_that_is_no_program(tmp_path: Path) -> None:
     program.write_text("no program")
     program.chmod(0o755)
     error = await refused(tmp_path, ETCD_BIN=str(program))
-    assert "etcd did not start: it ended with status 1" in error
-    assert f"cannot run {program}: Exec format error" in error
+    assert error == f"Error: cannot run {program} (from ETCD_BIN): Exec format error\n"
+
+
+async def test_an_etcd_that_is_too_old(tmp_path: Path) -> None:
+    program = tmp_path / "etcd"
+    program.write_text('#!/bin/sh\necho "etcd Version: 3.3.25"\n')
+    program.chmod(0o755)
+    error = await refused(tmp_path, ETCD_BIN="", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert error.startswith(
+        f"Error: {program} (from PATH) is etcd 3.3.25, and 3.4.23 or newer is needed: set ETCD_BIN "
+    )
 
 
 async def test_a_ready_file_without_a_folder(tmp_path: Path) -> None:

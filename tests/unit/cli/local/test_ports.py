@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,12 @@ def test_free_ports_are_free_different_and_below_those_of_outgoing_connections()
     ports = free_ports(12, random.Random(1))
     assert len(set(ports)) == 12
     assert all(why_taken(port) is None and port < 32_768 for port in ports)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reserve a port without listening on it")
+def test_meshes_that_start_together_get_different_ports() -> None:
+    # With the same randomness, another process would choose the same ones.
+    assert set(free_ports(12, random.Random(2))).isdisjoint(free_ports(12, random.Random(2)))
 
 
 def test_too_many_ports_are_refused() -> None:

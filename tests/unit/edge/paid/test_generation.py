@@ -15,6 +15,7 @@ from services.common.settings import DEFAULT_CATALOG
 from services.edge.paid.generation import MAX_FAILURES, Generation
 from services.edge.paid.routing import Assignment, Placer
 from services.edge.paid.runners import RunnerPool
+from tests.support.deadlines import within
 from tiermesh.router.v1 import router_pb2
 from tiermesh.runner.v1 import runner_pb2
 
@@ -128,5 +129,5 @@ async def test_a_defect_of_the_search_for_another_runner_ends_the_answer(broken:
 
     mesh = Mesh([Code.UNAVAILABLE])
     mesh.on_move = lambda: setattr(mesh, broken, defect)
-    async with asyncio.timeout(10):
+    async with within(10):
         assert isinstance(await mesh.ask(), ValueError)
