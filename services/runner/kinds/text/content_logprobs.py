@@ -68,7 +68,7 @@ class ContentLogprobs:
         return self._size - len(self._text[len(self._text) - min(characters, len(self._text)) :].encode())
 
     def _shown(self, token: _Token, at: int) -> TokenLogprob | None:
-        """Returns the part of a token that lies in places of content, from the one at an index on; None if none does."""
+        """Returns the part of a token that lies in places of content, from the one `at` an index on; None if none."""
         start, stop, entry = token
         parts = []
         for begin, end in self._content[at:]:

@@ -50,7 +50,7 @@ ANSWERS = [
     ("hermes", hermes(*WEATHER).replace("\n</", f"\n{mistral(*TIME)}\n</"), "", [WEATHER, TIME]),
     ("hermes", f"<tool_call>\n{mistral(*WEATHER)}\n{hermes(*TIME)}", "", [WEATHER, TIME]),
     ("hermes", f"<tool_call>\n{mistral(*TIME)}\nI have called it.", "\nI have called it.", [TIME]),
-    ("hermes", f"<tool_call>{mistral(*TIME)} It is </b> late.\n</tool_call> Or not.", " It is </b> late. Or not.", [TIME]),
+    ("hermes", f"<tool_call>{mistral(*TIME)} It </b> is.\n</tool_call> Or not.", " It </b> is. Or not.", [TIME]),
     ("hermes", f"<tool_call>{mistral(*TIME)} So {hermes(*WEATHER)}", " So", [TIME, WEATHER]),
     ("hermes", f'<tool_call>{mistral(*TIME)}\n{{"a": 1}}\n</tool_call>', '\n{"a": 1}', [TIME]),
     ("hermes", f"Use the <tool_call> tag: {hermes(*TIME)}", "Use the <tool_call> tag:", [TIME]),
@@ -58,7 +58,7 @@ ANSWERS = [
     ("hermes", f'<tool_call>{mistral(*TIME)[:-1]}, "id": "}}</tool_call>"}} x</tool_call>', " x", [TIME]),
     ("hermes", f"<tool_call>{mistral(*TIME)[:-1]}, and so on.", ", and so on.", [TIME]),
     ("hermes", f"<tool_call>\n{mistral(*TIME)[:-1]}\n</tool_call>", "", [TIME]),
-    ("hermes", f'<tool_call>{{"arguments": {{"a": "</tool_call>"}}, "name": "f"}}', "", [("f", '{"a": "</tool_call>"}')]),
+    ("hermes", '<tool_call>{"arguments": {"a": "</tool_call>"}, "name": "f"}', "", [("f", '{"a": "</tool_call>"}')]),
     # A function without parameters.
     ("hermes", hermes("get_time", "null"), "", [TIME]),
     ("hermes", '<tool_call>{"name": "get_time"}</tool_call>', "", [TIME]),
@@ -233,14 +233,14 @@ def test_a_call_that_the_model_left_unfinished_is_content(name: str) -> None:
         part = f"[TOOL_CALLS][{whole}, " + mistral(*WEATHER)[:60]
     else:
         part = "[TOOL_CALLS]get_time[ARGS]{}[TOOL_CALLS]get_weather[ARGS]" + ARGUMENTS[:12]
-    for cut in (False, True):
+    for limited in (False, True):
         subject, out, said = reader(name), ParsedText(), Said()
         subject.feed(part, out)
-        subject.finish(out, cut=cut)
+        subject.finish(out, cut=limited)
         said.add(out)
         assert said.calls[0][1:] == TIME
-        assert (len(said.calls), subject.call_count, subject.in_arguments) == (1 + cut, 1 + cut, cut)
-        assert ("get_weather" in said.content) is not cut
+        assert (len(said.calls), subject.call_count, subject.in_arguments) == (1 + limited, 1 + limited, limited)
+        assert ("get_weather" in said.content) is not limited
 
 
 @given(
