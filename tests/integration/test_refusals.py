@@ -172,6 +172,8 @@ RULES: list[list[Case]] = [
     chat("is required for the role 'tool'", "messages[0].tool_call_id", messages=[{"role": "tool", "content": "Hi"}]),
     chat("is only for the role 'assistant'", "messages[0].tool_calls",
           messages=[{**HELLO, "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": "{}"}}]}]),
+    chat("is only for the role 'assistant'", "messages[0].reasoning_content",
+          messages=[{**HELLO, "reasoning_content": "Hm."}]),
     # Images.
     message("is an image, and tiermesh-pro cannot see images", "[1]", [TEXT, GOOD_IMAGE], "tiermesh-pro"),
     message("is one image too many: at most 10 are allowed", "[10].image_url.url", [GOOD_IMAGE] * 11),

@@ -78,6 +78,8 @@ class Message(Struct, frozen=True):
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    # What an assistant turn thought, as it was answered; models that think between calls are shown it again.
+    reasoning_content: Text | None = None
 
 
 class StreamOptions(Struct, frozen=True):

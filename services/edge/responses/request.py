@@ -60,6 +60,12 @@ class ReasoningText(Struct, frozen=True, tag="reasoning_text", tag_field="type")
     text: Text
 
 
+class SummaryText(Struct, frozen=True):
+    """A part of the summary of an earlier thought; clients name its type or not."""
+
+    text: Text | None = None
+
+
 Part: TypeAlias = InputText | OutputText | Refusal | InputImage | InputFile | ReasoningText
 
 
@@ -78,6 +84,8 @@ class Item(Struct, frozen=True):
     name: str | None = None
     arguments: str | None = None
     output: Text | list[Part] | None = None
+    # Of an earlier thought.
+    summary: list[SummaryText] | None = None
 
     @property
     def kind(self) -> str:

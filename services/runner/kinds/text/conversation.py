@@ -40,6 +40,10 @@ def _read_message(message: runner_pb2.Message, param: str, image_marker: str) ->
         if message.role != "assistant":
             raise unchecked(f"{param}.tool_calls")
         document["tool_calls"] = [_read_call(call) for call in message.tool_calls]
+    if message.reasoning_content:
+        if message.role != "assistant":
+            raise unchecked(f"{param}.reasoning_content")
+        document["reasoning_content"] = message.reasoning_content
     return document
 
 

@@ -61,6 +61,13 @@ def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
         {"response_format": {"type": "json_schema", "schema": {"type": "object"}}},
         {"reasoning_effort": "max"},
         {"messages": [{"role": "developer", "content": ""}, {"role": "assistant", "refusal": "no"}]},
+        {
+            "messages": [
+                {"role": "user", "content": "x"},
+                {"role": "assistant", "content": "y", "reasoning_content": "T"},
+            ]
+        },
+        {"messages": [{"role": "user", "content": "x", "reasoning_content": ""}]},
         {"messages": [{"role": "tool", "content": [{"type": "text", "text": "18C"}], "tool_call_id": "call_1"}]},
     ],
 )
@@ -75,6 +82,13 @@ def test_a_runner_takes_what_the_edge_lets_through(fields: dict[str, Any]) -> No
 def test_tools_need_a_model_that_can_call() -> None:
     assert refusal(body(tools=[function("f")]), PLAIN).param == "tools"
     check_chat(body(tools=[]), PLAIN, max_choices=8)
+
+
+def test_earlier_thoughts_reach_the_runner() -> None:
+    thinking = body(messages=[{"role": "assistant", "content": "y", "reasoning_content": "TTT"}])
+    assert generate_call(thinking, CAPABLE, "req_1", 0).messages[0].reasoning_content == "TTT"
+    wrong = body(messages=[{"role": "user", "content": "y", "reasoning_content": "TTT"}])
+    assert refusal(wrong).param == "messages[0].reasoning_content"
 
 
 def test_only_schemas_that_are_followed_must_be_enforceable() -> None:

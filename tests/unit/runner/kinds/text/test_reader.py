@@ -46,6 +46,18 @@ def test_a_plain_call() -> None:
     assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
 
+def test_earlier_thoughts_reach_templates_that_show_them() -> None:
+    said = pb.Message(role="assistant", content="y", reasoning_content="TTT")
+    messages = [pb.Message(role="user", content="x"), said, pb.Message(role="user", content="z")]
+    shown = "{% for message in messages %}[{{ message.reasoning_content }}]{% endfor %}"
+    assert read(call(messages=messages), template=shown).job.prompt == "[][TTT][]"
+    # Others do not know of them.
+    assert "TTT" not in read(call(messages=messages)).job.prompt
+    with pytest.raises(MeshError) as caught:
+        read(call(messages=[pb.Message(role="user", content="x", reasoning_content="TTT")]))
+    assert caught.value.param == "messages[0].reasoning_content"
+
+
 def test_no_limit_and_no_seed_are_told_from_zero() -> None:
     assert read(call()).job.max_tokens is None
     assert read(call()).job.sampling.seed is None
