@@ -83,6 +83,14 @@ def check_size(schema: dict[str, Any]) -> int:
     return size
 
 
+def resolve(root: dict[str, Any], reference: str) -> Any:
+    """Returns what a local reference points to, or None: the compiler reports those that point nowhere."""
+    found: Any = root
+    for part in reference.removeprefix("#").split("/")[1:]:
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found if reference.startswith("#") else None
+
+
 class _Check:
     """One pass over everything that is reachable from the root of a schema."""
 
@@ -148,14 +156,7 @@ class _Check:
     def _follow(self, reference: Any) -> None:
         if isinstance(reference, str) and reference not in self._seen:
             self._seen.add(reference)
-            self._open.append((reference, self._resolve(reference)))
-
-    def _resolve(self, reference: str) -> Any:
-        """Returns what a local reference points to, or None: the compiler reports those that point nowhere."""
-        found: Any = self._root
-        for part in reference.removeprefix("#").split("/")[1:]:
-            found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-        return found if reference.startswith("#") else None
+            self._open.append((reference, resolve(self._root, reference)))
 
     def _merged(self, place: str, schema: Any) -> tuple[int, int]:
         """Returns how many alternatives a schema becomes and how many properties each has at most.
@@ -169,7 +170,7 @@ class _Check:
         self._known[id(schema)] = 1, 0
         parts = [(1, _length(schema.get("properties")))]
         parts += [self._merged(place, member) for member in _list(schema, "allOf")]
-        parts.append(self._merged(place, self._resolve(str(schema.get("$ref")))))
+        parts.append(self._merged(place, resolve(self._root, str(schema.get("$ref")))))
         for members in (_list(schema, "anyOf"), _list(schema, "oneOf")):
             if members:
                 counts, sizes = zip(*(self._merged(place, member) for member in members), strict=True)

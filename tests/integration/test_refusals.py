@@ -198,6 +198,8 @@ RULES: list[list[Case]] = [
            {"name": "f", "parameters": {"not": {}}, "strict": True}),
     tools("cannot be enforced: the keyword 'not' at #", "tools[0].function.parameters",
            {"name": "f", "parameters": {"not": {}}}, choice="required"),
+    tools("cannot be enforced: it admits no object", "tools[0].function.parameters",
+           {"name": "f", "parameters": {"type": "string"}}, choice={"name": "f"}),
     tools("cannot be enforced: the keyword 'not' at #", "tools[1].function.parameters",
            {"name": "f", "parameters": {"not": {}}}, {"name": "g", "parameters": {"not": {}}}, choice={"name": "g"}),
     tools("must have at most 131072 characters of schemas", "tools",

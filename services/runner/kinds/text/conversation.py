@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from services.common.argument_schemas import NO_PARAMETERS
 from services.common.chat_limits import FUNCTION_NAME, MOST_TOOLS
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.prompt.grammar import any_object
@@ -87,7 +88,8 @@ def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
 def _read_tool(tool: runner_pb2.Tool, param: str) -> Tool:
     if not FUNCTION_NAME.fullmatch(tool.name):
         raise unchecked(f"{param}.name")
-    parameters = _read_object(tool.parameters_json or '{"type": "object"}', f"{param}.parameters")
+    json = tool.parameters_json
+    parameters = _read_object(json, f"{param}.parameters") if json else dict(NO_PARAMETERS)
     return Tool(tool.name, tool.description, parameters, strict=tool.strict)
 
 

@@ -60,6 +60,10 @@ def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
         {"response_format": answer({"const": "x" * (LARGEST_SCHEMA - 13)})},
         {"response_format": {"type": "json_schema", "schema": {"type": "object"}}},
         {"reasoning_effort": "max"},
+        {"tools": [function("f", {})], "tool_choice": "required"},
+        {"tools": [function("f", {"properties": {}}, strict=True), function("g", {"type": ["null", "object"]})]},
+        {"tools": [function("f", {"type": ["object", "null"]})], "tool_choice": function("f")},
+        {"tools": [function("f", {"type": "string"})]},
         {"messages": [{"role": "developer", "content": ""}, {"role": "assistant", "refusal": "no"}]},
         {
             "messages": [
@@ -96,6 +100,14 @@ def test_only_schemas_that_are_followed_must_be_enforceable() -> None:
     assert refusal(body(tools=[function("e"), strict])).param == "tools[1].function.parameters"
     assert refusal(body(tools=[function("f", UNENFORCEABLE)], tool_choice="required")).param
     check_chat(body(tools=[function("f", UNENFORCEABLE)]), CAPABLE, max_choices=8)
+
+
+@pytest.mark.parametrize("parameters", [{"type": "string"}, {"enum": ["a"]}, {"anyOf": [{"type": "null"}]}])
+def test_arguments_that_must_be_something_else_than_an_object(parameters: dict[str, Any]) -> None:
+    tools = [function("f", parameters)]
+    for forced in ({"tool_choice": "required"}, {"tool_choice": tools[0]}):
+        assert refusal(body(tools=tools, **forced)).param == "tools[0].function.parameters"
+    assert refusal(body(tools=[function("f", parameters, strict=True)])).param == "tools[0].function.parameters"
 
 
 def test_a_schema_belongs_to_one_of_the_two_places() -> None:
