@@ -97,6 +97,7 @@ def test_thoughts_that_nothing_came_of_are_left_out() -> None:
     assert turns(USER, thought("hm")) == [USER]
     assert turns(thought("hm"), USER) == [USER]
     said = {"role": "assistant", "content": "wait"}
+    unread: dict[str, Any]
     for unread in ({"encrypted_content": "x"}, {"summary": [{}]}, {"content": None}):
         assert turns(USER, {"type": "reasoning", "id": "rs_1", **unread}, said)[1] == said
     assert refused(input=[thought("hm")]).param == "input"
