@@ -15,22 +15,16 @@ from tests.chaos.plan import PROMPTS
 from tests.chaos.record import End, Record
 
 # Longer than the edge's own limits allow any answer to take; what has not ended by then is stuck.
-_PATIENCE_SECONDS = 20.0
+PATIENCE = 20.0
 _CONNECT_SECONDS = 6.0
 _CONNECT_PAUSE = 0.1
 _DONE = b"data: [DONE]"
 
 
 class Client:
-    """Serves all records of a run; `stops` holds the first word of each prompt's answer.
+    """Serves all records of a run; `stops` holds the first word of each prompt's answer."""
 
-    `stretch` is by how much its patience is longer than on an idle machine.
-    """
-
-    def __init__(
-        self, session: aiohttp.ClientSession, base_url: str, ledger: LedgerView, *, stretch: float = 1.0
-    ) -> None:
-        self._stretch = stretch
+    def __init__(self, session: aiohttp.ClientSession, base_url: str, ledger: LedgerView) -> None:
         self._session = session
         self._url = base_url + "/chat/completions"
         self._ledger = ledger
@@ -41,8 +35,7 @@ class Client:
         leave_after = record.plan.leave_after
         record.sent = time.time()
         try:
-            patience = _PATIENCE_SECONDS * self._stretch
-            async with asyncio.timeout(patience if leave_after is None else leave_after):
+            async with asyncio.timeout(PATIENCE if leave_after is None else leave_after):
                 await self._connect(record)
         except TimeoutError:
             # An end that was seen stays seen, also when the client was about to leave.
@@ -53,7 +46,7 @@ class Client:
 
     async def _connect(self, record: Record) -> None:
         """Tries until somebody listens: a connection that was refused has carried nothing."""
-        give_up = time.monotonic() + _CONNECT_SECONDS * self._stretch
+        give_up = time.monotonic() + _CONNECT_SECONDS
         while True:
             record.sent = time.time()
             try:

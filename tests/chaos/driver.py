@@ -81,7 +81,7 @@ class Driver:
         # A client that leaves closes its own connection, and no request inherits one that is about to break.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
-            client = Client(session, self._world.base_url, self._ledger, stretch=self._world.stretch)
+            client = Client(session, self._world.base_url, self._ledger)
             calm = await self._records(_calm_requests())
             records = await self._records(self._plan.requests)
             undisturbed = await _listen(client, calm)
@@ -121,7 +121,7 @@ class Driver:
         """Waits until nothing moves any more: every hold has ended, and the edge has nothing left to tell billing."""
         violations = []
         try:
-            await eventually(self._ledger.none_open, _REST_SECONDS * self._world.stretch)
+            await eventually(self._ledger.none_open, _REST_SECONDS)
         except AssertionError:
             violations.append(Violation("open hold", f"some are open {_REST_SECONDS:.0f} s after the last request"))
         if await self._world.services["edge"].stop() != 0:

@@ -17,7 +17,6 @@ from services.common.database.migrations import migrate
 from tests.chaos.plan import SWALLOW, Fault
 from tests.chaos.record import Hit
 from tests.chaos.wire import Wire
-from tests.support.deadlines import stretch
 from tests.support.etcd import EtcdServer
 from tests.support.postgres import PostgresServer, create_database
 from tests.support.process import ServiceProcess
@@ -25,15 +24,16 @@ from tests.support.waiting import eventually
 
 # Tokens a second. The prompt takes a quarter of a second, so that clients can leave before the first token.
 PREFILL_SPEED, SPEED = 40, 60
-# Requests end, one way or the other, before their hold does; all in seconds, and stretched together.
+# Requests end, one way or the other, before their hold does; all in seconds.
 HOLD_TTL = 9.0
 _EDGE = {
-    "call_timeout": 2.0,
-    "queue_timeout": 3.0,
-    "request_timeout": 6.0,
-    "settle_timeout": 2.5,
-    "drain_seconds": 15.0,
+    "call_timeout": "2",
+    "queue_timeout": "3",
+    "request_timeout": "6",
+    "settle_timeout": "2.5",
+    "drain_seconds": "15",
 }
+_BILLING = {"hold_ttl_seconds": str(HOLD_TTL), "sweep_seconds": "0.5"}
 _RUNNER = {
     "engine": "simulated",
     "slots": "12",
@@ -65,8 +65,6 @@ class World:
         self._locks: dict[str, asyncio.Lock] = {}
         self.services: dict[str, ServiceProcess] = {}
         self.ledger_url = ""
-        # The time limits of services and clients depend on each other, so one load stretches all of them.
-        self.stretch = stretch()
         # Every fault that has happened.
         self.hits: list[Hit] = []
 
@@ -114,17 +112,13 @@ class World:
         self.ledger_url = urls["billing"]
         etcd = await self._stack.enter_async_context(EtcdServer(self._directory))
         auth = self._service("auth", {"database_url": urls["auth"]})
-        hold_ttl = str(HOLD_TTL * self.stretch)
-        billing = self._service(
-            "billing", {"database_url": urls["billing"], "hold_ttl_seconds": hold_ttl, "sweep_seconds": "0.5"}
-        )
+        billing = self._service("billing", {"database_url": urls["billing"], **_BILLING})
         self._wire = await self._stack.enter_async_context(Wire(billing.address))
         router = self._service("router", {"etcd_endpoints": etcd.endpoint})
         for name in ("runner-1", "runner-2"):
             self._service(name, {"etcd_endpoints": etcd.endpoint, **_RUNNER})
         addresses = {"auth": auth.address, "billing": self._wire.address, "router": router.address}
-        limits = {name: str(seconds * self.stretch) for name, seconds in _EDGE.items()}
-        self._service("edge", {f"{name}_addresses": address for name, address in addresses.items()} | limits)
+        self._service("edge", {f"{name}_addresses": address for name, address in addresses.items()} | _EDGE)
         self._mortals["etcd"] = _MortalEtcd(etcd)
         await asyncio.gather(*(self._mortals[name].revive() for name in self.services))
         for process in self.services.values():

@@ -140,7 +140,7 @@ async def test_an_answer_without_output_is_free(customer: Customer) -> None:
 
 @pytest.mark.parametrize("endpoint", ASKED)
 async def test_leaving_before_the_first_token_is_free_and_stops_the_engine(customer: Customer, endpoint: str) -> None:
-    assert customer.leave(endpoint, lines=0) < 0.25
+    assert customer.leave(endpoint, lines=0) < stretched(0.25)
     await customer.settled(0)
 
 
@@ -148,7 +148,7 @@ async def test_leaving_before_the_first_token_is_free_and_stops_the_engine(custo
 async def test_leaving_after_the_first_token_costs_the_price_and_stops_the_engine(
     customer: Customer, endpoint: str
 ) -> None:
-    assert customer.leave(endpoint, lines=LINES) < 0.25
+    assert customer.leave(endpoint, lines=LINES) < stretched(0.25)
     await customer.settled(PRICE)
 
 
@@ -181,6 +181,7 @@ async def test_an_edge_that_stops_ends_what_it_must_cut_off_and_charges_nothing(
     assert response.json()["error"]["message"] == "The service is being restarted; try again shortly."
     await customer.mesh.until_restarted("edge", edge)
     await customer.settled(0)
+    await customer.mesh.until_serving()
 
 
 async def test_an_edge_that_dies_leaves_a_hold_that_expires(customer: Customer) -> None:
