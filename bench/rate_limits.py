@@ -27,7 +27,7 @@ Frame = Callable[[int], Awaitable[object]]
 def frame_of(limiter: Limiter) -> Frame:
     async def ask(size: int) -> None:
         answered: asyncio.Future[list[RateLimitState]] = asyncio.get_running_loop().create_future()
-        limiter.hit_all([(f"key_{number}", LIMIT) for number in range(size)], answered.set_result)
+        limiter.hit_all([((f"key_{number}", LIMIT),) for number in range(size)], answered.set_result)
         await answered
 
     return ask

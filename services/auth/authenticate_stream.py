@@ -65,7 +65,7 @@ class AuthenticateHandler:
                 stream.reply_error(call.id, error)
         # Counting takes a lock, so it is done once a frame.
         _UNAUTHENTICATED.inc(len(calls) - len(known))
-        hits = [(credential.key_id, credential.requests_per_minute) for _, credential in known]
+        hits = [credential.binding_rates for _, credential in known]
         self._limits.hit_all(hits, lambda states: _reply_all(known, states, stream))
 
     def on_cancel(self, call_id: int, stream: AuthenticateStream) -> None:
@@ -96,11 +96,13 @@ def _reply(call_id: int, credential: Credential, state: RateLimitState) -> auth_
     reply.key_id = credential.key_id
     reply.account_id = credential.account_id
     reply.monthly_credit_cap = credential.monthly_credit_cap
-    # Most keys have neither, and then nothing is spent on them.
+    # Most keys have none of them, and then nothing is spent on them.
     if credential.models:
         reply.models.extend(credential.models)
     if credential.endpoints:
         reply.endpoints.extend(credential.endpoints)
+    if credential.caps:
+        reply.caps.extend(auth_pb2.MonthlyCap(key_id=key_id, credits=cap) for key_id, cap in credential.caps)
     return reply
 
 

@@ -10,15 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey
 from services.common.clock import Clock
 from services.common.errors import MeshError
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
+
+
+class Changes(NamedTuple):
+    """What has changed after some number."""
+
+    # The number of the last change.
+    last: int
+    # The highest number of a key that was deleted; a replica that has seen less cannot learn of it by numbers.
+    forgotten: int
+    keys: list[ApiKey]
 
 
 class ChangeStore(Protocol):
@@ -27,8 +38,8 @@ class ChangeStore(Protocol):
     async def load_keys(self) -> tuple[int, list[ApiKey]]:
         """Returns every key, and the number of the last change that they show."""
 
-    async def changed_since(self, number: int) -> tuple[int, list[ApiKey]]:
-        """Returns the number of the last change, and the keys that changed after the one given."""
+    async def changed_since(self, number: int) -> Changes:
+        """Returns what has changed after the number given."""
 
 
 class ChangeFollower:
@@ -50,7 +61,7 @@ class ChangeFollower:
         self._clock = clock
         self._last_number = 0
         self._in_step_at = clock()
-        self._failing = False
+        self._outage = Outage()
 
     @property
     def staleness(self) -> float:
@@ -76,34 +87,31 @@ class ChangeFollower:
             try:
                 await self.catch_up()
             except MeshError as error:
-                self._failed(error.message)
+                if self._outage.begin():
+                    log.warning("key_changes_unknown", reason=error.message, trusted_for_seconds=self._max_stale)
             except Exception:
                 # A defect must not end this loop, for nobody would learn of revocations any more.
                 log.exception("key_changes_failed")
             else:
-                self._worked()
+                if self._outage.end():
+                    log.info("key_changes_known_again")
 
     async def catch_up(self) -> None:
         """Takes in what has changed since the last time; raises MeshError UNAVAILABLE as the store does."""
         # The answer is at least as new as this moment.
         asked_at = self._clock()
-        number, keys = await self._store.changed_since(self._last_number)
-        if number < self._last_number:
+        changes = await self._store.changed_since(self._last_number)
+        if changes.last < self._last_number:
             # The database lost its last changes, as after a fail-over to a copy that lagged: numbers are given again.
-            log.warning("key_changes_lost", had=self._last_number, has=number)
+            log.warning("key_changes_lost", had=self._last_number, has=changes.last)
             await self.load()
             return
-        for key in keys:
+        if self._last_number < changes.forgotten:
+            # A key was revoked and deleted while this replica could not see it.
+            log.warning("key_changes_forgotten", had=self._last_number, forgotten=changes.forgotten)
+            await self.load()
+            return
+        for key in changes.keys:
             self._keys.put(key)
-        self._last_number = number
+        self._last_number = changes.last
         self._in_step_at = asked_at
-
-    def _failed(self, reason: str) -> None:
-        if not self._failing:
-            log.warning("key_changes_unknown", reason=reason, trusted_for_seconds=self._max_stale)
-        self._failing = True
-
-    def _worked(self) -> None:
-        if self._failing:
-            log.info("key_changes_known_again")
-        self._failing = False

@@ -1,4 +1,6 @@
-"""Verifies keys from memory: every key that ever was is held by its digest, so no request waits for the database.
+"""Verifies keys from memory: every key is held by its digest, so no request waits for the database.
+
+Keys that do not work any more are held for a while, so that their owners are told what happened; then they are pruned.
 
 The cache is filled at start and told of every change by `put`, also of those that other replicas made: in any order
 and as often as one likes, since changes are numbered and revocation is final.
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from services.auth.keys import MAX_KEY_LENGTH, ApiKey, digest_of, hint_of
+from services.auth.lineage import Limit
 from services.common.errors import Code, MeshError
 
 _MISSING = (
@@ -34,15 +37,30 @@ class Credential:
     digest: bytes
     requests_per_minute: int
     expires_at_ms: int
-    revoked: bool
+    # 0 if it was not.
+    revoked_at_ms: int
     models: tuple[str, ...]
     endpoints: tuple[str, ...]
     monthly_credit_cap: int
     change_number: int
+    # Every limit that binds the key; empty if there is at most its own, counted under its own id, as for most keys.
+    caps: tuple[Limit, ...]
+    rates: tuple[Limit, ...]
+
+    @property
+    def binding_rates(self) -> tuple[Limit, ...]:
+        """Every rate limit that binds the key."""
+        if self.rates or not self.requests_per_minute:
+            return self.rates
+        return ((self.key_id, self.requests_per_minute),)
+
+    def ended(self, before_ms: int) -> bool:
+        """Whether the key was revoked or expired at that time or before."""
+        return 0 < self.revoked_at_ms <= before_ms or 0 < self.expires_at_ms <= before_ms
 
 
 class KeyCache:
-    """Every key by its digest. Revoked and expired ones stay, so that their owners are told what happened."""
+    """Every key by its digest."""
 
     def __init__(self) -> None:
         self._by_digest: dict[bytes, Credential] = {}
@@ -60,6 +78,12 @@ class KeyCache:
         if known is None or known.change_number <= key.change_number:
             self._by_digest[key.digest] = _credential(key, known)
 
+    def prune(self, before_ms: int) -> None:
+        """Drops the keys that were revoked or expired at that time or before."""
+        ended = [digest for digest, credential in self._by_digest.items() if credential.ended(before_ms)]
+        for digest in ended:
+            del self._by_digest[digest]
+
     def verify(self, secret: str, now_ms: int) -> Credential:
         """Returns whose key `secret` is. Raises MeshError UNAUTHENTICATED, with what to do about it."""
         if not secret:
@@ -72,7 +96,7 @@ class KeyCache:
         # the comparison that decides is constant-time all the same.
         if credential is None or not hmac.compare_digest(credential.digest, digest):
             raise MeshError(Code.UNAUTHENTICATED, _UNKNOWN)
-        if credential.revoked:
+        if credential.revoked_at_ms:
             message = f"The API key {hint_of(secret)}… was revoked. Create a new key and use that."
             raise MeshError(Code.UNAUTHENTICATED, message)
         if 0 < credential.expires_at_ms <= now_ms:
@@ -88,12 +112,19 @@ def _credential(key: ApiKey, known: Credential | None) -> Credential:
         digest=key.digest,
         requests_per_minute=key.requests_per_minute,
         expires_at_ms=key.expires_at_ms,
-        revoked=key.revoked_at_ms != 0 or (known is not None and known.revoked),
+        revoked_at_ms=key.revoked_at_ms or (0 if known is None else known.revoked_at_ms),
         models=key.models,
         endpoints=key.endpoints,
         monthly_credit_cap=key.monthly_credit_cap,
         change_number=key.change_number,
+        caps=_unless_own(key.caps, key.id),
+        rates=_unless_own(key.rates, key.id),
     )
+
+
+def _unless_own(limits: tuple[Limit, ...], key_id: str) -> tuple[Limit, ...]:
+    """Returns nothing for a key that only its own limit binds: the credential says that already."""
+    return () if len(limits) == 1 and limits[0][0] == key_id else limits
 
 
 def _expired(hint: str, expires_at_ms: int) -> str:

@@ -12,6 +12,7 @@ import string
 from dataclasses import dataclass
 
 from services.auth.labels import RandomBytes
+from services.auth.lineage import Ancestor, Limit, binding
 from services.common.errors import Code, MeshError
 
 _ALPHABET = string.digits + string.ascii_letters
@@ -51,6 +52,33 @@ class ApiKey:
     replaced_by: str = ""
     # The number of the change that made it what it is; see services/auth/changes.py.
     change_number: int = 0
+    # The id of the key that made it; empty if an operator did or it is unknown.
+    created_by: str = ""
+    # The id of the first key of the rotations that led to it; empty if there was none.
+    origin: str = ""
+    # The key that made it and those before that one, the first of them first.
+    ancestors: tuple[Ancestor, ...] = ()
+
+    @property
+    def counted_as(self) -> str:
+        """The id under which it counts, as all keys of the same rotations do."""
+        return self.origin or self.id
+
+    @property
+    def caps(self) -> tuple[Limit, ...]:
+        """Every monthly cap that binds it, in credits."""
+        above = [(ancestor.key_id, ancestor.monthly_credit_cap) for ancestor in self.ancestors]
+        return binding([*above, (self.counted_as, self.monthly_credit_cap)])
+
+    @property
+    def rates(self) -> tuple[Limit, ...]:
+        """Every rate limit that binds it, in requests in any 60 seconds."""
+        above = [(ancestor.key_id, ancestor.requests_per_minute) for ancestor in self.ancestors]
+        return binding([*above, (self.counted_as, self.requests_per_minute)])
+
+    def descends_from(self, other: ApiKey) -> bool:
+        """Whether the other key, or one of its rotations, has made this one or one that this one descends from."""
+        return any(ancestor.key_id == other.counted_as for ancestor in self.ancestors)
 
     def works(self, now_ms: int) -> bool:
         """Whether requests with it are let in."""

@@ -54,6 +54,9 @@ class LastUsed:
             await self.flush()
         except MeshError as error:
             log.warning("last_used_not_written", keys=len(self._pending), reason=error.message)
+        except Exception:
+            # Verifying keys matters more than these times: a defect here must not end the process.
+            log.exception("last_used_not_written", keys=len(self._pending))
 
     async def flush(self) -> None:
         """Writes what was noted so far. Raises MeshError as the store does, and then keeps what was not written."""

@@ -9,7 +9,7 @@ AUTHENTICATIONS = Counter(
     "Authenticate calls by result: allowed, unauthenticated or rate_limited.",
     ["result"],
 )
-KEYS = Gauge("tiermesh_auth_keys", "Keys held in memory, revoked and expired ones included.")
+KEYS = Gauge("tiermesh_auth_keys", "Keys held in memory, revoked and expired ones included until they are pruned.")
 STALENESS = Gauge(
     "tiermesh_auth_staleness_seconds", "How long ago the keys in memory are known to have been those of the database."
 )

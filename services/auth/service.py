@@ -11,12 +11,15 @@ import grpc
 
 from services.auth.accounts import Account, Accounts
 from services.auth.authenticate_stream import STALE, AuthenticateServer
-from services.auth.issuing import DEFAULT_OVERLAP_SECONDS, KeyIssuer
+from services.auth.issuing.issuer import DEFAULT_OVERLAP_SECONDS, KeyIssuer
+from services.auth.issuing.rights import Wish
 from services.auth.keys import ApiKey
-from services.auth.rights import Wish
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
+
+# How many keys a page has at most.
+_MAX_PAGE = 1000
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -61,12 +64,20 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
 
     async def ListKeys(self, request: auth_pb2.ListKeysRequest, context: Context) -> auth_pb2.ListKeysResponse:
         del context
-        return auth_pb2.ListKeysResponse(keys=[_api_key(each) for each in await self._issuer.list(request.account_id)])
+        size = min(request.page_size or _MAX_PAGE, _MAX_PAGE)
+        # One more tells whether another page follows.
+        keys = await self._issuer.list(request.account_id, limit=size + 1, after_key_id=request.after_key_id)
+        return auth_pb2.ListKeysResponse(keys=[_api_key(each) for each in keys[:size]], has_more=len(keys) > size)
 
     async def RevokeKey(self, request: auth_pb2.RevokeKeyRequest, context: Context) -> auth_pb2.RevokeKeyResponse:
         del context
-        key = await self._issuer.revoke(request.key_id, request.account_id)
-        return auth_pb2.RevokeKeyResponse(key=_api_key(key))
+        key, *descendants = await self._issuer.revoke(
+            request.key_id,
+            request.account_id,
+            descendants=request.descendants,
+            revoker_key_id=request.revoker_key_id,
+        )
+        return auth_pb2.RevokeKeyResponse(key=_api_key(key), descendants=[_api_key(each) for each in descendants])
 
     async def RotateKey(self, request: auth_pb2.RotateKeyRequest, context: Context) -> auth_pb2.RotateKeyResponse:
         del context
@@ -105,4 +116,5 @@ def _api_key(key: ApiKey) -> auth_pb2.ApiKey:
         endpoints=key.endpoints,
         monthly_credit_cap=key.monthly_credit_cap,
         replaced_by=key.replaced_by,
+        created_by=key.created_by,
     )

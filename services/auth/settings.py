@@ -1,4 +1,4 @@
-"""What the auth service can be told: `TIERMESH_AUTH_<FIELD>`."""
+"""The settings of the auth service: `TIERMESH_AUTH_<FIELD>`."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ from services.common.settings import GrpcServiceSettings
 class AuthSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     """The settings of one auth process."""
 
+    # Where the service listens, host:port.
     listen: str = "127.0.0.1:7101"
-    # sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host/name.
+    # The database: sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host/name.
     database_url: str = "sqlite:///auth.db"
-    # New keys start with "sk-<key_prefix>-"; keys made under another prefix go on working.
+    # New keys start with `sk-<key_prefix>-`. Keys with another prefix keep working.
     key_prefix: Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{1,20}$")] = "tiermesh"
-    # The limit of a key that is made without one; 0 means no limit.
+    # The rate limit of a key that is created without one; 0 means no limit. Unit: requests per minute.
     default_requests_per_minute: Annotated[int, msgspec.Meta(ge=0, le=MAX_REQUESTS_PER_MINUTE)] = 60
-    # How often the times of last use are written, in seconds; the contract promises "to about a minute".
+    # How often the times of last use are written. The contract promises them to about a minute. Unit: seconds.
     last_used_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    # How often changes of keys made by other replicas are looked for, in seconds; what is revoked at one replica goes
-    # on working at the others for at most about this long.
+    # How often a replica looks for changes of keys that other replicas made. A revoked key keeps working at other
+    # replicas for about this long. Unit: seconds.
     change_poll_seconds: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.2
-    # For how long a replica that cannot reach the database goes on trusting the keys in its memory, in seconds. It is
-    # the longest that a revoked key can go on working anywhere.
+    # How long a replica that cannot reach the database keeps trusting the keys in its memory. A revoked key can work
+    # for at most this long anywhere. Unit: seconds.
     max_stale_seconds: Annotated[float, msgspec.Meta(ge=2)] = 30.0
-    # Where rate limits are counted: memory:// for one replica; redis://host:port/db, rediss://…, redis+unix:///path
-    # or valkey://… for several, a single primary that all of them share.
+    # Where rate limits are counted: memory:// for one replica; for several replicas redis://host:port/db, rediss://…,
+    # redis+unix:///path or valkey://…, a single primary that all of them share.
     rate_limit_url: Annotated[str, msgspec.Meta(pattern=r"^(memory|rediss?|valkeys?|(redis|valkey)\+unix)://")] = (
         "memory://"
     )
-    # How many working keys an account may have before it can make no more by itself.
+    # How many working keys an account may have before it can create no more through the API.
     max_keys_per_account: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    # How many revoked and expired keys an account may have before it can create no more through the API.
+    max_dead_keys_per_account: Annotated[int, msgspec.Meta(ge=1)] = 5000
+    # How long revoked and expired keys are kept and listed, in seconds. Then they are deleted.
+    dead_key_retention_seconds: Annotated[int, msgspec.Meta(ge=1)] = 2_592_000

@@ -134,7 +134,7 @@ class Committer:
                 for one in batch:
                     await self._commit_batch([one])
                 return
-            answers = [MeshError(Code.INTERNAL, "the ledger could not do this; its log has the details")]
+            answers = [MeshError(Code.INTERNAL, "The ledger could not do this. Billing's log has the details.")]
         for one, answer in zip(batch, answers, strict=True):
             _answer(one, answer)
 

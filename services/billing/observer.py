@@ -47,8 +47,8 @@ class Observer:
             await asyncio.sleep(interval)
 
     async def follow_audits(self, interval: float) -> None:
-        """Audits the whole ledger every `interval` seconds until cancelled; 0 never does."""
-        while interval:
+        """Audits the whole ledger every `interval` seconds until cancelled."""
+        while True:
             await self._attempt("audit_failed", self.audit)
             await asyncio.sleep(interval)
 

@@ -55,5 +55,5 @@ def group_by(number: int) -> GroupBy:
     """Returns what a report adds up by; raises MeshError INVALID_REQUEST."""
     found = _GROUPS.get(number)
     if found is None:
-        raise refusals.invalid("group_by", "is not one that this version knows")
+        raise refusals.invalid("group_by", "must be a value that this version knows")
     return found

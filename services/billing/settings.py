@@ -1,4 +1,4 @@
-"""What the billing service can be told: `TIERMESH_BILLING_<FIELD>`."""
+"""The settings of the billing service: `TIERMESH_BILLING_<FIELD>`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from services.common.settings import GrpcServiceSettings
 class BillingSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     """The settings of one billing process."""
 
+    # Where the service listens, host:port.
     listen: str = "127.0.0.1:7102"
-    # sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host/name.
+    # The database: sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host/name.
     database_url: str = "sqlite:///billing.db"
-    # A hold that is older, in seconds, belongs to an edge that died: it is released. Longer than any request may take.
+    # The age at which a hold is released, because its edge must have died. Set it longer than any request may take.
+    # Unit: seconds.
     hold_ttl_seconds: Annotated[float, msgspec.Meta(gt=0)] = 900.0
-    # How often holds are looked through, in seconds.
+    # How often billing looks for such holds. Unit: seconds.
     sweep_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    # How often the whole ledger is audited, in seconds; 0 never. It reads every row, but holds nobody up.
+    # How often billing audits the whole ledger; 0 turns audits off. An audit reads every row but delays no request.
+    # Unit: seconds.
     audit_seconds: Annotated[float, msgspec.Meta(ge=0)] = 900.0
-    # How many calls may wait for a transaction; more are refused, so that memory stays bounded.
+    # How many calls may wait for a transaction. Further calls are refused, so that memory stays limited.
     max_waiting: Annotated[int, msgspec.Meta(ge=1)] = 10_000
-    # How many calls one transaction may carry, so that one burst does not make everyone behind it wait.
+    # How many calls one transaction may carry, so that a burst does not delay all calls behind it.
     max_batch: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256

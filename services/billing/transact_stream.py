@@ -9,7 +9,7 @@ from services.billing.committer import Committer
 from services.billing.ledger import refusals
 from services.billing.ledger.holds import SETTLED_OUTCOMES
 from services.billing.ledger.identifiers import check_id, check_text
-from services.billing.ledger.operations import Operation, Reserve, Result, Settle
+from services.billing.ledger.operations import MonthlyCap, Operation, Reserve, Result, Settle
 from services.billing.ledger.prices import Prices
 from services.billing.metrics import REFUSALS
 from services.common.batch import BatchServer, BatchStream, Notes
@@ -22,6 +22,8 @@ TransactStream = BatchStream[billing_pb2.TransactReply]
 
 # How long a call without a timeout of its own may wait for a transaction, in seconds.
 _DEFAULT_TIMEOUT = 30.0
+# More caps than any key has: auth makes no longer line of keys that make keys.
+MAX_CAPS = 32
 
 
 class TransactHandler:
@@ -54,25 +56,40 @@ class TransactHandler:
             return self._reserve(call.reserve)
         if call.HasField("settle"):
             return _settle(call.settle)
-        raise refusals.invalid("operation", "is missing: send reserve or settle")
+        raise refusals.invalid("operation", "is missing. Send reserve or settle")
 
     def _reserve(self, asked: billing_pb2.Reserve) -> Reserve:
         request_id = check_id("request_id", asked.request_id)
         account_id = check_id("account_id", asked.account_id)
         quote = self._prices.quote(asked.model, asked.quantity)
-        if asked.key_monthly_cap < 0:
-            raise refusals.invalid("key_monthly_cap", "is negative")
+        key_id = check_text("key_id", asked.key_id)
         return Reserve(
-            *(request_id, account_id, check_text("key_id", asked.key_id), quote),
-            key_monthly_cap=asked.key_monthly_cap,
+            *(request_id, account_id, key_id, quote),
+            caps=_caps(asked) if asked.caps else _own_cap(key_id, asked.key_monthly_cap),
             idempotency_key=check_text("idempotency_key", asked.idempotency_key),
         )
+
+
+def _own_cap(key_id: str, credits: int) -> tuple[MonthlyCap, ...]:  # noqa: A002 - the ledger's word
+    if credits < 0:
+        raise refusals.invalid("key_monthly_cap", "must not be negative")
+    return (MonthlyCap(key_id, credits),) if credits else ()
+
+
+def _caps(asked: billing_pb2.Reserve) -> tuple[MonthlyCap, ...]:
+    caps = tuple(MonthlyCap(check_id("caps.key_id", cap.key_id), cap.credits) for cap in asked.caps)
+    if len({cap.key_id for cap in caps}) < len(caps) or len(caps) > MAX_CAPS:
+        # Each is read and written by the transaction.
+        raise refusals.invalid("caps", f"must name different keys, at most {MAX_CAPS}")
+    if any(cap.credits <= 0 for cap in caps):
+        raise refusals.invalid("caps.credits", "must be positive")
+    return caps
 
 
 def _settle(asked: billing_pb2.Settle) -> Settle:
     outcome = SETTLED_OUTCOMES.get(asked.outcome)
     if outcome is None:
-        raise refusals.invalid("outcome", "is not one that a request can end with")
+        raise refusals.invalid("outcome", "must be an outcome that a request can end with")
     request_id = check_id("request_id", asked.request_id)
     runner_id = check_text("runner_id", asked.runner_id)
     return Settle(request_id, outcome, asked.prompt_tokens, asked.completion_tokens, runner_id)

@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from services.cli.dev_certificates import certificate_files
-from services.cli.state import write_private
+from services.cli.state import certificate_files, write_private
 from services.common.clock import Clock, system_clock
 from services.common.settings import TlsSettings
 

@@ -11,23 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.cli.errors import CliError
+from services.cli.state import certificate_files
 from services.common.extras import how_to_install
 from services.common.rpc.certificate_files import own_certificate
 from services.common.rpc.peer_names import ROLES, peer_name
-from services.common.settings import TlsSettings
 
 PARTS = (*ROLES, "etcd")
 # How long those of a mesh on one machine are valid.
 _DAYS = 90
 # Where the parts of a mesh on one machine reach each other.
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-
-
-def certificate_files(directory: Path) -> TlsSettings:
-    """Returns the paths of one part's files in its directory."""
-    return TlsSettings(
-        ca_file=str(directory / "ca.crt"), cert_file=str(directory / "tls.crt"), key_file=str(directory / "tls.key")
-    )
 
 
 def ensure_dev_certificates(directory: Path) -> None:
@@ -37,10 +30,12 @@ def ensure_dev_certificates(directory: Path) -> None:
     try:
         own_certificate(certificate_files(directory / "operator"), "client")
     except ssl.SSLCertVerificationError as error:
-        raise CliError(f"{directory}: {error.verify_message}; delete that directory to have new ones made") from error
+        raise CliError(
+            f"{directory}: {error.verify_message}. Delete this directory, and the next start creates new certificates."
+        ) from error
     except OSError as error:
         raise CliError(
-            f"cannot use the certificates of {directory}: {error}; delete it to have new ones made"
+            f"Cannot use the certificates in {directory}: {error}. Delete it, and the next start creates new ones."
         ) from error
 
 
@@ -54,15 +49,15 @@ def make_dev_certificates(directory: Path, *, days: int, hosts: Sequence[str] = 
         from services.cli.certificate_authority import CertificateAuthority
     except ImportError as error:
         raise CliError(
-            f"making certificates needs the Python package 'cryptography'; {how_to_install('certs')}"
+            f"Creating certificates needs the Python package 'cryptography': {how_to_install('certs')}"
         ) from error
     if directory.exists() and any(directory.iterdir()):
-        raise CliError(f"{directory} is not empty, and certificates in use must not be lost; choose another directory")
+        raise CliError(f"{directory} is not empty and may contain certificates in use. Choose another directory.")
     authority = CertificateAuthority("tiermesh throw-away authority", datetime.timedelta(days=days))
     try:
         for part in PARTS:
             authority.issue(directory / part, peer_name(part), (*_LOCAL_HOSTS, *hosts))
     except OSError as error:
-        raise CliError(f"cannot write to {directory}: {error.strerror}; choose another directory") from error
+        raise CliError(f"Cannot write to {directory}: {error.strerror}. Choose another directory.") from error
     except ValueError as error:
-        raise CliError(f"a --host is neither a DNS name nor an IP address: {error}") from error
+        raise CliError(f"--host is neither a DNS name nor an IP address: {error}") from error

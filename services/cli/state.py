@@ -104,7 +104,7 @@ class StateDirectory:
             (self.path / ".gitignore").write_text("*\n", encoding="ascii")
         except OSError as error:
             raise CliError(
-                f"cannot write to the state directory {self.path}: {error.strerror}; choose another with --state-dir"
+                f"Cannot write to the state directory {self.path}: {error.strerror}. Choose another with --state-dir."
             ) from error
 
     @contextmanager
@@ -120,8 +120,8 @@ class StateDirectory:
                 file.seek(0)
                 owner = file.read().strip()
                 raise CliError(
-                    f"the state directory {self.path} is in use by another `tiermesh up` (process {owner}); "
-                    "stop that one, or choose another directory with --state-dir"
+                    f"Another `tiermesh up` (process {owner}) uses the state directory {self.path}. "
+                    "Stop it, or choose another directory with --state-dir."
                 ) from None
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
@@ -153,6 +153,13 @@ def _read(path: Path, kind: type[T]) -> T | None:
     try:
         return read_json(path, kind)
     except OSError as error:
-        raise CliError(f"cannot read {path}: {error.strerror}") from error
+        raise CliError(f"Cannot read {path}: {error.strerror}. Restore the file or delete it.") from error
     except ValueError as error:
-        raise CliError(f"{error}; restore or delete it") from error
+        raise CliError(f"{error}. Restore the file or delete it.") from error
+
+
+def certificate_files(directory: Path) -> TlsSettings:
+    """Returns the paths of one part's files in its directory."""
+    return TlsSettings(
+        ca_file=str(directory / "ca.crt"), cert_file=str(directory / "tls.crt"), key_file=str(directory / "tls.key")
+    )

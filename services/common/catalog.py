@@ -97,6 +97,9 @@ def load_catalog(path: str | Path) -> Catalog:
     except (yaml.YAMLError, ValueError) as error:
         # PyYAML raises a bare ValueError for a date that does not exist, and UnicodeDecodeError is one too.
         raise CatalogError(f"the catalog {path} is not valid YAML: {error}") from error
+    except (LookupError, AttributeError, TypeError, RecursionError) as error:
+        # PyYAML's defects: some scalars under a wrong tag, such as `!!bool x`, and lists that are nested too deeply.
+        raise CatalogError(f"the catalog {path} is not valid YAML ({type(error).__name__})") from error
 
 
 def catalog_digest(catalog: Catalog) -> str:

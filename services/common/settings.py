@@ -23,14 +23,17 @@ class SettingsError(ValueError):
 
 
 class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the mutual-TLS files are; all three paths set turns it on, none set turns it off."""
+    """Paths of the files for mutual TLS. Setting all three turns it on; setting none turns it off."""
 
+    # The authority's certificates.
     ca_file: str = ""
+    # The certificate of this process.
     cert_file: str = ""
+    # The private key of this certificate.
     key_file: str = ""
-    # What follows the names of the mesh's parts in their certificates, if anything does.
+    # What follows the names of the mesh's parts in their certificates; empty if nothing does.
     domain: str = ""
-    # The DNS names of whom a server serves; None serves everyone whom the authority has certified.
+    # The DNS names of the callers that a server accepts; None accepts every caller that the authority has certified.
     client_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -49,26 +52,31 @@ class TlsSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What every service can be told."""
+    """Settings of every service."""
 
-    # Where the service listens, host:port; port 0 takes a free one.
+    # Where the service listens, host:port. Port 0 takes a free port.
     listen: Address = "127.0.0.1:0"
-    # Where /metrics, /healthz and /readyz are served, host:port.
+    # Where the service serves /metrics, /healthz and /readyz, host:port. Port 0 takes a free port.
     admin_listen: Address = "127.0.0.1:0"
-    # The catalog of models (models.yaml); the packaged one by default.
+    # The catalog of models.
     catalog_file: str = str(DEFAULT_CATALOG)
-    # How long running requests may take to finish after SIGTERM, in seconds.
+    # How long running requests may take to finish after SIGTERM. Unit: seconds.
     drain_seconds: float = 30.0
-    # "console" for people, "json" for machines.
+    # `json` for machines, `console` for people.
     log_format: str = "json"
+    # The lowest level that is logged.
     log_level: str = "info"
-    # Where spans of traced requests go: nowhere, or by OTLP to where OpenTelemetry's OTEL_EXPORTER_OTLP_* say.
+    # Where spans of traced requests are sent: nowhere, or by OTLP to the address in OpenTelemetry's
+    # `OTEL_EXPORTER_OTLP_*` variables.
     tracing: Literal["off", "otlp"] = "off"
-    # Mutual TLS towards the other parts of the mesh; all three paths or none. Replaced files are used at once.
+    # The authority's certificates, for mutual TLS with the other parts of the mesh. Set all three files or none.
+    # Replaced files take effect at once.
     tls_ca_file: str = ""
+    # The certificate of this process, for mutual TLS.
     tls_cert_file: str = ""
+    # The private key of this certificate.
     tls_key_file: str = ""
-    # The domain of the names in the certificates: "x" makes tiermesh-edge.x of tiermesh-edge.
+    # The domain of the names in the certificates: with `x`, the edge's name is tiermesh-edge.x.
     tls_domain: str = ""
 
     @property
@@ -80,10 +88,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GrpcServiceSettings(ServiceSettings, frozen=True, kw_only=True):
-    """What a service that others call by gRPC can be told besides."""
+    """Further settings of a service that others call by gRPC."""
 
-    # Whom it serves under mutual TLS: comma-separated roles (edge, auth, billing, router, runner, operator) and whole
-    # DNS names. Each is looked for among the DNS names of the caller's certificate.
+    # The callers that the service accepts under mutual TLS: comma-separated roles (edge, auth, billing, router, runner,
+    # operator) and whole DNS names. The caller's certificate must contain one of them as a DNS name.
     tls_client_names: str = "edge,operator"
 
     @property
@@ -99,15 +107,19 @@ class GrpcServiceSettings(ServiceSettings, frozen=True, kw_only=True):
 
 
 class EtcdServiceSettings(GrpcServiceSettings, frozen=True, kw_only=True):
-    """What a service that uses etcd can be told besides."""
+    """Further settings of a service that uses etcd."""
 
-    # Comma-separated host:port of etcd's members.
+    # Comma-separated addresses of etcd's members, host:port each.
     etcd_endpoints: str = "127.0.0.1:2379"
+    # The user in etcd; empty if etcd has no passwords.
     etcd_username: str = ""
+    # The password of this user.
     etcd_password: str = ""
-    # Mutual TLS towards etcd; all three paths or none.
+    # The authority's certificates, for mutual TLS with etcd. Set all three files or none.
     etcd_ca_file: str = ""
+    # The certificate of this process, for mutual TLS with etcd.
     etcd_cert_file: str = ""
+    # The private key of this certificate.
     etcd_key_file: str = ""
 
     @property

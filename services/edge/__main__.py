@@ -6,16 +6,12 @@ import asyncio
 import time
 from functools import partial
 
-from services.common.build_info import tell_build
-from services.common.catalog_file import CatalogFile
 from services.common.clock import system_clock
-from services.common.process import run_service
+from services.common.lifecycle.lifespan import Lifespan
+from services.common.lifecycle.process import run_service
 from services.common.rpc.channels import channel_opener
 from services.common.rpc.discovery import Discovery, first_addresses
 from services.common.settings import load_settings, split_list
-from services.common.telemetry.admin import AdminServer
-from services.common.telemetry.logs import configure_logs
-from services.common.telemetry.tracing import close_tracing, open_tracing
 from services.edge.account.replicas import auth_replicas, billing_replicas
 from services.edge.authentication import Authenticator, auth_client
 from services.edge.dependencies import Dependencies
@@ -33,8 +29,11 @@ from services.edge.settings import EdgeSettings
 async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then finishes the requests in flight."""
     settings = load_settings(EdgeSettings, "edge")
-    configure_logs("edge", format=settings.log_format, level=settings.log_level)
-    tell_build("edge")
+    async with Lifespan("edge", settings, stop, tracing_ratio=settings.tracing_ratio) as lifespan:
+        await _serve_api(settings, lifespan)
+
+
+async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
     open_channel = partial(channel_opener, settings.tls)
     entries = {
         "auth": split_list(settings.auth_addresses),
@@ -53,12 +52,10 @@ async def serve(stop: asyncio.Event) -> None:
         release_timeout=settings.release_timeout,
     )
     runners = RunnerPool(open_channel("runner"), time.monotonic)
-    catalog_file = CatalogFile(settings.catalog_file)
     available_models = AvailableModels(addresses["router"], open_channel("router"))
-    mesh = Mesh(catalog_file.catalog, available_models, Placer(router), billing, runners)
+    mesh = Mesh(lifespan.catalog, available_models, Placer(router), billing, runners)
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
     auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
-    tracing = open_tracing(settings, "edge", ratio=settings.tracing_ratio)
     path = PaidPath(mesh, settings, time.monotonic)
     dependencies = Dependencies(
         settings=settings,
@@ -74,39 +71,33 @@ async def serve(stop: asyncio.Event) -> None:
         Authenticator(auth, settings.call_timeout),
         settings,
         monotonic=time.monotonic,
-        tracing=tracing,
+        tracing=lifespan.tracing,
     )
     http = HttpServer(
         settings.listen,
         service.application(),
-        drain_seconds=settings.drain_seconds,
         head_seconds=settings.head_seconds,
         unread_seconds=settings.unread_seconds,
         cut_off=path.cut_off.now,
     )
-    admin = AdminServer(
-        settings.admin_listen,
-        ready=lambda: available_models.known and not stop.is_set() and all(client.connected for client in clients),
-    )
+    await lifespan.start_admin(ready=lambda: available_models.known and all(client.connected for client in clients))
     for client in clients:
         client.open()
+    for connections in (auth_unary, billing_unary, *clients, runners):
+        lifespan.close_at_end(connections.close)
     discovery = Discovery()
     discovery.follow(entries["auth"], auth.set_addresses, auth_unary.set_addresses)
     discovery.follow(entries["billing"], billing_batch.set_addresses, billing_unary.set_addresses)
     discovery.follow(entries["router"], router.set_addresses, available_models.set_addresses)
-    background = [asyncio.create_task(part.run()) for part in (available_models, runners, discovery)]
-    background.append(asyncio.create_task(catalog_file.follow()))
-    await admin.start()
+    lifespan.run_in_background("available_models", available_models.run())
+    lifespan.run_in_background("idle_runners", runners.run())
+    lifespan.run_in_background("discovery", discovery.run())
     await http.start()
-    await stop.wait()
-    await http.stop()
-    await billing.drain(settings.drain_seconds)
-    for task in background:
-        task.cancel()
-    for closable in (runners, *clients, billing_unary, auth_unary):
-        await closable.close()
-    await close_tracing(tracing)
-    await admin.stop()
+    lifespan.run_in_background("stalled_readers", http.cut_stalled_readers())
+
+    await lifespan.serve()
+    await http.stop(lifespan.drain_seconds)
+    await billing.drain(lifespan.drain_seconds)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ class Principal:
     endpoints: tuple[str, ...] = ()
     # Credits in one calendar month (UTC); 0 means no cap. Billing enforces it.
     monthly_credit_cap: int = 0
+    # Every cap that binds it, each with the id of the key that it counts under; empty if there is only its own.
+    caps: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Authenticator:
 
 def _principal(reply: auth_pb2.AuthenticateReply) -> Principal:
     return Principal(
-        reply.key_id, reply.account_id, tuple(reply.models), tuple(reply.endpoints), reply.monthly_credit_cap
+        *(reply.key_id, reply.account_id, tuple(reply.models), tuple(reply.endpoints), reply.monthly_credit_cap),
+        caps=tuple((cap.key_id, cap.credits) for cap in reply.caps) if reply.caps else (),
     )
 
 

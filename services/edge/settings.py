@@ -1,4 +1,4 @@
-"""What the edge can be told by TIERMESH_EDGE_*."""
+"""The settings of the edge: `TIERMESH_EDGE_<FIELD>`."""
 
 from __future__ import annotations
 
@@ -10,75 +10,88 @@ from services.common.settings import ServiceSettings
 
 
 class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
-    """Settings of the edge; times are in seconds."""
+    """The settings of one edge process."""
 
+    # Where the edge serves the HTTP API, host:port.
     listen: str = "127.0.0.1:8000"
-    # Each a comma-separated list of host:port, one for each replica; dns:host:port stands for every address that the
-    # name has, looked up again every few seconds.
+    # Comma-separated addresses of auth's replicas, host:port each. `dns:host:port` stands for every address of the
+    # name, looked up again every few seconds.
     auth_addresses: str = "127.0.0.1:7101"
+    # Addresses of billing's replicas, in the same form.
     billing_addresses: str = "127.0.0.1:7102"
+    # Addresses of the routers, in the same form.
     router_addresses: str = "127.0.0.1:7103"
-    # The largest request body, in bytes: 28 MiB hold all images of a request as data: URLs.
+    # The largest request body. The default is enough for all images of a request as data: URLs. Unit: bytes.
     max_body_bytes: int = 28 * 1024 * 1024
-    # The largest recording to be transcribed, in bytes.
+    # The largest recording for transcription. Unit: bytes.
     max_audio_bytes: int = 25 * 1024 * 1024
-    # The most choices (`n`) that one request may ask for; they share one price.
+    # The most choices (`n`) of one request. They share one price.
     max_choices: int = 8
-    # How long a client may take to send the head of a request, from its first byte, and then the body.
+    # How long a client may take to send the head of a request, from its first byte. Unit: seconds.
     head_seconds: float = 15.0
+    # How long a client may take to send the body. Unit: seconds.
     body_seconds: float = 120.0
-    # How long a client may read nothing of what waits for it before it is cut off.
+    # How long a client may read nothing while data waits for it, before it is disconnected. Unit: seconds.
     unread_seconds: float = 60.0
-    # A comma-separated list of the origins whose web pages may use the API; * means all, empty means none.
+    # Comma-separated origins whose web pages may use the API. `*` allows all origins, and an empty value allows none.
     cors_origins: str = "*"
-    # How long auth and billing may take to answer before the client gets a 503.
+    # How long auth and billing may take to reply before the client gets status 503. Unit: seconds.
     call_timeout: float = 5.0
-    # How long a request may wait for a free slot.
+    # How long a request may wait for a free slot. Unit: seconds.
     queue_timeout: float = 30.0
-    # How long a whole answer may take.
+    # How long a whole answer may take. Unit: seconds.
     request_timeout: float = 600.0
-    # How long a finished answer waits for its charge to be durable before the client gets an error instead.
+    # How long a finished answer waits for its charge to be durable before the client gets an error instead. Unit:
+    # seconds.
     settle_timeout: float = 30.0
-    # How long a release that nobody waits for is tried again.
+    # How long the edge retries a settlement that no client waits for. Unit: seconds.
     release_timeout: float = 300.0
-    # How long a stream of events may be silent before a comment keeps its connection alive.
+    # How long a stream of events may be silent before a comment keeps its connection open. Unit: seconds.
     keep_alive_seconds: float = 15.0
-    # Whether images are fetched from https: URLs: off, any, or a comma-separated list of host names, where .example.com
-    # stands for all names below. Only public addresses are reached; see docs/vision.md.
+    # Which https: URLs of images are fetched: `off`, `any`, or comma-separated host names, where .example.com stands
+    # for all names below it. Only public addresses are reached. See docs/vision.md.
     remote_images: str = "any"
-    # Comma-separated ports of such URLs, and whether http: is allowed, which anyone on the way can read and change.
+    # Comma-separated ports that such URLs may have.
     remote_image_ports: str = "443"
+    # Whether http: URLs are allowed on port 80. Anyone on the network path can read and change such images.
     remote_image_http: bool = False
-    # How long fetching one image may take, redirects included.
+    # How long fetching one image may take, including redirects. Unit: seconds.
     remote_image_seconds: float = 10.0
-    # How many are fetched at a time, for all requests together; others wait for their turn.
+    # How many images this edge fetches at the same time, for all requests together. Further images wait.
     remote_image_fetches: int = 32
-    # Comma-separated networks that are reached although they are not public. Dangerous: whoever has an API key can make
-    # this edge connect to every machine in them. For tests, and for image stores on a network of their own.
+    # Comma-separated networks that may be reached although they are not public. Dangerous: anyone with an API key can
+    # make this edge connect to every machine in them. For tests, and for image stores on their own network.
     remote_image_networks: str = ""
-    # How many images a request may show to a model, the bytes of one and of all together, and the pixels of one.
+    # How many images one request may contain.
     vision_max_images: int = 10
+    # The largest image. Unit: bytes.
     vision_max_image_bytes: int = 10 * 1024 * 1024
+    # The most that all images of one request may take together. Unit: bytes.
     vision_max_total_bytes: int = 20 * 1024 * 1024
+    # The most pixels of one image. Unit: pixels.
     vision_max_pixels: int = 20_000_000
-    # How images are returned if a request does not say.
+    # The form in which generated images are returned if a request does not choose one.
     image_response: Literal["url", "b64_json"] = "url"
-    # The public URL of this API, with /v1, for the URLs of images; empty takes what the client used.
+    # The public URL of this API, with /v1, for the URLs of images. If it is empty, image URLs start with the URL that
+    # the client used.
     image_base_url: str = ""
-    # Where images wait to be fetched; empty keeps them in this process's memory, where other edges do not find them.
+    # The directory in which images wait to be fetched. If it is empty, they stay in this process's memory, where other
+    # edges do not find them.
     image_directory: str = ""
-    # Signs the URLs of images; empty takes a random key. Edges that share a directory need the same one.
+    # Signs the URLs of images. If it is empty, the edge uses a random key. Edges that share a directory need the same
+    # key.
     image_signing_key: str = ""
-    # How long an image can be fetched.
+    # How long an image can be fetched. Unit: seconds.
     image_url_seconds: float = 3600.0
-    # The most that images may take of this process's memory, in bytes.
+    # The most that images may take of this process's memory. Unit: bytes.
     image_memory_bytes: int = 256 * 1024 * 1024
-    # The size of images whose request does not say, and the most pixels of one.
+    # The size of an image if a request does not choose one.
     image_size: str = "512x512"
+    # The most pixels of one generated image. Unit: pixels.
     image_most_pixels: int = 2048 * 2048
-    # The most denoising steps of one image: a price must not buy endless work.
+    # The most denoising steps of one image, because a price must not buy unlimited work.
     image_most_steps: int = 100
-    # Bytes that may wait for a slow reader before the client is cut off.
+    # How much data may wait for a slow reader before the client is disconnected. Unit: bytes.
     max_unread_bytes: int = 1024 * 1024
-    # The part of the requests that are traced, if tracing is on, unless the client has decided by its traceparent.
+    # The part of the requests that is traced, if tracing is on. A client's traceparent overrides it.
     tracing_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0

@@ -55,7 +55,7 @@ class Routing:
         """
         model = self._catalog.get(needs.model)
         if model is None:
-            answer(MeshError(Code.MODEL_NOT_FOUND, f"the model {needs.model!r} does not exist", param="model"))
+            answer(MeshError(Code.MODEL_NOT_FOUND, f"The model {needs.model!r} does not exist.", param="model"))
             return None
         queue = self._queue(model.tier)
         outcome = Lack.BUSY if queue.wanted(needs) else self._placement.choose(needs, prefix_hashes)

@@ -1,4 +1,4 @@
-"""What the router can be told: `TIERMESH_ROUTER_<FIELD>`."""
+"""The settings of the router: `TIERMESH_ROUTER_<FIELD>`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from services.router.routing import Limits
 
 
 class RouterSettings(EtcdServiceSettings, frozen=True, kw_only=True):
-    """The router's settings."""
+    """The settings of one router process."""
 
+    # Where the service listens, host:port.
     listen: Address = "127.0.0.1:7103"
-    # Waiting calls lose nothing when a router goes: an edge asks again elsewhere. So draining is short.
+    # How long the router drains after SIGTERM. It is short, because waiting calls lose nothing: an edge asks another
+    # router. Unit: seconds.
     drain_seconds: float = 5.0
-    # Requests that may wait for room in one tier, and how many of them may be one account's.
+    # How many requests may wait for one tier.
     queue_limit: int = 2000
+    # How many of them may belong to one account.
     queue_account_limit: int = 500
-    # How long a request waits, in seconds, while the router does not know yet whether there is a runner for it.
+    # How long a request waits while a new router does not know yet whether there is a runner for it. Unit: seconds.
     settle_seconds: float = 2.0
-    # How long a runner that lives but is gone from etcd keeps being chosen, in seconds.
+    # How long the router keeps choosing a runner that is alive but no longer registered in etcd. Unit: seconds.
     unregistered_grace_seconds: float = 60.0
 
     @property

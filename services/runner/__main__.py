@@ -7,15 +7,14 @@ import secrets
 
 from prometheus_client import REGISTRY
 
-from services.common.build_info import tell_build
-from services.common.catalog_file import CatalogFile
+from services.common.catalog import Model
 from services.common.etcd import Registration, etcd_client
-from services.common.process import run_service
+from services.common.lifecycle.lifespan import Lifespan
+from services.common.lifecycle.process import run_service
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
-from services.common.telemetry.admin import AdminServer
-from services.common.telemetry.logs import configure_logs, get_logger
-from services.common.telemetry.tracing import close_tracing, open_tracing
+from services.common.telemetry.logs import get_logger
+from services.runner.engines.base import AnyEngine
 from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
 from services.runner.kinds.choice import work_reader
@@ -32,55 +31,41 @@ log = get_logger()
 async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then finishes what runs and leaves the registry."""
     settings = load_settings(RunnerSettings, "runner")
-    configure_logs("runner", format=settings.log_format, level=settings.log_level)
-    tell_build("runner")
-    catalog_file = CatalogFile(settings.catalog_file)
-    catalog = catalog_file.catalog
-    engine = build_engine(settings, vision=needs_vision(settings, catalog))
-    models = served_models(settings, catalog, engine)
-    serving = asyncio.Event()
-    admin = AdminServer(
-        settings.admin_listen,
-        ready=lambda: serving.is_set() and not stop.is_set(),
-        healthy=lambda: engine.healthy,
-    )
-    await admin.start()
-    await engine.start()
-    log.info("engine_ready", engine=engine.name, slots=engine.slots, context=engine.context)
+    async with Lifespan("runner", settings, stop) as lifespan:
+        engine = build_engine(settings, vision=needs_vision(settings, lifespan.catalog))
+        # What this runner serves stays what it was at the start; what it says of the catalog does not.
+        models = served_models(settings, lifespan.catalog, engine)
+        await lifespan.start_admin(healthy=lambda: engine.healthy)
+        await engine.start()
+        lifespan.close_at_end(engine.close)
+        log.info("engine_ready", engine=engine.name, slots=engine.slots, context=engine.context)
+        await _serve_engine(settings, lifespan, engine, models)
 
+
+async def _serve_engine(settings: RunnerSettings, lifespan: Lifespan, engine: AnyEngine, models: list[Model]) -> None:
     runner_id = settings.id or f"runner-{secrets.token_hex(6)}"
     status = StatusBoard(runner_id, engine)
-    tracing = open_tracing(settings, "runner")
     generation = Generation(engine, work_reader(engine), {model.id: model for model in models}, status)
-    generate = generate_server(generation, tracing)
+    generate = generate_server(generation, lifespan.tracing)
     INFO.labels(settings.tier, engine.name).set(1)
     SLOTS.set(engine.slots)
     ACTIVE.set_function(lambda: engine.active)
     ENGINE_CPU.set_function(lambda: getattr(engine, "cpu_seconds", 0.0))
     if isinstance(engine, KnowsFacts):
         REGISTRY.register(FactsCollector(engine))
-    server = GrpcServer(settings.listen, settings.tls, catalog)
+    server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
     add_RunnerServiceServicer_to_server(RunnerService(generate, status), server.server)
     await server.start([SERVICE_NAME])
-
     record = runner_record(runner_id, settings.advertise or server.address, settings, models, engine)
     etcd = etcd_client(settings)
+    lifespan.close_at_end(etcd.close)
     registration = Registration(etcd, record.key, record.to_json(), ttl=settings.lease_seconds)
-    # What this runner serves stays what it was at the start; what it says of the catalog does not.
-    background = [asyncio.create_task(work) for work in (registration.run(), catalog_file.follow())]
-    serving.set()
+    lifespan.run_in_background("registration", registration.run())
 
-    await stop.wait()
+    await lifespan.serve()
     status.drain()
     await registration.update(draining(record).to_json())
-    await server.stop([generate], settings.drain_seconds)
-    for task in background:
-        task.cancel()
-    await asyncio.gather(*background, return_exceptions=True)
-    await engine.close()
-    await etcd.close()
-    await close_tracing(tracing)
-    await admin.stop()
+    await server.stop([generate], lifespan.drain_seconds)
 
 
 if __name__ == "__main__":

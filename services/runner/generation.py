@@ -74,7 +74,9 @@ class Generation(Generic[JobT, StepT]):
                 stream.reply_error(call.id, error)
             except Exception:
                 log.exception("call_failed", request_id=call.request_id)
-                stream.reply_error(call.id, MeshError(Code.INTERNAL, "the runner failed to start the request"))
+                stream.reply_error(
+                    call.id, MeshError(Code.INTERNAL, "The runner failed to start the request. Try again.")
+                )
 
     def on_cancel(self, call_id: int, stream: RunnerStream) -> None:
         """Stops the job of a call."""
@@ -89,10 +91,12 @@ class Generation(Generic[JobT, StepT]):
 
     def _start(self, call: GenerateCall, stream: RunnerStream) -> None:
         if self._status.draining:
-            raise MeshError(Code.UNAVAILABLE, "the runner is shutting down; try again", retry_after=1.0)
+            raise MeshError(Code.UNAVAILABLE, "The runner is shutting down. Try again.", retry_after=1.0)
         model = self._models.get(call.model)
         if model is None:
-            raise MeshError(Code.MODEL_NOT_FOUND, f"this runner does not serve {call.model!r}", param="model")
+            raise MeshError(
+                Code.MODEL_NOT_FOUND, f"This runner does not serve the model {call.model!r}.", param="model"
+            )
         work = self._reader.read(call, model)
         running = self._running.setdefault(stream, {})
         # Not the call itself, which may hold images, for as long as the job runs.
@@ -132,7 +136,7 @@ class Generation(Generic[JobT, StepT]):
         # Only its type is logged: its text may quote the answer.
         log.error("reply_not_written", request_id=request_id, error=type(error).__name__)
         self.on_cancel(call_id, stream)
-        stream.reply_error(call_id, MeshError(Code.INTERNAL, "the runner failed to write the answer; try again"))
+        stream.reply_error(call_id, MeshError(Code.INTERNAL, "The runner failed to write the answer. Try again."))
 
     def _cancel(self, running: _Running) -> None:
         running.forget_limit()

@@ -48,14 +48,14 @@ def not_compiled(param: str, reason: str) -> MeshError:
 
 def slots_taken(slots: int) -> MeshError:
     """Returns the refusal of a job that no slot is free for; another runner, or the same one later, may take it."""
-    return MeshError(Code.OVERLOADED, f"all {slots} slots of the runner are taken; try again", retry_after=1.0)
+    return MeshError(Code.OVERLOADED, f"All {slots} slots of the runner are in use. Try again.", retry_after=1.0)
 
 
 def cache_taken() -> MeshError:
     """Returns the refusal of a job for which the cache has no room now; another runner may have it."""
-    return MeshError(Code.OVERLOADED, "the cache of the runner is taken by other requests; try again", retry_after=1.0)
+    return MeshError(Code.OVERLOADED, "Other requests use the whole cache of the runner. Try again.", retry_after=1.0)
 
 
 def engine_closed() -> MeshError:
     """Returns the refusal of an engine that is not running."""
-    return MeshError(Code.UNAVAILABLE, "the runner's engine is not running; try again", retry_after=1.0)
+    return MeshError(Code.UNAVAILABLE, "The runner's engine is not running. Try again.", retry_after=1.0)

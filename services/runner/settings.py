@@ -1,4 +1,4 @@
-"""What a runner can be told by TIERMESH_RUNNER_*."""
+"""The settings of a runner: `TIERMESH_RUNNER_<FIELD>`."""
 
 from __future__ import annotations
 
@@ -8,57 +8,68 @@ from services.common.settings import Address, EtcdServiceSettings
 
 
 class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
-    """Settings of a runner."""
+    """The settings of one runner process."""
 
+    # Where the runner listens, host:port.
     listen: Address = "127.0.0.1:7104"
+    # The callers that the runner accepts under mutual TLS.
     tls_client_names: str = "edge,router"
-    # Unique among all runners; empty takes a random one.
+    # The runner's ID, unique among all runners. If it is empty, the runner takes a random ID.
     id: str = ""
-    # Where edges and routers reach this runner, host:port; empty means where it listens.
+    # The address at which edges and routers reach this runner, host:port. If it is empty, this is the address at which
+    # it listens.
     advertise: str = ""
+    # The tier of the runner.
     tier: str = "pro"
-    # Comma-separated catalog ids that it serves; empty means every model of its tier.
+    # Comma-separated catalog IDs of the models that it serves. If it is empty, the runner serves every model of its
+    # tier.
     models: str = ""
+    # The engine.
     engine: Literal["llamacpp", "exllamav2", "simulated", "minilm", "nanotts", "whisper", "diffusers"] = "llamacpp"
-    # A GGUF file for the llama.cpp and minilm engines, a folder for the others. Empty takes the small model that comes
-    # as a package, and for the diffusers engine one of random weights; the exllamav2 engine needs one.
+    # The model: a GGUF file for the llama.cpp and minilm engines, a directory for exllamav2, whisper and diffusers. If
+    # it is empty, the engine uses its demonstration model; exllamav2 has none.
     model_path: str = ""
-    # The image encoder (mmproj, GGUF) that belongs to the model of the llama.cpp engine. Empty, with the packaged model
-    # and models that are sold with vision, takes one that recognises plain colours only: see docs/vision.md.
+    # The image encoder (mmproj, GGUF) that belongs to the model of the llama.cpp engine. If it is empty, models that
+    # are sold with vision use an encoder that recognises only plain colours. See docs/vision.md.
     mmproj_path: str = ""
-    # Answers that are generated at once.
+    # How many requests the runner runs at the same time.
     slots: int = 4
-    # Tokens of prompt and answer together, for each slot.
+    # Prompt and answer together, for each slot. Unit: tokens.
     context: int = 4096
     # CPU threads of the llama.cpp and minilm engines.
     threads: int = 1
-    # The longest recording that the whisper engine writes down, in seconds.
+    # The longest recording that the whisper engine transcribes. Unit: seconds.
     max_audio_seconds: float = 1800.0
-    # Where models are kept that are made at the first start; empty means tiermesh in the user's cache directory.
+    # The directory for demonstration models, which are made at the first start. If it is empty, this is `tiermesh` in
+    # the user's cache directory.
     cache_dir: str = ""
-    # Comma-separated sizes that the vectors of the minilm engine's model may be cut to, if it was trained so.
+    # Comma-separated sizes to which vectors of the minilm engine may be cut, if the model was trained for it.
     shorter_dimensions: str = ""
-    # The exllamav2 engine; its model_path is a directory. Tokens that fit into the cache, over all answers: a multiple
-    # of 256, or 0 for enough that every slot can be full.
+    # The size of the cache over all answers, a multiple of 256; 0 is enough for every slot to be full. Unit: tokens.
     exllamav2_cache_tokens: int = 0
+    # The number format of the cache. The quantised formats store more tokens in the same memory.
     exllamav2_cache_format: Literal["fp16", "q8", "q6", "q4"] = "fp16"
-    # Tokens of a prompt that are read at once, a multiple of 256: more is faster, less interrupts other answers less.
+    # How much of a prompt is read at once, a multiple of 256. A larger value reads faster, and a smaller one interrupts
+    # other answers less. Unit: tokens.
     exllamav2_prefill_chunk: int = 512
-    # Comma-separated GiB of weights for each GPU; empty fills one GPU after the other.
+    # Comma-separated sizes of the weights on each GPU. If it is empty, one GPU after the other is filled. Unit: GiB.
     exllamav2_gpu_split: str = ""
-    # Splits every layer over all GPUs.
+    # Whether every layer is split over all GPUs.
     exllamav2_tensor_parallel: bool = False
-    # The directory of a smaller model with the same vocabulary that guesses ahead; empty for none.
+    # The directory of a smaller model with the same vocabulary that drafts tokens. If it is empty, there is no draft
+    # model.
     exllamav2_draft_path: str = ""
+    # How much the draft model drafts at a time. Unit: tokens.
     exllamav2_draft_tokens: int = 4
-    # Comma-separated directories of LoRA adapters, all applied to every answer.
+    # Comma-separated directories of LoRA adapters. All of them are applied to every answer.
     exllamav2_lora_paths: str = ""
-    # Loads the model's vision tower.
+    # Whether the model's vision tower is loaded.
     exllamav2_vision: bool = False
-    # Speeds of the simulated engine, in tokens a second for each answer; 0 means as fast as possible.
+    # How fast the simulated engine reads a prompt; 0 means as fast as possible. Unit: tokens per second.
     simulated_prefill_speed: float = 0.0
+    # How fast the simulated engine generates each answer; 0 means as fast as possible. Unit: tokens per second.
     simulated_speed: float = 0.0
-    # Breaks each answer of the simulated engine off after this many tokens; 0 never does. For fault tests.
+    # After how much of each answer the simulated engine fails, for fault tests; 0 means never. Unit: tokens.
     simulated_fail_after: int = 0
-    # How long the registration outlives a runner that was killed, in seconds.
+    # How long the registration of a killed runner remains in etcd. Unit: seconds.
     lease_seconds: int = 5

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-from functools import cache
 from pathlib import Path
+
+from tests.support import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,16 +19,8 @@ def kubectl(*arguments: str) -> str:
     """Returns what kubectl prints when it runs in the root of the checkout; raises KubectlError."""
     # The cluster that a developer's configuration names is none of the tests' business.
     environment = os.environ | {"KUBECONFIG": os.devnull}
-    command = [_program(), *arguments]
+    command = [str(programs.kubectl()), *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise KubectlError(done.stderr.strip())
     return done.stdout
-
-
-@cache
-def _program() -> str:
-    found = shutil.which("kubectl", path=str(ROOT / ".venv-deploy" / "bin")) or shutil.which("kubectl")
-    if found is None:
-        raise KubectlError("kubectl is needed: `make test` installs it, and so does `make deploy-check`")
-    return found

@@ -1,9 +1,10 @@
-"""The pages of docs/operations name commands, files and resources that exist."""
+"""The documentation names pages, files, tests, commands and resources that exist."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import click
@@ -18,10 +19,18 @@ from tests.deploy.resources import containers
 
 FOLDER = ROOT / "docs" / "operations"
 PAGES = sorted(FOLDER.glob("*.md"))
+EVERY_PAGE = sorted(
+    page for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "node_modules" not in page.parts
+)
+# What looks like a path and is none: resources of Kubernetes, such as deploy/tiermesh-edge.
+RESOURCE = re.compile(r"deploy/tiermesh(-[\w-]*)?$")
+# What only exists once something was made or installed.
+MADE = ("docs/style/node_modules", "tests/e2e/javascript/node_modules")
 NAMES = {f"{r['kind'].lower()}/{r['metadata']['name']}" for o in ("laptop", "production") for r in overlay(o)}
 KINDS = {"deploy": "deployment", "svc": "service", "hpa": "horizontalpodautoscaler"}
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+operations = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+every_page = pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 @every_page
@@ -30,29 +39,45 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @every_page
+def test_paths_are_real(page: Path) -> None:
+    folders = "bench|deploy|docs|protos|requirements|services|tests"
+    # A path that goes on with a placeholder or a pattern names no single file.
+    for path in re.findall(rf"(?<![\w/.~-])(?:{folders})/[\w./-]*[\w/](?![\w./-]*[<{{*…])", page.read_text()):
+        assert (ROOT / path).exists() or RESOURCE.match(path) or path.startswith(MADE), path
+
+
+@every_page
+def test_named_tests_are_real(page: Path) -> None:
+    for module, test in re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", page.read_text()):
+        sources = [path.read_text() for path in (ROOT / "tests").rglob(module)]
+        assert any(f"def {test}" in source for source in sources), f"{module}::{test}"
+
+
+def test_the_index_lists_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = {(index.parent / link).resolve() for link in re.findall(r"\]\(([^)#:]+)\)", index.read_text())}
+    # The decisions and the runbooks are listed as folders.
+    missing = {page for page in EVERY_PAGE if not listed & {page, *page.parents}} - {index, ROOT / "README.md"}
+    assert not missing
+
+
+@operations
 def test_commands_are_real(page: Path) -> None:
     for line in _commands(page.read_text()):
         _check(command_line, shlex.split(line, comments=True), line)
 
 
-@every_page
+@operations
 def test_resources_are_real(page: Path) -> None:
     for kind, name in re.findall(r"\b(deploy|svc|hpa|job|statefulset)[/ ](tiermesh-[a-z-]+[a-z])\b", page.read_text()):
         assert f"{KINDS.get(kind, kind)}/{name}" in NAMES, f"{kind} {name}"
-
-
-@every_page
-def test_files_are_real(page: Path) -> None:
-    for path in re.findall(r"\b(?:deploy|services|tests|protos)/[\w/.-]+\.\w+", page.read_text()):
-        assert (ROOT / path).exists(), path
 
 
 @pytest.mark.parametrize("page", sorted(FOLDER.rglob("*.md")), ids=lambda page: page.stem)
 def test_kubectl_knows_the_commands_and_their_flags(page: Path) -> None:
     for command in _kubectl_commands(page.read_text()):
         own = re.split(r" -- | # ", command)[0].split()
-        # It refuses what it does not know before it helps.
-        assert "Usage:" in kubectl(*own, "--help"), command
+        assert "Usage:" in _help(*own), command
 
 
 def test_the_secret_of_the_page_is_what_the_services_read() -> None:
@@ -66,6 +91,12 @@ def test_the_secret_of_the_page_is_what_the_services_read() -> None:
         if (source := variable.get("valueFrom", {}).get("secretKeyRef"))
     }
     assert {(secret["metadata"]["name"], key) for key in secret["data"]} == read
+
+
+@cache
+def _help(*command: str) -> str:
+    """Returns what kubectl says of a command; it refuses what it does not know before it helps."""
+    return kubectl(*command, "--help")
 
 
 def _kubectl_commands(text: str) -> list[str]:
@@ -83,8 +114,10 @@ def _commands(text: str) -> list[str]:
 
 
 def _code(text: str) -> list[str]:
-    """Returns the lines of code of a page, and the code within its lines."""
-    return [line for line in text.splitlines() if line.startswith("    ")] + re.findall(r"`([^`]+)`", text)
+    """Returns the lines of a page's blocks of code, and the code within its lines."""
+    block = re.compile(r"^( *)```[a-z]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
+    lines = [line for _, block in block.findall(text) for line in block.splitlines()]
+    return lines + re.findall(r"`([^`\n]+)`", block.sub("", text))
 
 
 def _check(command: click.Command, words: list[str], line: str) -> None:

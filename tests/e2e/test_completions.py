@@ -10,6 +10,7 @@ import pytest
 from openai.types import Completion
 
 from tests.support import openai_schemas
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 MODEL = "tiermesh-pro"
@@ -30,7 +31,7 @@ def test_a_text_is_continued_as_it_is(client: openai.OpenAI) -> None:
 def test_a_body_is_valid_to_the_letter_and_costs_one_price(real_mesh: LocalMesh) -> None:
     headers = {"Authorization": f"Bearer {real_mesh.unlimited_key}"}
     body = {**PROMPT, "prompt": [FRANCE, "Two plus two is"], "n": 2, "logprobs": 2}
-    answer = httpx2.post(real_mesh.base_url + "/completions", json=body, headers=headers, timeout=60)
+    answer = httpx2.post(real_mesh.base_url + "/completions", json=body, headers=headers, timeout=stretched(60))
     completion = Completion.model_validate_json(answer.content, strict=True)
     openai_schemas.check("CreateCompletionResponse", answer.json())
     assert [choice.index for choice in completion.choices] == [0, 1, 2, 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx2
 import openai
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 
@@ -41,7 +42,7 @@ def test_the_other_prefix_serves_the_same(real_mesh: LocalMesh) -> None:
 def test_responses_carry_ids_limits_and_charges(real_mesh: LocalMesh) -> None:
     headers = {"Authorization": f"Bearer {real_mesh.unlimited_key}"}
     body = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
-    with httpx2.Client(base_url=real_mesh.base_url, headers=headers, timeout=60) as http:
+    with httpx2.Client(base_url=real_mesh.base_url, headers=headers, timeout=stretched(60)) as http:
         before = http.get("/balance").json()["credits"]
         response = http.post("/chat/completions", json=body)
     assert response.headers["x-request-id"].startswith("req_")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 # An environment of its own, which `make test` makes: its pins exclude ours.
@@ -44,7 +45,7 @@ def run_hermes(home: Path, mesh: LocalMesh, api_key: str) -> subprocess.Complete
         [HERMES, "-z", "hello", *options],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=stretched(110),
         env={**environ, "HERMES_HOME": str(home)},
         check=False,
     )

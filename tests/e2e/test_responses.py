@@ -14,6 +14,7 @@ from openai.types.responses import FunctionToolParam, Response, ResponseInputPar
 from pydantic import BaseModel, TypeAdapter
 
 from tests.support import openai_schemas
+from tests.support.deadlines import stretched
 from tests.support.images import plain_image
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
@@ -55,7 +56,7 @@ class Capital(BaseModel):
 
 def raw(mesh: LocalMesh, **body: Any) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}
-    return httpx2.post(mesh.base_url + "/responses", json=body, headers=headers, timeout=100)
+    return httpx2.post(mesh.base_url + "/responses", json=body, headers=headers, timeout=stretched(100))
 
 
 def strict_response(mesh: LocalMesh, **body: Any) -> Response:

@@ -18,6 +18,7 @@ from openai import OpenAI
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 # Generous, because test machines are slow and busy.
@@ -60,7 +61,7 @@ def test_c0mpute_curl(sample_mesh: LocalMesh) -> None:
         done = subprocess.run(
             ["bash", "-c", CURL.format(base_url=sample_mesh.base_url)],
             capture_output=True,
-            timeout=SECONDS,
+            timeout=stretched(SECONDS),
             env={**os.environ, "C0MPUTE_API_KEY": sample_mesh.unlimited_key},
             check=True,
         )
@@ -71,7 +72,7 @@ def test_c0mpute_curl(sample_mesh: LocalMesh) -> None:
             sample_mesh.base_url + "/chat/completions",
             content='{\n"model": "tiermesh-pro",\n"messages": [{"role": "user", "content": "Hello!"}]\n}',
             headers={"Authorization": f"Bearer {sample_mesh.unlimited_key}", "Content-Type": "application/json"},
-            timeout=SECONDS,
+            timeout=stretched(SECONDS),
         ).content
     check_complete(ChatCompletion.model_validate_json(body))
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import openai_schemas as schema
 from tests.support.account import FundedAccount
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -176,7 +177,7 @@ VALID = field("model", MODEL.encode()) + field("file", b"x" * 200, '; filename="
 
 def post(mesh: LocalMesh, content: bytes, content_type: str = FORM) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}", "Content-Type": content_type}
-    return httpx2.post(mesh.base_url + "/audio/transcriptions", content=content, headers=headers, timeout=30)
+    return httpx2.post(mesh.base_url + "/audio/transcriptions", content=content, headers=headers, timeout=stretched(30))
 
 
 def check_refusal(response: httpx2.Response) -> None:

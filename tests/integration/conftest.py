@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.mesh import LocalMesh
 from tests.support.postgres import URL_VARIABLE, PostgresServer
 
 
@@ -22,3 +24,12 @@ def postgres_url() -> Iterator[str]:
         yield server.url
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
+    """One mesh for all tests that need no other settings and leave it as it was; each test opens its own accounts."""
+    mesh = LocalMesh(tmp_path_factory.mktemp("mesh"))
+    asyncio.run(mesh.start())
+    yield mesh
+    asyncio.run(mesh.stop())

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.support.account import FundedAccount
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -76,7 +77,7 @@ def transcript(customer: Customer, recording: bytes) -> Iterator[httpx2.Response
     url = customer.mesh.base_url + "/audio/transcriptions"
     fields = {"model": "tiermesh-transcribe", "stream": "true"}
     with (
-        httpx2.Client(timeout=60) as http,
+        httpx2.Client(timeout=stretched(60)) as http,
         http.stream("POST", url, data=fields, files={"file": ("a.mp3", recording)}, headers=headers) as response,
     ):
         yield response

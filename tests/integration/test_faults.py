@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -41,7 +42,7 @@ async def test_a_killed_runner_is_503_at_once_and_comes_back_alone(mesh: LocalMe
     began = time.monotonic()
     with pytest.raises(openai.InternalServerError) as caught:
         client.chat.completions.create(**HELLO)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < stretched(1.0)
     assert caught.value.status_code == 503
     await eventually(lambda: succeeds(client), 20)
     assert {name: pid for name, pid in mesh.pids.items() if name != "runner-pro"} == others
@@ -56,7 +57,7 @@ async def test_a_killed_service_is_waited_for(mesh: LocalMesh, client: openai.Op
     await mesh.until_serving()
     began = time.monotonic()
     assert succeeds(client)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < stretched(2.0)
     assert before - mesh.command_now("balance", mesh.account_id)["available"] == 20
     assert mesh.command_now("ledger", "audit")["violations"] == []
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from services.edge.http.errors import ErrorBody
 from tests.support.account import FundedAccount
+from tests.support.deadlines import stretched
 from tests.support.edge_routes import edge_operations
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
@@ -76,19 +77,13 @@ class Target:
 
 
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("fuzz")) as mesh:
-        yield mesh
-
-
-@pytest.fixture(scope="module")
 def target(mesh: LocalMesh) -> Iterator[Target]:
     account = FundedAccount(mesh)
     mesh.command_now("credits", "grant", account.account, "1000000")
     scopes = ("chat", "embeddings", "audio", "images", "usage", "balance", "keys")
     options = [option for scope in scopes for option in ("--endpoint", scope)]
     headers = {"Authorization": f"Bearer {account.new_key(*options)['api_key']}"}
-    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=30) as http:
+    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=stretched(30)) as http:
         yield Target(http)
     assert mesh.command_now("ledger", "audit")["violations"] == []
 

@@ -12,6 +12,7 @@ import httpx2
 import openai
 import pytest
 
+from tests.support.deadlines import stretched, within
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
@@ -55,7 +56,7 @@ class Customer:
         mesh.command_now("credits", "grant", self.account, "1000")
         self.api_key = mesh.command_now("key", "create", self.account, "--rpm", "0")["api_key"]
         self.idempotency_key = str(uuid.uuid4())
-        self.http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {self.api_key}"}, timeout=30)
+        self.http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {self.api_key}"}, timeout=stretched(30))
 
     async def ask(self, base_url: str = "", *, key: str | None = None, **parameters: Any) -> httpx2.Response:
         body = {"model": "tiermesh-pro", "messages": PROMPT, "max_tokens": 3} | parameters
@@ -114,7 +115,7 @@ async def test_a_repeat_while_the_first_runs_is_told_so_at_once(customer: Custom
     await eventually(lambda: held(customer))
     for base_url in "", second_edge:
         # The first one has the only slot for four seconds; none of it was waited for.
-        async with asyncio.timeout(2):
+        async with within(2):
             repeat = await customer.ask(base_url)
         assert (repeat.status_code, repeat.headers["retry-after"]) == (409, "1")
         assert "x-should-retry" not in repeat.headers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,6 @@ from tests.support.waiting import eventually
 
 PROMPT: Any = [{"role": "user", "content": "Hello"}]
 ALL = (*ORDINARY, "keys")
-
-
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("keys")) as mesh:
-        yield mesh
 
 
 class Owner:
@@ -58,11 +51,32 @@ def chat(client: openai.OpenAI, model: str = "tiermesh-pro") -> None:
     client.chat.completions.create(model=model, messages=PROMPT, max_tokens=1)
 
 
-def get(client: openai.OpenAI) -> list[dict[str, Any]]:
-    listed: Any = client.get("/keys", cast_to=object)
+def page(client: openai.OpenAI, **query: str | int) -> dict[str, Any]:
+    listed: Any = client.get("/keys", cast_to=object, options={"params": query})
     assert listed["object"] == "list"
-    keys: list[dict[str, Any]] = listed["data"]
+    return dict(listed)
+
+
+def get(client: openai.OpenAI) -> list[dict[str, Any]]:
+    keys: list[dict[str, Any]] = page(client)["data"]
     return keys
+
+
+def delete(client: openai.OpenAI, key_id: str, **query: str) -> dict[str, Any]:
+    deleted: Any = client.delete(f"/keys/{key_id}", cast_to=object, options={"params": query})
+    return dict(deleted)
+
+
+def served(*clients: openai.OpenAI) -> int:
+    """Sends one request with each and returns how many the caps let pass."""
+    refusals = []
+    for client in clients:
+        try:
+            chat(client)
+        except openai.APIStatusError as error:
+            refusals.append((error.status_code, error.code))
+    assert set(refusals) <= {(402, "insufficient_credits")}
+    return len(clients) - len(refusals)
 
 
 def post(client: openai.OpenAI, **body: Any) -> dict[str, Any]:
@@ -239,3 +253,102 @@ def test_no_made_key_is_in_a_file(owner: Owner, mesh: LocalMesh) -> None:
     exposed = b"".join(path.read_bytes() for path in Path(mesh.state_dir).rglob("*") if path.is_file())
     for secret in secrets:
         assert secret.rpartition("-")[2][4:].encode() not in exposed
+
+
+MANAGER = ("--endpoint", "chat", "--endpoint", "keys")
+
+
+def test_a_cap_binds_a_key_and_all_keys_made_by_it(owner: Owner) -> None:
+    parent = owner.client(owner.make(*MANAGER, "--monthly-cap", "25")["api_key"])
+    children = [owner.client(post(parent)["key"]) for _ in range(2)]
+    grandchild = owner.client(post(owner.client(post(parent, endpoints=["keys", "chat"])["key"]))["key"])
+    family = [*children, parent, grandchild]
+    assert served(*family * 3) == 2
+    assert owner.spent() == 20
+    # Keys of the account that do not descend from it are free to go on.
+    assert served(owner.sdk) == 1
+
+
+def test_a_child_s_lower_cap_binds_it_within_the_cap_of_its_maker(owner: Owner) -> None:
+    parent = owner.client(owner.make(*MANAGER, "--monthly-cap", "35")["api_key"])
+    low, high = (owner.client(post(parent, monthly_credit_cap=cap)["key"]) for cap in (10, 35))
+    assert served(low, low) == 1
+    assert served(high, parent, high) == 2
+    assert owner.spent() == 30
+
+
+def test_a_rate_limit_binds_a_key_and_all_keys_made_by_it_or_its_rotation(owner: Owner) -> None:
+    made = owner.make(*MANAGER, "--endpoint", "models", "--rpm", "6")
+    parent = owner.client(made["api_key"])
+    # These two requests count as well.
+    children = [owner.client(post(parent)["key"]) for _ in range(2)]
+    rotated = owner.client(owner.mesh.command_now("key", "rotate", made["id"])["api_key"])
+    for client in (*children, parent, rotated):
+        client.models.list()
+    for client in (*children, parent, rotated):
+        with pytest.raises(openai.RateLimitError, match="may make 6 requests in any 60 seconds"):
+            client.models.list()
+
+
+def test_a_rotation_begins_no_new_month(owner: Owner) -> None:
+    old = owner.make("--monthly-cap", "25")
+    assert served(*[owner.client(old["api_key"])] * 3) == 2
+    new = owner.mesh.command_now("key", "rotate", old["id"])
+    again = owner.mesh.command_now("key", "rotate", new["id"])
+    assert served(*(owner.client(key["api_key"]) for key in (old, new, again))) == 0
+    assert owner.spent() == 20
+
+
+def test_what_a_stolen_key_has_made_is_shown_and_revoked_with_it(owner: Owner) -> None:
+    stolen = owner.make(*MANAGER)
+    thief = owner.client(stolen["api_key"])
+    hidden = post(thief, endpoints=["keys", "chat"])
+    deeper = post(owner.client(hidden["key"]))
+    makers = {key["id"]: key["created_by"] for key in get(owner.sdk)}
+    expected: dict[str, str | None] = {owner.key["id"]: None, stolen["id"]: None}
+    assert makers == {**expected, hidden["id"]: stolen["id"], deeper["id"]: hidden["id"]}
+    # Without the parameter they live on, and with it they can still be revoked later.
+    assert "descendants" not in delete(owner.sdk, stolen["id"])
+    chat(owner.client(deeper["key"]))
+    with pytest.raises(openai.BadRequestError) as caught:
+        delete(owner.sdk, stolen["id"], descendants="yes")
+    assert caught.value.param == "descendants"
+    deleted = delete(owner.sdk, stolen["id"], descendants="true")
+    assert sorted(deleted["descendants"]) == sorted([hidden["id"], deeper["id"]])
+    for key in (stolen["api_key"], hidden["key"], deeper["key"]):
+        with pytest.raises(openai.AuthenticationError, match="revoked"):
+            chat(owner.client(key))
+    assert delete(owner.sdk, stolen["id"], descendants="true")["descendants"] == []
+
+
+def test_a_key_revokes_neither_stronger_ones_nor_its_makers(owner: Owner) -> None:
+    weak = owner.client(owner.make(*MANAGER, "--rpm", "0", "--monthly-cap", "50")["api_key"])
+    equal = owner.make("--endpoint", "chat", "--rpm", "0", "--monthly-cap", "50")
+    child = owner.client(post(owner.sdk, endpoints=list(ALL), requests_per_minute=0)["key"])
+    for client in (weak, child):
+        for query in ({}, {"descendants": "true"}):
+            with pytest.raises(openai.PermissionDeniedError) as caught:
+                delete(client, owner.key["id"], **query)
+            assert caught.value.code == "permission_denied"
+    chat(owner.sdk)
+    delete(weak, equal["id"])
+    delete(weak, post(weak)["id"])
+
+
+def test_the_list_has_pages(owner: Owner) -> None:
+    made = [owner.key["id"], *(post(owner.sdk)["id"] for _ in range(4))]
+    listed: list[str] = []
+    after: dict[str, str] = {}
+    for expected in (2, 2, 1):
+        one = page(owner.sdk, limit=2, **after)
+        assert len(one["data"]) == expected
+        assert one["last_id"] == one["data"][-1]["id"]
+        listed += [key["id"] for key in one["data"]]
+        assert one["has_more"] is (len(listed) < len(made))
+        after = {"after": one["last_id"]}
+    assert sorted(listed) == sorted(made)
+    assert page(owner.sdk, **after) == {"object": "list", "data": [], "last_id": None, "has_more": False}
+    for query in ({"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"limit": "9" * 5000}, {"after": "key_unknown"}):
+        with pytest.raises(openai.BadRequestError) as caught:
+            page(owner.sdk, **query)
+        assert caught.value.param == next(iter(query))

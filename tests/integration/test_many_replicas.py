@@ -17,6 +17,7 @@ from services.auth.store.store import MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
+from tests.support.deadlines import stretched
 from tests.support.ports import free_address
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
@@ -35,7 +36,7 @@ class Mesh:
         self.auths = auths
         self.edges = edges
         self.client = client
-        self.http = httpx2.AsyncClient(timeout=20.0, limits=httpx2.Limits(max_connections=100))
+        self.http = httpx2.AsyncClient(timeout=stretched(20.0), limits=httpx2.Limits(max_connections=100))
 
     async def get(self, edge: ServiceProcess, key: str) -> httpx2.Response:
         return await self.http.get(f"http://{edge.address}/v1/models", headers={"Authorization": f"Bearer {key}"})
@@ -44,11 +45,11 @@ class Mesh:
         """Whether an edge answers 401."""
         return (await self.get(edge, key)).status_code == 401
 
-    async def ready(self) -> bool:
-        """Whether every edge reaches auth, and every replica of auth holds the one key that was made."""
+    async def ready(self, keys: int = 1) -> bool:
+        """Whether every edge reaches auth, and every replica of auth holds the keys that were made."""
         if not all([await self.refuses(edge, "sk-wrong") for edge in self.edges]):
             return False
-        return all(["tiermesh_auth_keys 1.0" in await auth.metrics() for auth in self.auths])
+        return all([f"tiermesh_auth_keys {keys}.0" in await auth.metrics() for auth in self.auths])
 
 
 @pytest.fixture
@@ -97,6 +98,21 @@ async def test_sixty_a_minute_in_total(mesh: Mesh) -> None:
     assert not any(['result="allowed"} 0.0' in await auth.metrics() for auth in mesh.auths])
 
 
+async def test_a_key_its_rotation_and_its_descendants_share_one_limit(mesh: Mesh) -> None:
+    client = mesh.client
+    account = (await client.create_account()).id
+    parent = await client.create_key(account, requests_per_minute=30, endpoints=["models", "keys"])
+    made = [await client.create_key(account, creator_key_id=parent.key.id, endpoints=["models"]) for _ in range(3)]
+    rotated = await client.rotate_key(parent.key.id)
+    keys = [parent.api_key, rotated.api_key, *(key.api_key for key in made)]
+    await eventually(partial(mesh.ready, len(keys)))
+    replies = await asyncio.gather(*(mesh.get(mesh.edges[n % EDGES], keys[n % len(keys)]) for n in range(100)))
+    statuses = [reply.status_code for reply in replies]
+    assert (statuses.count(200), statuses.count(429)) == (30, 70)
+    remaining = sorted(int(reply.headers["x-ratelimit-remaining-requests"]) for reply in replies)[70:]
+    assert remaining == list(range(30))
+
+
 async def test_a_revocation_holds_everywhere_within_a_second(mesh: Mesh) -> None:
     account = await mesh.client.create_account()
     async with AsyncExitStack() as stack:
@@ -106,7 +122,7 @@ async def test_a_revocation_holds_everywhere_within_a_second(mesh: Mesh) -> None
     cuts = quantiles(delays, n=100)
     p50, p99, longest = (round(seconds * 1000) for seconds in (cuts[49], cuts[98], max(delays)))
     print(f"\n{REVOCATIONS} revocations hold everywhere after: p50 {p50} ms, p99 {p99} ms, max {longest} ms")  # noqa: T201 - the figure, shown by pytest -s
-    assert p99 < 1000
+    assert p99 < stretched(1000)
 
 
 async def revoke(mesh: Mesh, direct: list[AuthClient], key: auth_pb2.CreateKeyResponse, at: AuthClient) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,12 @@ import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.cli.dev_certificates import certificate_files
+from services.cli.state import certificate_files
 from services.common.etcd import EtcdClient, EtcdUnavailableError
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from tests.support.certificates import EXPIRED, CertificateAuthority
+from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
@@ -100,7 +100,7 @@ class TlsMesh:
         """Makes the call as the owner of these certificates and returns what became of it."""
         async with channel_opener(tls, expect or service)(self.address(service)) as channel:
             try:
-                async with asyncio.timeout(10):
+                async with within(10):
                     await call(channel)
             except grpc.aio.AioRpcError as error:
                 return error.code()

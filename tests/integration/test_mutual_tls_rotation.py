@@ -10,7 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from services.cli.dev_certificates import PARTS, certificate_files
+from services.cli.dev_certificates import PARTS
+from services.cli.state import certificate_files
 from services.common.etcd import EtcdClient
 from services.common.registry import RUNNERS_PREFIX
 from tests.support.certificates import CertificateAuthority

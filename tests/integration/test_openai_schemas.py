@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from tests.support import openai_schemas
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 HELLO: dict[str, Any] = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
@@ -38,16 +39,10 @@ WANTED: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("schemas")) as mesh:
-        yield mesh
-
-
 @pytest.fixture
 def http(mesh: LocalMesh) -> Iterator[httpx2.Client]:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}
-    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=30) as client:
+    with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=stretched(30)) as client:
         yield client
 
 

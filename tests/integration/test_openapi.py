@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,12 @@ from services.common.scopes import ENDPOINTS
 from services.edge.chat.completion import ChatCompletion, ChatCompletionChunk
 from services.edge.completions.response import TextCompletion
 from tests.support.account import FundedAccount
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 HELLO: dict[str, Any] = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3}
-
-
-@pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    with LocalMesh(tmp_path_factory.mktemp("openapi")) as mesh:
-        yield mesh
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +43,7 @@ def test_a_path_that_only_refuses_needs_a_key_as_any_other(mesh: LocalMesh, path
 
 def post(mesh: LocalMesh, path: str, body: dict[str, Any]) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}
-    return httpx2.post(mesh.base_url + path, json=body, headers=headers, timeout=30).raise_for_status()
+    return httpx2.post(mesh.base_url + path, json=body, headers=headers, timeout=stretched(30)).raise_for_status()
 
 
 @pytest.mark.parametrize("wanted", [{}, {"n": 2, "logprobs": True, "top_logprobs": 2}])
@@ -80,7 +74,7 @@ def test_schemathesis_finds_no_failure(mesh: LocalMesh, document: Any, tmp_path:
             "--header", f"Authorization: Bearer {key}", "--phases", "examples,coverage,fuzzing",
             "--max-examples", "15", "--generation-deterministic", "--continue-on-failure", "--no-color",
         ],
-        cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=stretched(110), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert f"Tested: {sum(map(len, document['paths'].values()))}" in done.stdout

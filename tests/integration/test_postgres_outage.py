@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.postgres import PostgresServer, create_database
 from tests.support.waiting import eventually
@@ -45,7 +46,10 @@ class Load:
         self._stop.set()
 
     async def run(self) -> None:
-        async with httpx2.AsyncClient(headers=self._headers, timeout=60) as http, asyncio.TaskGroup() as clients:
+        async with (
+            httpx2.AsyncClient(headers=self._headers, timeout=stretched(60)) as http,
+            asyncio.TaskGroup() as clients,
+        ):
             for _ in range(CLIENTS):
                 clients.create_task(self._ask(http))
 

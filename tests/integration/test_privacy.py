@@ -18,6 +18,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 SERVICES = ("auth", "billing", "router", "runner", "edge")
@@ -28,7 +29,7 @@ SETTINGS = {
     "TIERMESH_EDGE_CALL_TIMEOUT": "2",
     "TIERMESH_RUNNER_SIMULATED_SPEED": "50",
 }
-PATIENT = httpx2.Timeout(30)
+PATIENT_SECONDS = 30
 
 
 def canary(kind: str) -> str:
@@ -70,7 +71,7 @@ class Tour:
         self.mesh = mesh
         self.evidence = Evidence()
         self.key = self.new_key()
-        self._http = httpx2.Client(timeout=PATIENT)
+        self._http = httpx2.Client(timeout=stretched(PATIENT_SECONDS))
         sent = {"prompt": PROMPT, "tool": TOOL, "image": IMAGE, "schema": SCHEMA, "stop": STOP}
         self.evidence.secrets |= {name: [text.encode()] for name, text in sent.items()}
         self.evidence.secrets["wrong key"] = [WRONG_KEY.encode()]
@@ -124,7 +125,7 @@ class Tour:
         """HTTP that is not HTTP, with secrets in it."""
         host, _, port = self.mesh.base_url.removeprefix("http://").removesuffix("/v1").partition(":")
         for name, head in raw_requests().items():
-            with socket.create_connection((host, int(port)), timeout=10) as connection:
+            with socket.create_connection((host, int(port)), timeout=stretched(10)) as connection:
                 connection.sendall(head)
                 answer = b"".join(iter(lambda: connection.recv(65536), b""))
             assert answer.startswith(b"HTTP/1.0 400 "), name

@@ -15,7 +15,7 @@ from tests.support.ports import free_address
 FAILING = """
 import asyncio
 from services.common.catalog import load_catalog
-from services.common.process import run_service
+from services.common.lifecycle.process import run_service
 from services.common.settings import ServiceSettings, load_settings
 
 async def serve(stop: asyncio.Event) -> None:

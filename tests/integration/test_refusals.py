@@ -178,6 +178,8 @@ RULES: list[list[Case]] = [
           messages=[{"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}]),
     chat("no audio is kept; send what was said as 'content'", "messages[0].audio",
           messages=[{"role": "assistant", "audio": {"id": "audio_1"}}]),
+    chat("is only for the role 'assistant'", "messages[0].reasoning_content",
+          messages=[{**HELLO, "reasoning_content": "Hm."}]),
     # Images.
     message("is an image, and tiermesh-pro cannot see images", "[1]", [TEXT, GOOD_IMAGE], "tiermesh-pro"),
     message("is one image too many: at most 10 are allowed", "[10].image_url.url", [GOOD_IMAGE] * 11),
@@ -202,6 +204,8 @@ RULES: list[list[Case]] = [
            {"name": "f", "parameters": {"not": {}}, "strict": True}),
     tools("cannot be enforced: the keyword 'not' at #", "tools[0].function.parameters",
            {"name": "f", "parameters": {"not": {}}}, choice="required"),
+    tools("cannot be enforced: it admits no object", "tools[0].function.parameters",
+           {"name": "f", "parameters": {"type": "string"}}, choice={"name": "f"}),
     tools("cannot be enforced: the keyword 'not' at #", "tools[1].function.parameters",
            {"name": "f", "parameters": {"not": {}}}, {"name": "g", "parameters": {"not": {}}}, choice={"name": "g"}),
     tools("must have at most 131072 characters of schemas", "tools",

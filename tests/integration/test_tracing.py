@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx2
 import pytest
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.otlp_collector import OtlpCollector, ReceivedSpan
 from tests.support.waiting import eventually
@@ -60,7 +61,7 @@ async def ask(mesh: LocalMesh, caller: Caller, *, stream: bool = True, key: str 
     messages = [{"role": "user", "content": PROMPT}]
     body = {"model": "tiermesh-pro", "messages": messages, "max_tokens": 5, "stream": stream}
     headers = {"Authorization": f"Bearer {key or mesh.unlimited_key}", **caller.headers}
-    async with httpx2.AsyncClient(timeout=20.0) as http:
+    async with httpx2.AsyncClient(timeout=stretched(20.0)) as http:
         return await http.post(mesh.base_url + "/chat/completions", json=body, headers=headers)
 
 
@@ -126,7 +127,7 @@ async def test_a_refused_request_is_a_trace_too(mesh: LocalMesh, collector: Otlp
 
 async def test_a_client_that_leaves_ends_its_trace(mesh: LocalMesh, collector: OtlpCollector) -> None:
     caller = Caller()
-    async with httpx2.AsyncClient(timeout=20.0) as http, leaving(http, mesh, caller) as response:
+    async with httpx2.AsyncClient(timeout=stretched(20.0)) as http, leaving(http, mesh, caller) as response:
         async for line in response.aiter_lines():
             if line.startswith("data: "):
                 break

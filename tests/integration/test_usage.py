@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from tests.support.account import FundedAccount
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 
@@ -47,7 +48,7 @@ class Customer(FundedAccount):
     def ask(self, key: dict[str, Any] | None = None, **parameters: Any) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {(key or self.key)['api_key']}"}
         url = self.mesh.base_url + "/chat/completions"
-        return httpx2.post(url, json=BODY | parameters, headers=headers, timeout=30)
+        return httpx2.post(url, json=BODY | parameters, headers=headers, timeout=stretched(30))
 
 
 def error_of(response: httpx2.Response) -> tuple[int, str, str | None]:

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.observability.definitions import ROOT
 from tests.observability.observed import Observed
-
-
-def _program(name: str) -> Path:
-    found = shutil.which(name, path=str(ROOT / ".tools" / "bin")) or shutil.which(name)
-    if found is None:
-        pytest.fail(f"{name} is needed: `make test` fetches it, and so does `make rules-check`")
-    return Path(found)
+from tests.support import programs
 
 
 @pytest.fixture(scope="session")
 def promtool() -> Path:
     """Where promtool is."""
-    return _program("promtool")
+    return programs.prometheus("promtool")
 
 
 @pytest.fixture(scope="session")
 def prometheus_program() -> Path:
     """Where Prometheus is."""
-    return _program("prometheus")
+    return programs.prometheus()
 
 
 @pytest.fixture(scope="package")

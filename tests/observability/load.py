@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 PROMPT = [{"role": "user", "content": "Tell me about the bridge over the river"}]
@@ -24,7 +25,7 @@ class Client:
     async def ask(self, model: str = "tiermesh-pro", **parameters: Any) -> int:
         """Asks once, reads the whole answer and returns its status."""
         body = {"model": model, "messages": PROMPT, "max_tokens": 12, **parameters}
-        async with httpx2.AsyncClient(timeout=_TIMEOUT) as http:
+        async with httpx2.AsyncClient(timeout=stretched(_TIMEOUT)) as http:
             return (await http.post(self._url, json=body, headers=self._headers)).status_code
 
     async def leave(self) -> None:
@@ -41,7 +42,7 @@ class OpenStream:
     """A stream that nobody reads to its end."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
-        self._http = httpx2.AsyncClient(timeout=_TIMEOUT)
+        self._http = httpx2.AsyncClient(timeout=stretched(_TIMEOUT))
         body = {"model": "tiermesh-pro", "messages": PROMPT, "max_tokens": 1000, "stream": True}
         self._response = self._http.stream("POST", url, json=body, headers=headers)
 

@@ -21,13 +21,14 @@ from tests.observability.definitions import (
     read_yaml,
     rules,
 )
+from tests.support.deadlines import stretched
 
 ALERTS = rules("alerts.yaml")
 RECORDED = {rule["record"] for rule in rules("recording.yaml")}
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=PROMETHEUS, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=PROMETHEUS, capture_output=True, text=True, timeout=stretched(60), check=False)
 
 
 def test_the_rules_are_well_formed(promtool: Path) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.observability.load import PROMPT, Client
 from tests.observability.observed import Observed
 from tests.support.account import FundedAccount
+from tests.support.deadlines import stretched
 
 MODEL = "tiermesh-pro"
 Growth = Callable[..., float]
@@ -80,7 +81,7 @@ async def test_waiting_for_a_slot_is_no_overhead(observed: Observed, growth: Gro
 async def test_bytes_of_streams_are_counted(observed: Observed, growth: Growth) -> None:
     body = {"model": MODEL, "messages": PROMPT, "max_tokens": 20, "stream": True}
     headers = {"Authorization": f"Bearer {observed.mesh.unlimited_key}"}
-    async with httpx2.AsyncClient(timeout=30) as http:
+    async with httpx2.AsyncClient(timeout=stretched(30)) as http:
         response = await http.post(observed.mesh.base_url + "/chat/completions", json=body, headers=headers)
     received = growth("edge", "tiermesh_edge_received_bytes_total", route="chat")
     sent = growth("edge", "tiermesh_edge_sent_bytes_total", route="chat")

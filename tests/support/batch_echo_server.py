@@ -7,8 +7,9 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from typing import Self
 
-from services.common.process import run_service
+from services.common.lifecycle.process import run_service
 from tests.support.batch_echo import EchoServer
+from tests.support.deadlines import within
 
 READY = b"ready\n"
 
@@ -25,7 +26,7 @@ class EchoProcess:
         command = (sys.executable, "-m", "tests.support.batch_echo_server", self.address, *(["holds"] if holds else []))
         self._process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
         assert self._process.stdout is not None
-        async with asyncio.timeout(20):
+        async with within(20):
             while await self._process.stdout.readline() != READY:
                 assert self._process.returncode is None, "the echo server did not start"
 

@@ -231,7 +231,8 @@ class EngineContract:
         elif when == "in the prompt":
             # Nothing tells that a prompt is being read, but within this time it is, and not to its end.
             with contextlib.suppress(TimeoutError):
-                await running[0].tokens(1, timeout=0.3)
+                async with asyncio.timeout(0.3):
+                    await running[0].tokens(1)
             assert not (self.reads_slowly and running[0].steps)
         for recording in running:
             recording.cancel()

@@ -15,6 +15,7 @@ import grpc
 from services.common.etcd.client import prefix_range
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
+from tests.support.deadlines import stretched
 
 _PERMISSIONS = {"read": 0, "write": 1, "readwrite": 2}
 
@@ -60,7 +61,7 @@ async def administer(endpoint: str, tls: TlsSettings, *command: str) -> grpc.Sta
     async with channel_opener(tls)(endpoint) as channel:
         try:
             call: Any = channel.unary_unary(f"/etcdserverpb.Auth/{rpc}")
-            await call(request, timeout=10)
+            await call(request, timeout=stretched(10))
         except grpc.aio.AioRpcError as error:
             return error.code()
     return grpc.StatusCode.OK

@@ -7,6 +7,7 @@ import random
 import select
 from collections.abc import Sequence
 
+from tests.support.deadlines import within
 from tests.support.raw_http import RawConnection, RawResponse
 
 _CONNECT_SECONDS = 10.0
@@ -49,7 +50,7 @@ class KeepAliveClient:
             self._connection = None
 
     async def _connect(self) -> RawConnection:
-        async with asyncio.timeout(_CONNECT_SECONDS):
+        async with within(_CONNECT_SECONDS):
             while True:
                 host, _, port = random.choice(self._balanced).rpartition(":")
                 try:

@@ -17,11 +17,12 @@ from typing import Any, Self
 import httpx2
 import psutil
 
-from services.cli.dev_certificates import certificate_files
+from services.cli.state import certificate_files
+from tests.support.commands import run_forked
+from tests.support.deadlines import stretched
 from tests.support.waiting import eventually
 
 TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
-# Generous, because test machines are slow and busy.
 START_SECONDS = 90.0
 STOP_SECONDS = 60.0
 _COMMAND_SECONDS = 30.0
@@ -120,14 +121,14 @@ class LocalMesh:
     async def stop(self) -> int:
         """Ends it by SIGINT, as Ctrl-C does, and returns its exit status."""
         self.process.send_signal(signal.SIGINT)
-        code = await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        code = await asyncio.to_thread(self.process.wait, stretched(STOP_SECONDS))
         self.dump()
         return code
 
     async def kill_all(self) -> None:
         """Ends `tiermesh up` by SIGKILL; the kernel ends its children."""
         self.process.kill()
-        await asyncio.to_thread(self.process.wait, STOP_SECONDS)
+        await asyncio.to_thread(self.process.wait, stretched(STOP_SECONDS))
 
     def kill(self, service: str) -> int:
         """Kills one service by SIGKILL and returns the id of the process that is no more."""
@@ -145,7 +146,7 @@ class LocalMesh:
 
     def command_now(self, *arguments: str) -> Any:
         """The same for tests and fixtures without an event loop."""
-        done = run_tiermesh_now(*arguments, "--state-dir", str(self.state_dir), "--json")
+        done = run_forked(*arguments, "--state-dir", str(self.state_dir), "--json")
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -256,7 +257,7 @@ def run_tiermesh_now(*arguments: str, environ: Mapping[str, str] | None = None) 
         [TIERMESH, *arguments],
         capture_output=True,
         text=True,
-        timeout=_COMMAND_SECONDS,
+        timeout=stretched(_COMMAND_SECONDS),
         env={**os.environ, **(environ or {})},
         check=False,
     )

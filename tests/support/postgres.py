@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import secrets
 import shutil
@@ -14,7 +13,9 @@ from typing import Any
 import asyncpg
 import sqlalchemy as sa
 
+from tests.support import programs
 from tests.support.apart import run_apart
+from tests.support.deadlines import stretched
 
 URL_VARIABLE = "TIERMESH_TEST_POSTGRES_URL"
 
@@ -51,7 +52,7 @@ class PostgresServer:
         """Starts the server and waits until it answers."""
         settings = [f"-k {self.directory}", "-h ''", f"-c fsync={'on' if self._durable else 'off'}"]
         self._run(
-            *("pg_ctl", "start", "--pgdata", self._data, "--wait", f"--timeout={_START_SECONDS}"),
+            *("pg_ctl", "start", "--pgdata", self._data, "--wait", f"--timeout={stretched(_START_SECONDS):.0f}"),
             *("--log", self.directory / "log", "--options", " ".join(settings)),
         )
 
@@ -75,7 +76,7 @@ class PostgresServer:
         return int((self._data / "postmaster.pid").read_text().split()[0])
 
     def _find_programs(self) -> Path:
-        installed = _installed()
+        installed = programs.postgres_installation()
         probe = subprocess.run(
             [installed / "bin" / "postgres", "-V"], check=False, user=self._user, capture_output=True
         )
@@ -105,14 +106,7 @@ class PostgresServer:
 
 def client_program(name: str) -> Path:
     """Returns the path of one of PostgreSQL's own clients, such as `pg_dump`."""
-    return _installed() / "bin" / name
-
-
-def _installed() -> Path:
-    spec = importlib.util.find_spec("pgserver")
-    assert spec is not None, "the wheel pgserver is missing"
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / "pginstall"
+    return programs.postgres_installation() / "bin" / name
 
 
 def create_database(server_url: str, template: str = "template1") -> str:

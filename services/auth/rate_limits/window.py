@@ -43,11 +43,15 @@ class MovingWindow:
 
     def acquire(self, now: float, limit: int) -> bool:
         """Counts a request if no more than `limit` then count; a refused one never counts."""
-        self.forget_old(now)
-        if self.used >= limit:
+        if not self.allows(now, limit):
             return False
         self._add(now, self._seconds / MAX_ENTRIES if limit > MAX_ENTRIES else 0.0)
         return True
+
+    def allows(self, now: float, limit: int) -> bool:
+        """Whether one more request may be counted."""
+        self.forget_old(now)
+        return self.used < limit
 
     def forget_old(self, now: float) -> None:
         """Drops the requests that count no more."""

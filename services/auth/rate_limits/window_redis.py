@@ -28,11 +28,14 @@ class Entry(NamedTuple):
     key: str
     limit: int
     amount: int = 1
+    # Whether it belongs to the entry before it: all that belong together are counted, or none.
+    joined: bool = False
 
 
 class Window(NamedTuple):
     """A window after that; times are from now on, in milliseconds."""
 
+    # Whether this window allows it; another one that it is joined to may not.
     allowed: bool
     used: int
     # Until as many requests again would be allowed.
@@ -63,7 +66,7 @@ class RedisWindows:
         keys = [entry.key for entry in entries]
         numbers = [expiry * 1000]
         for entry in entries:
-            numbers += (entry.limit, entry.amount)
+            numbers += (entry.limit, entry.amount, int(entry.joined))
         flat = await self._script(keys, numbers)
         return [
             Window(bool(flat[at]), flat[at + 1], flat[at + 2], flat[at + 3]) for at in range(0, 4 * len(entries), 4)

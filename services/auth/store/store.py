@@ -9,6 +9,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from services.auth.accounts import Account
+from services.auth.changes import Changes
+from services.auth.issuing.key_store import Admission, Permission, Standing
 from services.auth.keys import ApiKey
 from services.auth.store.tables import accounts, api_keys, changes, to_key, to_row
 from services.common.database.base import Database
@@ -38,14 +40,22 @@ class AuthStore:
         rows = await self._database.transaction(lambda connection: connection.execute(query).mappings().all())
         return [Account(**row) for row in rows]
 
-    async def insert_key(self, key: ApiKey) -> ApiKey:
-        """Keeps a new key and returns it with its change number; raises MeshError NOT_FOUND without its account."""
+    async def insert_key(self, key: ApiKey, admission: Admission | None = None) -> ApiKey:
+        """Keeps a new key and returns it with its change number; raises MeshError NOT_FOUND without its account.
+
+        `admission` sees the account's keys as no other transaction can change them before this one ends.
+        """
 
         def work(connection: sa.Connection) -> ApiKey:
             if not _exists(connection, accounts, key.account_id):
                 message = "There is no such account. ListAccounts shows every account's id."
                 raise MeshError(Code.NOT_FOUND, message, param="account_id")
-            return _find(connection, key.id) or _insert(connection, key, _next_change(connection))
+            if kept := _find(connection, key.id):
+                return kept
+            number = _next_change(connection)
+            if admission is not None:
+                admission(_standing(connection, key))
+            return _insert(connection, key, number)
 
         return await self._database.transaction(work)
 
@@ -53,28 +63,80 @@ class AuthStore:
         """Returns one key; raises MeshError NOT_FOUND."""
         return await self._database.transaction(lambda connection: _get(connection, key_id))
 
-    async def list_keys(self, account_id: str = "") -> list[ApiKey]:
-        """Returns the keys of one account, or all, oldest first; none for an unknown account."""
-        query = api_keys.select().order_by(api_keys.c.created_at_ms, api_keys.c.id)
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        """Returns one key; None if there is no such key."""
+        return await self._database.transaction(lambda connection: _find(connection, key_id))
+
+    async def list_keys(self, account_id: str = "", *, limit: int = 0, after_key_id: str = "") -> list[ApiKey]:
+        """Returns the keys of one account, or all, oldest first; none for an unknown account.
+
+        With a limit at most so many, and those after one key if that is given; raises MeshError INVALID_REQUEST if
+        there is no such key.
+        """
+        order = (api_keys.c.created_at_ms, api_keys.c.id)
+        query = api_keys.select().order_by(*order).limit(limit or None)
         if account_id:
             query = query.where(api_keys.c.account_id == account_id)
-        rows = await self._database.transaction(lambda connection: connection.execute(query).mappings().all())
-        return [to_key(row) for row in rows]
 
-    async def revoke_key(self, key_id: str, now_ms: int, account_id: str = "") -> ApiKey:
-        """Marks a key as revoked unless it is already, and returns it.
+        def work(connection: sa.Connection) -> list[ApiKey]:
+            page = query
+            if after_key_id:
+                last = _find(connection, after_key_id)
+                if last is None or (account_id and last.account_id != account_id):
+                    raise MeshError(Code.INVALID_REQUEST, "There is no such key to come after.", param="after")
+                page = query.where(sa.tuple_(*order) > (last.created_at_ms, last.id))
+            return [to_key(row) for row in connection.execute(page).mappings()]
 
-        Raises MeshError NOT_FOUND, also for a key of another account than `account_id`, if that is given.
+        return await self._database.transaction(work)
+
+    async def revoke_key(
+        self,
+        key_id: str,
+        now_ms: int,
+        account_id: str = "",
+        *,
+        descendants: bool = False,
+        revoker_key_id: str = "",
+        permission: Permission | None = None,
+    ) -> list[ApiKey]:
+        """Marks a key as revoked unless it is already, and perhaps its descendants; returns it, then those.
+
+        Raises MeshError NOT_FOUND, also for a key of another account than `account_id`, if that is given. Neither the
+        keys nor what `permission` sees can change before this transaction ends; a key that is being made by one of
+        them is either revoked as well or not made.
         """
-        mark = api_keys.update().where(api_keys.c.id == key_id, api_keys.c.revoked_at_ms == 0)
 
-        def work(connection: sa.Connection) -> ApiKey:
-            key = _get(connection, key_id, account_id)
-            if key.revoked_at_ms:
-                return key
-            number = _next_change(connection)
-            connection.execute(mark.values(revoked_at_ms=now_ms, change_number=number))
-            return _get(connection, key_id)
+        def work(connection: sa.Connection) -> list[ApiKey]:
+            _lock_changes(connection)
+            target = _get(connection, key_id, account_id)
+            if permission is not None:
+                permission(target, _find(connection, revoker_key_id))
+            others = _descendants(connection, target) if descendants else []
+            marked = [key for key in (target, *others) if not key.revoked_at_ms]
+            if marked:
+                mark = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
+                values = mark.values(revoked_at_ms=now_ms, change_number=_next_change(connection))
+                # In the order of `set_last_used`, so that the two never wait for each other in a circle.
+                connection.execute(values, [{"marked": key_id} for key_id in sorted(key.id for key in marked)])
+            return [_get(connection, key.id) for key in (target, *others)]
+
+        return await self._database.transaction(work)
+
+    async def delete_ended(self, before_ms: int) -> int:
+        """Deletes the keys that were revoked or expired at that time or before, and returns how many there were."""
+        ended = sa.or_(
+            *(column.between(1, before_ms) for column in (api_keys.c.revoked_at_ms, api_keys.c.expires_at_ms))
+        )
+        newest = sa.select(sa.func.max(api_keys.c.change_number)).where(ended)
+
+        def work(connection: sa.Connection) -> int:
+            if connection.execute(newest).scalar_one() is None:
+                return 0
+            _lock_changes(connection)
+            # Read again behind the lock: it is what the deletion sees.
+            forgotten = connection.execute(newest).scalar_one() or 0
+            connection.execute(changes.update().where(changes.c.forgotten < forgotten).values(forgotten=forgotten))
+            return connection.execute(api_keys.delete().where(ended)).rowcount
 
         return await self._database.transaction(work)
 
@@ -92,7 +154,11 @@ class AuthStore:
             number = _next_change(connection)
             values = {"expires_at_ms": old.expires_at_ms, "replaced_by": new.id, "change_number": number}
             if connection.execute(mark.values(values)).rowcount == 0:
-                raise MeshError(Code.CONFLICT, "The key was revoked or rotated meanwhile.", param="key_id")
+                raise MeshError(
+                    Code.CONFLICT,
+                    "The key was revoked or rotated meanwhile. List the keys to see its state.",
+                    param="key_id",
+                )
             return _get(connection, old.id), _insert(connection, new, number)
 
         return await self._database.transaction(work)
@@ -106,14 +172,14 @@ class AuthStore:
 
         return await self._database.read(work)
 
-    async def changed_since(self, number: int) -> tuple[int, list[ApiKey]]:
+    async def changed_since(self, number: int) -> Changes:
         """Returns the number of the last change, and the keys that changed after the one given."""
         query = api_keys.select().where(api_keys.c.change_number > number).order_by(api_keys.c.change_number)
 
-        def work(connection: sa.Connection) -> tuple[int, list[ApiKey]]:
-            last = _last_change(connection)
+        def work(connection: sa.Connection) -> Changes:
+            last, forgotten = connection.execute(sa.select(changes.c.last, changes.c.forgotten)).one()
             rows = connection.execute(query).mappings().all() if last > number else ()
-            return last, [to_key(row) for row in rows]
+            return Changes(last, forgotten, [to_key(row) for row in rows])
 
         return await self._database.read(work)
 
@@ -133,6 +199,9 @@ def _exists(connection: sa.Connection, table: sa.Table, row_id: str) -> bool:
 
 
 def _find(connection: sa.Connection, key_id: str) -> ApiKey | None:
+    if "\0" in key_id:
+        # PostgreSQL takes no such text.
+        return None
     row = connection.execute(api_keys.select().where(api_keys.c.id == key_id)).mappings().one_or_none()
     return None if row is None else to_key(row)
 
@@ -161,6 +230,34 @@ def _next_change(connection: sa.Connection) -> int:
         changes.update().values(last=changes.c.last + 1).returning(changes.c.last)
     ).scalar_one()
     return number
+
+
+def _lock_changes(connection: sa.Connection) -> None:
+    """Waits until no other transaction changes keys, and lets none do so until this one ends. SQLite never does."""
+    connection.execute(sa.select(changes.c.last).with_for_update())
+
+
+def _standing(connection: sa.Connection, key: ApiKey) -> Standing:
+    works = sa.and_(
+        api_keys.c.revoked_at_ms == 0,
+        sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > key.created_at_ms),
+    )
+    count = sa.select(sa.func.count(), sa.func.count(sa.case((works, 1)))).where(
+        api_keys.c.account_id == key.account_id
+    )
+    kept, living = connection.execute(count).one()
+    return Standing(_find(connection, key.created_by), living, kept - living)
+
+
+def _descendants(connection: sa.Connection, key: ApiKey) -> list[ApiKey]:
+    """Returns the keys that descend from one and are not revoked."""
+    made = api_keys.select().where(
+        api_keys.c.account_id == key.account_id, api_keys.c.revoked_at_ms == 0, api_keys.c.ancestors != ""
+    )
+    keys = [
+        to_key(row) for row in connection.execute(made.order_by(api_keys.c.created_at_ms, api_keys.c.id)).mappings()
+    ]
+    return [each for each in keys if each.descends_from(key)]
 
 
 def _last_change(connection: sa.Connection) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.auth.keys import ApiKey
+from services.auth.lineage import Ancestor
 
 _metadata = sa.MetaData()
 
@@ -39,18 +40,30 @@ api_keys = sa.Table(
     sa.Column("monthly_credit_cap", sa.BigInteger),
     sa.Column("replaced_by", sa.String),
     sa.Column("change_number", sa.BigInteger),
+    sa.Column("created_by", sa.String),
+    sa.Column("origin", sa.String),
+    # The ancestors divided by spaces, the first one first; each is its id, cap and rate limit divided by colons.
+    sa.Column("ancestors", sa.Text),
 )
-# One row: the number of the last change of any key.
-changes = sa.Table("api_key_changes", _metadata, sa.Column("last", sa.BigInteger))
+# One row: the number of the last change of any key, and the highest one of a key that was deleted.
+changes = sa.Table(
+    "api_key_changes", _metadata, sa.Column("last", sa.BigInteger), sa.Column("forgotten", sa.BigInteger)
+)
 
 
 def to_key(row: sa.RowMapping) -> ApiKey:
     """Returns the key that a row of `api_keys` describes."""
     lists = {name: tuple(row[name].split()) for name in _LISTS}
-    return ApiKey(**{**row, **lists})
+    return ApiKey(**{**row, **lists, "ancestors": tuple(_ancestor(text) for text in row["ancestors"].split())})
 
 
 def to_row(key: ApiKey) -> dict[str, Any]:
     """Returns the columns of a key."""
     lists = {name: " ".join(getattr(key, name)) for name in _LISTS}
-    return {**asdict(key), **lists}
+    ancestors = " ".join(":".join(map(str, ancestor)) for ancestor in key.ancestors)
+    return {**asdict(key), **lists, "ancestors": ancestors}
+
+
+def _ancestor(text: str) -> Ancestor:
+    key_id, cap, rate = text.split(":")
+    return Ancestor(key_id, int(cap), int(rate))

@@ -89,7 +89,7 @@ def _before(balance: Balance, entry: Entry) -> Balance:
 
 def _page_size(asked: int, default: int, most: int) -> int:
     if asked > most:
-        raise refusals.invalid("page_size", f"is more than {most}")
+        raise refusals.invalid("page_size", f"must be at most {most}")
     return asked or default
 
 
@@ -98,5 +98,5 @@ def _numbers(token: str, count: int) -> list[int]:
     parts = token.split(".")
     # Nothing longer fits into a database's integer.
     if len(parts) != count or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
-        raise refusals.invalid("page_token", "is not one that this service gave")
+        raise refusals.invalid("page_token", "must come from an earlier response of this service")
     return [int(part) for part in parts]

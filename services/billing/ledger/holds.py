@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,7 +46,7 @@ NO_ACCOUNT = ""
 
 @dataclass(slots=True)
 class Hold:
-    """One request. The first eight fields and the last two never change; the order is that of the columns."""
+    """One request. The first eight fields and the last three never change; the order is that of the columns."""
 
     request_id: str
     account_id: str
@@ -61,14 +62,23 @@ class Hold:
     completion_tokens: int = 0
     runner_id: str = ""
     settled_ms: int | None = None
-    # The cap that the API key had; None if it had none, and then its spending is not counted.
+    # The lowest cap that bound the API key; None if it had none, and then its spending is not counted.
     key_monthly_cap: int | None = None
     idempotency_key: str | None = None
+    # The keys under whose ids the spending is counted, as a JSON list; None if that is at most the request's own key.
+    capped_keys: str | None = None
 
     @classmethod
     def withdrawn(cls, request_id: str, now_ms: int) -> Hold:
         """Returns what stands in the way of a Reserve that arrives after the settlement of its request."""
         return cls(request_id, NO_ACCOUNT, "", "", 1, 0, 0, now_ms)
+
+    @property
+    def counted_under(self) -> tuple[str, ...]:
+        """The keys under whose ids the spending is counted."""
+        if self.key_monthly_cap is None:
+            return ()
+        return (self.key_id,) if self.capped_keys is None else tuple(json.loads(self.capped_keys))
 
     @property
     def charged(self) -> int:

@@ -10,16 +10,16 @@ MAX_LENGTH = 200
 def check_id(name: str, value: str) -> str:
     """Returns an id that is neither empty nor unfit; raises MeshError INVALID_REQUEST."""
     if not value:
-        raise refusals.invalid(name, "is empty")
+        raise refusals.invalid(name, "must not be empty")
     if value.startswith("system:"):
-        raise refusals.invalid(name, "begins with 'system:', which only the ledger itself may use")
+        raise refusals.invalid(name, "must not begin with 'system:', which only the ledger itself uses")
     return check_text(name, value)
 
 
 def check_text(name: str, value: str) -> str:
     """Returns a text, perhaps empty, that every database can keep; raises MeshError INVALID_REQUEST."""
     if len(value) > MAX_LENGTH:
-        raise refusals.invalid(name, f"is longer than {MAX_LENGTH} characters")
+        raise refusals.invalid(name, f"must have at most {MAX_LENGTH} characters")
     if "\0" in value:
-        raise refusals.invalid(name, "holds a zero byte")
+        raise refusals.invalid(name, "must not contain a zero byte")
     return value

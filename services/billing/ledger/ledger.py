@@ -22,7 +22,7 @@ from services.billing.ledger import refusals
 from services.billing.ledger.holds import CHARGED, NO_ACCOUNT, Hold, Outcome, State
 from services.billing.ledger.idempotency import Claims
 from services.billing.ledger.operations import Effect, Expire, Grant, Operation, Reserve, Result, Settle
-from services.billing.ledger.spending import Spending
+from services.billing.ledger.spending import Spending, capped_keys
 from services.common.errors import MeshError
 
 AVAILABLE = "available"
@@ -116,10 +116,11 @@ class Ledger:
         hold = Hold(
             *(asked.request_id, asked.account_id, asked.key_id, quote.model),
             *(quote.quantity, quote.unit_price, amount, self._now_ms),
-            key_monthly_cap=asked.key_monthly_cap or None,
+            key_monthly_cap=min((cap.credits for cap in asked.caps), default=None),
             idempotency_key=asked.idempotency_key or None,
+            capped_keys=capped_keys(asked.key_id, asked.caps),
         )
-        self.spending.check(hold)
+        self.spending.check(hold, asked.caps)
         self._claims.claim(hold)
         self.spending.add(hold, amount)
         self._holds[hold.request_id] = self.new_holds[hold.request_id] = hold

@@ -9,6 +9,15 @@ from services.billing.ledger.prices import Quote
 from services.common.errors import MeshError
 
 
+class MonthlyCap(NamedTuple):
+    """What all requests made under it may spend in one calendar month (UTC)."""
+
+    # The API key under whose id the spending is counted.
+    key_id: str
+    # Positive.
+    credits: int
+
+
 class Reserve(NamedTuple):
     """Hold the price of a request."""
 
@@ -16,8 +25,8 @@ class Reserve(NamedTuple):
     account_id: str
     key_id: str
     quote: Quote
-    # Credits that the key may spend in one calendar month (UTC); 0 for no cap.
-    key_monthly_cap: int = 0
+    # Every cap that binds the key, of different keys; the request counts against all of them.
+    caps: tuple[MonthlyCap, ...] = ()
     # Empty for none.
     idempotency_key: str = ""
 

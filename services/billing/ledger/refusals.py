@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import TYPE_CHECKING
 
 from services.common.errors import Code, MeshError
+
+if TYPE_CHECKING:
+    from services.billing.ledger.operations import MonthlyCap
 
 
 def insufficient_credits(model: str, price: int, available: int) -> MeshError:
@@ -16,11 +20,12 @@ def insufficient_credits(model: str, price: int, available: int) -> MeshError:
     return MeshError(Code.INSUFFICIENT_CREDITS, message)
 
 
-def cap_reached(model: str, price: int, cap: int, spent: int, resets: date) -> MeshError:
+def cap_reached(model: str, price: int, cap: MonthlyCap, spent: int, resets: date) -> MeshError:
     """The API key may not spend so much this month, whatever its account owns."""
     message = (
-        f"This API key may spend at most {cap} credits in a calendar month: a request to {model} costs {price}, and "
-        f"{spent} are spent or held. The cap resets on {resets.isoformat()} at 00:00 UTC; until then use another key."
+        f"This API key may spend at most {cap.credits} credits in a calendar month, together with the rotations and "
+        f"descendants of {cap.key_id}: a request to {model} costs {price}, and {spent} are spent or held. The cap "
+        f"resets on {resets.isoformat()} at 00:00 UTC; until then use a key without this cap."
     )
     return MeshError(Code.INSUFFICIENT_CREDITS, message)
 
@@ -73,14 +78,14 @@ def too_many_credits(limit: int) -> MeshError:
 
 def deadline_exceeded() -> MeshError:
     """The caller has stopped waiting before a transaction took its call, so nothing was done."""
-    return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to answer in time; nothing was charged.")
+    return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to reply in time. Nothing was charged.")
 
 
 def too_busy() -> MeshError:
     """More calls wait than the service is ready to remember."""
-    return MeshError(Code.UNAVAILABLE, "billing is too busy; try again shortly", retry_after=1.0)
+    return MeshError(Code.UNAVAILABLE, "Billing is too busy. Try again shortly.", retry_after=1.0)
 
 
 def invalid(param: str, problem: str) -> MeshError:
     """A field has a value that no caller should send."""
-    return MeshError(Code.INVALID_REQUEST, f"{param} {problem}", param=param)
+    return MeshError(Code.INVALID_REQUEST, f"'{param}' {problem}.", param=param)

@@ -1,14 +1,19 @@
-"""What API keys with a monthly cap have spent: captured and held credits, by calendar month (UTC)."""
+"""What was spent under the monthly caps of API keys: captured and held credits, by calendar month (UTC).
+
+A key's cap binds what it spends together with its rotations and all keys that descend from them. So a request may count
+under the ids of several keys; auth says which.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from services.billing.ledger import refusals
 from services.billing.ledger.holds import Hold
-from services.billing.ledger.operations import Operation, Reserve
+from services.billing.ledger.operations import MonthlyCap, Operation, Reserve
 
 
 class KeyMonth(NamedTuple):
@@ -31,10 +36,17 @@ def key_month(account_id: str, key_id: str, at_ms: int) -> KeyMonth:
 def asked_months(operations: Iterable[Operation], now_ms: int) -> set[KeyMonth]:
     """The months whose sums one transaction has to know; none while no key has a cap."""
     return {
-        key_month(operation.account_id, operation.key_id, now_ms)
+        key_month(operation.account_id, cap.key_id, now_ms)
         for operation in operations
-        if isinstance(operation, Reserve) and operation.key_monthly_cap
+        if isinstance(operation, Reserve)
+        for cap in operation.caps
     }
+
+
+def capped_keys(key_id: str, caps: Sequence[MonthlyCap]) -> str | None:
+    """What a hold keeps of the caps that it is made under: None if its own key's is the only one."""
+    counted = [cap.key_id for cap in caps]
+    return None if counted in ([], [key_id]) else json.dumps(counted)
 
 
 class Spending:
@@ -45,23 +57,19 @@ class Spending:
         # What has to be added to the rows, also for months that nobody asked for.
         self.changes: dict[KeyMonth, int] = {}
 
-    def check(self, hold: Hold) -> None:
-        """Raises MeshError INSUFFICIENT_CREDITS if a new hold would exceed the cap of its key."""
-        cap = hold.key_monthly_cap
-        if cap is None:
-            return
-        month = _month_of(hold)
-        spent = self._known.get(month, 0) + self.changes.get(month, 0)
-        if spent + hold.amount > cap:
-            resets = datetime.fromtimestamp(month.ends_ms / 1000, UTC).date()
-            raise refusals.cap_reached(hold.model, hold.amount, cap, spent, resets)
+    def check(self, hold: Hold, caps: Sequence[MonthlyCap]) -> None:
+        """Raises MeshError INSUFFICIENT_CREDITS if a new hold would exceed one of the caps that it is made under."""
+        for cap in caps:
+            month = key_month(hold.account_id, cap.key_id, hold.reserved_ms)
+            spent = self._known.get(month, 0) + self.changes.get(month, 0)
+            if spent + hold.amount > cap.credits:
+                resets = datetime.fromtimestamp(month.ends_ms / 1000, UTC).date()
+                raise refusals.cap_reached(hold.model, hold.amount, cap, spent, resets)
 
     def add(self, hold: Hold, amount: int) -> None:
         """Counts credits that a hold has taken, or given back if negative."""
-        if hold.key_monthly_cap is not None and amount:
-            month = _month_of(hold)
+        if not amount:
+            return
+        for key_id in hold.counted_under:
+            month = key_month(hold.account_id, key_id, hold.reserved_ms)
             self.changes[month] = self.changes.get(month, 0) + amount
-
-
-def _month_of(hold: Hold) -> KeyMonth:
-    return key_month(hold.account_id, hold.key_id, hold.reserved_ms)

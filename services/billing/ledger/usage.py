@@ -65,9 +65,9 @@ class UsageReports:
         """Adds up the requests made from one moment until before another."""
         check_id("account_id", account_id)
         if to_ms <= from_ms:
-            raise refusals.invalid("from_ms", "is not before the end of the report")
+            raise refusals.invalid("from_ms", "must be before the end of the report")
         if to_ms - from_ms > MAX_DAYS * DAY_MS:
-            raise refusals.invalid("from_ms", f"is more than {MAX_DAYS} days before the end of the report")
+            raise refusals.invalid("from_ms", f"must be at most {MAX_DAYS} days before the end of the report")
         sums = await self._requests.usage(account_id, from_ms, to_ms, group_by)
         if sum(each.requests for each in sums) > MAX_REQUESTS or len(sums) > MAX_GROUPS:
             message = (

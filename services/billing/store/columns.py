@@ -17,7 +17,7 @@ def hold_row(hold: Hold) -> tuple[object, ...]:
         *(hold.request_id, hold.account_id, hold.key_id, hold.model),
         *(hold.quantity, hold.unit_price, hold.amount, hold.reserved_ms),
         *hold_end(hold),
-        *(hold.key_monthly_cap, hold.idempotency_key),
+        *(hold.key_monthly_cap, hold.idempotency_key, hold.capped_keys),
     )
 
 

@@ -13,20 +13,20 @@ from tiermesh.auth.v1 import auth_pb2
 
 @click.group()
 def account() -> None:
-    """Open and list accounts."""
+    """Create and list accounts."""
 
 
 @account.command()
 @click.argument("name")
 @management("auth")
 async def create(session: Session, name: str) -> None:
-    """Open an account called NAME."""
+    """Create an account with the name NAME."""
     async with session.auth() as auth:
         response = await auth.call(auth.stub.CreateAccount, auth_pb2.CreateAccountRequest(name=name))
     created = response.account
     session.output.record(
         to_row(created),
-        f"Opened account {created.id} ({created.name}). It needs credits and a key:\n"
+        f"Created account {created.id} ({created.name}). It needs credits and a key:\n"
         f"  {session.command(f'credits grant {created.id} 1000')}\n"
         f"  {session.command(f'key create {created.id}')}",
     )
@@ -45,5 +45,5 @@ async def list_accounts(session: Session) -> None:
             "name": lambda row: row["name"],
             "created": lambda row: moment(row["created_at_ms"], "-"),
         },
-        empty=f"There is no account yet; open one with `{session.command('account create NAME')}`.",
+        empty=f"There is no account yet. Create one with `{session.command('account create NAME')}`.",
     )

@@ -15,17 +15,19 @@ _MAX_INT64 = 2**63 - 1
 
 @click.group("credits")
 def credits_group() -> None:
-    """Give credits to accounts."""
+    """Grant credits to accounts."""
 
 
 @credits_group.command()
 @click.argument("account")
 @click.argument("amount", metavar="CREDITS", type=click.IntRange(1, _MAX_INT64))
-@click.option("--note", default="", help="Why, for people.")
-@click.option("--grant-id", default="", help="Repeating a grant with the same id changes nothing.")
+@click.option("--note", default="", help="The reason, for people.")
+@click.option(
+    "--grant-id", default="", help="A unique ID of the grant. A repeated grant with the same ID has no effect."
+)
 @management("auth", "billing")
 async def grant(session: Session, account: str, amount: int, note: str, grant_id: str) -> None:
-    """Add CREDITS (one is one US cent) to ACCOUNT (id or name)."""
+    """Grant CREDITS to ACCOUNT (ID or name). One credit is one US cent."""
     account_id = await find_account(session, account)
     request = billing_pb2.GrantRequest(account_id=account_id, credits=amount, note=note, grant_id=grant_id)
     async with session.billing() as billing:
@@ -40,11 +42,11 @@ async def grant(session: Session, account: str, amount: int, note: str, grant_id
 @click.argument("account", required=False)
 @management("auth", "billing")
 async def balance(session: Session, account: str | None) -> None:
-    """Show what ACCOUNT (id or name; the local mesh's own by default) has to spend."""
+    """Show the credits of ACCOUNT (ID or name; by default the local mesh's account)."""
     account_id = await find_account(session, account)
     async with session.billing() as billing:
         response = await billing.call(billing.stub.GetBalance, billing_pb2.GetBalanceRequest(account_id=account_id))
     found = response.balance
     held = f", and {found.held:,} held for requests in progress" if found.held else ""
-    more = f"\nMore: {session.command(f'credits grant {account_id} 1000')}" if found.available <= 0 else ""
+    more = f"\nTo grant more: {session.command(f'credits grant {account_id} 1000')}" if found.available <= 0 else ""
     session.output.record(to_row(found), f"{account_id} has {credits_text(found.available)} to spend{held}.{more}")

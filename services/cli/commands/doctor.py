@@ -21,24 +21,26 @@ _SERVICES = ("auth", "billing", "router")
 
 
 @click.command()
-@click.option("--edge-url", envvar="TIERMESH_CLI_EDGE_URL", default="", show_envvar=True, help="The edge, with /v1.")
+@click.option(
+    "--edge-url", envvar="TIERMESH_CLI_EDGE_URL", default="", show_envvar=True, help="The URL of the edge, with /v1."
+)
 @click.option(
     "--etcd-endpoints",
     envvar="TIERMESH_CLI_ETCD_ENDPOINTS",
     default="",
     show_envvar=True,
-    help="etcd's members, comma-separated host:port.",
+    help="Comma-separated addresses of etcd's members, host:port each.",
 )
 @click.option(
-    "--etcd-username", envvar="TIERMESH_CLI_ETCD_USERNAME", default="", show_envvar=True, help="User of etcd."
+    "--etcd-username", envvar="TIERMESH_CLI_ETCD_USERNAME", default="", show_envvar=True, help="The user in etcd."
 )
 @click.option("--strict", is_flag=True, help="Count warnings as failures.")
 @management(*_SERVICES)
 async def doctor(session: Session, edge_url: str, etcd_endpoints: str, etcd_username: str, strict: bool) -> None:
-    """Look a running installation over; exit status 1 and one line for each thing that is wrong.
+    """Check a running installation. Prints one line for each check. Exits with status 1 if a check fails.
 
-    An address may be a comma-separated list of all replicas. The password of etcd's user and an API key, with which
-    the edge is asked, are taken from TIERMESH_CLI_ETCD_PASSWORD and TIERMESH_API_KEY.
+    An address may be a comma-separated list of all replicas. The command reads the password of etcd's user from
+    TIERMESH_CLI_ETCD_PASSWORD, and an API key for a request to the edge from TIERMESH_API_KEY.
     """
     installation = _installation(session, edge_url, etcd_endpoints, etcd_username)
     findings = await Examination(installation, system_clock).run()

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from services.cli.commands.options import management
+from services.cli.management.keys import list_keys as all_keys
 from services.cli.management.output import Row, to_row
 from services.cli.management.session import Session, find_account
 from services.cli.management.wording import moment
@@ -20,26 +21,34 @@ _MAX_UINT32 = 2**32 - 1
 
 @click.group()
 def key() -> None:
-    """Make, list, rotate and revoke API keys."""
+    """Create, list, rotate and revoke API keys."""
 
 
 @key.command()
 @click.argument("account", required=False)
 @click.option("--name", default="", help="A label for people.")
-@click.option("--rpm", type=click.IntRange(0, _MAX_UINT32), help="Requests a minute, 0 for no limit; 60 by default.")
+@click.option("--rpm", type=click.IntRange(0, _MAX_UINT32), help="Requests per minute; 0 means no limit. Default: 60.")
 @click.option(
-    "--expires-in", type=click.FloatRange(0, 100_000, min_open=True), metavar="DAYS", help="Never by default."
+    "--expires-in",
+    type=click.FloatRange(0, 100_000, min_open=True),
+    metavar="DAYS",
+    help="Days until the key expires. Default: never.",
 )
-@click.option("--model", "models", multiple=True, help="Only this model; repeat it for more. All by default.")
+@click.option(
+    "--model", "models", multiple=True, help="Allow only this model. Repeat it for more. Default: all models."
+)
 @click.option(
     "--endpoint",
     "endpoints",
     multiple=True,
     type=click.Choice(ENDPOINTS),
-    help=f"Only this endpoint; repeat it for more. All but '{MANAGEMENT}', the management of keys, by default.",
+    help=f"Allow only this endpoint. Repeat it for more. Default: all except '{MANAGEMENT}', the management of keys.",
 )
 @click.option(
-    "--monthly-cap", type=click.IntRange(0), metavar="CREDITS", help="The most to spend in a month; no cap by default."
+    "--monthly-cap",
+    type=click.IntRange(0),
+    metavar="CREDITS",
+    help="The most credits to spend in a month. Default: no cap.",
 )
 @management("auth")
 async def create(
@@ -51,7 +60,7 @@ async def create(
     monthly_cap: int | None,
     **given: Any,
 ) -> None:
-    """Make a key for ACCOUNT (id or name; the local mesh's own by default). It is shown only once."""
+    """Create a key for ACCOUNT (ID or name; by default the local mesh's account). The key is shown only once."""
     expires_at = system_clock() + timedelta(days=expires_in).total_seconds() if expires_in else 0
     request = auth_pb2.CreateKeyRequest(
         account_id=await find_account(session, account),
@@ -71,12 +80,12 @@ async def create(
 @click.argument("account", required=False)
 @management("auth")
 async def list_keys(session: Session, account: str | None) -> None:
-    """List the keys of ACCOUNT (id or name), or all keys, oldest first."""
+    """List the keys of ACCOUNT (ID or name), or all keys, oldest first."""
     account_id = await find_account(session, account) if account else ""
     async with session.auth() as auth:
-        response = await auth.call(auth.stub.ListKeys, auth_pb2.ListKeysRequest(account_id=account_id))
+        keys = await all_keys(auth, account_id)
     session.output.rows(
-        [to_row(each) for each in response.keys],
+        [to_row(each) for each in keys],
         {
             "key": lambda row: row["id"],
             "starts with": lambda row: row["hint"],
@@ -85,10 +94,11 @@ async def list_keys(session: Session, account: str | None) -> None:
             "per minute": _limit,
             "may use": _scopes,
             "monthly cap": lambda row: str(row["monthly_credit_cap"] or "none"),
+            "made by": lambda row: row["created_by"] or "operator",
             "last used": lambda row: moment(row["last_used_at_ms"], "never"),
             "state": _state,
         },
-        empty=f"There is no key yet; make one with `{session.command('key create ACCOUNT')}`.",
+        empty=f"There is no key yet. Create one with `{session.command('key create ACCOUNT')}`.",
     )
 
 
@@ -99,11 +109,11 @@ async def list_keys(session: Session, account: str | None) -> None:
     type=click.FloatRange(0, 24 * 365),
     default=24.0,
     show_default=True,
-    help="How long the old key goes on working.",
+    help="How long the old key keeps working.",
 )
 @management("auth")
 async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
-    """Make a new key with the settings of KEY_ID (key_…), which stops working after the overlap."""
+    """Create a key with the settings of KEY_ID (key_…). The old key stops working after the overlap."""
     request = auth_pb2.RotateKeyRequest(key_id=key_id, overlap_seconds=round(overlap_hours * 3600))
     async with session.auth() as auth:
         response = await auth.call(auth.stub.RotateKey, request)
@@ -117,21 +127,26 @@ async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
 
 @key.command()
 @click.argument("key_id")
+@click.option("--descendants", is_flag=True, help="Also revoke the keys that it has made, and what those have made.")
 @management("auth")
-async def revoke(session: Session, key_id: str) -> None:
-    """Make the key KEY_ID (key_…) useless for ever."""
+async def revoke(session: Session, key_id: str, descendants: bool) -> None:
+    """Revoke the key KEY_ID (key_…) permanently."""
+    request = auth_pb2.RevokeKeyRequest(key_id=key_id, descendants=descendants)
     async with session.auth() as auth:
-        response = await auth.call(auth.stub.RevokeKey, auth_pb2.RevokeKeyRequest(key_id=key_id))
-    row = to_row(response.key)
-    session.output.record(row, f"Revoked {row['id']} ({row['hint']}…); requests with it now get 401.")
+        response = await auth.call(auth.stub.RevokeKey, request)
+    row = {**to_row(response.key), "descendants": [each.id for each in response.descendants]}
+    text = f"Revoked {row['id']} ({row['hint']}…). Requests with it now get status 401."
+    if descendants:
+        text += f"\nThis also revoked these descendants: {', '.join(row['descendants']) or 'none'}."
+    session.output.record(row, text)
 
 
 def _created(session: Session, row: dict[str, Any]) -> str:
     limit = f"{_limit(row)} requests a minute" if row["requests_per_minute"] else "no rate limit"
     return (
         f"{row['api_key']}\n\n"
-        f"Keep it now: it cannot be shown again. Account {row['account_id']}, {limit}, {_state(row)}.\n"
-        f"To take it back: {session.command('key revoke ' + row['id'])}"
+        f"Store it now. It cannot be shown again. Account {row['account_id']}, {limit}, {_state(row)}.\n"
+        f"To revoke it: {session.command('key revoke ' + row['id'])}"
     )
 
 

@@ -44,7 +44,7 @@ def csv_file(path: str) -> Iterator[WriteRow]:
             yield csv.writer(file, lineterminator="\n").writerow
         part.replace(path)
     except OSError as error:
-        raise CliError(f"cannot write {path}: {error.strerror}") from error
+        raise CliError(f"Cannot write {path}: {error.strerror}. Choose another file with --csv.") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -92,13 +92,13 @@ _STATEMENT: Columns = {
 
 @click.group()
 def ledger() -> None:
-    """Read and check the books."""
+    """Show, export and audit the ledger."""
 
 
 @ledger.command()
 @management("billing")
 async def audit(session: Session) -> None:
-    """Prove the ledger's invariants over all rows; exit status 1 if one is broken."""
+    """Check the ledger's invariants over all rows. Exits with status 1 if a check fails."""
     async with session.billing() as billing:
         found = await billing.call(billing.stub.Audit, billing_pb2.AuditRequest())
     verdict = counted(len(found.violations), "violation") if found.violations else "The ledger is sound"
@@ -112,17 +112,19 @@ async def audit(session: Session) -> None:
 
 @ledger.command()
 @click.argument("account")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many entries.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many entries to show."
+)
 @management("auth", "billing")
 async def show(session: Session, account: str, limit: int) -> None:
-    """Show the newest entries of ACCOUNT (id or name), each with the balance after it; the last one is the newest."""
+    """Show the newest entries of ACCOUNT (ID or name), each with the balance after it. The last line is the newest."""
     account_id = await find_account(session, account)
     async with session.billing() as billing:
         lines = await newest_entries(billing, account_id, limit)
     rows = [
         {**to_row(line.entry), "available_after": line.available_after, "held_after": line.held_after} for line in lines
     ]
-    session.output.rows(rows, _STATEMENT, empty=f"{account_id} has no entries: it was never granted any credits.")
+    session.output.rows(rows, _STATEMENT, empty=f"{account_id} has no entries, because no credits were granted to it.")
 
 
 @ledger.command()
@@ -133,12 +135,12 @@ async def show(session: Session, account: str, limit: int) -> None:
     flag_value=STANDARD_OUTPUT,
     required=True,
     metavar="[FILE]",
-    help="Write CSV, to FILE if given.",
+    help="Write CSV to FILE, or to standard output without FILE.",
 )
-@click.option("--account", help="Only this account (id or name).")
+@click.option("--account", help="Export only this account (ID or name).")
 @management("auth", "billing")
 async def export(session: Session, file: str, account: str | None) -> None:
-    """Write every entry of now, oldest first, while the mesh goes on."""
+    """Write every entry that is committed now, oldest first. The mesh keeps running."""
     account_id = await find_account(session, account) if account else ""
     count = 0
     async with session.billing() as billing:

@@ -37,15 +37,17 @@ async def runners(session: Session) -> None:
             "tokens/s": lambda row: f"{row['tokens_per_second']:.0f}" if row["pages_total"] else "",
             "version": lambda row: row["version"],
         },
-        empty="No runner is registered, so every model answers 503. A runner registers itself in etcd when it starts.",
+        empty="No runner is registered, so every request gets status 503. A runner registers in etcd when it starts.",
     )
 
 
 @click.command()
-@click.option("--models", "catalog", type=click.Path(path_type=Path), help="Catalog; the local mesh's by default.")
+@click.option(
+    "--models", "catalog", type=click.Path(path_type=Path), help="The catalog file. Default: the local mesh's catalog."
+)
 @management("router")
 async def models(session: Session, catalog: Path | None) -> None:
-    """List what is sold, and whether it can be served now."""
+    """List the models of the catalog, and whether they are available now."""
     sold = read_catalog(catalog or session.catalog_file()).models
     async with session.router() as router:
         availability = await current_availability(router)

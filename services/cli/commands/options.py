@@ -18,7 +18,7 @@ from services.common.settings import TlsSettings
 P = ParamSpec("P")
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TLS_FILES = {"ca": "CA certificate", "cert": "own certificate", "key": "private key"}
+_TLS_FILES = {"ca": "CA certificate", "cert": "certificate of this command", "key": "private key"}
 
 
 def state_directory_option(function: F) -> F:
@@ -30,7 +30,7 @@ def state_directory_option(function: F) -> F:
         default=DEFAULT_STATE_DIRECTORY,
         show_default=True,
         show_envvar=True,
-        help="Directory of a local mesh: its data, key and addresses.",
+        help="The directory of a local mesh, with its data, key and addresses.",
     )(function)
 
 
@@ -60,7 +60,9 @@ def _session(services: tuple[str, ...], options: dict[str, Any]) -> Session:
     try:
         checked = TlsSettings(**tls, domain=domain)
     except ValueError as error:
-        raise click.UsageError("give all of --tls-ca-file, --tls-cert-file and --tls-key-file, or none") from error
+        raise click.UsageError(
+            "Give all of --tls-ca-file, --tls-cert-file and --tls-key-file, or none of them."
+        ) from error
     return Session(
         state=StateDirectory(options.pop("state_dir")),
         addresses={service: options.pop(f"{service}_address") for service in services},
@@ -76,7 +78,7 @@ def _with_options(services: tuple[str, ...], command: Callable[..., None]) -> Ca
         default="",
         envvar="TIERMESH_TLS_DOMAIN",
         show_envvar=True,
-        help="For mutual TLS: the domain of the services' names in their certificates, if they have one.",
+        help="For mutual TLS: the domain of the names in the certificates, if they have one.",
     )(command)
     for name, what in reversed(_TLS_FILES.items()):
         command = click.option(
@@ -92,7 +94,7 @@ def _with_options(services: tuple[str, ...], command: Callable[..., None]) -> Ca
             default="",
             envvar=address_variable(service),
             show_envvar=True,
-            help=f"Where {service} listens, host:port; the local mesh's by default.",
+            help=f"The address of {service}, host:port. Default: the local mesh's.",
         )(command)
     command = state_directory_option(command)
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

@@ -17,13 +17,15 @@ from services.cli.state import StateDirectory
 @click.command("prometheus-targets")
 @state_directory_option
 def prometheus_targets(state_dir: Path) -> None:
-    """List the local mesh's metrics for Prometheus.
+    """List the metrics addresses of the local mesh for Prometheus.
 
-    Redirect the output to a file that file_sd_configs of Prometheus names.
+    Redirect the output to a file, and name this file in file_sd_configs of Prometheus.
     """
     mesh = StateDirectory(state_dir).load_mesh()
     if mesh is None:
-        raise CliError(f"no mesh runs in {state_dir}: start one with `tiermesh up`, or give --state-dir")
+        raise CliError(
+            f"No mesh runs in {state_dir}. Start one with `tiermesh up`, or choose its directory with --state-dir."
+        )
     click.echo(json.dumps(target_groups(mesh.metrics), indent=1))
 
 

@@ -24,30 +24,33 @@ from services.common.settings import DEFAULT_CATALOG
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="Port of the API; 0 takes a free one.",
+    help="The port of the API. 0 takes a free port.",
 )
 @state_directory_option
-@click.option("--models", type=click.Path(path_type=Path), help="Catalog of what is sold; a small example by default.")
+@click.option("--models", type=click.Path(path_type=Path), help="The catalog file. Default: a small example.")
 @click.option(
     "--engine",
     type=click.Choice(["llamacpp", "exllamav2", "simulated"]),
     default="llamacpp",
     show_default=True,
-    help="What generates the answers; exllamav2 needs a GPU, and TIERMESH_RUNNER_MODEL_PATH.",
+    help="The engine for chats. exllamav2 needs a GPU and TIERMESH_RUNNER_MODEL_PATH.",
 )
 @click.option(
     "--slots",
     type=click.IntRange(min=1),
     default=4,
     show_default=True,
-    help="Answers generated at once by the first runner; the others generate two at most.",
+    help="How many requests the first runner runs at the same time. Other runners run at most two.",
 )
 @click.option(
-    "--tier", "tiers", multiple=True, help="Start a runner for this tier only; repeatable. All that can run by default."
+    "--tier",
+    "tiers",
+    multiple=True,
+    help="Start a runner only for this tier. Repeat it for more. Default: every tier that can run here.",
 )
-@click.option("--tls", is_flag=True, help="Mutual TLS between all services, by throw-away certificates made here.")
+@click.option("--tls", is_flag=True, help="Use mutual TLS between all services, with throw-away certificates.")
 @click.option(
-    "--ready-file", type=click.Path(path_type=Path), help="JSON file to write once the mesh serves, for scripts."
+    "--ready-file", type=click.Path(path_type=Path), help="A JSON file to write when the mesh is ready, for scripts."
 )
 def up(
     port: int,
@@ -61,10 +64,10 @@ def up(
 ) -> None:
     """Start a whole mesh on this machine and serve until Ctrl-C.
 
-    It runs etcd, auth, billing, router, edge and a runner for each tier whose engine is installed: `make run-all`
-    installs those for embeddings, speech and transcription, and starts this. The first start makes an account with a
-    key and credits; later ones find them in the state directory again. Any setting of a service that is not decided
-    here can be given by its environment variable, such as TIERMESH_RUNNER_MODEL_PATH.
+    It runs etcd, auth, billing, router, edge, and a runner for each tier whose engine is installed. `make run-all`
+    installs the engines for embeddings, speech and transcription, and then runs this command. The first start creates
+    an account with a key and credits. Later starts find them in the state directory. Set any other setting of a service
+    with its environment variable, for example TIERMESH_RUNNER_MODEL_PATH.
     """
     # Databases, logs and keys are nobody else's business, whichever process writes them.
     os.umask(0o077)
@@ -85,5 +88,5 @@ def up(
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
     except OSError as error:
         # A full disk, for example.
-        raise CliError(f"cannot go on: {error}") from error
+        raise CliError(f"The mesh cannot continue: {error}.") from error
     sys.exit(status)

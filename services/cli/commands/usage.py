@@ -23,18 +23,20 @@ _DEFAULT_DAYS = 30
 
 @click.command()
 @click.argument("account", required=False)
-@click.option("--by", type=click.Choice(list(_GROUPS)), default="day", show_default=True, help="What to add up by.")
-@click.option("--from", "first", type=_DAY, help="The first day (UTC).  [default: 30 days with the last]")
+@click.option(
+    "--by", type=click.Choice(list(_GROUPS)), default="day", show_default=True, help="How the requests are grouped."
+)
+@click.option("--from", "first", type=_DAY, help="The first day (UTC).  [default: 30 days including the last]")
 @click.option("--to", "last", type=_DAY, help="The last day (UTC).  [default: today]")
 @management("auth", "billing")
 async def usage(session: Session, account: str | None, by: str, first: datetime | None, last: datetime | None) -> None:
-    """Add up the requests of ACCOUNT (id or name; the local mesh's own by default)."""
+    """Add up the requests of ACCOUNT (ID or name; by default the local mesh's account)."""
     account_id = await find_account(session, account)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     end = (last.replace(tzinfo=UTC) if last else today) + timedelta(days=1)
     begin = first.replace(tzinfo=UTC) if first else end - timedelta(days=_DEFAULT_DAYS)
     if begin >= end:
-        raise click.UsageError("--from must not be later than --to")
+        raise click.UsageError("--from is later than --to. Choose an earlier day for --from.")
     request = billing_pb2.GetUsageRequest(
         account_id=account_id,
         from_ms=int(begin.timestamp()) * 1000,

@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 5.0
 _DAY = 86_400
 # Whoever renews certificates does so long before this part of their life is left.
 _LATE_PART = 0.1
-_RENEW = "renew it (docs/operations/tls.md, Rotation); running services take the new files by themselves"
+_RENEW = "renew it (docs/operations/tls.md, Rotate certificates); running services read the new files automatically"
 
 
 def look_at_own(tls: TlsSettings, clock: Clock) -> Finding:
@@ -24,9 +24,9 @@ def look_at_own(tls: TlsSettings, clock: Clock) -> Finding:
     try:
         return _by_expiry("operator's own", own_certificate(tls, "client"), clock)
     except ssl.SSLCertVerificationError as error:
-        return failed(CHECK, "operator's own", error.verify_message, f"look at {tls.cert_file} and {tls.ca_file}")
+        return failed(CHECK, "operator's own", error.verify_message, f"check {tls.cert_file} and {tls.ca_file}")
     except OSError as error:
-        return failed(CHECK, "operator's own", f"unusable: {error.strerror or error}", f"look at {tls.cert_file}")
+        return failed(CHECK, "operator's own", f"unusable: {error.strerror or error}", f"check {tls.cert_file}")
 
 
 async def look_at_server(target: str, address: str, role: str, tls: TlsSettings, clock: Clock) -> Finding:
@@ -48,7 +48,7 @@ async def look_at_server(target: str, address: str, role: str, tls: TlsSettings,
     except ssl.SSLError as error:
         return failed(CHECK, target, f"no TLS: {error.reason}", "set the TLS_*_FILE settings of that service")
     except (OSError, TimeoutError):
-        return failed(CHECK, target, "cannot be reached", "see its health")
+        return failed(CHECK, target, "cannot be reached", "see its health check")
 
 
 def _by_expiry(target: str, certificate: dict[str, Any], clock: Clock) -> Finding:

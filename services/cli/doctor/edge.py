@@ -26,33 +26,38 @@ async def look_at_edge(base_url: str, api_key: str, clock: Clock) -> list[Findin
             now = clock()
             skew = _clock_skew(base_url, response.headers.get("Date", ""), now)
             if response.status == 401 and not api_key:
-                fix = "give a key by TIERMESH_API_KEY to have it asked for its models"
-                return [warning(CHECK, url, "answers, and wants a key", fix), skew]
+                fix = "set TIERMESH_API_KEY to a key to check its models"
+                return [warning(CHECK, url, "replies, but requires a key", fix), skew]
             if response.status != 200:
-                return [failed(CHECK, url, f"answers {response.status}", "see the findings of auth and router"), skew]
+                return [
+                    failed(CHECK, url, f"replies with status {response.status}", "see the checks of auth and router"),
+                    skew,
+                ]
             return [_models(url, await response.json()), skew]
     except TimeoutError:
-        return [failed(CHECK, url, f"does not answer within {_TIMEOUT_SECONDS:g} s", "look at its log")]
+        return [failed(CHECK, url, f"does not reply within {_TIMEOUT_SECONDS:g} s", "read its log")]
     except (aiohttp.ClientError, ValueError) as error:
-        fix = "start the edge, and look at its address and at the ingress before it"
+        fix = "start the edge, and check its address and the ingress before it"
         return [failed(CHECK, url, f"cannot be reached ({type(error).__name__})", fix)]
 
 
 def _models(url: str, content: Any) -> Finding:
     models = content.get("data", []) if isinstance(content, dict) else []
     if not models:
-        return failed(CHECK, url, "sells no models", "give it a catalog by TIERMESH_EDGE_CATALOG_FILE")
+        return failed(CHECK, url, "sells no models", "set TIERMESH_EDGE_CATALOG_FILE to a catalog with models")
     available = sum(bool(model.get("available")) for model in models)
-    return ok(CHECK, url, f"answers, {available} of {len(models)} models available")
+    return ok(CHECK, url, f"replies, {available} of {len(models)} models available")
 
 
 def _clock_skew(base_url: str, date: str, now: float) -> Finding:
     try:
         skew = now - parsedate_to_datetime(date).timestamp()
     except ValueError:
-        return warning("clock", base_url, "tells no time", "let the proxy before the edge pass the Date header on")
+        return warning(
+            "clock", base_url, "does not send its time", "let the proxy before the edge forward the Date header"
+        )
     # A time of whole seconds is up to one second old.
     if abs(skew - 0.5) <= _TOLERATED_SKEW:
-        return ok("clock", base_url, "as here")
-    fix = "let NTP set the clocks: certificates and expiring keys depend on them"
-    return failed("clock", base_url, f"differs from here by {skew:.0f} s", fix)
+        return ok("clock", base_url, "agrees with this machine")
+    fix = "synchronise the clocks with NTP: certificates and expiring keys depend on them"
+    return failed("clock", base_url, f"differs from this machine by {skew:.0f} s", fix)

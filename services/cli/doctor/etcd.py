@@ -39,18 +39,20 @@ async def look_at_member(access: EtcdAccess, endpoint: str) -> Finding:
     try:
         client = access.client(endpoint)
     except (OSError, ValueError) as error:
-        return failed(CHECK, target, f"not asked: {error}", "correct the endpoint or the operator's certificate files")
+        return failed(
+            CHECK, target, f"not checked: {error}", "correct the endpoint or the operator's certificate files"
+        )
     try:
         status = await client.status()
     except EtcdError as error:
-        return failed(CHECK, target, f"does not answer ({error.code.name})", "start it; its log says why it is away")
+        return failed(CHECK, target, f"does not reply ({error.code.name})", "start it; its log says why it stopped")
     finally:
         await client.close()
     if not status.has_leader:
         return failed(CHECK, target, "has no leader", "bring back a majority of the members")
     detail = f"version {status.version}, {status.database_bytes >> 20} MiB"
     if status.database_bytes > _LARGE_BYTES:
-        return warning(CHECK, target, detail, "compact and defragment it: at its quota it takes no registrations")
+        return warning(CHECK, target, detail, "compact and defragment it: at its quota it accepts no registrations")
     return ok(CHECK, target, detail)
 
 
@@ -59,7 +61,7 @@ async def look_at_registry(access: EtcdAccess) -> tuple[Finding, dict[str, Runne
     try:
         client = access.client(*access.endpoints)
     except (OSError, ValueError) as error:
-        return failed(CHECK, "quorum", f"not asked: {error}", "correct the operator's certificate files"), None
+        return failed(CHECK, "quorum", f"not checked: {error}", "correct the operator's certificate files"), None
     try:
         items = (await client.get_prefix(RUNNERS_PREFIX.encode(), attempts=2)).items
         records = [RunnerRecord.from_json(value) for value in items.values()]
@@ -72,4 +74,4 @@ async def look_at_registry(access: EtcdAccess) -> tuple[Finding, dict[str, Runne
         ), None
     finally:
         await client.close()
-    return ok(CHECK, "quorum", f"answers, {len(records)} runners registered"), {record.id: record for record in records}
+    return ok(CHECK, "quorum", f"replies, {len(records)} runners registered"), {record.id: record for record in records}

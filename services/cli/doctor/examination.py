@@ -79,8 +79,8 @@ class Examination:
     async def _etcd(self) -> tuple[list[Finding], dict[str, RunnerRecord] | None]:
         access = self._installation.etcd
         if access is None:
-            fix = "say where it is with --etcd-endpoints or TIERMESH_CLI_ETCD_ENDPOINTS"
-            return [warning("etcd", "members", "not looked at", fix)], None
+            fix = "give its endpoints with --etcd-endpoints or TIERMESH_CLI_ETCD_ENDPOINTS"
+            return [warning("etcd", "members", "not checked", fix)], None
         members, (quorum, records) = await asyncio.gather(
             asyncio.gather(*(look_at_member(access, endpoint) for endpoint in access.endpoints)),
             look_at_registry(access),
@@ -96,9 +96,7 @@ class Examination:
 
     async def _edge(self) -> list[Finding]:
         if not self._installation.edge_url:
-            return [
-                warning("edge", "edge", "not looked at", "say where it is with --edge-url or TIERMESH_CLI_EDGE_URL")
-            ]
+            return [warning("edge", "edge", "not checked", "give its URL with --edge-url or TIERMESH_CLI_EDGE_URL")]
         return await look_at_edge(self._installation.edge_url, self._installation.api_key, self._clock)
 
     async def _books(self) -> list[Finding]:
@@ -107,11 +105,13 @@ class Examination:
             async with billing_client(self._installation.services["billing"][0], opener) as billing:
                 audit = await billing.call(billing.stub.Audit, billing_pb2.AuditRequest())
         except (CliError, OSError):
-            return [failed("ledger", "billing", "could not be audited", "see the health of billing")]
+            return [failed("ledger", "billing", "could not be audited", "see the health check of billing")]
         if audit.violations:
             first = f"{counted(len(audit.violations), 'violation')}, the first: {audit.violations[0]}"
-            return [failed("ledger", "billing", first, "stop selling; see them all with `tiermesh ledger audit`")]
-        return [ok("ledger", "billing", f"sound: {audit.entries:,} entries sum to zero")]
+            return [
+                failed("ledger", "billing", first, "stop selling; list all violations with `tiermesh ledger audit`")
+            ]
+        return [ok("ledger", "billing", f"correct: {audit.entries:,} entries sum to zero")]
 
     async def _routing(self) -> tuple[list[router_pb2.RunnerView] | None, list[Finding]]:
         opener = channel_opener(self._tls, "router")
@@ -120,7 +120,7 @@ class Examination:
                 listed = await router.call(router.stub.ListRunners, router_pb2.ListRunnersRequest())
                 models = await current_availability(router)
         except (CliError, OSError):
-            return None, [failed("models", "router", "could not be asked", "see the health of the router")]
+            return None, [failed("models", "router", "could not be reached", "see the health check of the router")]
         return list(listed.runners), _availability(models)
 
     async def _runners(
@@ -145,26 +145,30 @@ class Examination:
 
 
 def _availability(models: Mapping[str, router_pb2.ModelAvailability]) -> list[Finding]:
-    fix = "start a runner of its tier, or do not sell it"
+    fix = "start a runner of its tier, or remove it from the catalog"
     findings = [
         ok("models", name, f"available, {counted(entry.runners, 'runner')}")
         if entry.available
-        else warning("models", name, "no runner serves it, so it answers 503", fix)
+        else warning("models", name, "no runner serves it, so requests get status 503", fix)
         for name, entry in sorted(models.items())
     ]
     if not any(entry.available for entry in models.values()):
-        findings.append(failed("models", "all models", "none can be served", "start runners, and see their health"))
+        findings.append(
+            failed("models", "all models", "none is available", "start runners, and see their health checks")
+        )
     return findings
 
 
 def _registration(name: str, record: RunnerRecord | None, seen: router_pb2.RunnerView | None) -> Finding:
     if record is None:
-        return warning("registration", f"runner {name}", "gone from etcd", "see that it reaches etcd; look at its log")
+        return warning(
+            "registration", f"runner {name}", "not registered in etcd", "check that it reaches etcd; read its log"
+        )
     if seen is None:
-        fix = "see that the router reaches etcd; look at the router's log"
+        fix = "check that the router reaches etcd; read the router's log"
         return failed("registration", f"runner {name}", "in etcd but unknown to the router", fix)
     if seen.state == "ejected":
-        fix = "see its health; the router takes it back by itself once it answers"
+        fix = "see its health check; the router uses it again when it replies"
         return failed("registration", f"runner {name}", "ejected by the router", fix)
     return ok("registration", f"runner {name}", f"{seen.state}, {seen.active} of {seen.slots} slots busy")
 

@@ -33,13 +33,13 @@ async def look_at_service(target: str, address: str, role: str, tls: TlsSettings
             answer = await call
             facts = {key: str(value) for key, value in await call.initial_metadata()}
     except OSError as error:
-        return Examined(failed(CHECK, target, f"not asked: {error}", "correct the operator's certificate files"))
+        return Examined(failed(CHECK, target, f"not checked: {error}", "correct the operator's certificate files"))
     except grpc.aio.AioRpcError as error:
         return Examined(_unreachable(target, role, error))
     version, catalog = facts.get(VERSION_METADATA_KEY, ""), facts.get(CATALOG_METADATA_KEY, "")
     if answer.status != health_pb2.HealthCheckResponse.SERVING:
         state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-        finding = failed(CHECK, target, f"says {state}", "it is being stopped, or its log says why not")
+        finding = failed(CHECK, target, f"reports {state}", "it is stopping, or its log says why it does not serve")
     else:
         finding = ok(CHECK, target, f"serves, version {version or 'unknown'}")
     return Examined(finding, version, catalog)
@@ -47,12 +47,10 @@ async def look_at_service(target: str, address: str, role: str, tls: TlsSettings
 
 def _unreachable(target: str, role: str, error: grpc.aio.AioRpcError) -> Finding:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return failed(
-            CHECK, target, f"does not answer within {_TIMEOUT_SECONDS:g} s", "look at its log, and restart it"
-        )
+        return failed(CHECK, target, f"does not reply within {_TIMEOUT_SECONDS:g} s", "read its log, and restart it")
     if error.code() is grpc.StatusCode.UNAVAILABLE:
-        fix = f"start {role}, see its log, and look at its address, at network policies and at the certificates"
+        fix = f"start {role}, read its log, and check its address, the network policies and the certificates"
         # gRPC names the attempts before the cause.
         cause = (error.details() or "").rpartition("last error: ")[2]
         return failed(CHECK, target, f"cannot be reached ({cause})", fix)
-    return failed(CHECK, target, f"{error.code().name}: {error.details()}", "its log says more")
+    return failed(CHECK, target, f"{error.code().name}: {error.details()}", "read its log")

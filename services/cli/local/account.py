@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.cli.management.clients import AuthClient, BillingClient
+from services.cli.management.keys import list_keys
 from services.cli.state import Credentials, StateDirectory
 from services.common.clock import Clock, system_clock, to_ms
 from tiermesh.auth.v1 import auth_pb2
@@ -65,8 +66,7 @@ async def _account_id(auth: AuthClient, saved: Credentials | None) -> str:
 
 
 async def _works(auth: AuthClient, saved: Credentials, clock: Clock) -> bool:
-    request = auth_pb2.ListKeysRequest(account_id=saved.account_id)
-    keys = (await auth.call(auth.stub.ListKeys, request)).keys
+    keys = await list_keys(auth, saved.account_id)
     now = to_ms(clock())
     return any(
         key.id == saved.key_id and not key.revoked_at_ms and (not key.expires_at_ms or key.expires_at_ms > now)

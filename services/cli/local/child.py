@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from services.cli.errors import CliError
 from services.cli.local.log_output import LogOutput
 from services.cli.local.mesh import Process
+from services.common.retry.backoff import Backoff
 
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 2.0
@@ -56,15 +57,13 @@ class RestartDelay:
     """Doubles from death to death, and starts over after a life that was long enough."""
 
     def __init__(self) -> None:
-        self._next = FIRST_SECONDS
+        self._backoff = Backoff(FIRST_SECONDS, LONGEST_SECONDS, jitter=0.0)
 
     def after(self, lifetime: float) -> float:
         """Returns the delay, in seconds, after a life of `lifetime` seconds."""
         if lifetime >= STABLE_SECONDS:
-            self._next = FIRST_SECONDS
-        delay = self._next
-        self._next = min(delay * 2, LONGEST_SECONDS)
-        return delay
+            self._backoff.reset()
+        return self._backoff.next()
 
 
 class StartError(CliError):

@@ -73,23 +73,27 @@ def choose_runners(
     wanted = tuple(dict.fromkeys(tiers))
     known = tuple(dict.fromkeys(model.tier for model in catalog.models))
     if unknown := [tier for tier in wanted if tier not in known]:
-        raise CliError(f"the catalog has no tier {unknown[0]!r}; it has: {', '.join(known)}")
+        raise CliError(f"The catalog has no tier {unknown[0]!r}. Choose one of: {', '.join(known)}.")
     runners: list[LocalRunner] = []
     for tier in wanted or known:
         models = tuple(catalog.tier(tier))
         if len({model.kind for model in models}) > 1:
-            raise CliError(f"tier {tier!r} mixes kinds of models, but a runner has one engine: give each kind a tier")
+            raise CliError(
+                f"Tier {tier!r} mixes kinds of models, but a runner has one engine. Give each kind its own tier."
+            )
         kind = models[0].kind
         if missing := missing_packages(kind, installed):
             if wanted:
-                raise CliError(f"tier {tier!r} needs {missing}: {_ENGINES[kind].installation}")
+                raise CliError(f"Tier {tier!r} needs {missing}: {_ENGINES[kind].installation}")
             continue
         name = engine if kind == "chat" else _ENGINES[kind].name
         runners.append(
             LocalRunner(tier=tier, engine=name, models=models, slots=slots if not runners else min(slots, 2))
         )
     if not runners:
-        raise CliError("no tier of the catalog can be served on this machine")
+        raise CliError(
+            "This machine can serve no tier of the catalog. Install an engine, for example with `make run-all`."
+        )
     return tuple(runners)
 
 

@@ -56,7 +56,7 @@ class Greeting:
         ]
         served = {model.id for runner in self.runners for model in runner.models}
         if elsewhere := [model.id for model in self.catalog.models if model.id not in served]:
-            lines += ["", f"  Without a runner here, so answered with 503: {', '.join(elsewhere)}"]
+            lines += ["", f"  Models without a runner here (requests get status 503): {', '.join(elsewhere)}"]
         if self.more:
             lines.append(f"  `make run-all` installs and starts more: {', '.join(self.more)}")
         return "\n".join(lines)
@@ -86,5 +86,6 @@ class Greeting:
             for command in ("balance", "models", "runners", "key create --rpm 0")
         )
         return (
-            f"Then, in another terminal (the last one makes a key without a rate limit):\n{commands}\nCtrl-C stops it."
+            f"Then, in another terminal (the last command creates a key without a rate limit):\n{commands}\n"
+            "Ctrl-C stops the mesh."
         )

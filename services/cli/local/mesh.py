@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.cli.dev_certificates import certificate_files
 from services.cli.local.engines import LocalRunner
 from services.cli.local.ports import HOST
-from services.cli.state import StateDirectory
+from services.cli.state import StateDirectory, certificate_files
 from services.common.settings import TlsSettings
 
 # The services of which there is one; runners are named by their tiers.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import random
 import socket
+import sys
 import time
+from itertools import islice
 
 from services.cli.errors import CliError
 
@@ -17,6 +19,9 @@ _RANGE = range(20_000, 32_000)
 # A mesh that was killed a moment ago may need this long to vanish, in seconds.
 _PATIENCE = 1.0
 _POLL_SECONDS = 0.05
+# What keeps other meshes from the ports of this process, which listens on them only later and not while it restarts
+# a service. The kernel closes them with the process.
+_reservations: list[socket.socket] = []
 
 
 def why_taken(port: int) -> OSError | None:
@@ -35,21 +40,37 @@ def wait_until_free(port: int, patience: float = _PATIENCE) -> None:
     deadline = time.monotonic() + patience
     while (reason := why_taken(port)) is not None:
         if reason.errno != errno.EADDRINUSE:
-            raise CliError(f"cannot listen on port {port}: {reason.strerror}; choose another with --port")
+            raise CliError(f"Cannot listen on port {port}: {reason.strerror}. Choose another port with --port.")
         if time.monotonic() > deadline:
-            raise CliError(f"port {port} is taken by another program; choose another with --port")
+            raise CliError(f"Another program uses port {port}. Choose another port with --port.")
         time.sleep(_POLL_SECONDS)
 
 
 def free_ports(count: int, randomness: random.Random) -> list[int]:
     """Returns so many different free ports; raises CliError if there are not enough.
 
-    They are chosen at random, so that two meshes that start together do not collide.
+    They are chosen at random and, on Linux, reserved until this process ends: no other call of this function returns
+    them, in any process, so that meshes that start together do not collide.
     """
-    found: list[int] = []
-    for port in randomness.sample(_RANGE, len(_RANGE)):
-        if why_taken(port) is None:
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise CliError(f"fewer than {count} ports from {_RANGE.start} to {_RANGE.stop - 1} are free")
+    candidates = randomness.sample(_RANGE, len(_RANGE) if count <= len(_RANGE) else 0)
+    found = list(islice((port for port in candidates if why_taken(port) is None and _reserve(port)), count))
+    if len(found) < count:
+        raise CliError(
+            f"Fewer than {count} ports from {_RANGE.start} to {_RANGE.stop - 1} are free. Stop programs that use them."
+        )
+    return found
+
+
+def _reserve(port: int) -> bool:
+    """Reserves a port among meshes; returns False if another has done so."""
+    if sys.platform != "linux":
+        return True
+    # A name in the abstract namespace belongs to no folder; only one socket of the machine can have it.
+    reservation = socket.socket(socket.AF_UNIX)
+    try:
+        reservation.bind(f"\0tiermesh-port-{port}")
+    except OSError:
+        reservation.close()
+        return False
+    _reservations.append(reservation)
+    return True

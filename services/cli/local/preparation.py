@@ -16,7 +16,7 @@ from services.cli.local.mesh import Addresses, Choices, Process, assign_addresse
 from services.cli.local.ports import free_ports, wait_until_free
 from services.cli.state import RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
-from services.common.etcd.binary import EtcdBinaryError, find_etcd
+from services.common.etcd.binary import EtcdBinaryError, EtcdProgram, find_etcd
 from services.common.settings import TlsSettings
 
 
@@ -29,6 +29,7 @@ class Plan:
     addresses: Addresses
     processes: list[Process]
     state: StateDirectory
+    etcd: EtcdProgram
 
     @property
     def base_url(self) -> str:
@@ -65,11 +66,10 @@ def read_catalog(path: Path) -> Catalog:
         raise CliError(str(error)) from error
 
 
-def find_etcd_program() -> Path:
-    """Returns etcd's path; raises CliError with advice."""
+def find_etcd_program() -> EtcdProgram:
+    """Returns etcd's program; raises CliError with advice."""
     try:
-        # Absolute, because the launcher does not search PATH.
-        return find_etcd().absolute()
+        return find_etcd()
     except EtcdBinaryError as error:
         raise CliError(str(error)) from error
 
@@ -91,13 +91,13 @@ def make_plan(
     if certificates:
         ensure_dev_certificates(certificates)
     choices = Choices(catalog_file=catalog_file.absolute(), runners=runners, certificates=certificates)
-    program = find_etcd_program()
+    etcd = find_etcd_program()
     ports = free_ports(choices.ports_needed + 1, random.Random())  # noqa: S311 - ports are no secret
     if port:
         wait_until_free(port)
     addresses = assign_addresses(choices.services, port or ports[-1], ports[:-1])
-    processes = plan(choices, addresses, state, program, os.environ)
-    return Plan(choices=choices, catalog=catalog, addresses=addresses, processes=processes, state=state)
+    processes = plan(choices, addresses, state, etcd.path, os.environ)
+    return Plan(choices=choices, catalog=catalog, addresses=addresses, processes=processes, state=state, etcd=etcd)
 
 
 def forget_registrations(state: StateDirectory) -> None:

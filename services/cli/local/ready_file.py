@@ -25,7 +25,9 @@ class ReadyFile:
             try:
                 write_private_json(self._path, self._content)
             except OSError as error:
-                raise CliError(f"cannot write the ready file {self._path}: {error.strerror}") from error
+                raise CliError(
+                    f"Cannot write the ready file {self._path}: {error.strerror}. Choose another one with --ready-file."
+                ) from error
 
     def update(self, pids: Mapping[str, int]) -> None:
         """Writes the file anew with other process ids; nothing before the first `publish`."""
@@ -41,4 +43,6 @@ class ReadyFile:
                 self._path.parent.stat()
                 self._path.unlink(missing_ok=True)
             except OSError as error:
-                raise CliError(f"cannot write the ready file {self._path}: {error.strerror}") from error
+                raise CliError(
+                    f"Cannot write the ready file {self._path}: {error.strerror}. Choose another one with --ready-file."
+                ) from error

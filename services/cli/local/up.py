@@ -82,11 +82,11 @@ class LocalMesh:
         self._interrupts.listen()
         self._ready_file.remove()
         self._plan.state.save_mesh(self._description)
-        say(f"starting etcd, {', '.join(self._plan.choices.services)} (logs in {self._plan.state.logs})")
+        say(f"starting {self._plan.etcd}, {', '.join(self._plan.choices.services)} (logs in {self._plan.state.logs})")
         try:
             self._supervisor.start()
             await first_of(self._serve(), self._supervisor.failed(), self._interrupts.first.wait())
-            say("stopping after the answers in progress; Ctrl-C again ends it at once")
+            say("finishing the running requests; press Ctrl-C again to stop at once")
         finally:
             self._ready_file.remove()
             await self._supervisor.stop()

@@ -47,10 +47,12 @@ class ServiceClient(Generic[StubT]):
         if any(key == ERROR_METADATA_KEY for key, _ in error.trailing_metadata() or ()):
             return CliError(MeshError.from_rpc(error).message)
         if error.code() not in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
-            return CliError(f"{self._service} at {self._address} failed: {error.code().name}: {error.details()}")
+            return CliError(
+                f"{self._service} at {self._address} failed: {error.code().name}: {error.details()}. See its log."
+            )
         return CliError(
-            f"cannot reach {self._service} at {self._address} ({error.code().name.lower()}): "
-            f"start a mesh with `tiermesh up`, or say where one runs with {address_advice(self._service)}"
+            f"Cannot reach {self._service} at {self._address} ({error.code().name.lower()}). "
+            f"Start a mesh with `tiermesh up`, or give the address with {address_advice(self._service)}."
         )
 
     async def __aenter__(self) -> Self:

@@ -75,8 +75,8 @@ class Session:
         mesh = self.local_mesh()
         if mesh is None:
             raise CliError(
-                f"no mesh runs in {self._state.path}: start one with `tiermesh up`, choose another directory with "
-                f"--state-dir, or say where {service} listens with {address_advice(service)}"
+                f"No mesh runs in {self._state.path}. Start one with `tiermesh up`, choose another directory with "
+                f"--state-dir, or give the address of {service} with {address_advice(service)}."
             )
         return mesh.addresses[service]
 
@@ -93,7 +93,7 @@ async def find_account(session: Session, text: str | None) -> str:
         credentials = session.local_credentials()
         if credentials is None:
             raise click.UsageError(
-                "Missing argument 'ACCOUNT': no local mesh was ever started here, so there is no default."
+                "The argument ACCOUNT is missing. Name an account, because no local mesh was ever started here."
             )
         return credentials.account_id
     async with session.auth() as auth:
@@ -106,7 +106,7 @@ async def _search(session: Session, auth: AuthClient, text: str) -> str:
         return text
     named = [account.id for account in accounts if account.name == text]
     if len(named) > 1:
-        raise CliError(f"{len(named)} accounts have the name {text!r}; use one of their ids: {', '.join(named)}")
+        raise CliError(f"{len(named)} accounts have the name {text!r}. Use one of their IDs: {', '.join(named)}.")
     if not named:
-        raise CliError(f"there is no account {text!r}; list them with `{session.command('account list')}`")
+        raise CliError(f"There is no account {text!r}. List the accounts with `{session.command('account list')}`.")
     return named[0]

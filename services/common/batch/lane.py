@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Generic
@@ -13,6 +12,8 @@ import grpc
 from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
 from services.common.batch.metrics import CONNECTS, FrameCounter
 from services.common.batch.outbox import CallOutbox
+from services.common.retry.backoff import Backoff
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
@@ -20,9 +21,10 @@ log = get_logger()
 # Opens the stream on a channel: `lambda channel: SomeServiceStub(channel).Method()`.
 OpenStream = Callable[[grpc.aio.Channel], Any]
 
+# Seconds.
 CONNECT_TIMEOUT = 2.0
 FIRST_BACKOFF = 0.05
-LAST_BACKOFF = 0.5
+LONGEST_BACKOFF = 0.5
 
 # What writing raises once the stream has ended.
 _ENDED = (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError)
@@ -65,7 +67,7 @@ class Lane(Generic[CallT, ReplyT]):
         self._open_channel = open_channel
         self._open_stream = open_stream
         self._new_frame = new_frame
-        self._last_reason = ""
+        self._outage = Outage()
         # Whether nobody wants this lane any more.
         self._retired = False
         self._sent = FrameCounter(name, "sent")
@@ -73,11 +75,17 @@ class Lane(Generic[CallT, ReplyT]):
 
     async def run(self) -> None:
         """Opens the stream again and again until cancelled or retired."""
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LONGEST_BACKOFF)
         while not self._retired:
-            was_up = await self._run_once()
-            backoff = FIRST_BACKOFF if was_up else min(backoff * 2, LAST_BACKOFF)
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
+            try:
+                was_up = await self._run_once()
+            except Exception as error:
+                # Whatever it is, the next attempt may do better; a lane that ended would never be missed.
+                log.exception("batch_stream_failed", stream=self.name, address=self.address)
+                was_up = self._down(type(error).__name__)
+            if was_up:
+                backoff.reset()
+            await backoff.pause()
 
     def retire(self) -> None:
         """Takes no new calls and ends once those that it carries have been answered."""
@@ -95,10 +103,6 @@ class Lane(Generic[CallT, ReplyT]):
                 return self._down(reason)
         except OSError as error:
             return self._down(f"a certificate file cannot be read: {error.strerror}")
-        except Exception as error:
-            # Whatever it is, the next attempt may do better; a lane that ended would never be missed.
-            log.exception("batch_stream_failed", stream=self.name, address=self.address)
-            return self._down(type(error).__name__)
 
     async def _serve(self, stream: Any) -> str:
         """Carries calls until the stream ends, and returns why it did."""
@@ -123,7 +127,7 @@ class Lane(Generic[CallT, ReplyT]):
 
     async def _carry(self, stream: Any) -> None:
         self.state = LaneState.READY
-        self._last_reason = ""
+        self._outage.end()
         CONNECTS.labels(self.name).inc()
         writer = asyncio.create_task(self._write_frames(stream))
         try:
@@ -164,12 +168,12 @@ class Lane(Generic[CallT, ReplyT]):
         """Returns whether the lane was up."""
         was = self.state
         self.state = LaneState.CONNECTING
+        is_news = self._outage.begin(reason)
         if was is LaneState.READY or self.carried:
             log.warning("batch_stream_lost", stream=self.name, address=self.address, reason=reason)
-        elif was is LaneState.CONNECTING and reason != self._last_reason:
+        elif was is LaneState.CONNECTING and is_news:
             # Once, not at each of many attempts.
             log.warning("batch_stream_refused", stream=self.name, address=self.address, reason=reason)
-        self._last_reason = reason
         self.outbox.clear()
         self.on_down(reason)
         return was is not LaneState.CONNECTING

@@ -8,7 +8,6 @@ over asyncpg.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -18,14 +17,16 @@ from sqlalchemy.exc import ArgumentError
 
 from services.common.database.schema import check_schema
 from services.common.errors import Code, MeshError
+from services.common.retry.backoff import Backoff
 from services.common.settings import SettingsError
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 T = TypeVar("T")
 
+# Seconds between two attempts to reach a database that is away when a process starts.
 FIRST_BACKOFF = 0.1
-LAST_BACKOFF = 2.0
+LONGEST_BACKOFF = 2.0
 
 
 class Backend(Protocol):
@@ -55,7 +56,7 @@ class Database:
 
         Raises SchemaError if the schema is not the one that the folder of migrations ends with.
         """
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LONGEST_BACKOFF)
         while True:
             try:
                 await self.transaction(lambda connection: check_schema(connection, migrations))
@@ -63,9 +64,10 @@ class Database:
             except MeshError as error:
                 if error.code is not Code.UNAVAILABLE:
                     raise
-                log.warning("waiting_for_database", database=self.name, reason=str(error.__cause__), next_try=backoff)
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
-            backoff = min(backoff * 2, LAST_BACKOFF)
+                pause = backoff.next()
+                reason = str(error.__cause__)
+                log.warning("waiting_for_database", database=self.name, reason=reason, next_try=round(pause, 3))
+            await asyncio.sleep(pause)
         log.info("database_open", database=self.name)
 
     @property

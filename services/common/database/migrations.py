@@ -1,4 +1,7 @@
-"""Brings a database to the newest schema. Only the migrate commands import this: Alembic costs a service memory.
+"""Brings a database to the newest schema.
+
+Alembic is imported only where there is something to migrate: it takes longer to import than the check of the version,
+which is all that `tiermesh up` needs at most of its starts.
 
 A service has a folder `migrations/` with `versions/` and an `env.py` of two lines that calls `run_in_alembic`, and a
 `migrate.py` that calls `main`.
@@ -11,8 +14,6 @@ import sys
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command, context
-from alembic.config import Config
 
 from services.common.database.base import Database
 from services.common.database.schema import SchemaVersionError, current_revision, revisions, version_table
@@ -33,6 +34,11 @@ def upgrade(connection: sa.Connection, migrations: Path) -> None:
         raise SchemaVersionError(
             f"the schema {current} is newer than this version knows ({known[-1]}); nothing was changed"
         )
+    if current == known[-1]:
+        return
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     # ConfigParser, which Alembic uses, gives the percent sign a meaning.
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
@@ -44,6 +50,8 @@ def upgrade(connection: sa.Connection, migrations: Path) -> None:
 
 def run_in_alembic() -> None:
     """The body of every `env.py`: runs the migrations on the connection that `upgrade` was given."""
+    from alembic import context
+
     attributes = context.config.attributes
     context.configure(connection=attributes["connection"], version_table=attributes["version_table"])
     context.run_migrations()

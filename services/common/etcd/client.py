@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from services.common.etcd import methods
-from services.common.etcd.backoff import Backoff, Randomness
 from services.common.etcd.connection import ATTEMPTS, Connection
+from services.common.retry.backoff import Backoff, Randomness
 from services.common.settings import TlsSettings
 from tiermesh.etcd.v1 import etcd_pb2
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Sequence
 
 import grpc
 
-from services.common.etcd.backoff import Backoff, Randomness
 from services.common.etcd.endpoints import Endpoints
 from services.common.etcd.errors import (
     AuthenticationDisabledError,
@@ -17,11 +16,14 @@ from services.common.etcd.errors import (
     from_rpc,
 )
 from services.common.etcd.methods import AUTHENTICATE, Method, RequestT, ResponseT
+from services.common.retry.backoff import Backoff, Randomness
 from services.common.settings import TlsSettings
 from tiermesh.etcd.v1 import etcd_pb2
 
 # With the back-off this bridges about three seconds of a cluster that refuses connections, such as a leader election.
 ATTEMPTS = 8
+# Seconds.
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.05, 1.0
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -50,7 +52,7 @@ class Connection:
 
     def backoff(self) -> Backoff:
         """Returns a new back-off with this connection's randomness."""
-        return Backoff(self._random)
+        return Backoff(_FIRST_BACKOFF, _LONGEST_BACKOFF, random=self._random)
 
     async def call(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import grpc
 
-from services.common.etcd.backoff import Randomness
+from services.common.retry.backoff import Randomness
 from services.common.rpc.channels import CONNECTION_OPTIONS, channel_opener
 from services.common.settings import TlsSettings
 

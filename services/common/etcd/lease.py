@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from services.common.etcd.client import EtcdClient
 from services.common.etcd.errors import EtcdError, LeaseNotFoundError
-from services.common.etcd.outage import Outage
+from services.common.retry.outage import Outage
 from services.common.telemetry.logs import get_logger
 
 # How long an update or the farewell waits for etcd, in seconds. After that, `run` writes the update when it can, and
@@ -45,7 +45,7 @@ class Registration:
         # One put at a time, each of the newest value, so that an older one never comes last.
         self._writing = asyncio.Lock()
         self._name = key.decode(errors="replace")
-        self._outage = Outage("etcd_registration", key=self._name)
+        self._outage = Outage()
 
     @property
     def registered(self) -> bool:
@@ -89,7 +89,8 @@ class Registration:
             await self._grant()
             async with self._writing:
                 await self._put()
-        self._outage.end()
+        if self._outage.end():
+            get_logger().info("etcd_registration_recovered", key=self._name)
         self._set_registered(True)
 
     async def _grant(self) -> None:
@@ -130,7 +131,8 @@ class Registration:
             self._note_loss(str(error))
 
     def _note_loss(self, reason: str) -> None:
-        self._outage.begin(reason)
+        if self._outage.begin():
+            get_logger().warning("etcd_registration_lost", key=self._name, reason=reason)
         self._set_registered(False)
 
     def _set_registered(self, registered: bool) -> None:

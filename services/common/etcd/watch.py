@@ -16,8 +16,11 @@ import grpc
 
 from services.common.etcd.client import EtcdClient, Listing
 from services.common.etcd.errors import EtcdError, RevisionUnavailableError
-from services.common.etcd.outage import Outage
+from services.common.retry.outage import Outage
+from services.common.telemetry.logs import get_logger
 from tiermesh.etcd.v1 import etcd_pb2
+
+log = get_logger()
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ async def watch_prefix(client: EtcdClient, prefix: bytes) -> AsyncGenerator[Watc
     free the stream.
     """
     position: _Position | None = None
-    backoff, outage = client.backoff(), Outage("etcd_watch", prefix=prefix.decode(errors="replace"))
+    backoff, outage = client.backoff(), Outage()
+    name = prefix.decode(errors="replace")
     while True:
         try:
             if position is None:
@@ -68,15 +72,16 @@ async def watch_prefix(client: EtcdClient, prefix: bytes) -> AsyncGenerator[Watc
                 async for response in responses:
                     position.check(response)
                     backoff.reset()
-                    outage.end()
+                    if outage.end():
+                        log.info("etcd_watch_recovered", prefix=name)
                     for event in response.events:
                         yield position.apply(event)
                     position.advance(response)
-        except WatchCanceledError as error:
-            outage.begin(str(error))
-            position = None
         except EtcdError as error:
-            outage.begin(str(error))
+            if outage.begin():
+                log.warning("etcd_watch_lost", prefix=name, reason=str(error))
+            if isinstance(error, WatchCanceledError):
+                position = None
         await backoff.pause()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from services.common.retry.outage import Outage
 from services.common.rpc.certificate_files import CertificateFiles
 from services.common.telemetry.logs import get_logger
 
@@ -69,7 +70,7 @@ class RotatingChannel(grpc.aio.Channel):
         self._connection = _Connection(open_now())
         # The connections before, each until its last call has ended.
         self._retiring: dict[asyncio.Task[None], grpc.aio.Channel] = {}
-        self._told = ""
+        self._outage = Outage()
 
     def unary_unary(self, *args: Any, **options: Any) -> Any:
         """Returns a unary-unary rpc, as gRPC's own channel does."""
@@ -121,7 +122,7 @@ class RotatingChannel(grpc.aio.Channel):
                 self._files.check()
                 old, self._connection = self._connection, _Connection(self._open_now())
                 self._retire(old)
-                self._told = ""
+                self._outage.end()
         except OSError as error:
             self._complain(error)
         return self._connection
@@ -133,6 +134,5 @@ class RotatingChannel(grpc.aio.Channel):
 
     def _complain(self, error: OSError) -> None:
         # Once, not at each of many calls.
-        if str(error) != self._told:
-            self._told = str(error)
+        if self._outage.begin(str(error)):
             log.warning("certificate_files_unusable", reason=type(error).__name__, detail=error.strerror)

@@ -12,8 +12,6 @@ from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from services.common.errors import MeshError
-from services.common.extras import how_to_install
-from services.common.settings import ServiceSettings, SettingsError
 from tiermesh.common.v1.trace_pb2 import TraceContext
 
 Value: TypeAlias = str | bool | int | float | Sequence[str]
@@ -62,28 +60,6 @@ class Tracing(Protocol):
 
     async def close(self) -> None:
         """Sends what has not been sent, for a few seconds at most."""
-
-
-def open_tracing(settings: ServiceSettings, service: str, *, ratio: float = 1.0) -> Tracing | None:
-    """Returns what the settings ask for, None if tracing is off; raises SettingsError if a package is missing.
-
-    `ratio` is the part of the requests that are recorded, of those for which no caller has decided it.
-    """
-    if settings.tracing == "off":
-        return None
-    try:
-        from services.common.telemetry.open_telemetry import OtlpTracing
-    except ImportError as error:
-        raise SettingsError(
-            f"TIERMESH_{service.upper()}_TRACING=otlp needs packages: {how_to_install('tracing')}"
-        ) from error
-    return OtlpTracing(f"tiermesh-{service}", ratio)
-
-
-async def close_tracing(tracing: Tracing | None) -> None:
-    """Closes it, if there is any."""
-    if tracing is not None:
-        await tracing.close()
 
 
 _NO_STEP: AbstractContextManager[None] = nullcontext()

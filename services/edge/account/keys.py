@@ -23,6 +23,10 @@ from tiermesh.auth.v1 import auth_pb2
 Names = Annotated[list[Annotated[str, Meta(max_length=200)]], Meta(max_length=100)]
 Seconds = Annotated[int, Meta(ge=0, le=2**40)]
 
+# How many keys a page of the list has, and how many it may have at most.
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+
 
 class CreateKeyBody(Struct, frozen=True, forbid_unknown_fields=True):
     """The body of POST /v1/keys. A misspelt restriction is refused: ignoring it would make a key that may do more."""
@@ -51,14 +55,19 @@ class KeyBody(Struct, frozen=True, kw_only=True):
     revoked_at: int | None
     last_used_at: int | None
     replaced_by: str | None
+    # The key that made it; null if an operator did.
+    created_by: str | None
     key: str | UnsetType = UNSET
     object: Literal["api_key"] = "api_key"
 
 
-class KeyList(Struct, frozen=True):
-    """The keys of an account, oldest first."""
+class KeyList(Struct, frozen=True, kw_only=True):
+    """A page of the keys of an account, oldest first, in OpenAI's shape."""
 
     data: list[KeyBody]
+    # For `after`, to get the next page; null if the page is empty.
+    last_id: str | None
+    has_more: bool
     object: Literal["list"] = "list"
 
 
@@ -66,6 +75,8 @@ class RevokedKey(Struct, frozen=True):
     """The answer to a revocation, in OpenAI's shape."""
 
     id: str
+    # The ids of the descendants that were revoked with it, if that was asked for.
+    descendants: list[str] | UnsetType = UNSET
     object: Literal["api_key.deleted"] = "api_key.deleted"
     deleted: Literal[True] = True
 
@@ -80,17 +91,22 @@ class Keys:
         self._auth = auth
         self._clock = clock
 
-    async def list(self, _request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
-        """Answers GET /v1/keys: the account's keys, without the keys themselves, oldest first."""
-        request = auth_pb2.ListKeysRequest(account_id=principal.account_id)
-        response = await self._auth.call(lambda stub: stub.ListKeys, request)
-        return json_response(KeyList([_body(key) for key in response.keys]))
+    async def list(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
+        """Answers GET /v1/keys: a page of the account's keys, without the keys themselves, oldest first."""
+        asked = auth_pb2.ListKeysRequest(
+            account_id=principal.account_id,
+            page_size=_page_size(request.query.get("limit")),
+            after_key_id=request.query.get("after", ""),
+        )
+        response = await self._auth.call(lambda stub: stub.ListKeys, asked)
+        keys = [_body(key) for key in response.keys]
+        return json_response(KeyList(data=keys, last_id=keys[-1].id if keys else None, has_more=response.has_more))
 
     async def create(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         """Answers POST /v1/keys: the one response that holds the new key itself, in `key`."""
         body = parse_body(await request.read() or b"{}", _decoder)
         if body.expires_at and body.expires_at <= self._clock():
-            raise invalid("expires_at", "'expires_at' lies in the past; give a future time in seconds since 1970.")
+            raise invalid("expires_at", "'expires_at' is in the past. Send a future time in seconds since 1970.")
         try:
             response = await self._auth.call(lambda stub: stub.CreateKey, _create_request(body, principal))
         except MeshError as error:
@@ -102,9 +118,29 @@ class Keys:
     async def revoke(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         """Answers DELETE /v1/keys/{id}; a key of another account is one that does not exist."""
         key_id = request.match_info["key_id"]
-        revoke = auth_pb2.RevokeKeyRequest(key_id=key_id, account_id=principal.account_id)
-        await self._auth.call(lambda stub: stub.RevokeKey, revoke)
-        return json_response(RevokedKey(key_id))
+        descendants = _flag("descendants", request.query.get("descendants"))
+        revoke = auth_pb2.RevokeKeyRequest(
+            key_id=key_id, account_id=principal.account_id, revoker_key_id=principal.key_id, descendants=descendants
+        )
+        response = await self._auth.call(lambda stub: stub.RevokeKey, revoke)
+        return json_response(RevokedKey(key_id, [key.id for key in response.descendants] if descendants else UNSET))
+
+
+def _page_size(limit: str | None) -> int:
+    """Reads `limit`; raises MeshError INVALID_REQUEST."""
+    if limit is None:
+        return DEFAULT_PAGE
+    # Longer digits are no number of keys, and cost time to read.
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MAX_PAGE):
+        raise invalid("limit", f"'limit' must be a whole number from 1 to {MAX_PAGE}.")
+    return int(limit)
+
+
+def _flag(name: str, value: str | None) -> bool:
+    """Reads a parameter that is true or false; raises MeshError INVALID_REQUEST, for a slip must not mean no."""
+    if value not in {None, "true", "false"}:
+        raise invalid(name, f"'{name}' must be true or false.")
+    return value == "true"
 
 
 def _create_request(body: CreateKeyBody, principal: Principal) -> auth_pb2.CreateKeyRequest:
@@ -134,6 +170,7 @@ def _body(key: auth_pb2.ApiKey) -> KeyBody:
         revoked_at=_seconds(key.revoked_at_ms),
         last_used_at=_seconds(key.last_used_at_ms),
         replaced_by=key.replaced_by or None,
+        created_by=key.created_by or None,
     )
 
 

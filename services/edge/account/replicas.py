@@ -57,7 +57,7 @@ class Replicas(Generic[StubT]):
             except MeshError as error:
                 if error.code not in _NO_ANSWER:
                     raise
-        raise MeshError(Code.UNAVAILABLE, f"{self._name} cannot be reached; try again shortly.", retry_after=1.0)
+        raise MeshError(Code.UNAVAILABLE, f"{self._name} cannot be reached. Try again shortly.", retry_after=1.0)
 
     def set_addresses(self, addresses: Sequence[str]) -> None:
         """Uses these replicas from now on, at least one; calls that others are answering may finish."""

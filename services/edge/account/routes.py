@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from services.common.scopes import MANAGEMENT
 from services.edge.account.balance import BalanceBody, Balances
-from services.edge.account.keys import CreateKeyBody, KeyBody, KeyList, Keys, RevokedKey
+from services.edge.account.keys import DEFAULT_PAGE, MAX_PAGE, CreateKeyBody, KeyBody, KeyList, Keys, RevokedKey
 from services.edge.account.models import ModelBody, ModelList, Models, Pricing
 from services.edge.account.usage import GROUPS, ReceiptBody, ReceiptTokens, UsageEndpoint, UsageLine, UsageReport
 from services.edge.dependencies import Dependencies
@@ -58,6 +58,7 @@ _KEY = KeyBody(
     revoked_at=None,
     last_used_at=None,
     replaced_by=None,
+    created_by=None,
 )
 
 _LIST_MODELS = Operation(
@@ -84,7 +85,15 @@ _REPORT_USAGE = Operation(
         Parameter("group_by", {"type": "string", "enum": [*GROUPS]}, "By default `day`."),
     ),
 )
-_LIST_KEYS = Operation(summary="List the account's keys", tag="Keys", answer=json_answer(KeyList([_KEY])))
+_LIST_KEYS = Operation(
+    summary="List the account's keys",
+    tag="Keys",
+    answer=json_answer(KeyList(data=[_KEY], last_id=_KEY.id, has_more=False)),
+    parameters=(
+        Parameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_PAGE}, f"By default {DEFAULT_PAGE}."),
+        Parameter("after", TEXT, "The `last_id` of the page before."),
+    ),
+)
 _CREATE_KEY = Operation(
     summary="Make a key, which is shown once",
     tag="Keys",
@@ -94,7 +103,13 @@ _CREATE_KEY = Operation(
     may_be_missing=True,
 )
 _REVOKE_KEY = Operation(
-    summary="Revoke a key", tag="Keys", answer=json_answer(RevokedKey("key_1")), may_be_missing=True
+    summary="Revoke a key",
+    tag="Keys",
+    answer=json_answer(RevokedKey("key_1")),
+    may_be_missing=True,
+    parameters=(
+        Parameter("descendants", {"type": "boolean"}, "Whether to revoke also what it has made; by default `false`."),
+    ),
 )
 
 

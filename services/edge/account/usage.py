@@ -90,7 +90,7 @@ def parse_usage_query(query: Mapping[str, str], now: float) -> UsageQuery:
         last_day = (end - timedelta(microseconds=1)).date()
         begin = datetime.combine(last_day - timedelta(days=_DEFAULT_DAYS), time(), UTC)
     if begin >= end:
-        raise invalid("from", "'from' must lie before 'to', which is now unless it is given.")
+        raise invalid("from", "'from' must be before 'to'. Without 'to', the report ends now.")
     return UsageQuery(begin, end, group_by)
 
 

@@ -75,6 +75,7 @@ def _message(message: Message, images: Iterator[bytes]) -> runner_pb2.Message:
         ],
         tool_call_id=message.tool_call_id or "",
         name=message.name or "",
+        reasoning_content=message.reasoning_content or "",
     )
 
 

@@ -125,6 +125,9 @@ def _check_message(place: str, message: Message, model: Model) -> None:
     if role != "assistant" and message.tool_calls:
         param = f"{place}.tool_calls"
         raise invalid(param, f"'{param}' is only for the role 'assistant'; leave it out.")
+    if role != "assistant" and message.reasoning_content:
+        param = f"{place}.reasoning_content"
+        raise invalid(param, f"'{param}' is only for the role 'assistant'; leave it out.")
     for param in _parts(content, message, RefusalPart) if role != "assistant" else ():
         raise invalid(
             param, f"'{param}' is of the type 'refusal', which is only for the role 'assistant'; send 'text'."

@@ -82,6 +82,8 @@ class Message(Struct, frozen=True):
     # How OpenAI called functions before there were tools, and a spoken turn that it has kept: refused with the way out.
     function_call: dict[str, Any] | None = None
     audio: dict[str, Any] | None = None
+    # What an assistant turn thought, as it was answered; models that think between calls are shown it again.
+    reasoning_content: Text | None = None
 
 
 class StreamOptions(Struct, frozen=True):

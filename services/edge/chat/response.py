@@ -100,7 +100,7 @@ class ChunkRenderer:
         return b"".join(self._chunk(choice, opening) for choice in range(self._choices))
 
     def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
-        """Returns the chunk for one step, empty if the step shows nothing."""
+        """Returns the chunks for one step, empty if the step shows nothing."""
         if not reply.reasoning and not reply.tool_calls and not self._logprobs:
             if not reply.text:
                 return b""
@@ -130,15 +130,16 @@ class ChunkRenderer:
         return self._head + b'],"usage":' + encode(usage) + b',"tiermesh":' + encode(receipt_body(receipt)) + b"}\n\n"
 
     def _rich_step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
-        delta: dict[str, Any] = {}
-        if reply.text:
-            delta["content"] = reply.text
+        # One chunk for each kind, as with OpenAI: there are clients that overlook calls beside content.
+        chunks = b""
         if reply.reasoning:
-            delta["reasoning_content"] = reply.reasoning
+            chunks += self._chunk(choice, {"reasoning_content": reply.reasoning})
+        if reply.text or reply.logprobs:
+            logprobs = logprobs_body(reply.logprobs) if reply.logprobs else None
+            chunks += self._chunk(choice, {"content": reply.text} if reply.text else {}, logprobs=logprobs)
         if reply.tool_calls:
-            delta["tool_calls"] = tool_call_deltas(reply.tool_calls)
-        logprobs = logprobs_body(reply.logprobs) if reply.logprobs else None
-        return self._chunk(choice, delta, logprobs=logprobs) if delta or logprobs else b""
+            chunks += self._chunk(choice, {"tool_calls": tool_call_deltas(reply.tool_calls)})
+        return chunks
 
     def _chunk(
         self,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
+from services.common.argument_schemas import arguments_schema
 from services.common.json_schema import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
 from services.edge.chat.request import ChatBody, Function
 from services.edge.http.parsing import invalid
+
+ResultT = TypeVar("ResultT")
 
 
 def check_schemas(body: ChatBody) -> None:
@@ -24,6 +27,8 @@ def check_schemas(body: ChatBody) -> None:
         raise invalid("tools", f"'tools' and 'response_format' must have {most}; {characters} were sent.")
     for param, schema in followed:
         _within(check_schema, schema, param, "enforced")
+        if param.startswith("tools"):
+            _within(arguments_schema, schema, param, "enforced")
     for param, schema in _shown(body):
         _within(check_size, schema, param, "used")
 
@@ -71,8 +76,8 @@ def _answer_schema(body: ChatBody) -> tuple[str, dict[str, Any]] | None:
     return None if body.tool_mode == "required" else (param, schema)
 
 
-def _within(check: Callable[[dict[str, Any]], int], schema: dict[str, Any], param: str, verb: str) -> int:
-    """Returns the characters of a schema that passes a check."""
+def _within(check: Callable[[dict[str, Any]], ResultT], schema: dict[str, Any], param: str, verb: str) -> ResultT:
+    """Returns what a check says of a schema that passes it."""
     try:
         return check(schema)
     except SchemaError as error:

@@ -38,7 +38,7 @@ def embeddings_call(body: EmbeddingsBody, model: Model, request_id: str) -> runn
     """
     inputs = split_inputs(body.input, "input")
     if len(inputs) > MOST_INPUTS:
-        raise invalid("input", f"'input' holds {len(inputs)} inputs; at most {MOST_INPUTS} are embedded at once.")
+        raise invalid("input", f"'input' contains {len(inputs)} inputs. Send at most {MOST_INPUTS} per request.")
     task = runner_pb2.EmbeddingTask(inputs=map(_input, inputs), dimensions=body.dimensions or 0)
     return runner_pb2.GenerateCall(request_id=request_id, model=model.id, embedding=task, whole=True)
 

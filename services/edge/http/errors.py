@@ -77,7 +77,7 @@ def error_response(error: MeshError) -> web.Response:
 
 def internal_error() -> MeshError:
     """Returns what a client is told of a defect in here, whatever it was; whoever sends it sees to the second part."""
-    return MeshError(Code.INTERNAL, "An internal error happened. Nothing was charged.")
+    return MeshError(Code.INTERNAL, "An internal error occurred. Nothing was charged. Report the x-request-id.")
 
 
 def body_too_large(limit: int) -> web.Response:

@@ -27,8 +27,8 @@ _CANCEL_SECONDS = 1.0
 class HttpServer:
     """Serves an application; a handler is cancelled the moment its client disconnects.
 
-    A client may take `head_seconds` to send the head of a request, and read nothing for `unread_seconds`. `cut_off`
-    ends the requests that are in progress when the time to finish them is over.
+    A client may take `head_seconds` to send the head of a request, and, while `cut_stalled_readers` runs, read nothing
+    for `unread_seconds`. `cut_off` ends the requests that are in progress when the time to finish them is over.
     """
 
     def __init__(
@@ -36,13 +36,11 @@ class HttpServer:
         listen: str,
         application: web.Application,
         *,
-        drain_seconds: float,
         head_seconds: float,
         unread_seconds: float,
         cut_off: Callable[[], None] = lambda: None,
     ) -> None:
         self._listen = listen
-        self._drain_seconds = drain_seconds
         self._cut_off = cut_off
         self._draining = False
         application.on_response_prepare.append(self._announce_end)
@@ -62,10 +60,13 @@ class HttpServer:
         host, _, port = self._listen.rpartition(":")
         self._site = web.TCPSite(self._runner, host.strip("[]"), int(port), backlog=1024)
         await self._site.start()
-        self._watch = asyncio.create_task(self._readers.run())
         log.info("listening", address=self._listen)
 
-    async def stop(self) -> None:
+    async def cut_stalled_readers(self) -> None:
+        """Cuts off the clients that read nothing, until cancelled."""
+        await self._readers.run()
+
+    async def stop(self, drain_seconds: float) -> None:
         """Takes no new connections and gives running requests `drain_seconds` to finish.
 
         Those that still come on open connections are answered, with `Connection: close`: so no client loses a request
@@ -73,11 +74,10 @@ class HttpServer:
         """
         self._draining = True
         await self._site.stop()
-        await self._finish_connections(self._drain_seconds)
+        await self._finish_connections(drain_seconds)
         self._cut_off()
         await self._finish_connections(_LAST_SECONDS)
         await self._runner.cleanup()
-        self._watch.cancel()
         log.info("stopped", address=self._listen)
 
     @property

@@ -55,7 +55,7 @@ image_decoder = msgspec.json.Decoder(ImageBody)
 def check_steps(steps: int | None, most: int) -> None:
     """Raises MeshError INVALID_REQUEST for more denoising steps than the operator allows."""
     if steps is not None and steps > most:
-        raise invalid("steps", f"'steps' is {steps}; at most {most} are allowed.")
+        raise invalid("steps", f"'steps' is {steps}. Send at most {most}.")
 
 
 def read_size(size: str | None, *, default: str, most_pixels: int) -> Size:
@@ -63,10 +63,10 @@ def read_size(size: str | None, *, default: str, most_pixels: int) -> Size:
     text = default if size in {None, "auto"} else size or ""
     match = _SIZE.fullmatch(text)
     if not match:
-        raise invalid("size", f"'size' is written as width x height, such as '{default}', or 'auto'.")
+        raise invalid("size", f"'size' must be width x height, such as '{default}', or 'auto'.")
     found = Size(int(match[1]), int(match[2]))
     if found.width % _BLOCK or found.height % _BLOCK:
         raise invalid("size", f"Both numbers of 'size' must be multiples of {_BLOCK}; {text} is not.")
     if found.width * found.height > most_pixels:
-        raise invalid("size", f"'size' {text} has more than the {most_pixels} pixels that are allowed.")
+        raise invalid("size", f"'size' {text} has too many pixels. Send at most {most_pixels} pixels.")
     return found

@@ -34,7 +34,7 @@ class PromptTokens(Struct, frozen=True):
 
 
 class AnswerTokens(Struct, frozen=True):
-    """How many tokens of the answer were thoughts."""
+    """How many tokens of the answer were reasoning."""
 
     reasoning_tokens: int
 

@@ -220,16 +220,15 @@ class Generation:
                 request_id=choice.call.request_id,
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
+            self.runner_id = choice.assignment.runner_id
+            if not choice.call.whole:
+                choice.call.resume_token_ids[:] = choice.token_ids
+            self._send(choice)
         except Exception as error:  # noqa: BLE001 - a task that nobody waits for: the answer would never end
             if isinstance(error, MeshError) and self._is_cut_short(error):
                 self._cut_short(choice)
             else:
                 self._mailbox.put(ChoiceStep(choice.index, error))
-            return
-        self.runner_id = choice.assignment.runner_id
-        if not choice.call.whole:
-            choice.call.resume_token_ids[:] = choice.token_ids
-        self._send(choice)
 
     def _may_move(self, choice: _Choice, error: MeshError) -> bool:
         """Tells whether another runner may be tried, and until when it may be waited for."""

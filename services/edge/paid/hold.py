@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from services.common.batch import BatchClient
 from services.common.errors import Code, MeshError
+from services.common.retry.backoff import Backoff
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
 from services.edge.authentication import Principal
@@ -17,9 +18,9 @@ from tiermesh.common.v1.trace_pb2 import TraceContext
 log = get_logger()
 BillingBatch = BatchClient[billing_pb2.TransactCall, billing_pb2.TransactReply]
 
-# How long to wait before a settlement is tried again, in seconds: doubling from the first to the last.
+# How long to wait before a settlement is tried again, in seconds: doubling from the first to the longest.
 _FIRST_PAUSE = 0.1
-_LAST_PAUSE = 1.0
+_LONGEST_PAUSE = 1.0
 
 Outcome: TypeAlias = billing_pb2.Outcome.ValueType
 
@@ -93,6 +94,8 @@ class BillingClient:
             key_monthly_cap=principal.monthly_credit_cap,
             idempotency_key=idempotency_key,
         )
+        if principal.caps:
+            reserve.caps.extend(billing_pb2.MonthlyCap(key_id=key, credits=cap) for key, cap in principal.caps)
         try:
             await self._transact(billing_pb2.TransactCall(reserve=reserve, trace=trace), self._reserve_timeout)
         except MeshError as error:
@@ -127,20 +130,27 @@ class BillingClient:
             await self._settle_until_told(call, self._release_timeout)
         except MeshError as error:
             log.warning("settle_failed", request_id=call.settle.request_id, error=error.message)
+        except Exception:
+            # Nobody waits for this task; billing's sweeper releases the hold.
+            log.exception("settle_failed", request_id=call.settle.request_id)
 
     async def _settle_until_told(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
         """Asks again while billing says that its database is away: settling is idempotent, giving up loses money."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
-        pause = _FIRST_PAUSE
+        # Made when it is needed, which is hardly ever.
+        backoff: Backoff | None = None
         while True:
             try:
                 return await self._transact(call, deadline - clock())
             except MeshError as error:
-                if error.code is not Code.UNAVAILABLE or clock() + pause >= deadline:
+                if error.code is not Code.UNAVAILABLE:
+                    raise
+                backoff = backoff or Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=0.0)
+                pause = backoff.next()
+                if clock() + pause >= deadline:
                     raise
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LAST_PAUSE)
 
     async def _transact(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
         reply = await self._client.request(call, timeout)
@@ -200,4 +210,4 @@ class Hold:
 
 
 def _unavailable(consequence: str) -> MeshError:
-    return MeshError(Code.UNAVAILABLE, f"Billing cannot be reached, {consequence}; try again shortly.", retry_after=1.0)
+    return MeshError(Code.UNAVAILABLE, f"Billing cannot be reached, {consequence}. Try again shortly.", retry_after=1.0)

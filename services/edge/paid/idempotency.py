@@ -26,7 +26,7 @@ def idempotency_key(headers: CIMultiDictProxy[str], account_id: str) -> str:
     if not values:
         return ""
     if len(values) > 1:
-        raise invalid(HEADER, f"The header {HEADER} was sent {len(values)} times; send it once.")
+        raise invalid(HEADER, f"The header {HEADER} was sent {len(values)} times. Send it once.")
     if not _KEY.fullmatch(values[0]):
         raise invalid(HEADER, f"The header {HEADER} must be 1 to 255 printable ASCII characters, such as a UUID.")
     return hashlib.sha256(f"{account_id}\n{values[0]}".encode()).hexdigest()[:32]

@@ -11,6 +11,7 @@ import grpc
 from services.common.batch import BatchClient
 from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.common.retry.outage import Outage
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
 from tiermesh.common.v1.trace_pb2 import TraceContext
@@ -92,8 +93,8 @@ class AvailableModels:
         self._open_channel = open_channel
         # How many healthy runners each model has.
         self._runners: dict[str, int] | None = None
-        # What the last attempt failed of, if it was not the router.
-        self._trouble = ""
+        # Begins when an attempt fails of anything but the router.
+        self._outage = Outage()
 
     @property
     def known(self) -> bool:
@@ -126,16 +127,15 @@ class AvailableModels:
         try:
             await self._follow(address)
         except grpc.aio.AioRpcError as error:
-            self._trouble = ""
+            self._outage.end()
             log.debug("availability_stream_lost", address=address, reason=error.code().name)
         except Exception as error:
             # Whatever it is, such as an unreadable certificate file, the next attempt may do better; a task that ended
             # would never be missed.
             reason = f"{type(error).__name__} {getattr(error, 'strerror', '')}".strip()
-            if reason != self._trouble:
+            if self._outage.begin(reason):
                 # Once, not at each of many attempts.
                 log.warning("availability_unknown", address=address, reason=reason, exc_info=True)
-            self._trouble = reason
 
     async def _follow(self, address: str) -> None:
         async with self._open_channel(address) as channel:

@@ -37,6 +37,11 @@ class ResponseOutput:
             self._add_arguments(call.arguments, events)
         return events
 
+    @property
+    def in_call(self) -> bool:
+        """Whether the item at hand is a call."""
+        return isinstance(self._open, CallItem)
+
     def finish(self, status: Status) -> list[Event]:
         """Ends the last item, of this status, and returns its events; an empty answer becomes an empty message."""
         events: list[Event] = []

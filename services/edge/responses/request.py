@@ -68,9 +68,15 @@ class InputFile(Struct, frozen=True, tag="input_file", tag_field="type"):
 
 
 class ReasoningText(Struct, frozen=True, tag="reasoning_text", tag_field="type"):
-    """An earlier thought."""
+    """Reasoning of an earlier answer."""
 
     text: Text
+
+
+class SummaryText(Struct, frozen=True):
+    """A part of the summary of an earlier thought; clients name its type or not."""
+
+    text: Text | None = None
 
 
 Part: TypeAlias = InputText | OutputText | Refusal | InputImage | InputFile | ReasoningText
@@ -91,6 +97,8 @@ class Item(Struct, frozen=True):
     name: str | None = None
     arguments: str | None = None
     output: Text | list[Part] | None = None
+    # Of an earlier thought.
+    summary: list[SummaryText] | None = None
 
     @property
     def kind(self) -> str:
@@ -116,7 +124,7 @@ class TextConfig(Struct, frozen=True):
 
 
 class Reasoning(Struct, frozen=True):
-    """How to think. With a summary asked for, thoughts are shown as the summary: nobody sums them up."""
+    """How to reason. If a summary is requested, it contains the reasoning itself, which is not summarised."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
@@ -201,7 +209,8 @@ responses_decoder = msgspec.json.Decoder(ResponsesBody)
 def parse_responses_body(content: bytes) -> ResponsesBody:
     """Decodes a body; raises MeshError INVALID_REQUEST, with `param` where one field is at fault.
 
-    Earlier thoughts are left out, so nothing in them is at fault: other services write them in ways of their own.
+    Nothing in an earlier thought is at fault: other services write them in ways of their own, so of those that are not
+    OpenAI's the texts are kept and the rest is left out.
     """
     try:
         return parse_body(content, responses_decoder)
@@ -209,7 +218,7 @@ def parse_responses_body(content: bytes) -> ResponsesBody:
         if not error.param.startswith("input["):
             raise
         body = msgspec.json.decode(content)
-        items = [{"type": "reasoning"} if _is_reasoning(item) else item for item in body["input"]]
+        items = [_plain_thought(item) if _is_reasoning(item) else item for item in body["input"]]
         if items == body["input"]:
             raise
         return parse_body(msgspec.json.encode({**body, "input": items}), responses_decoder)
@@ -217,3 +226,17 @@ def parse_responses_body(content: bytes) -> ResponsesBody:
 
 def _is_reasoning(item: Any) -> bool:
     return isinstance(item, dict) and item.get("type") == "reasoning"
+
+
+def _plain_thought(item: dict[str, Any]) -> dict[str, Any]:
+    content = [{"type": "reasoning_text", "text": text} for text in _texts(item.get("content"))]
+    summary = [{"type": "summary_text", "text": text} for text in _texts(item.get("summary"))]
+    return {"type": "reasoning", "content": content, "summary": summary}
+
+
+def _texts(parts: Any) -> list[str]:
+    """Returns the texts among the parts of a thought, whatever their types are."""
+    if isinstance(parts, str):
+        return [parts]
+    texts = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    return [text for text in texts if isinstance(text, str)]

@@ -80,7 +80,9 @@ class ResponseRenderer:
     def _end(self, last: runner_pb2.GenerateReply) -> tuple[Response, list[Event]]:
         """Ends the output; returns the whole response and the events of its last item."""
         cut = last.finish_reason == runner_pb2.FINISH_REASON_LENGTH
-        events = self._output.finish("incomplete" if cut else "completed")
+        # An answer that ends with whole calls says so: with any other reason, the last call is unfinished.
+        unfinished = self._output.in_call and last.finish_reason != runner_pb2.FINISH_REASON_TOOL_CALLS
+        events = self._output.finish("incomplete" if cut or unfinished else "completed")
         ended = replace(
             self._response,
             status="incomplete" if cut else "completed",

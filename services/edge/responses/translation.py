@@ -20,6 +20,7 @@ from services.edge.responses.request import (
     Item,
     OutputText,
     Part,
+    ReasoningText,
     Refusal,
     ResponsesBody,
     TextFormat,
@@ -124,9 +125,14 @@ def _turns(body: ResponsesBody) -> list[_Turn]:
         turns.append(_Turn(chat.Message("user", body.input), "input", "input"))
     else:
         following = [*body.input[1:], Item()]
+        thought = ""
         for at, (item, after) in enumerate(zip(body.input, following, strict=True)):
-            if not _introduces(item, after):
+            if item.kind == "reasoning":
+                thought = _joined(thought, _thought(item))
+            elif not _introduces(item, after):
                 _add_item(turns, item, f"input[{at}]")
+                _add_thought(turns, thought)
+                thought = ""
     if not turns:
         raise invalid("input", "'input' holds no message; add one.")
     return turns
@@ -152,10 +158,29 @@ def _add_item(turns: list[_Turn], item: Item, place: str) -> None:
     elif kind == "item_reference":
         advice = "Send the item itself; the Vercel AI SDK does so with 'store: false'."
         raise invalid(place, f"'{place}' is a reference to an item, which {_NOTHING_KEPT} {advice}")
-    elif kind != "reasoning":
+    else:
         param = f"{place}.type"
         raise invalid(param, f"'{param}' must be {_ITEM_TYPES}.")
-    # Earlier thoughts are left out: models are trained to see their answers without them.
+
+
+def _thought(item: Item) -> str:
+    """Returns the text of an earlier thought, or its summary if that is all; "" if it has none that can be read."""
+    if isinstance(item.content, str):
+        return item.content
+    texts = [part.text for part in item.content or () if isinstance(part, ReasoningText)]
+    return "".join(texts) or "\n\n".join(part.text for part in item.summary or () if part.text)
+
+
+def _add_thought(turns: list[_Turn], thought: str) -> None:
+    """Adds a thought to what came of it; a turn may hold several, each before a call."""
+    turn = turns[-1]
+    if thought and turn.message.role == "assistant":
+        joined = _joined(turn.message.reasoning_content or "", thought)
+        turns[-1] = turn._replace(message=msgspec.structs.replace(turn.message, reasoning_content=joined))
+
+
+def _joined(*thoughts: str) -> str:
+    return "\n\n".join(filter(None, thoughts))
 
 
 def _message(item: Item, place: str) -> _Turn:

@@ -39,7 +39,7 @@ speech_decoder = msgspec.json.Decoder(SpeechBody)
 def speech_call(body: SpeechBody, model: Model, request_id: str) -> runner_pb2.GenerateCall:
     """Returns the call for the whole text; raises MeshError INVALID_REQUEST if there is nothing to read."""
     if not body.input.strip():
-        raise invalid("input", "'input' must hold some text to read aloud.")
+        raise invalid("input", "'input' must contain text to read aloud.")
     task = runner_pb2.SpeechTask(
         input=body.input,
         voice=body.voice if isinstance(body.voice, str) else body.voice.id,

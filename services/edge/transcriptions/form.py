@@ -70,17 +70,17 @@ async def read_form(request: web.Request, max_file_bytes: int) -> Form:
             await _read_part(form, part, max_file_bytes)
     except (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError) as error:
         raise _malformed() from error
-    raise MeshError(Code.INVALID_REQUEST, f"The form has more than {_MOST_PARTS} parts.")
+    raise MeshError(Code.INVALID_REQUEST, f"The form has more than {_MOST_PARTS} parts. Send fewer.")
 
 
 async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.MultipartReader, max_file_bytes: int) -> None:
     if not isinstance(part, aiohttp.BodyPartReader) or not part.name or len(part.name) > _LONGEST_NAME:
         raise _malformed()
     if any(part.headers.get(name, "").strip().lower() not in plain for name, plain in _PLAIN_ENCODINGS.items()):
-        raise MeshError(Code.INVALID_REQUEST, "The parts of the form must not be encoded; send them as they are.")
+        raise MeshError(Code.INVALID_REQUEST, "The parts of the form must not be encoded. Send them as they are.")
     if part.name == "file":
         if form.file is not None:
-            raise invalid("file", "The form has more than one 'file'.")
+            raise invalid("file", "The form has more than one 'file'. Send one recording per request.")
         form.file = await _read(part, max_file_bytes)
         if form.file is None:
             raise FileTooLargeError
@@ -88,7 +88,7 @@ async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.Multipar
     name = part.name.removesuffix("[]")
     value = await _read(part, _LONGEST_FIELD)
     if value is None:
-        raise invalid(name, f"A field of the form is longer than {_LONGEST_FIELD} bytes.")
+        raise invalid(name, f"A field of the form is longer than {_LONGEST_FIELD} bytes. Send a shorter value.")
     # Browsers and SDKs send fields that were not filled in so.
     if value:
         form.fields.setdefault(name, []).append(value.decode())

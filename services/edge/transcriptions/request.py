@@ -55,7 +55,7 @@ def read_fields(form: Form) -> TranscriptionFields:
     values: dict[str, Any] = {}
     for name, given in form.fields.items():
         if name not in _LISTS and len(given) > 1:
-            raise invalid(name, "A field of the form is given more than once.")
+            raise invalid(name, "A field of the form is given more than once. Send it once.")
         values[name] = given if name in _LISTS else given[0]
     fields = parse_fields(values, TranscriptionFields)
     for name in ("include", "known_speaker_names", "known_speaker_references"):
@@ -75,7 +75,7 @@ def transcription_call(
 ) -> runner_pb2.GenerateCall:
     """Returns the call for the recording; raises MeshError INVALID_REQUEST if there is none."""
     if not form.file:
-        raise invalid("file", "The field 'file' with the recording is missing or empty.")
+        raise invalid("file", "The field 'file' is missing or empty. Send a recording in it.")
     task = runner_pb2.TranscriptionTask(
         audio=form.file,
         language=fields.language or "",

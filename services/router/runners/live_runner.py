@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from services.common.registry import RunnerRecord
+from services.common.retry.outage import Outage
 from services.router.runners.ejection import Ejection
 from services.router.runners.load import Load
 
@@ -30,8 +31,8 @@ class LiveRunner:
         self.load = Load(record.slots)
         self.ejection = Ejection()
         self.health = Health.CONNECTING
-        # Why the stream is not open; empty while it is.
-        self.trouble = ""
+        # Begins when the stream breaks or cannot be opened.
+        self.outage = Outage()
         # What the last status said.
         self.says_draining = False
         # Since when etcd has no record of it, monotonic seconds; None while it is registered.

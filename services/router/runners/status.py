@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import grpc
 
+from services.common.retry.backoff import Backoff, Randomness
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
 from services.router.runners.live_runner import Health, LiveRunner
@@ -19,7 +19,7 @@ log = get_logger()
 # A runner that does not say anything within this time, in seconds, is taken for dead.
 CONNECT_TIMEOUT = 2.0
 FIRST_BACKOFF = 0.05
-LAST_BACKOFF = 1.0
+LONGEST_BACKOFF = 1.0
 
 
 class StatusListener(Protocol):
@@ -35,7 +35,7 @@ class StatusListener(Protocol):
 class RunnerStatusStreams:
     """Keeps the streams open, each in a task of its own. `random` returns numbers from [0, 1)."""
 
-    def __init__(self, open_channel: OpenChannel, random: Callable[[], float]) -> None:
+    def __init__(self, open_channel: OpenChannel, random: Randomness) -> None:
         self._open_channel = open_channel
         self._random = random
         self._tasks: dict[LiveRunner, asyncio.Task[None]] = {}
@@ -73,15 +73,18 @@ class RunnerStatusStreams:
         return self._tasks.get(runner) is asyncio.current_task()
 
     async def _keep_open(self, runner: LiveRunner, delay: float) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LONGEST_BACKOFF, random=self._random)
         await asyncio.sleep(delay)
         while True:
-            if await self._follow(runner):
-                backoff = FIRST_BACKOFF
+            try:
+                if await self._follow(runner):
+                    backoff.reset()
+            except Exception:
+                # A defect must not end this loop: the runner would never be heard of again.
+                log.exception("status_stream_failed", runner=runner.id)
             if not self._is_wanted(runner):
                 return
-            await asyncio.sleep(backoff * (0.5 + 0.5 * self._random()))
-            backoff = min(backoff * 2, LAST_BACKOFF)
+            await backoff.pause()
 
     async def _follow(self, runner: LiveRunner) -> bool:
         """Opens the stream and hands on what it brings until it ends. Returns whether it brought anything."""

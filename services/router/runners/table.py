@@ -125,7 +125,8 @@ class Table:
         if was_up:
             runner.load.report(report)
         else:
-            runner.health, runner.trouble = Health.UP, ""
+            runner.health = Health.UP
+            runner.outage.end()
             runner.load.restart(report)
             log.info("runner_up", runner=runner.id, tier=runner.record.tier)
         if runner.draining and runner.unregistered_since is not None:
@@ -139,10 +140,10 @@ class Table:
         """Takes a runner out because its stream broke or could not be opened."""
         if runner.health is Health.UP:
             EJECTIONS.labels(runner.record.tier, "stream_lost").inc()
-        if reason != runner.trouble:
+        if runner.outage.begin(reason):
             # Only what is new: attempts to connect fail again and again.
             log.warning("runner_lost", runner=runner.id, tier=runner.record.tier, reason=reason)
-        runner.health, runner.trouble = Health.DOWN, reason
+        runner.health = Health.DOWN
         if runner.unregistered_since is None:
             self._changed()
         else:

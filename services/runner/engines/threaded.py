@@ -166,7 +166,7 @@ class ThreadedJobs(Generic[StepT]):
             # Only its type is logged: its text may quote the request.
             log.warning("engine_failed", engine=self._name, error=type(error).__name__)
         # A job that has ended already takes no notice.
-        job.produce(MeshError(Code.INTERNAL, "the engine ended without a result; try again"))
+        job.produce(MeshError(Code.INTERNAL, "The engine ended without a result. Try again."))
 
 
 class ThreadedEngine(ABC, Generic[JobT, StepT]):

@@ -63,9 +63,9 @@ class EmbeddingReader:
         """Returns the work; raises MeshError INVALID_REQUEST, with `param`, for what is wrong with the call."""
         del model
         if call.WhichOneof("task") != "embedding":
-            raise invalid("this runner embeds texts and does nothing else", "model")
+            raise invalid("The model of this runner only embeds texts. Use POST /v1/embeddings.", "model")
         if not 1 <= len(call.embedding.inputs) <= MOST_INPUTS:
-            raise invalid(f"'input' must hold 1 to {MOST_INPUTS} texts, not {len(call.embedding.inputs)}", "input")
+            raise invalid(f"'input' must contain 1 to {MOST_INPUTS} texts, not {len(call.embedding.inputs)}.", "input")
         job = EmbeddingJob(
             request_id=call.request_id,
             inputs=tuple(map(_read_input, call.embedding.inputs)),
@@ -76,7 +76,9 @@ class EmbeddingReader:
     def _read_dimensions(self, wanted: int) -> int | None:
         if wanted and wanted not in self._dimensions:
             sizes = ", ".join(map(str, self._dimensions))
-            raise invalid(f"vectors of this model cannot have {wanted} dimensions; possible: {sizes}", "dimensions")
+            raise invalid(
+                f"Vectors of this model cannot have {wanted} 'dimensions'. Use one of: {sizes}.", "dimensions"
+            )
         return wanted if wanted and wanted != self._dimensions[0] else None
 
 
@@ -92,7 +94,7 @@ def input_too_long(index: int, tokens: int, context: int) -> MeshError:
 
 def _read_input(given: runner_pb2.EmbeddingInput) -> EmbeddingInput:
     if not given.text and not given.token_ids:
-        raise invalid("'input' must not hold an empty text", "input")
+        raise invalid("'input' must not contain an empty text.", "input")
     return given.text or tuple(given.token_ids)
 
 

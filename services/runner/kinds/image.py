@@ -52,14 +52,14 @@ class ImageReader:
         """Returns the work; raises MeshError INVALID_REQUEST, with `param`, for what is wrong with the call."""
         del model
         if call.WhichOneof("task") != "image":
-            raise invalid("this runner paints images and does nothing else", "model")
+            raise invalid("The model of this runner only generates images. Use POST /v1/images/generations.", "model")
         task = call.image
         if not task.prompt:
-            raise invalid("'prompt' must not be empty", "prompt")
+            raise invalid("'prompt' must not be empty. Describe the image.", "prompt")
         if task.format not in FORMATS:
-            raise invalid(f"'output_format' must be one of {', '.join(FORMATS)}", "output_format")
+            raise invalid(f"'output_format' must be one of {', '.join(FORMATS)}.", "output_format")
         if task.steps > MOST_STEPS:
-            raise invalid(f"'steps' may be at most {MOST_STEPS}", "steps")
+            raise invalid(f"'steps' must be at most {MOST_STEPS}.", "steps")
         job = ImageJob(
             request_id=call.request_id,
             prompt=task.prompt,
@@ -75,7 +75,7 @@ class ImageReader:
 
 def _read_side(pixels: int) -> int:
     if pixels % BLOCK or not BLOCK <= pixels <= LONGEST_SIDE:
-        raise invalid(f"both numbers of 'size' must be multiples of {BLOCK} up to {LONGEST_SIDE}", "size")
+        raise invalid(f"Both numbers of 'size' must be multiples of {BLOCK} up to {LONGEST_SIDE}.", "size")
     return pixels
 
 

@@ -70,16 +70,18 @@ class SpeechReader:
     def read(self, call: runner_pb2.GenerateCall, model: Model) -> Work[SpeechJob, SpeechStep]:
         """Returns the work; raises MeshError INVALID_REQUEST with `param` for what is wrong with the call."""
         if not call.HasField("speech"):
-            raise invalid(f"the model {model.id} only reads texts aloud", "model")
+            raise invalid(f"The model {model.id} only reads texts aloud. Use POST /v1/audio/speech.", "model")
         task = call.speech
         if not task.input.strip() or len(task.input) > LONGEST_INPUT:
-            raise invalid(f"'input' must be a text of at most {LONGEST_INPUT} characters, not empty", "input")
+            raise invalid(f"'input' must be a text of 1 to {LONGEST_INPUT} characters.", "input")
         voice = task.voice.strip().lower()
         if voice not in self._voices:
-            raise invalid(f"There is no such voice. The voices of this model are: {', '.join(self._voices)}.", "voice")
+            raise invalid(
+                f"This model does not have the voice in 'voice'. Use one of: {', '.join(self._voices)}.", "voice"
+            )
         # Written so that NaN fails too.
         if not (math.isfinite(task.speed) and SLOWEST <= task.speed <= FASTEST):
-            raise invalid(f"'speed' must be between {SLOWEST} and {FASTEST}", "speed")
+            raise invalid(f"'speed' must be between {SLOWEST} and {FASTEST}.", "speed")
         job = SpeechJob(call.request_id, task.input, voice, self._format(task.format), task.speed)
         return Work(job, _Writer(call.id).write)
 

@@ -88,15 +88,17 @@ class TranscriptionReader:
     def read(self, call: runner_pb2.GenerateCall, model: Model) -> Work[TranscriptionJob, TranscriptionStep]:
         """Returns the work; raises MeshError INVALID_REQUEST with `param` for what is wrong with the call."""
         if not call.HasField("transcription"):
-            raise invalid(f"the model {model.id} only writes down recordings", "model")
+            raise invalid(
+                f"The model {model.id} only transcribes recordings. Use POST /v1/audio/transcriptions.", "model"
+            )
         task = call.transcription
         if not task.audio:
-            raise invalid("'file' is empty: send a recording", "file")
+            raise invalid("'file' is empty. Send a recording.", "file")
         if len(task.prompt) > LONGEST_PROMPT:
-            raise invalid(f"'prompt' may have at most {LONGEST_PROMPT} characters", "prompt")
+            raise invalid(f"'prompt' must have at most {LONGEST_PROMPT} characters.", "prompt")
         # Written so that NaN fails too.
         if not 0 <= task.temperature <= 1:
-            raise invalid("'temperature' must be between 0 and 1", "temperature")
+            raise invalid("'temperature' must be between 0 and 1.", "temperature")
         job = TranscriptionJob(
             request_id=call.request_id,
             audio=task.audio,
@@ -111,7 +113,10 @@ class TranscriptionReader:
         name = name.strip().lower()
         if name and name not in self._languages:
             known = ", ".join(sorted(self._languages))
-            raise invalid(f"This model does not know that language. Leave it out, or send one of: {known}.", "language")
+            raise invalid(
+                f"This model does not know the language in 'language'. Leave the field out, or send one of: {known}.",
+                "language",
+            )
         return name or None
 
 

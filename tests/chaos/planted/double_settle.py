@@ -6,7 +6,7 @@ from services.billing import __main__ as billing
 from services.billing.ledger.holds import CHARGED, State
 from services.billing.ledger.ledger import AVAILABLE, REVENUE, Ledger
 from services.billing.ledger.operations import Effect, Settle
-from services.common.process import run_service
+from services.common.lifecycle.process import run_service
 
 _honest = Ledger._settle
 

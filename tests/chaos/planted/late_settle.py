@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.common.process import run_service
+from services.common.lifecycle.process import run_service
 from services.edge import __main__ as edge
 from services.edge.http.event_stream import EventStream
 from services.edge.paid import delivery as edge_delivery

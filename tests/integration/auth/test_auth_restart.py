@@ -12,6 +12,7 @@ from services.auth.store.store import MIGRATIONS
 from services.common.database.schema import revisions
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.auth.commands import run_auth, run_migrate
+from tests.integration.auth.conftest import auth_process
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
@@ -106,3 +107,17 @@ async def test_a_taken_port_ends_the_start_with_a_clear_line(
     assert "is the port taken?" in output
     assert "Traceback" not in output
     assert await auth.ready()
+
+
+async def test_a_dead_key_is_forgotten_after_the_retention(tmp_path: Path, database_url: str) -> None:
+    async with (
+        auth_process(tmp_path, database_url, dead_key_retention_seconds="1") as auth,
+        AuthClient(auth.address) as client,
+    ):
+        account = await client.create_account()
+        kept, dead = await client.create_key(account.id), await client.create_key(account.id)
+        await client.revoke_key(dead.key.id)
+        await eventually(lambda: "dead_keys_pruned" in auth.log())
+        assert [key.id for key in await client.list_keys()] == [kept.key.id]
+        assert "Incorrect API key" in (await client.refusal(dead.api_key)).message
+        assert "tiermesh_auth_keys 1.0" in await auth.metrics()

@@ -10,6 +10,7 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from tests.integration.auth.auth_client import AuthClient
+from tests.support.deadlines import stretched
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2
@@ -40,7 +41,7 @@ async def test_a_revoked_key_stops_working_at_once_and_for_ever(shared_client: A
     begin = time.monotonic()
     revoked = await shared_client.revoke_key(created.key.id)
     error = await shared_client.refusal(created.api_key)
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < stretched(1.0)
     assert (error.code, "was revoked" in error.message) == (Code.UNAUTHENTICATED, True)
     assert revoked.revoked_at_ms > 0
     assert await shared_client.revoke_key(created.key.id) == revoked

@@ -13,6 +13,7 @@ from services.common.errors import Code, MeshError
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.auth.conftest import auth_process, migrated, new_database
 from tests.support.apart import run_apart
+from tests.support.deadlines import stretched
 from tests.support.partition import Partition
 from tests.support.postgres import PostgresServer, create_database
 from tests.support.process import ServiceProcess
@@ -61,7 +62,7 @@ async def within_a_second(client: AuthClient, secret: str, expected: bool) -> No
 
     begin = time.monotonic()
     await eventually(as_expected)
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < stretched(1.0)
 
 
 async def test_what_one_replica_changes_holds_at_the_other_within_a_second(clients: list[AuthClient]) -> None:
@@ -99,15 +100,15 @@ async def test_a_replica_cut_off_is_not_trusted_for_longer_than_said(
         return False
 
     await eventually(distrusted)
-    # One poll interval, one time-out of the client's, and some slack for a busy machine.
-    assert time.monotonic() - revoked_at < MAX_STALE + 1.5
+    # One poll interval, one time-out of the client's, and some slack.
+    assert time.monotonic() - revoked_at < stretched(MAX_STALE + 1.5)
     assert not await replicas[1].ready()
     assert await replicas[0].ready()
     # Whoever knows both replicas is served by the other one without noticing.
     async with AuthClient(replicas[1].address, replicas[0].address) as both:
         begin = time.monotonic()
         assert "was revoked" in (await both.refusal(created.api_key)).message
-        assert time.monotonic() - begin < 2.0
+        assert time.monotonic() - begin < stretched(2.0)
     partition.heal()
     await eventually(replicas[1].ready, 20.0)
     assert "was revoked" in (await other.refusal(created.api_key)).message

@@ -10,6 +10,7 @@ import pytest
 
 from services.common.rpc.channels import channel_opener
 from tests.support.batch_echo import NO_TLS, Context, EchoServer, add_authenticate, ask, echo_client
+from tests.support.deadlines import within
 from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
@@ -44,7 +45,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_learns_why() -> None:
         assert server.handler.ended == [served]
         assert len(served.outbox) == 0
         # The stream is over for the server, whatever the client does.
-        async with asyncio.timeout(2.0):
+        async with within(2.0):
             await server.batch.drain(30.0)
         # What was on its way is still there to be read, and the reason comes after it.
         with pytest.raises(grpc.aio.AioRpcError):

@@ -23,6 +23,7 @@ from tests.support.batch_echo import (
     ask,
     echo_client,
 )
+from tests.support.deadlines import within
 from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
@@ -110,7 +111,7 @@ async def test_a_client_that_leaves_while_it_is_greeted_is_forgotten() -> None:
     )
     with pytest.raises(grpc.aio.UsageError):
         await batch.serve(GoneContext())  # type: ignore[arg-type] # as little of a context as is used
-    async with asyncio.timeout(2.0):
+    async with within(2.0):
         await batch.drain(30.0)
 
 
@@ -132,7 +133,7 @@ async def test_calls_after_close_fail_at_once() -> None:
     async with EchoServer() as server:
         async with echo_client(server.address) as client:
             await client.request(ask("connect"), 5.0)
-        async with asyncio.timeout(2.0):
+        async with within(2.0):
             with pytest.raises(MeshError, match="is shutting down"):
                 await client.request(ask("too late"), 30.0)
         assert client.pending == 0

@@ -10,6 +10,7 @@ import pytest
 from services.common.errors import Code, MeshError
 from tests.support.batch_echo import EchoClient, EchoServer, ask, echo_client
 from tests.support.batch_tokens import Answer, TokenServer, count_to, token_client
+from tests.support.deadlines import within
 from tests.support.waiting import eventually
 
 
@@ -65,7 +66,7 @@ async def test_calls_that_must_not_wait_are_refused_while_the_only_replica_drain
         await eventually(lambda: not client.connected)
         client.start(count_to(2), refused, 60.0)
         assert refused.ends == []
-        async with asyncio.timeout(1.0):
+        async with within(1.0):
             await refused.ended.wait()
         assert (refused.ends[0].code, refused.ends[0].message) == (
             Code.UNAVAILABLE,
@@ -83,7 +84,7 @@ async def test_an_idle_server_drains_at_once() -> None:
     async with echo_client(server.address) as first, echo_client(server.address) as second:
         await server.start()
         await asyncio.gather(first.request(ask("one"), 5.0), second.request(ask("two"), 5.0))
-        async with asyncio.timeout(2.0):
+        async with within(2.0):
             await server.stop(30.0)
 
 
@@ -98,7 +99,7 @@ async def test_a_server_ends_when_its_last_call_is_withdrawn(end: str) -> None:
         await eventually(lambda: state(client) == "DRAINING")
         if end == "cancel":
             client.cancel(call_id)
-        async with asyncio.timeout(2.0):
+        async with within(2.0):
             await stopped
         assert server.handler.cancels == [call_id]
 
@@ -110,7 +111,7 @@ async def test_a_server_waits_no_longer_than_it_was_told() -> None:
         await server.start()
         client.start(ask("hold"), told.append, 60.0)
         await eventually(lambda: bool(server.handler.held))
-        async with asyncio.timeout(5.0):
+        async with within(5.0):
             await server.stop(0.1)
         await eventually(lambda: [error.code for error in told] == [Code.UNAVAILABLE])
 
@@ -123,5 +124,5 @@ async def test_a_client_that_connects_to_a_draining_server_sends_it_nothing() ->
                 await client.request(ask("too late"), 0.5)
             assert not client.connected
         assert server.handler.texts == []
-        async with asyncio.timeout(2.0):
+        async with within(2.0):
             await server.batch.drain(30.0)

@@ -13,6 +13,7 @@ from services.common.errors import Code, MeshError
 from services.common.rpc.channels import channel_opener
 from tests.support.batch_echo import NO_TLS, EchoClient, EchoServer, ask, echo_client
 from tests.support.batch_tokens import Answer, TokenServer, count_to, token_client
+from tests.support.deadlines import within
 from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
@@ -111,7 +112,7 @@ async def test_a_handler_that_raises_at_the_end_of_a_session_does_not_stop_a_dra
         monkeypatch.setattr(server.handler, "on_close", on_close)
         async with echo_client(server.address) as client:
             await client.request(ask("connect"), 5.0)
-        async with asyncio.timeout(2.0):
+        async with within(2.0):
             await server.batch.drain(30.0)
 
 

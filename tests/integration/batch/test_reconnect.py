@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from services.common.errors import Code, MeshError
 from tests.support.batch_echo import EchoServer, ask, echo_client
 from tests.support.batch_echo_server import EchoProcess
+from tests.support.deadlines import within
 from tests.support.ports import free_address
 from tests.support.waiting import eventually
 
@@ -68,7 +69,7 @@ async def test_calls_that_must_not_be_repeated_fail_at_once_when_their_server_is
 
 async def test_calls_that_must_not_be_repeated_fail_at_once_when_connecting_is_refused() -> None:
     async with echo_client(free_address(), retry=False) as client:
-        async with asyncio.timeout(3.0):
+        async with within(3.0):
             with pytest.raises(MeshError, match="try again shortly") as caught:
                 await client.request(ask("nobody"), 60.0)
         assert caught.value.code is Code.UNAVAILABLE

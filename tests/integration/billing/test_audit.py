@@ -62,7 +62,7 @@ async def ledger(store: LedgerStore, database: Database) -> LedgerStore:
         ("UPDATE holds SET state = 'released' WHERE request_id = 'late'", "hold late is released, but has"),
         ("DELETE FROM holds WHERE request_id = 'captured'", "the capture of captured belongs to no hold"),
         (
-            f"INSERT INTO holds VALUES ('ghost', {_HOLD}, 'released', 'failed', 0, 0, '', 1, NULL, NULL)",
+            f"INSERT INTO holds VALUES ('ghost', {_HOLD}, 'released', 'failed', 0, 0, '', 1, NULL, NULL, NULL)",
             "hold ghost is released, but has 0 reserve",
         ),
         ("UPDATE grants SET credits = 99", "grant grant and its entries disagree"),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from services.billing.ledger.holds import Outcome
-from services.billing.ledger.operations import Effect, Operation, Reserve
+from services.billing.ledger.operations import Effect, MonthlyCap, Operation, Reserve
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
@@ -30,7 +30,7 @@ CAP = 3 * PRICE
 
 
 def capped(request_id: str, key_id: str = "capped", cap: int = CAP) -> Reserve:
-    return reserve(request_id)._replace(key_id=key_id, key_monthly_cap=cap)
+    return reserve(request_id)._replace(key_id=key_id, caps=(MonthlyCap(key_id, cap),))
 
 
 def milliseconds(*when: int) -> int:
@@ -122,4 +122,73 @@ async def test_a_cap_for_k_serves_exactly_k(replicas: list[Replica]) -> None:
     assert sum(isinstance(answer, Effect) for answer in answers) == 20
     assert {answer.code for answer in answers if isinstance(answer, MeshError)} == {Code.INSUFFICIENT_CREDITS}
     assert (await replicas[0].store.audit()).open_holds == 20
+    await assert_sound(replicas[0].store)
+
+
+def family(request_id: str, key_id: str, *caps: tuple[str, int]) -> Reserve:
+    """A request of a key that caps of other keys bind."""
+    return reserve(request_id)._replace(key_id=key_id, caps=tuple(MonthlyCap(*cap) for cap in caps))
+
+
+async def test_what_descendants_spend_counts_against_every_cap_above_them(
+    ledger: LedgerStore, database: Database
+) -> None:
+    parent, child = ("parent", CAP), ("child", PRICE)
+    served = await commit(
+        ledger,
+        *(family("a", "child", parent, child), family("b", "other", parent), family("c", "child", parent, child)),
+        *(family("d", "parent", parent), family("e", "other", parent)),
+    )
+    assert [isinstance(answer, Effect) for answer in served] == [True, True, False, True, False]
+    for refused, names in ((served[2], "at most 10 credits"), (served[4], "descendants of parent")):
+        assert isinstance(refused, MeshError)
+        assert refused.code is Code.INSUFFICIENT_CREDITS
+        assert names in refused.message
+    query = "SELECT key_id, spent FROM key_months ORDER BY key_id"
+    assert await rows(database, query) == [("child", 10), ("parent", 30)]
+    # What one of them gives back, all of them may spend again; the reports still name the key that asked.
+    await commit(ledger, settle("a", Outcome.FAILED), settle("b"))
+    assert await rows(database, query) == [("child", 0), ("parent", 20)]
+    await one(ledger, family("f", "child", parent, child))
+    assert await rows(database, "SELECT key_id FROM holds WHERE request_id = 'f'") == [("child",)]
+    await assert_sound(ledger)
+
+
+async def test_a_rotated_key_goes_on_in_the_month_of_the_old_one(ledger: LedgerStore) -> None:
+    await commit(ledger, *(capped(name, "first") for name in "abc"), settle("a"))
+    (answer,) = await commit(ledger, family("d", "second", ("first", CAP)))
+    assert code(answer) is Code.INSUFFICIENT_CREDITS
+    await assert_sound(ledger)
+
+
+async def test_a_late_capture_and_a_refund_count_under_every_cap(ledger: LedgerStore, database: Database) -> None:
+    both = ("parent", CAP), ("child", CAP - 1)
+    query = "SELECT spent FROM key_months ORDER BY key_id"
+    await commit(ledger, family("a", "child", *both), expire("a"))
+    await commit(ledger, settle("a"))
+    assert await rows(database, query) == [(10,), (10,)]
+    await commit(ledger, settle("a", Outcome.FAILED))
+    assert await rows(database, query) == [(0,), (0,)]
+    await assert_sound(ledger)
+
+
+async def test_a_wrong_sum_of_a_shared_cap_is_found_by_the_audit(ledger: LedgerStore, database: Database) -> None:
+    await commit(ledger, family("a", "child", ("parent", CAP), ("child", PRICE)))
+    await database.transaction(
+        lambda connection: connection.exec_driver_sql("UPDATE key_months SET spent = 0 WHERE key_id = 'parent'").close()
+    )
+    (violation,) = (await ledger.audit()).violations
+    assert violation.startswith("key parent has spent 0 in the month from ")
+
+
+async def test_a_cap_shared_by_many_keys_serves_exactly_k(replicas: list[Replica]) -> None:
+    await commit(replicas[0].store, grant(10_000))
+    parent = ("parent", 20 * PRICE + 7)
+    doing = [
+        replicas[i % len(replicas)].do(family(f"r{i}", f"child{i % 5}", parent, (f"child{i % 5}", 6 * PRICE)))
+        for i in range(100)
+    ]
+    answers = await asyncio.gather(*doing)
+    assert sum(isinstance(answer, Effect) for answer in answers) == 20
+    assert {answer.code for answer in answers if isinstance(answer, MeshError)} == {Code.INSUFFICIENT_CREDITS}
     await assert_sound(replicas[0].store)

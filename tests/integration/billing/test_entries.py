@@ -83,7 +83,7 @@ async def test_a_forged_token_is_refused(entries: Entries, token: str) -> None:
 
 async def test_pages_are_bounded(entries: Entries) -> None:
     for page in entries.statement("acct", 1_001, ""), entries.export("", 5_001, ""):
-        with pytest.raises(MeshError, match="page_size is more than"):
+        with pytest.raises(MeshError, match="'page_size' must be at most"):
             await page
 
 

@@ -33,6 +33,7 @@ async def ledger(store: LedgerStore) -> None:
         "DELETE FROM holds",
         "UPDATE holds SET amount = 0, unit_price = 0 WHERE request_id = 'open'",
         "UPDATE holds SET account_id = 'other' WHERE request_id = 'open'",
+        "UPDATE holds SET capped_keys = '[]' WHERE request_id = 'open'",
         "UPDATE holds SET state = 'released' WHERE request_id = 'captured'",
         "UPDATE holds SET prompt_tokens = 5 WHERE request_id = 'captured'",
         "UPDATE holds SET state = 'released', outcome = 'expired' WHERE request_id = 'captured'",

@@ -42,6 +42,8 @@ def test_an_empty_database_becomes_a_ledger(empty_url: str) -> None:
         (f"postgresql://postgres@{free_address()}/nothing", "Connect call failed"),
         ("sqlite:////no/such/folder/billing.db", "unable to open database file"),
     ],
+    # Named, because the port is random: each process of a parallel run must see the same names.
+    ids=["unknown kind", "unreachable server", "missing folder"],
 )
 def test_what_cannot_be_migrated_is_said_in_words(url: str, reason: str) -> None:
     result = migrate(url)

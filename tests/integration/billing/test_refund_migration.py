@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 
 from services.billing.ledger.holds import Outcome
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
-from services.common.database.schema import current_revision, version_table
 from tests.integration.billing.operations_for_tests import assert_sound, commit, execute, rows, settle
-from tests.support.postgres import create_database
+from tests.support.schema import KINDS, make_schema, new_url
 
 _HOLD = "'acct', 'key', 'pro', 1, 10, 10, 1, 'captured', 'completed', 0, 0, '', 2"
 _LINES = [
@@ -28,26 +24,14 @@ _LINES = [
 ]
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=KINDS)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'old.db'}"
-    return create_database(request.getfixturevalue("postgres_url"))
-
-
-def _first_schema(connection: sa.Connection) -> None:
-    # Like `upgrade`: Alembic leaves a transaction alone only if it has begun, and reading begins it.
-    assert current_revision(connection, MIGRATIONS) is None
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    config.attributes |= {"connection": connection, "version_table": version_table(MIGRATIONS)}
-    command.upgrade(config, "0001")
+    return new_url(request, tmp_path)
 
 
 async def test_an_old_ledger_keeps_its_lines_and_learns_to_refund(empty_url: str) -> None:
     database = Database(empty_url)
-    await database.transaction(_first_schema)
+    await database.transaction(lambda connection: make_schema(connection, MIGRATIONS, "0001"))
     for reference, kind, account, pocket, amount in _LINES:
         await execute(
             database,

@@ -48,6 +48,35 @@ async def test_outcomes(sqlite_client: BillingClient, outcome: billing_pb2.Outco
     assert (reply.amount, reply.available) == (charged, 100 - charged)
 
 
+def capped(request_id: str, key_id: str, cap: int = 0, *caps: tuple[str, int]) -> billing_pb2.TransactCall:
+    """A request as edges send it: those of version 0.1 name only the cap of the key itself."""
+    return billing_pb2.TransactCall(
+        reserve=billing_pb2.Reserve(
+            request_id=request_id,
+            account_id="acct",
+            key_id=key_id,
+            model=PRO,
+            key_monthly_cap=cap,
+            caps=[billing_pb2.MonthlyCap(key_id=name, credits=most) for name, most in caps],
+        )
+    )
+
+
+async def test_caps_of_older_and_newer_edges_are_counted_together(client: BillingClient) -> None:
+    await client.grant(100)
+    await client.transact(capped("a", "first", 25))
+    await client.transact(capped("b", "second", 25, ("first", 25)))
+    for call in (
+        capped("c", "first", 25),
+        capped("d", "second", 25, ("first", 25)),
+        capped("e", "x", 0, ("first", 25)),
+    ):
+        with pytest.raises(MeshError, match="20 are spent or held") as refused:
+            await client.transact(call)
+        assert refused.value.code is Code.INSUFFICIENT_CREDITS
+    assert list((await client.audit()).violations) == []
+
+
 async def test_refusals_say_what_to_do(sqlite_client: BillingClient) -> None:
     client = sqlite_client
     await client.grant(PRICE - 1)
@@ -66,6 +95,12 @@ async def test_refusals_say_what_to_do(sqlite_client: BillingClient) -> None:
     ("call", "param"),
     [
         (billing_pb2.TransactCall(), "operation"),
+        (capped("r", "key", -1), "key_monthly_cap"),
+        (capped("r", "key", 0, ("key", 0)), "caps.credits"),
+        (capped("r", "key", 0, ("key", 5), ("key", 5)), "caps"),
+        (capped("r", "key", 0, *((f"key_{number}", 5) for number in range(33))), "caps"),
+        (capped("r", "key", 0, ("", 5)), "caps.key_id"),
+        (capped("r", "key", 0, ("k\0", 5)), "caps.key_id"),
         (billing_pb2.TransactCall(reserve=billing_pb2.Reserve(account_id="a", model=PRO)), "request_id"),
         (billing_pb2.TransactCall(reserve=billing_pb2.Reserve(request_id="r", model=PRO)), "account_id"),
         (
@@ -105,7 +140,7 @@ async def test_grants_are_checked(sqlite_client: BillingClient) -> None:
         with pytest.raises(MeshError) as refused:
             await client.grant(amount)
         assert (refused.value.code, refused.value.param) == (Code.INVALID_REQUEST, "credits")
-    with pytest.raises(MeshError, match="account_id is empty"):
+    with pytest.raises(MeshError, match="'account_id' must not be empty"):
         await client.grant(5, "")
     await client.grant(10**15, grant_id="all")
     with pytest.raises(MeshError, match="at most"):

@@ -68,6 +68,7 @@ async def test_usage_is_kept_with_the_hold(store: LedgerStore, database: Databas
             NOW_MS,
             None,
             None,
+            None,
         )
     ]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.dev_certificates import PARTS, certificate_files
+from services.cli.dev_certificates import PARTS
+from services.cli.state import certificate_files
 from services.common.rpc.certificate_files import own_certificate
 from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.mesh import run_tiermesh
@@ -59,7 +60,7 @@ async def test_wrong_usage_exits_with_2(tmp_path: Path, arguments: tuple[str, ..
 async def test_a_host_that_is_none_is_explained_and_leaves_nothing(tmp_path: Path) -> None:
     done = await run_tiermesh("certs", "dev", str(tmp_path / "tls"), "--host", "bücher.example")
     assert done.returncode == 1
-    assert "a --host is neither a DNS name nor an IP address" in done.stderr
+    assert "--host is neither a DNS name nor an IP address" in done.stderr
     assert not (tmp_path / "tls").exists()
 
 
@@ -77,7 +78,7 @@ async def test_a_mesh_does_not_start_on_expired_certificates(tmp_path: Path) -> 
     state = ("--state-dir", str(tmp_path / "state"))
     done = await run_tiermesh("up", "--tls", "--port", "0", "--engine", "simulated", "--tier", "pro", *state)
     assert done.returncode == 1
-    assert "certificate has expired; delete that directory to have new ones made" in done.stderr
+    assert "certificate has expired. Delete this directory, and the next start creates new certificates." in done.stderr
 
 
 async def test_no_other_command_needs_the_extra(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ async def test_a_certificate_about_to_expire_is_a_warning(patient: Patient) -> N
 async def test_other_clocks_and_missing_keys_are_noticed(patient: Patient) -> None:
     findings = await look_at_edge(patient.mesh.base_url, patient.mesh.unlimited_key, lambda: time.time() + 60)
     assert [finding.verdict for finding in findings] == [Verdict.OK, Verdict.FAILED]
-    assert "differs from here by 6" in findings[1].detail
+    assert "differs from this machine by 6" in findings[1].detail
     findings = await look_at_edge(patient.mesh.base_url, "", time.time)
     assert [finding.verdict for finding in findings] == [Verdict.WARNING, Verdict.OK]
 
@@ -224,4 +224,4 @@ async def test_plain_text_to_a_mesh_with_tls_is_named(patient: Patient) -> None:
 async def test_without_a_mesh_it_is_said_how_to_find_one(tmp_path: Path) -> None:
     done = await run_tiermesh("doctor", "--state-dir", str(tmp_path))
     assert done.returncode == 1
-    assert "no mesh runs in" in done.stderr
+    assert "No mesh runs in" in done.stderr

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import aiohttp
 import pytest
 
 from tests.support.mesh import LocalMesh, run_tiermesh
@@ -65,7 +66,23 @@ async def test_a_key_is_shown_once_listed_and_revoked(mesh: LocalMesh) -> None:
     revoked = await mesh.command("key", "revoke", key["id"])
     assert revoked["revoked_at_ms"] > 0
     assert "revoked 20" in await text_of(mesh, "key", "list", account)
-    assert "now get 401" in await text_of(mesh, "key", "revoke", key["id"])
+    assert "now get status 401" in await text_of(mesh, "key", "revoke", key["id"])
+
+
+async def test_descendants_are_revoked_if_asked(mesh: LocalMesh) -> None:
+    account = (await mesh.command("account", "create", "makers"))["id"]
+    maker = await mesh.command("key", "create", account, "--endpoint", "keys")
+    headers = {"Authorization": f"Bearer {maker['api_key']}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(f"{mesh.base_url}/keys", json={"endpoints": ["keys"]}) as response,
+    ):
+        made = (await response.json())["id"]
+    assert [key["created_by"] for key in await mesh.command("key", "list", account)] == ["", maker["id"]]
+    assert (await mesh.command("key", "revoke", maker["id"]))["descendants"] == []
+    text = await text_of(mesh, "key", "revoke", maker["id"], "--descendants")
+    assert f"these descendants: {made}." in text
+    assert "these descendants: none." in await text_of(mesh, "key", "revoke", maker["id"], "--descendants")
 
 
 async def test_a_key_is_made_with_scopes_and_rotated(mesh: LocalMesh) -> None:
@@ -140,12 +157,12 @@ async def test_a_broken_ledger_is_named_and_exits_with_1(mesh: LocalMesh) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("balance", "acct_typo"), "there is no account 'acct_typo'; list them with"),
-        (("credits", "grant", "acct_typo", "5"), "there is no account 'acct_typo'; list them with"),
-        (("key", "create", "acct_typo"), "there is no account 'acct_typo'; list them with"),
+        (("balance", "acct_typo"), "There is no account 'acct_typo'. List the accounts with"),
+        (("credits", "grant", "acct_typo", "5"), "There is no account 'acct_typo'. List the accounts with"),
+        (("key", "create", "acct_typo"), "There is no account 'acct_typo'. List the accounts with"),
         (("key", "revoke", "key_typo"), "key"),
         (("key", "rotate", "key_typo"), "There is no such key"),
-        (("key", "create", "--model", "gpt-9"), "There is no model 'gpt-9'; there are: tiermesh-pro"),
+        (("key", "create", "--model", "gpt-9"), "There is no model 'gpt-9'. Use one of: tiermesh-pro"),
         (("account", "create", "x" * 201), "at most 200"),
         (("models", "--models", "/missing.yaml"), "cannot read the catalog /missing.yaml"),
     ],
@@ -191,16 +208,16 @@ async def test_addresses_need_no_state_directory(mesh: LocalMesh) -> None:
     assert len(json.loads(by_option.stdout)) == 1
     no_default = await run_tiermesh("balance", *elsewhere, environ=environ)
     assert no_default.returncode == 2
-    assert "Missing argument 'ACCOUNT'" in no_default.stderr
+    assert "The argument ACCOUNT is missing" in no_default.stderr
 
 
 async def test_without_a_mesh_it_is_said_how_to_start_or_find_one(mesh: LocalMesh) -> None:
     nowhere = await run_tiermesh("runners", "--state-dir", str(mesh.state_dir / "none"))
     assert nowhere.returncode == 1
-    assert "start one with `tiermesh up`" in nowhere.stderr
+    assert "Start one with `tiermesh up`" in nowhere.stderr
     refused = await run_tiermesh("runners", "--router-address", "127.0.0.1:1")
     assert refused.returncode == 1
-    assert "cannot reach router at 127.0.0.1:1 (unavailable)" in refused.stderr
+    assert "Cannot reach router at 127.0.0.1:1 (unavailable)" in refused.stderr
     assert "TIERMESH_CLI_ROUTER_ADDRESS" in refused.stderr
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.deadlines import stretched
 from tests.support.mesh import STOP_SECONDS, LocalMesh, any_alive
 from tests.support.waiting import eventually
 
@@ -25,12 +26,12 @@ def request(mesh: LocalMesh, path: str, body: dict[str, Any] | None = None) -> A
     if body is not None:
         message.data = json.dumps(body).encode()
         message.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(message, timeout=30) as response:
+    with urllib.request.urlopen(message, timeout=stretched(30)) as response:
         return json.loads(response.read())
 
 
 def fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as response:
+    with urllib.request.urlopen(url, timeout=stretched(30)) as response:
         content: bytes = response.read()
         return content
 
@@ -137,7 +138,7 @@ async def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
 
     await eventually(busy)
     mesh.process.send_signal(signal.SIGINT)
-    await eventually(lambda: "stopping after the answers in progress" in mesh.output)
+    await eventually(lambda: "finishing the running requests" in mesh.output)
     assert mesh.process.poll() is None
     os.kill(mesh.process.pid, signal.SIGINT)
     assert await asyncio.to_thread(mesh.process.wait, 5) == 130

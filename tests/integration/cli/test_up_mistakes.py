@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -25,20 +26,20 @@ async def test_a_taken_port(tmp_path: Path) -> None:
         listener.listen()
         port = listener.getsockname()[1]
         error = await refused(tmp_path, "--port", str(port))
-    assert error == f"Error: port {port} is taken by another program; choose another with --port\n"
+    assert error == f"Error: Another program uses port {port}. Choose another port with --port.\n"
 
 
 async def test_a_state_directory_in_use(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path / "state")
     state.create()
     with state.locked():
-        assert "is in use by another `tiermesh up` (process " in await refused(tmp_path)
+        assert "Another `tiermesh up` (process " in await refused(tmp_path)
 
 
 async def test_a_state_directory_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     error = await refused(tmp_path, "--state-dir", str(tmp_path / "file" / "state"))
-    assert "cannot write to the state directory" in error
+    assert "Cannot write to the state directory" in error
 
 
 async def test_a_typing_error_in_the_models_file(tmp_path: Path) -> None:
@@ -63,13 +64,22 @@ async def test_an_etcd_that_is_no_program(tmp_path: Path) -> None:
     program.write_text("no program")
     program.chmod(0o755)
     error = await refused(tmp_path, ETCD_BIN=str(program))
-    assert "etcd did not start: it ended with status 1" in error
-    assert f"cannot run {program}: Exec format error" in error
+    assert error == f"Error: cannot run {program} (from ETCD_BIN): Exec format error\n"
+
+
+async def test_an_etcd_that_is_too_old(tmp_path: Path) -> None:
+    program = tmp_path / "etcd"
+    program.write_text('#!/bin/sh\necho "etcd Version: 3.3.25"\n')
+    program.chmod(0o755)
+    error = await refused(tmp_path, ETCD_BIN="", PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert error.startswith(
+        f"Error: {program} (from PATH) is etcd 3.3.25, and 3.4.23 or newer is needed: set ETCD_BIN "
+    )
 
 
 async def test_a_ready_file_without_a_folder(tmp_path: Path) -> None:
     error = await refused(tmp_path, "--ready-file", str(tmp_path / "missing" / "ready.json"))
-    assert "cannot write the ready file" in error
+    assert "Cannot write the ready file" in error
 
 
 async def test_a_service_that_does_not_start(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from services.common.database.base import Database
 from services.common.database.transactions import ATTEMPTS, RetryTransaction
 from services.common.errors import Code, MeshError
+from tests.support.deadlines import within
 
 
 def insert(connection: sa.Connection, number: int = 1) -> None:
@@ -123,7 +124,7 @@ async def test_callers_may_be_cancelled_at_any_moment(database: Database, url: s
             await asyncio.sleep(0)
         task.cancel()
         # Nothing of the driver's may turn the cancellation into a failure to be tried again.
-        async with asyncio.timeout(5):
+        async with within(5):
             await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
         # What the next caller commits is committed, not a part of what the cancelled one had begun.

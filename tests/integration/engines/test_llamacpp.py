@@ -20,6 +20,7 @@ from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox
 from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.writer import ReplyWriter
+from tests.support.deadlines import within
 from tests.support.engine_contract import CITY, GREEDY, healthy, job
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually
@@ -123,7 +124,7 @@ async def test_signals_stay_with_the_program() -> None:
         engine = LlamaCppEngine(find_smollm2(), slots=1, context=256)
         await engine.start()
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with within(10):
             await received.wait()
         await engine.close()
     finally:

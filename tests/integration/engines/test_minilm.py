@@ -17,6 +17,7 @@ from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.minilm import MiniLmEngine
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.embedding import EmbeddingInput, EmbeddingJob, EmbeddingStep, Vector
+from tests.support.deadlines import within
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -72,7 +73,7 @@ class Submitted:
         return self._end.done()
 
     async def end(self) -> EmbeddingStep:
-        async with asyncio.timeout(60):
+        async with within(60):
             return await self._end
 
 

@@ -23,6 +23,7 @@ from services.common.etcd import (
     watch_prefix,
 )
 from tests.support.certificates import CertificateAuthority
+from tests.support.deadlines import within
 from tests.support.etcd import EtcdServer
 from tests.support.waiting import eventually
 
@@ -86,7 +87,7 @@ async def test_a_call_bridges_a_restart(server: EtcdServer, client: EtcdClient) 
     await server.kill()
     writing = asyncio.create_task(client.put(b"key", b"new"))
     await server.start()
-    async with asyncio.timeout(10):
+    async with within(10):
         await writing
     assert (await client.get_prefix(b"key")).items == {b"key": b"new"}
 
@@ -100,14 +101,14 @@ async def test_a_cluster_that_is_gone_is_unavailable(dead_endpoint: str) -> None
 
 async def test_a_dead_endpoint_is_left_for_the_next(server: EtcdServer, dead_endpoint: str) -> None:
     client = EtcdClient([dead_endpoint, f"http://{server.endpoint}"], random=always(0))
-    async with asyncio.timeout(2):
+    async with within(2):
         await client.put(b"key", b"value")
     await client.close()
 
 
 async def test_a_silent_endpoint_is_left_for_the_next(server: EtcdServer, silent_endpoint: str) -> None:
     client = EtcdClient([silent_endpoint, server.endpoint], timeout=0.3, random=always(0))
-    async with asyncio.timeout(2):
+    async with within(2):
         await client.put(b"key", b"value")
     await client.close()
 
@@ -134,7 +135,7 @@ async def test_a_password_does_no_harm_where_none_is_needed_and_helps_once_it_is
 
 
 async def test_an_expired_token_is_renewed(tmp_path: Path) -> None:
-    async with EtcdServer(tmp_path, arguments=["--auth-token-ttl=1", "--log-level=info"]) as server:
+    async with EtcdServer(tmp_path, arguments=["--auth-token-ttl=1", "--log-level=debug"]) as server:
         await server.enable_auth("secret")
         client = EtcdClient([server.endpoint], username="root", password="secret")
         await client.put(b"key", b"1")
@@ -148,7 +149,7 @@ async def test_tokens_and_streams_outlive_a_restart(server: EtcdServer) -> None:
     client = EtcdClient([server.endpoint], username="root", password="secret")
     events = watch_prefix(client, PREFIX)
     registration = Registration(client, PREFIX + b"r1", b"ready", ttl=2)
-    async with asyncio.timeout(20):
+    async with within(20):
         assert await anext(events) == Snapshot({})
         running = asyncio.create_task(registration.run())
         assert await anext(events) == Put(PREFIX + b"r1", b"ready")
@@ -182,7 +183,7 @@ def test_everything_runs_on_uvloop(tmp_path: Path) -> None:
 
 
 async def _watch_a_registration_come_and_go(directory: Path) -> None:
-    async with EtcdServer(directory) as server, asyncio.timeout(20):
+    async with EtcdServer(directory) as server, within(20):
         client = EtcdClient([server.endpoint])
         events = watch_prefix(client, PREFIX)
         assert await anext(events) == Snapshot({})

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.common.etcd import EtcdClient, Lease, Registration
+from tests.support.deadlines import within
 from tests.support.etcd import EtcdServer
 from tests.support.waiting import eventually
 
@@ -189,6 +190,6 @@ async def test_cancelling_does_not_wait_for_an_etcd_that_is_gone(server: EtcdSer
         await eventually(lambda: registration.registered)
         await server.kill()
         task.cancel()
-        async with asyncio.timeout(3):
+        async with within(3):
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.common.etcd import Delete, EtcdClient, Put, Snapshot, WatchEvent, endpoints, watch_prefix
+from tests.support.deadlines import within
 from tests.support.etcd import EtcdServer
 from tests.support.waiting import eventually
 
@@ -40,7 +41,7 @@ async def write(client: EtcdClient, puts: list[Put]) -> None:
 
 
 async def take(events: AsyncGenerator[WatchEvent, None], count: int) -> list[WatchEvent]:
-    async with asyncio.timeout(10):
+    async with within(10):
         return [await anext(events) for _ in range(count)]
 
 

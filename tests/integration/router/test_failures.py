@@ -5,10 +5,9 @@ import socket
 import time
 from pathlib import Path
 
-import pytest
-
 from services.common.errors import Code
 from tests.integration.router.mesh import RouterMesh, refused, router_mesh
+from tests.support.deadlines import stretched, within
 from tests.support.waiting import eventually
 
 
@@ -22,7 +21,7 @@ async def test_a_dead_runner_is_out_long_before_its_lease_ends_and_back_when_it_
         return reply.HasField("error") and refused(reply).code is Code.UNAVAILABLE
 
     await eventually(is_refused)
-    assert time.monotonic() - killed < 0.5
+    assert time.monotonic() - killed < stretched(0.5)
     assert (await mesh.views())["a"].state == "ejected"
     await runner.start()
     await mesh.until_state(runner, "ready")
@@ -36,7 +35,7 @@ async def test_a_dead_runner_fails_those_who_wait_for_it_at_once(mesh: RouterMes
     waits = asyncio.create_task(mesh.route(timeout=60.0))
     await mesh.until_waiting(1)
     await runner.kill()
-    async with asyncio.timeout(1.0):
+    async with within(1.0):
         assert refused(await waits).code is Code.UNAVAILABLE
 
 
@@ -84,7 +83,7 @@ async def test_a_killed_router_routes_within_two_seconds_of_its_restart(mesh: Ro
     # How long the interpreter takes to start is the machine's affair.
     started = time.monotonic()
     assert await waits == runner.id
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < stretched(2.0)
 
 
 async def test_a_router_without_etcd_is_not_ready_and_requests_wait_only_so_long(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ async def test_a_router_without_etcd_is_not_ready_and_requests_wait_only_so_long
         await eventually(lambda: mesh.edge.connected)
         started = time.monotonic()
         assert await mesh.refusal(timeout=20.0) is Code.UNAVAILABLE
-        assert time.monotonic() - started == pytest.approx(1.0, abs=0.5)
+        assert 0.5 < time.monotonic() - started < 1.0 + stretched(0.5)
         await mesh.etcd.start()
         waits = asyncio.create_task(eventually(mesh.router.ready))
         await mesh.runner("a")
@@ -117,7 +116,7 @@ async def test_a_runner_that_says_nothing_is_given_up(mesh: RouterMesh) -> None:
         await mesh.runner("mute", address=f"127.0.0.1:{mute.getsockname()[1]}")
         started = time.monotonic()
         assert await mesh.refusal(timeout=20.0) is Code.UNAVAILABLE
-        assert time.monotonic() - started < 3.0
+        assert time.monotonic() - started < stretched(3.0)
 
 
 async def test_an_unreadable_record_is_left_out(mesh: RouterMesh) -> None:

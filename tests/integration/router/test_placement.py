@@ -1,19 +1,19 @@
 """Who is chosen, and what is answered when nobody can be."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from services.common.catalog import load_catalog
 from services.common.errors import Code
 from services.common.settings import DEFAULT_CATALOG
 from tests.integration.router.mesh import MODEL, RouterMesh, attempt, refused
+from tests.support.deadlines import within
 from tiermesh.router.v1 import router_pb2
 
 FAILED, FULL = router_pb2.Attempt.RESULT_FAILED, router_pb2.Attempt.RESULT_FULL
 
 
 async def available(snapshots: AsyncIterator[router_pb2.WatchAvailabilityResponse]) -> dict[str, int]:
-    async with asyncio.timeout(1.0):
+    async with within(1.0):
         snapshot = await anext(snapshots)
     assert all(model.available == (model.runners > 0) for model in snapshot.models)
     return {model.model: model.runners for model in snapshot.models}

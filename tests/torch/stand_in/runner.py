@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from services.common.process import run_service
+from services.common.lifecycle.process import run_service
 from services.common.settings import load_settings
 from services.runner.__main__ import serve
 from services.runner.engines.exllamav2 import backend

@@ -5,9 +5,9 @@ from __future__ import annotations
 from services.auth.keys import ApiKey, digest_of, hint_of
 
 
-def api_key(secret: str = "sk-tiermesh-abcdefgh", **fields: str | int | tuple[str, ...]) -> ApiKey:
+def api_key(secret: str = "sk-tiermesh-abcdefgh", **fields: str | int | tuple[object, ...]) -> ApiKey:
     """A key of account acct_1 without a limit, with any field as the test wants it."""
-    values: dict[str, str | int | tuple[str, ...]] = {
+    values: dict[str, str | int | tuple[object, ...]] = {
         "id": "key_1",
         "account_id": "acct_1",
         "name": "a key",

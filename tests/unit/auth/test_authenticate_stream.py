@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 from services.auth.authenticate_stream import AuthenticateHandler, Authenticator
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
+from services.auth.lineage import Ancestor
 from services.auth.rate_limits.local import RateLimits
 from services.auth.store.store import AuthStore
 from services.common.batch import BatchStream
@@ -106,3 +107,19 @@ async def serve_one_frame(stream: Stream) -> None:
     stream.session = BatchStream(auth_pb2.AuthenticateReply, 1000)
     stream.handler.on_calls([auth_pb2.AuthenticateCall(id=1, api_key=SECRET)], stream.session)
     await asyncio.Event().wait()
+
+
+async def test_caps_and_rates_of_a_line_bind_its_keys_together(stream: Stream) -> None:
+    parent = api_key(SECRET, id="key_1", requests_per_minute=3, monthly_credit_cap=9)
+    line = (Ancestor("key_1", 9, 3),)
+    child = api_key(SECRET + "c", id="key_2", requests_per_minute=3, monthly_credit_cap=5, ancestors=line)
+    rotated = api_key(SECRET + "r", id="key_3", origin="key_1", requests_per_minute=3, monthly_credit_cap=9)
+    for key in (parent, child, rotated):
+        stream.keys.put(key)
+    replies = await stream.ask(SECRET, SECRET + "c", SECRET + "r", SECRET + "c", SECRET)
+    assert [reply.rate_limit.remaining for reply in replies] == [2, 1, 0, 0, 0]
+    assert [reply.HasField("error") for reply in replies] == [False, False, False, True, True]
+    caps = [[(cap.key_id, cap.credits) for cap in reply.caps] for reply in replies[:3]]
+    # A key that only its own cap binds needs no list.
+    assert caps == [[], [("key_1", 9), ("key_2", 5)], [("key_1", 9)]]
+    assert [reply.monthly_credit_cap for reply in replies[:3]] == [9, 5, 9]

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.auth.accounts import Account
-from services.auth.changes import ChangeFollower
+from services.auth.changes import ChangeFollower, Changes
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey
 from services.auth.store.store import AuthStore
@@ -21,21 +21,22 @@ from tests.unit.auth.manual_clock import ManualClock
 SECRET = "sk-tiermesh-abcdefgh"
 
 
-class Changes:
+class ChangesInHand:
     """A store in the test's hand."""
 
     def __init__(self, *keys: ApiKey) -> None:
         self.keys = list(keys)
         self.number = len(keys)
+        self.forgotten = 0
         self.error: Exception | None = None
 
     async def load_keys(self) -> tuple[int, list[ApiKey]]:
         return self.number, self.keys
 
-    async def changed_since(self, number: int) -> tuple[int, list[ApiKey]]:
+    async def changed_since(self, number: int) -> Changes:
         if self.error is not None:
             raise self.error
-        return self.number, [key for key in self.keys if key.change_number > number]
+        return Changes(self.number, self.forgotten, [key for key in self.keys if key.change_number > number])
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def keys() -> KeyCache:
     return KeyCache()
 
 
-def follower_of(changes: Changes | AuthStore, keys: KeyCache, clock: ManualClock) -> ChangeFollower:
+def follower_of(changes: ChangesInHand | AuthStore, keys: KeyCache, clock: ManualClock) -> ChangeFollower:
     return ChangeFollower(changes, keys, interval=0.001, max_stale=30, clock=clock)
 
 
@@ -69,7 +70,7 @@ async def test_what_another_replica_changes_is_taken_in(store: AuthStore, keys: 
 
 
 async def test_it_goes_stale_when_it_learns_nothing_and_recovers_by_itself(keys: KeyCache, clock: ManualClock) -> None:
-    changes = Changes(api_key(SECRET, change_number=1))
+    changes = ChangesInHand(api_key(SECRET, change_number=1))
     follower = follower_of(changes, keys, clock)
     await follower.load()
     changes.error = MeshError(Code.UNAVAILABLE, "the database does not answer")
@@ -86,7 +87,7 @@ async def test_it_goes_stale_when_it_learns_nothing_and_recovers_by_itself(keys:
 
 
 async def test_a_defect_does_not_end_it(keys: KeyCache, clock: ManualClock) -> None:
-    changes = Changes()
+    changes = ChangesInHand()
     follower = follower_of(changes, keys, clock)
     changes.error = ZeroDivisionError()
     with capture_logs() as logs:
@@ -100,7 +101,7 @@ async def test_a_defect_does_not_end_it(keys: KeyCache, clock: ManualClock) -> N
 
 async def test_a_database_that_lost_its_last_changes_is_read_anew(keys: KeyCache, clock: ManualClock) -> None:
     kept, lost = api_key("sk-x-kept", change_number=1), api_key("sk-x-lost", id="key_2", change_number=2)
-    changes = Changes(kept, lost)
+    changes = ChangesInHand(kept, lost)
     follower = follower_of(changes, keys, clock)
     await follower.load()
     changes.keys = [kept]
@@ -115,3 +116,22 @@ async def test_a_database_that_lost_its_last_changes_is_read_anew(keys: KeyCache
     await follower.catch_up()
     with pytest.raises(MeshError, match="revoked"):
         keys.verify("sk-x-kept", 0)
+
+
+async def test_keys_that_were_revoked_and_deleted_out_of_sight_are_forgotten(
+    store: AuthStore, keys: KeyCache, clock: ManualClock
+) -> None:
+    await store.insert_account(Account("acct_1", "", 1))
+    follower = follower_of(store, keys, clock)
+    await store.insert_key(api_key(SECRET))
+    await follower.load()
+    keys.verify(SECRET, 0)
+    # Both before the replica looks again: no changed key tells of the revocation any more.
+    await store.revoke_key("key_1", 5)
+    assert await store.delete_ended(5) == 1
+    with capture_logs() as logs:
+        await follower.catch_up()
+        await follower.catch_up()
+    assert [entry["event"] for entry in logs] == ["key_changes_forgotten"]
+    with pytest.raises(MeshError, match="Incorrect"):
+        keys.verify(SECRET, 0)

@@ -91,3 +91,15 @@ def test_loading_anew_forgets_what_the_store_has_not_but_no_revocation() -> None
     cache.load([key])
     assert len(cache) == 1
     assert "revoked" in refusal(cache, SECRET)
+
+
+def test_dead_keys_are_dropped_and_the_others_are_not() -> None:
+    cache = cache_of(
+        api_key("sk-x-revoked", id="key_1", revoked_at_ms=5),
+        api_key("sk-x-expired", id="key_2", expires_at_ms=6),
+        api_key("sk-x-living", id="key_3"),
+    )
+    for before_ms, left in ((4, 3), (5, 2), (6, 1), (10**15, 1)):
+        cache.prune(before_ms)
+        assert len(cache) == left
+    cache.verify("sk-x-living", 7)

@@ -17,11 +17,12 @@ class Written:
     def __init__(self) -> None:
         self.batches: list[dict[str, int]] = []
         self.failures = 0
+        self.error: Exception = MeshError(Code.UNAVAILABLE, "the database is away")
 
     async def set_last_used(self, times_ms: Mapping[str, int]) -> None:
         if self.failures:
             self.failures -= 1
-            raise MeshError(Code.UNAVAILABLE, "the database is away")
+            raise self.error
         self.batches.append(dict(times_ms))
 
 
@@ -58,8 +59,10 @@ async def test_what_could_not_be_written_waits_and_a_later_use_wins() -> None:
     assert written.batches == [{"key_1": 1, "key_2": 5}]
 
 
-async def test_it_is_written_in_the_background_and_failures_end_nothing() -> None:
+@pytest.mark.parametrize("error", [MeshError(Code.UNAVAILABLE, "the database is away"), KeyError("a defect")])
+async def test_it_is_written_in_the_background_and_failures_end_nothing(error: Exception) -> None:
     written = Written()
+    written.error = error
     written.failures = 2
     last_used = LastUsed(written, 0.001)
     last_used.note("key_1", 1)

@@ -107,7 +107,7 @@ async def test_what_nobody_waits_for_any_more_is_not_done(ledger: Ledger, commit
     late, patient = start(committer, "late", 0.0), start(committer, "patient")
     await asyncio.sleep(0)
     ledger.gate.set()
-    with pytest.raises(MeshError, match="nothing was charged") as refused:
+    with pytest.raises(MeshError, match="Nothing was charged") as refused:
         await late
     assert refused.value.code is Code.DEADLINE_EXCEEDED
     await asyncio.gather(first, patient)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.dev_certificates import PARTS, certificate_files, ensure_dev_certificates
+from services.cli.dev_certificates import PARTS, ensure_dev_certificates
 from services.cli.errors import CliError
 from services.cli.local.mesh import etcd_command
+from services.cli.state import certificate_files
 from services.common.settings import TlsSettings
 from tests.support.certificates import EXPIRED, CertificateAuthority
 
@@ -22,10 +23,10 @@ def test_certificates_are_made_once(tmp_path: Path) -> None:
 
 def test_those_that_are_no_good_are_explained_and_kept(tmp_path: Path) -> None:
     files = CertificateAuthority().issue(tmp_path / "operator", "tiermesh-operator", age=EXPIRED)
-    with pytest.raises(CliError, match="certificate has expired; delete that directory"):
+    with pytest.raises(CliError, match=r"certificate has expired\. Delete this directory"):
         ensure_dev_certificates(tmp_path)
     Path(files.key_file).write_text("nothing")
-    with pytest.raises(CliError, match="cannot use the certificates of"):
+    with pytest.raises(CliError, match="Cannot use the certificates in"):
         ensure_dev_certificates(tmp_path)
     assert Path(files.cert_file).exists()
 

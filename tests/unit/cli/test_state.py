@@ -35,7 +35,7 @@ def test_credentials_come_back_and_are_private(state: StateDirectory) -> None:
 
 def test_damaged_credentials_are_named(state: StateDirectory) -> None:
     (state.path / "credentials.json").write_text("{")
-    with pytest.raises(CliError, match=r"credentials\.json is damaged: .*; restore or delete it"):
+    with pytest.raises(CliError, match=r"credentials\.json is damaged: .*\. Restore the file or delete it\."):
         state.load_credentials()
 
 
@@ -49,12 +49,12 @@ def test_a_running_mesh_is_described_and_forgotten(state: StateDirectory) -> Non
 
 def test_a_directory_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CliError, match=r"cannot write to the state directory .*; choose another with --state-dir"):
+    with pytest.raises(CliError, match=r"Cannot write to the state directory .*\. Choose another with --state-dir\."):
         StateDirectory(tmp_path / "file" / "state").create()
 
 
 def test_only_one_may_hold_the_lock(state: StateDirectory) -> None:
-    with state.locked(), pytest.raises(CliError, match=rf"in use by another `tiermesh up` \(process {os.getpid()}\)"):
+    with state.locked(), pytest.raises(CliError, match=rf"Another `tiermesh up` \(process {os.getpid()}\)"):
         state.locked().__enter__()
     with state.locked():
         pass
@@ -76,7 +76,7 @@ def test_the_ready_file_exists_from_publishing_to_removal(tmp_path: Path) -> Non
 
 
 def test_a_ready_file_without_a_folder_is_explained_at_once(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match=r"cannot write the ready file .*: No such file or directory"):
+    with pytest.raises(CliError, match=r"Cannot write the ready file .*: No such file or directory"):
         ReadyFile(tmp_path / "missing" / "ready.json").remove()
 
 

@@ -77,6 +77,9 @@ def test_files_that_cannot_be_read_are_reported_in_words(tmp_path: Path) -> None
         load(tmp_path, "models: [")
     with pytest.raises(CatalogError, match="is not valid YAML: month must be in"):
         load(tmp_path, "models:\n  - {id: a, owned_by: 2024-13-45}\n")
+    for text in ("models: !!bool x", "models: !!int ''", "models: !!timestamp x", "models: " + "[" * 3000):
+        with pytest.raises(CatalogError, match="is not valid YAML"):
+            load(tmp_path, text)
     path = tmp_path / "latin-1.yaml"
     path.write_bytes("models: [é]".encode("latin-1"))
     with pytest.raises(CatalogError, match="is not valid YAML"):

@@ -38,3 +38,18 @@ async def test_the_cap_goes_to_billing_with_the_reserve() -> None:
     await billing.reserve("req_1", Principal("key_1", "acct_1", monthly_credit_cap=7), "pro")
     (call,) = answering.calls
     assert (call.reserve.key_id, call.reserve.key_monthly_cap) == ("key_1", 7)
+    assert not call.reserve.caps
+
+
+async def test_every_cap_goes_to_billing() -> None:
+    reply = auth_pb2.AuthenticateReply(key_id="key_2", account_id="acct_1", monthly_credit_cap=7)
+    reply.caps.add(key_id="key_1", credits=9)
+    reply.caps.add(key_id="key_2", credits=7)
+    authenticator = Authenticator(cast("AuthBatch", Answering(reply)), 1.0)
+    principal = (await authenticator.authenticate("Bearer sk-x-y", RequestContext("req_1", 0.0))).principal
+    assert isinstance(principal, Principal)
+    answering = Answering(billing_pb2.TransactReply())
+    billing = BillingClient(cast("BillingBatch", answering), reserve_timeout=1, settle_timeout=1, release_timeout=1)
+    await billing.reserve("req_1", principal, "pro")
+    (call,) = answering.calls
+    assert [(cap.key_id, cap.credits) for cap in call.reserve.caps] == [("key_1", 9), ("key_2", 7)]

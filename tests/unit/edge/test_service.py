@@ -53,16 +53,14 @@ async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
 
     async def serve(handler: Handler) -> str:
         route = Route(method="POST", path="/chat/completions", name="chat", scope="chat", handler=handler)
-        server = HttpServer(
-            "127.0.0.1:0", service([route]).application(), drain_seconds=1, head_seconds=10, unread_seconds=60
-        )
+        server = HttpServer("127.0.0.1:0", service([route]).application(), head_seconds=10, unread_seconds=60)
         servers.append(server)
         await server.start()
         return f"http://127.0.0.1:{server.port}"
 
     yield serve
     for server in servers:
-        await server.stop()
+        await server.stop(drain_seconds=1)
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)

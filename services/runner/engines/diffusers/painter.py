@@ -87,7 +87,10 @@ class Painter:
 
 
 def _wrong_steps(steps: int) -> MeshError:
-    return invalid(f"this model cannot paint in {steps} steps; leave 'steps' out, or send a smaller number", "steps")
+    return invalid(
+        f"This model cannot generate an image in {steps} 'steps'. Leave the field out, or send a smaller number.",
+        "steps",
+    )
 
 
 def _silence_libraries() -> None:

@@ -209,7 +209,7 @@ class ExLlamaV2Engine:
             self._post([(run, refusal)])
         except Exception:  # a prompt that cannot be read ends its own job
             log.exception("prompt_failed", request_id=run.job.request_id)
-            self._post([(run, MeshError(Code.INTERNAL, "the engine failed to read the prompt; try again"))])
+            self._post([(run, MeshError(Code.INTERNAL, "The engine failed to read the prompt. Try again."))])
 
     def _forget(self, run: Run) -> None:
         """Frees the slot of a job that has ended or was cancelled."""

@@ -183,7 +183,7 @@ class Worker:
         batch, self._batch = self._batch, None
         if batch is None:
             return False
-        failure = MeshError(Code.UNAVAILABLE, "the engine was interrupted; try again", retry_after=1.0)
+        failure = MeshError(Code.UNAVAILABLE, "The engine was interrupted. Try again.", retry_after=1.0)
         posts: Posts = [(run, failure) for run in batch.abandon()]
         close_generator(batch.generator)
         # The old cache goes before the new one comes: there may be no room for both.

@@ -136,8 +136,13 @@ class EventReader:
         if step.token_ids[:again] != self._replay[:again]:
             return _diverged()
         del self._replay[:again]
-        new = step.token_ids[again:]
-        return Step(self._vocabulary.text(new), new, step.logprobs[again:])
+        new, logprobs = step.token_ids[again:], step.logprobs
+        # One entry may be of several tokens.
+        delivered = sum(len(self._vocabulary.pieces[token_id]) for token_id in step.token_ids[:again])
+        while logprobs and delivered > 0:
+            delivered -= len(logprobs[0].token)
+            logprobs = logprobs[1:]
+        return Step(self._vocabulary.text(new), new, logprobs)
 
     def _last(self, event: _Verbose, usage: _Usage | None) -> Step:
         if usage is None:
@@ -156,7 +161,7 @@ class EventReader:
         if self._images and error.type == "invalid_request_error":
             return undecodable()
         # The server's own words may quote the request.
-        return MeshError(Code.INTERNAL, f"the engine failed ({error.type or 'no reason given'}); try again")
+        return MeshError(Code.INTERNAL, f"The engine failed ({error.type or 'no reason given'}). Try again.")
 
 
 def _diverged() -> MeshError:

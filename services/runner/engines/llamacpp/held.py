@@ -6,6 +6,8 @@ end within a UTF-8 character: only that there were some. Both are put right here
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.job import TokenLogprob
 
@@ -25,7 +27,8 @@ class HeldTokens:
     def take(self, text: str) -> tuple[list[int], list[TokenLogprob]]:
         """Returns the tokens that lie wholly within the text just released.
 
-        If several tokens make one character, the character has one log probability entry: its last token's.
+        If several tokens make one character, llama.cpp tells the log probability of the last one alone: the entry has
+        the value of that one and the bytes of all, so that entries joined are the text.
         """
         data = text.encode()
         token_ids: list[int] = []
@@ -38,7 +41,7 @@ class HeldTokens:
                 break
             token_ids += matched[1]
             if logprob is not None:
-                logprobs.append(logprob)
+                logprobs.append(replace(logprob, token=data[at : at + matched[0]]) if untold else logprob)
             at += matched[0]
             taken += 1
         del self._held[:taken]

@@ -64,7 +64,7 @@ class Run:
         if self._emit is None:
             return
         if raw is None:
-            self.end(MeshError(Code.INTERNAL, "the engine ended without an answer; try again"))
+            self.end(MeshError(Code.INTERNAL, "The engine ended without an answer. Try again."))
             return
         if isinstance(raw, MeshError):
             self.end(raw)
@@ -73,7 +73,7 @@ class Run:
             step = self._reader.read(raw)
         except msgspec.MsgspecError:
             # One event that is not understood ends its own job and leaves the others alone.
-            step = MeshError(Code.INTERNAL, "the engine's answer could not be read; try again")
+            step = MeshError(Code.INTERNAL, "The engine's answer could not be read. Try again.")
         if isinstance(step, MeshError) or (step is not None and step.finish_reason is not None):
             self.end(step)
         elif step is not None:

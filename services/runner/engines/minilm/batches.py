@@ -13,7 +13,10 @@ def check_tokens(index: int, tokens: Sequence[int], vocabulary_size: int, contex
     if len(tokens) > context:
         raise input_too_long(index, len(tokens), context)
     if any(token_id >= vocabulary_size for token_id in tokens):
-        raise invalid(f"input {index} has tokens that this model does not have: it has {vocabulary_size}", "input")
+        raise invalid(
+            f"Input {index} has tokens that this model does not have. Token IDs must be below {vocabulary_size}.",
+            "input",
+        )
 
 
 def split_batches(inputs: Sequence[Sequence[int]], most: int) -> Iterator[list[Sequence[int]]]:

@@ -158,7 +158,9 @@ class SimulatedEngine:
             if run.ready_at > now:
                 continue
             if run.position >= run.fail_at:
-                steps.append((run, MeshError(self._failure, "the simulated engine failed, as it was told to")))
+                steps.append(
+                    (run, MeshError(self._failure, "The simulated engine failed, because its settings say so."))
+                )
             else:
                 steps.append((run, run.advance()))
         for run, step in steps:

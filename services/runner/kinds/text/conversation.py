@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from services.common.argument_schemas import NO_PARAMETERS
 from services.common.chat_limits import FUNCTION_NAME, MOST_TOOLS
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.prompt.grammar import any_object
@@ -40,6 +41,10 @@ def _read_message(message: runner_pb2.Message, param: str, image_marker: str) ->
         if message.role != "assistant":
             raise unchecked(f"{param}.tool_calls")
         document["tool_calls"] = [_read_call(call) for call in message.tool_calls]
+    if message.reasoning_content:
+        if message.role != "assistant":
+            raise unchecked(f"{param}.reasoning_content")
+        document["reasoning_content"] = message.reasoning_content
     return document
 
 
@@ -83,7 +88,8 @@ def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
 def _read_tool(tool: runner_pb2.Tool, param: str) -> Tool:
     if not FUNCTION_NAME.fullmatch(tool.name):
         raise unchecked(f"{param}.name")
-    parameters = _read_object(tool.parameters_json or '{"type": "object"}', f"{param}.parameters")
+    json = tool.parameters_json
+    parameters = _read_object(json, f"{param}.parameters") if json else dict(NO_PARAMETERS)
     return Tool(tool.name, tool.description, parameters, strict=tool.strict)
 
 

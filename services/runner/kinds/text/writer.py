@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
+from services.runner.kinds.text.content_logprobs import ContentLogprobs
 from services.runner.kinds.text.job import Job, Step, TokenLogprob
 from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.reader import Request, RequestReader
@@ -33,6 +34,7 @@ class ReplyWriter:
         self._output = ParsedText()
         self._token_ids: list[int] = []
         self._logprobs: list[TokenLogprob] = []
+        self._content_logprobs = None if self._parser is None or request.job.logprobs is None else ContentLogprobs()
         self._reasoning_tokens = _resumed_reasoning(request)
 
     def write(self, step: Step | MeshError) -> GenerateReply | None:
@@ -64,8 +66,10 @@ class ReplyWriter:
         self._take(step)
         reason = _FINISH[finish]
         if self._parser is not None:
-            self._parser.finish(self._output)
-            if self._parser.call_count and finish is FinishReason.STOP:
+            self._parser.finish(self._output, cut=finish is FinishReason.LENGTH)
+            self._note_content()
+            # A client acts on this reason, so each of the calls has to be whole.
+            if self._parser.call_count and not self._parser.in_arguments and finish is FinishReason.STOP:
                 reason = runner_pb2.FINISH_REASON_TOOL_CALLS
         reply = self._flush()
         reply.started = self._whole and usage.completion_tokens > 0
@@ -79,20 +83,30 @@ class ReplyWriter:
     def _take(self, step: Step) -> None:
         """Adds a step to what the next reply will say."""
         self._token_ids += step.token_ids
-        self._logprobs += step.logprobs
         if self._parser is None:
+            self._logprobs += step.logprobs
             self._output.content.append(step.text)
             return
+        if self._content_logprobs is not None:
+            self._content_logprobs.add(step)
         thinking = self._parser.thinking
         self._parser.feed(step.text, self._output)
+        self._note_content()
         if thinking or self._parser.thinking:
             self._reasoning_tokens += len(step.token_ids)
+
+    def _note_content(self) -> None:
+        if self._content_logprobs is not None:
+            self._content_logprobs.add_content(self._output.places)
+        self._output.places.clear()
 
     def _flush(self) -> GenerateReply:
         """Returns all that was taken since the last reply."""
         output, self._output = self._output, ParsedText()
         token_ids, self._token_ids = self._token_ids, []
         logprobs, self._logprobs = self._logprobs, []
+        if self._content_logprobs is not None:
+            logprobs = self._content_logprobs.take()
         calls = [
             runner_pb2.ToolCallDelta(index=call.index, id=call.id, name=call.name, arguments=call.arguments)
             for call in output.calls

@@ -41,7 +41,7 @@ def test_tiers_can_be_chosen() -> None:
 @pytest.mark.parametrize(
     ("tier", "complaint"),
     [
-        ("pr", "no tier 'pr'; it has: pro, max, image"),
+        ("pr", r"no tier 'pr'\. Choose one of: pro, max, image"),
         ("image", r"torch, transformers: .*pip install --editable '\.\[image\]'"),
     ],
 )

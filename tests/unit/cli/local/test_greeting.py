@@ -42,7 +42,7 @@ def test_the_facts_are_there() -> None:
     text = greeting()
     for fact in ("http://127.0.0.1:8000/v1", "sk-tiermesh-1", "acct_1, 1,000,000 credits ($10,000.00)", "Ctrl-C"):
         assert fact in text
-    assert "503: tiermesh-max, tiermesh-max-think" in text
+    assert "status 503): tiermesh-max, tiermesh-max-think" in text
     assert ".venv/bin/tiermesh balance --state-dir /state\n" in text
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -24,13 +25,19 @@ def test_free_ports_are_free_different_and_below_those_of_outgoing_connections()
     assert all(why_taken(port) is None and port < 32_768 for port in ports)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can reserve a port without listening on it")
+def test_meshes_that_start_together_get_different_ports() -> None:
+    # With the same randomness, another process would choose the same ones.
+    assert set(free_ports(12, random.Random(2))).isdisjoint(free_ports(12, random.Random(2)))
+
+
 def test_too_many_ports_are_refused() -> None:
-    with pytest.raises(CliError, match="fewer than 20000 ports"):
+    with pytest.raises(CliError, match="Fewer than 20000 ports"):
         free_ports(20_000, random.Random(1))
 
 
 def test_a_taken_port_is_explained(taken: int) -> None:
-    with pytest.raises(CliError, match=f"^port {taken} is taken by another program; choose another with --port$"):
+    with pytest.raises(CliError, match=rf"^Another program uses port {taken}\. Choose another port with --port\.$"):
         wait_until_free(taken, patience=0)
 
 

@@ -29,6 +29,7 @@ def test_rows_have_the_names_of_the_contract_and_integers_stay_integers() -> Non
         "endpoints": [],
         "monthly_credit_cap": 0,
         "replaced_by": "",
+        "created_by": "",
     }
 
 

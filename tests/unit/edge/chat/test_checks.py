@@ -61,7 +61,18 @@ def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
         {"response_format": answer({"const": "x" * (LARGEST_SCHEMA - 13)})},
         {"response_format": {"type": "json_schema", "schema": {"type": "object"}}},
         {"reasoning_effort": "max"},
+        {"tools": [function("f", {})], "tool_choice": "required"},
+        {"tools": [function("f", {"properties": {}}, strict=True), function("g", {"type": ["null", "object"]})]},
+        {"tools": [function("f", {"type": ["object", "null"]})], "tool_choice": function("f")},
+        {"tools": [function("f", {"type": "string"})]},
         {"messages": [{"role": "developer", "content": ""}, {"role": "assistant", "refusal": "no"}]},
+        {
+            "messages": [
+                {"role": "user", "content": "x"},
+                {"role": "assistant", "content": "y", "reasoning_content": "T"},
+            ]
+        },
+        {"messages": [{"role": "user", "content": "x", "reasoning_content": ""}]},
         {"messages": [{"role": "tool", "content": [{"type": "text", "text": "18C"}], "tool_call_id": "call_1"}]},
     ],
 )
@@ -78,11 +89,26 @@ def test_tools_need_a_model_that_can_call() -> None:
     check_chat(body(tools=[]), PLAIN, max_choices=8)
 
 
+def test_earlier_thoughts_reach_the_runner() -> None:
+    thinking = body(messages=[{"role": "assistant", "content": "y", "reasoning_content": "TTT"}])
+    assert generate_call(thinking, CAPABLE, "req_1", 0).messages[0].reasoning_content == "TTT"
+    wrong = body(messages=[{"role": "user", "content": "y", "reasoning_content": "TTT"}])
+    assert refusal(wrong).param == "messages[0].reasoning_content"
+
+
 def test_only_schemas_that_are_followed_must_be_enforceable() -> None:
     strict = function("f", UNENFORCEABLE, strict=True)
     assert refusal(body(tools=[function("e"), strict])).param == "tools[1].function.parameters"
     assert refusal(body(tools=[function("f", UNENFORCEABLE)], tool_choice="required")).param
     check_chat(body(tools=[function("f", UNENFORCEABLE)]), CAPABLE, max_choices=8)
+
+
+@pytest.mark.parametrize("parameters", [{"type": "string"}, {"enum": ["a"]}, {"anyOf": [{"type": "null"}]}])
+def test_arguments_that_must_be_something_else_than_an_object(parameters: dict[str, Any]) -> None:
+    tools = [function("f", parameters)]
+    for forced in ({"tool_choice": "required"}, {"tool_choice": tools[0]}):
+        assert refusal(body(tools=tools, **forced)).param == "tools[0].function.parameters"
+    assert refusal(body(tools=[function("f", parameters, strict=True)])).param == "tools[0].function.parameters"
 
 
 def test_a_schema_belongs_to_one_of_the_two_places() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from services.common.errors import Code, MeshError
@@ -121,8 +123,23 @@ def test_tool_calls_are_what_openai_publishes() -> None:
     more = runner_pb2.ToolCallDelta(index=0, arguments='{"a":')
     body = completion_body("chatcmpl-1", "m", 1700000000, [finished("", tool_calls=[call])], logprobs=False)
     openai_schemas.check("CreateChatCompletionResponse", json.loads(body))
-    event = renderer().step(0, GenerateReply(reasoning="Hm", tool_calls=[call, more]))
-    openai_schemas.check("CreateChatCompletionStreamResponse", json.loads(event[6:]))
+    events = renderer().step(0, GenerateReply(reasoning="Hm", tool_calls=[call, more])).split(b"\n\n")[:-1]
+    assert len(events) == 2
+    for event in events:
+        openai_schemas.check("CreateChatCompletionStreamResponse", json.loads(event[6:]))
+
+
+@given(st.text(max_size=3), st.text(max_size=3), st.integers(0, 2), st.integers(0, 2), st.booleans())
+def test_a_chunk_holds_one_kind(text: str, reasoning: str, calls: int, tokens: int, logprobs: bool) -> None:
+    made = [runner_pb2.ToolCallDelta(index=at, id=f"call_{at}", name="f", arguments="{}") for at in range(calls)]
+    reply = GenerateReply(text=text, reasoning=reasoning, tool_calls=made, logprobs=[LOGPROB] * tokens)
+    events = renderer(logprobs=logprobs).step(0, reply).split(b"\n\n")[:-1]
+    choices = [chunk(event + b"\n\n").choices[0] for event in events]
+    kinds = [key for choice in choices for key in choice.delta.model_dump(exclude_unset=True)]
+    wanted = {"reasoning_content": reasoning, "content": text, "tool_calls": made}
+    assert kinds == [kind for kind, value in wanted.items() if value]
+    # Log probabilities go with the content.
+    assert all(choice.delta.content or not choice.delta.tool_calls for choice in choices if choice.logprobs)
 
 
 def test_an_impossible_token_still_has_a_number() -> None:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from services.edge.http.event_stream import EventStream, in_lines
+from tests.support.deadlines import within
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 LIMIT = 1024 * 1024
@@ -88,7 +89,7 @@ async def test_a_client_that_does_not_read_is_cut_off(start: Callable[[Serve], A
 
     reader, writer = await ask(await start(endless), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     reader._transport.pause_reading()  # type: ignore[attr-defined] # asyncio has no public way not to read
-    async with asyncio.timeout(20):
+    async with within(20):
         await cancelled.wait()
     writer.close()
 
@@ -105,7 +106,7 @@ async def test_an_event_of_any_size_reaches_a_client_that_reads(
         return stream.response
 
     reader, writer = await ask(await start(large), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
-    async with asyncio.timeout(20):
+    async with within(20):
         answer = await reader.read()
     assert answer.endswith(b"data: one\n\n" + b"x" * size + b"y" * size)
     writer.close()
@@ -126,7 +127,7 @@ async def test_the_last_events_are_sent_whatever_is_unread(start: Callable[[Serv
 
     reader, writer = await ask(await start(behind), b"GET / HTTP/1.0\r\nHost: x\r\n\r\n")
     reader._transport.pause_reading()  # type: ignore[attr-defined] # asyncio has no public way not to read
-    async with asyncio.timeout(20):
+    async with within(20):
         await done.wait()
         reader._transport.resume_reading()  # type: ignore[attr-defined] # as above
         answer = await reader.read()

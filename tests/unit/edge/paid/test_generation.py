@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ from services.common.settings import DEFAULT_CATALOG
 from services.edge.paid.generation import MAX_FAILURES, Generation
 from services.edge.paid.routing import Assignment, Placer
 from services.edge.paid.runners import RunnerPool
+from tests.support.deadlines import within
 from tiermesh.router.v1 import router_pb2
 from tiermesh.runner.v1 import runner_pb2
 
@@ -33,6 +34,8 @@ class Mesh:
         self.told: list[list[router_pb2.Attempt.Result.ValueType]] = []
         self.timeouts: list[float] = []
         self.prefix_hashes: list[Sequence[int]] = []
+        # Called when the first runner fails.
+        self.on_move: Callable[[], None] = lambda: None
 
     async def place(
         self, *_: Any, attempts: Sequence[router_pb2.Attempt], prefix_hashes: Sequence[int], **__: Any
@@ -48,6 +51,8 @@ class Mesh:
 
     def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
         code = self._codes.pop(0) if self._codes else None
+        if code is not None:
+            self.on_move()
         reply = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
         asyncio.get_running_loop().call_soon(sink, reply if code is None else MeshError(code, "refused"))
         return 1
@@ -117,11 +122,12 @@ async def test_a_failure_is_remembered_among_refusals() -> None:
     assert mesh.told == [[FULL], [FAILED], [FAILED, FULL], [FAILED, FULL]]
 
 
-async def test_a_defect_of_the_search_for_another_runner_ends_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def place(*_: object, **__: object) -> Assignment:
+@pytest.mark.parametrize("broken", ["place", "start"])
+async def test_a_defect_of_the_search_for_another_runner_ends_the_answer(broken: str) -> None:
+    def defect(*_: object, **__: object) -> NoReturn:
         raise ValueError("a defect")
 
     mesh = Mesh([Code.UNAVAILABLE])
-    monkeypatch.setattr(mesh, "place", place)
-    async with asyncio.timeout(10):
+    mesh.on_move = lambda: setattr(mesh, broken, defect)
+    async with within(10):
         assert isinstance(await mesh.ask(), ValueError)

@@ -135,6 +135,12 @@ def test_the_sdk_accumulates_what_a_whole_body_says() -> None:
     assert [call.arguments for call in deltas[2:]] == ['{"a":1}', "{}"]
 
 
+def test_a_call_that_the_model_left_unfinished_is_incomplete() -> None:
+    ended = stream(renderer(), *CALLS[:2], last())[-1].response
+    assert ended.status == "completed"
+    assert [item.status for item in ended.output] == ["completed", "incomplete"]
+
+
 def test_an_answer_that_was_cut_is_incomplete() -> None:
     events = stream(renderer(max_output_tokens=3), last(runner_pb2.FINISH_REASON_LENGTH, text="Hel"))
     assert events[-1].type == "response.incomplete"

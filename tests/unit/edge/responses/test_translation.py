@@ -75,10 +75,30 @@ def test_calls_join_the_turn_in_which_they_were_made() -> None:
     assert turns(USER, said, CALL, OUTPUT) == [USER, {**said, "tool_calls": [call]}, answer]
 
 
-def test_earlier_thoughts_are_left_out() -> None:
-    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
-    assert turns(USER, thought) == [USER]
-    assert refused(input=[thought]).param == "input"
+def thought(text: str) -> dict[str, Any]:
+    part = {"type": "reasoning_text", "text": text}
+    return {"type": "reasoning", "id": "rs_1", "summary": [], "content": [part], "encrypted_content": None}
+
+
+def test_earlier_thoughts_belong_to_what_came_of_them() -> None:
+    said = {"role": "assistant", "content": "wait"}
+    assert turns(USER, thought("hm"), said)[1] == {**said, "reasoning_content": "hm"}
+    called, answer, again = turns(USER, thought("hm"), CALL, OUTPUT, thought("a"), thought("b"), CALL)[1:]
+    assert (called["reasoning_content"], again["reasoning_content"]) == ("hm", "a\n\nb")
+    assert "reasoning_content" not in answer
+    assert turns(USER, thought("a"), said, thought("b"), CALL)[1]["reasoning_content"] == "a\n\nb"
+    summary = {"type": "reasoning", "summary": [{"type": "summary_text", "text": text} for text in "ab"]}
+    assert turns(USER, summary, said)[1]["reasoning_content"] == "a\n\nb"
+
+
+def test_thoughts_that_nothing_came_of_are_left_out() -> None:
+    assert turns(USER, thought("hm")) == [USER]
+    assert turns(thought("hm"), USER) == [USER]
+    said = {"role": "assistant", "content": "wait"}
+    unread: dict[str, Any]
+    for unread in ({"encrypted_content": "x"}, {"summary": [{}]}, {"content": None}):
+        assert turns(USER, {"type": "reasoning", "id": "rs_1", **unread}, said)[1] == said
+    assert refused(input=[thought("hm")]).param == "input"
 
 
 def test_a_reference_is_refused_unless_it_only_introduces_a_call() -> None:

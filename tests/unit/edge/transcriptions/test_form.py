@@ -68,7 +68,7 @@ async def test_encodings_that_change_nothing_pass(post: Post, header: str) -> No
                                     "Content-Encoding: gzip"])  # fmt: skip
 async def test_other_encodings_are_refused(post: Post, header: str) -> None:
     answer = await post(part("file", b"eA==", f"\r\n{header}"))
-    assert answer["error"]["message"] == "The parts of the form must not be encoded; send them as they are."
+    assert answer["error"]["message"] == "The parts of the form must not be encoded. Send them as they are."
 
 
 async def test_empty_fields_are_absent(post: Post) -> None:

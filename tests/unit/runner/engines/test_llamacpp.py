@@ -15,7 +15,7 @@ from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason
-from services.runner.kinds.text.job import Job, Sampling, Step
+from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob
 
 # In SmolLM2's vocabulary: " is", " Paris", the last byte of the character, and the end of a turn.
 IS, PARIS, LAST_BYTE, END = 314, 7042, 115, 2
@@ -84,6 +84,16 @@ def test_tokens_that_llama_cpp_does_not_tell_are_found_by_their_bytes(vocabulary
     token_ids, _ = held.take("日")
     assert len(token_ids) == 2
     assert vocabulary.text(token_ids) == "日"
+
+
+def test_log_probabilities_joined_are_the_text(vocabulary: Vocabulary) -> None:
+    held = HeldTokens(vocabulary)
+    held.add(0, IS, TokenLogprob(b" is", -1.0))
+    held.add(1, LAST_BYTE, TokenLogprob(b"\xa5", -2.0))
+    held.add(0, PARIS, TokenLogprob(b" Paris", -3.0))
+    token_ids, entries = held.take(" is日 Paris")
+    assert len(token_ids) == 4
+    assert [(entry.token.decode(), entry.logprob) for entry in entries] == [(" is", -1), ("日", -2), (" Paris", -3)]
 
 
 def test_llama_cpp_s_own_defaults_are_off(vocabulary: Vocabulary) -> None:

@@ -11,6 +11,7 @@ from services.common.errors import Code, MeshError
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Job, Sampling, Step
+from tests.support.deadlines import within
 from tests.support.recording import Recording, generate, submit
 
 
@@ -58,7 +59,7 @@ async def test_all_jobs_advance_in_one_turn_of_the_event_loop(engine: SimulatedE
 
     for at in range(3):
         receiver(at)
-    async with asyncio.timeout(10):
+    async with within(10):
         await done.wait()
     assert turns[0] == turns[1] == turns[2]
     assert len(set(turns[0])) == 10
@@ -121,7 +122,7 @@ async def test_own_cpu_time_excludes_the_receivers(engine: SimulatedEngine) -> N
 
     done = asyncio.Event()
     engine.submit(job(max_tokens=10), emit)
-    async with asyncio.timeout(30):
+    async with within(30):
         await done.wait()
     # The receivers need tens of milliseconds.
     assert 0 < engine.cpu_seconds < 0.01

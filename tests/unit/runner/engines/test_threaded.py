@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 
@@ -13,6 +12,7 @@ from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, Thread
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Step
 from services.runner.status import StatusBoard
+from tests.support.deadlines import within
 from tests.support.waiting import eventually
 
 Work = Callable[[ThreadedJob[Step]], None]
@@ -125,7 +125,7 @@ async def test_routers_hear_of_a_slot_when_it_is_really_free() -> None:
     job.cancel()
     assert (await anext(statuses)).active == 1
     engine.go.set()
-    async with asyncio.timeout(10):
+    async with within(10):
         assert (await anext(statuses)).active == 0
     await statuses.aclose()  # type: ignore[attr-defined] # it is a generator
     await engine.close()

@@ -41,14 +41,14 @@ def test_dimensions_are_those_that_there_are() -> None:
     assert read(text("a"), dimensions=128).job.dimensions == 128
     wrong = refusal(text("a"), dimensions=100)
     assert wrong.param == "dimensions"
-    assert "possible: 384, 128" in wrong.message
+    assert "Use one of: 384, 128" in wrong.message
 
 
 def test_what_cannot_be_embedded() -> None:
     assert refusal().param == "input"
     assert refusal(text("a"), text("")).param == "input"
     assert "1 to 2048 texts, not 2049" in refusal(*[text("a")] * 2049).message
-    with pytest.raises(MeshError, match="embeds texts and does nothing else"):
+    with pytest.raises(MeshError, match="only embeds texts"):
         EmbeddingReader((384,)).read(pb.GenerateCall(speech=pb.SpeechTask(input="a")), MODEL)
 
 

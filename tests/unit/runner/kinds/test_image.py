@@ -46,7 +46,7 @@ def test_an_edge_is_not_trusted(fields: dict[str, object], param: str) -> None:
 
 
 def test_other_work_is_refused() -> None:
-    with pytest.raises(MeshError, match="paints images"):
+    with pytest.raises(MeshError, match="only generates images"):
         ImageReader().read(GenerateCall(embedding=EmbeddingTask()), MODEL)
 
 

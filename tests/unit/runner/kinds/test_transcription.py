@@ -48,7 +48,7 @@ def test_what_cannot_be_written_down() -> None:
     assert refusal(temperature=math.nan).param == "temperature"
     assert refusal(temperature=1.5).param == "temperature"
     assert "send one of: en" in refusal(language="de").message
-    with pytest.raises(MeshError, match="only writes down recordings"):
+    with pytest.raises(MeshError, match="only transcribes recordings"):
         TranscriptionReader({"en"}).read(pb.GenerateCall(image=pb.ImageTask(prompt="a")), MODEL)
 
 

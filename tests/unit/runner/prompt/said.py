@@ -13,7 +13,7 @@ class Subject(Protocol):
 
     def feed(self, text: str, out: ParsedText) -> None: ...
 
-    def finish(self, out: ParsedText) -> None: ...
+    def finish(self, out: ParsedText, *, cut: bool) -> None: ...
 
 
 class Said:
@@ -32,14 +32,14 @@ class Said:
             self.calls[call.index] = (had[0] + call.id, had[1] + call.name, had[2] + call.arguments)
 
 
-def parse(pieces: Iterable[str], subject: Subject) -> Said:
+def parse(pieces: Iterable[str], subject: Subject, *, cut: bool = True) -> Said:
     said = Said()
     for piece in pieces:
         out = ParsedText()
         subject.feed(piece, out)
         said.add(out)
     out = ParsedText()
-    subject.finish(out)
+    subject.finish(out, cut=cut)
     said.add(out)
     return said
 

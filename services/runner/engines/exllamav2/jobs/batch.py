@@ -203,4 +203,4 @@ def _tokens(result: dict[str, Any]) -> list[int]:
 
 def _failure() -> MeshError:
     # What went wrong is in the log; the exception's text may quote the request.
-    return MeshError(Code.INTERNAL, "the engine failed on this request; try again")
+    return MeshError(Code.INTERNAL, "The engine failed on this request. Try again.")

@@ -6,11 +6,13 @@ first, on the event loop: `check_schema` and the limits below keep that to a few
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
 
 import llguidance
 
+from services.common.argument_schemas import arguments_schema
 from services.common.json_schema import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
 from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
 from services.runner.kinds.text.prompt.formats.rules import json_rule
@@ -63,9 +65,8 @@ def any_object() -> dict[str, Any]:
 
 
 def _forced_rules(toolbox: Toolbox, tool_format: ToolFormat) -> list[str]:
-    for tool in toolbox.required:
-        _check_tool(tool)
-    return list(tool_format.call_rules(toolbox.required, single=toolbox.single))
+    tools = [_enforced(tool) for tool in toolbox.required]
+    return list(tool_format.call_rules(tools, single=toolbox.single))
 
 
 def _content_rules(schema: dict[str, Any], toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[str]]:
@@ -88,15 +89,14 @@ def _auto_rules(toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[st
 
 def _enforceable(toolbox: Toolbox) -> list[Tool]:
     """Returns the functions with what their arguments must follow: those that are not strict, any object."""
-    for tool in toolbox.tools:
-        if tool.strict:
-            _check_tool(tool)
-    return [tool if tool.strict else Tool(tool.name, tool.description) for tool in toolbox.tools]
+    return [_enforced(tool) if tool.strict else Tool(tool.name, tool.description) for tool in toolbox.tools]
 
 
-def _check_tool(tool: Tool) -> None:
+def _enforced(tool: Tool) -> Tool:
+    """Returns a function whose schema admits only what arguments can be."""
     try:
         check_schema(tool.parameters)
+        return replace(tool, parameters=arguments_schema(tool.parameters))
     except SchemaError:
         raise unchecked("tools") from None
 

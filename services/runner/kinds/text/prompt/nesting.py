@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# What JSON can have outside of its strings.
+_OUTSIDE = frozenset("{}[]:,-+.0123456789eEtrufalsn \t\r\n")
+
 
 class Nesting:
     """Follows one object or array, from its first bracket, or from within `depth` brackets, to its last."""
@@ -10,6 +13,8 @@ class Nesting:
         self._depth = depth
         self._in_string = self._escaped = False
         self.closed = False
+        # Whether something has come that JSON cannot have outside of its strings.
+        self.broken = False
 
     def take(self, text: str) -> int:
         """Returns how many of the next characters belong to it: all of them until it is `closed`."""
@@ -28,4 +33,6 @@ class Nesting:
                 if self._depth <= 0:
                     self.closed = True
                     return at + 1
+            elif character not in _OUTSIDE:
+                self.broken = True
         return len(text)

@@ -20,6 +20,9 @@ class ParsedText:
     """What has been recognised and not been taken yet."""
 
     content: list[str] = field(default_factory=list)
+    # Where each piece of content stands in the model's text: how many characters of what has been fed come after its
+    # beginning, and after its end. Pieces of several feeds count from the end of their own.
+    places: list[tuple[int, int]] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[CallDelta] = field(default_factory=list)
 
@@ -30,13 +33,18 @@ def add(parts: list[str], text: str) -> None:
         parts.append(text)
 
 
-def add_decided(parts: list[str], text: str, tag: str) -> str:
-    """Adds what cannot be part of `tag` or of the white space before it, and returns the rest."""
-    start = len(text)
-    for length in range(min(len(tag) - 1, len(text)), 0, -1):
-        if tag.startswith(text[-length:]):
-            start -= length
-            break
-    decided = text[:start].rstrip()
-    add(parts, decided)
-    return text[len(decided) :]
+def add_content(out: ParsedText, text: str, held: int) -> None:
+    """Adds content, if there is any, that is the beginning of the last `held` characters."""
+    if text:
+        out.content.append(text)
+        out.places.append((held, held - len(text)))
+
+
+def decided(text: str, *tags: str) -> str:
+    """Returns the beginning of a text that cannot be part of one of the tags or of the white space before it."""
+    most = min(max(len(tag) for tag in tags) - 1, len(text))
+    for length in range(most, 0, -1):
+        end = text[-length:]
+        if any(tag.startswith(end) for tag in tags):
+            return text[:-length].rstrip()
+    return text.rstrip()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
-from services.runner.kinds.text.prompt.output import ParsedText, add, add_decided
+from services.runner.kinds.text.prompt.output import ParsedText, add, add_content, decided
 from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN
 
 
@@ -56,6 +56,11 @@ class OutputParser:
         return self._reader.call_count if self._reader is not None else 0
 
     @property
+    def in_arguments(self) -> bool:
+        """Whether the last call is not whole: its arguments have begun and not ended."""
+        return self._reader is not None and self._reader.in_arguments
+
+    @property
     def thinking(self) -> bool:
         """Whether what comes next is reasoning, unless it is the closing tag."""
         state = self._after_space if self._state == self._space else self._state
@@ -67,16 +72,16 @@ class OutputParser:
         while self._text and self._state(out):
             pass
 
-    def finish(self, out: ParsedText) -> None:
-        """Adds what was still held back: the answer ends here."""
+    def finish(self, out: ParsedText, *, cut: bool) -> None:
+        """Adds what was still held back: the answer ends here, and `cut` says that a limit ended it."""
         rest, self._text = self._text, ""
         if self._state == self._in_thought:
             add(out.reasoning, rest)
         elif self._state == self._before_thought:
-            add(out.content, rest)
+            add_content(out, rest, len(rest))
         # What is left of forced calls is the beginning of one that was cut off: nothing that anybody has said.
-        if self._reader is not None and not self._forced:
-            self._reader.finish(out)
+        if self._reader is not None and not (self._forced and cut):
+            self._reader.finish(out, cut=cut)
 
     def _before_thought(self, out: ParsedText) -> bool:  # noqa: ARG002 - every state has this signature
         """At the beginning, where a thought may open."""
@@ -97,7 +102,9 @@ class OutputParser:
             self._text = after
             self._skip_space(self._answer)
             return True
-        self._text = add_decided(out.reasoning, self._text, THINK_CLOSE)
+        thought = decided(self._text, THINK_CLOSE)
+        add(out.reasoning, thought)
+        self._text = self._text[len(thought) :]
         return False
 
     def _skip_space(self, then: Callable[[ParsedText], bool]) -> None:
@@ -113,7 +120,7 @@ class OutputParser:
     def _answer(self, out: ParsedText) -> bool:
         text, self._text = self._text, ""
         if self._reader is None:
-            add(out.content, text)
+            add_content(out, text, len(text))
         else:
             self._reader.feed(text, out)
         return False

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One function; `parameters` is the JSON Schema of its arguments, an object."""
+    """One function; `parameters` is the JSON Schema of its arguments, which are an object."""
 
     name: str
     description: str = ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import llguidance
 import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.job import Sampling
+from services.runner.kinds.text.prompt.grammar import _byte_tokenizer
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import Request, RequestReader
 from tests.unit.runner.prompt.said import parse
@@ -44,6 +46,27 @@ def test_a_plain_call() -> None:
     assert (job.request_id, job.max_tokens, job.stop, job.resume_token_ids) == ("r", 5, ("\n",), (1, 2))
     assert (job.sampling, job.logprobs, job.grammar) == (Sampling(), None, "")
     assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_earlier_thoughts_reach_templates_that_show_them() -> None:
+    said = pb.Message(role="assistant", content="y", reasoning_content="TTT")
+    messages = [pb.Message(role="user", content="x"), said, pb.Message(role="user", content="z")]
+    shown = "{% for message in messages %}[{{ message.reasoning_content }}]{% endfor %}"
+    assert read(call(messages=messages), template=shown).job.prompt == "[][TTT][]"
+    # Others do not know of them.
+    assert "TTT" not in read(call(messages=messages)).job.prompt
+    with pytest.raises(MeshError) as caught:
+        read(call(messages=[pb.Message(role="user", content="x", reasoning_content="TTT")]))
+    assert caught.value.param == "messages[0].reasoning_content"
+
+
+def test_a_function_without_parameters_takes_none() -> None:
+    forced = pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)
+    grammar = read(call(tools=[pb.Tool(name="now")], tool_choice=forced)).job.grammar
+    matcher = llguidance.LLMatcher(_byte_tokenizer(), grammar)
+    written = b'<tool_call>\n{"name": "now", "arguments": {'
+    assert matcher.try_consume_tokens(list(written)) == len(written)
+    assert matcher.compute_ff_tokens()[:1] == [ord("}")]
 
 
 def test_no_limit_and_no_seed_are_told_from_zero() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.common.errors import Code, MeshError
 from services.runner.kinds.base import FinishReason, TokenCounts
@@ -106,6 +110,83 @@ def test_a_call_that_was_cut_off_ends_with_length() -> None:
     reply = subject.write(last(reason=FinishReason.LENGTH))
     assert reply is not None
     assert reply.finish_reason == pb.FINISH_REASON_LENGTH
+
+
+UNFINISHED = '<tool_call>\n{"name": "g", "arguments": {"a"'
+
+
+def test_a_call_that_the_model_left_unfinished_is_none() -> None:
+    subject = writer(calls=True, whole=True)
+    subject.write(Step(f'<tool_call>{{"name": "f", "arguments": {{}}}}</tool_call>{UNFINISHED}', [1]))
+    reply = subject.write(last())
+    assert reply is not None
+    assert [(call.name, call.arguments) for call in reply.tool_calls] == [("f", "{}")]
+    assert (reply.text, reply.finish_reason) == (UNFINISHED, pb.FINISH_REASON_TOOL_CALLS)
+
+
+def test_calls_that_are_not_all_whole_are_no_reason_to_finish() -> None:
+    subject = writer(calls=True)
+    reply = subject.write(Step(UNFINISHED, [1]))
+    assert reply is not None
+    assert reply.tool_calls[0].arguments == '{"a"'
+    reply = subject.write(last())
+    assert reply is not None
+    assert (reply.text, reply.finish_reason) == ("", pb.FINISH_REASON_STOP)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_log_probabilities_are_of_the_content(whole: bool) -> None:
+    pieces = ["<think>", "hm", "</think>\n\nI", " will", " look", ".\n", "<tool_call>\n", '{"name": "f", ']
+    pieces += ['"arguments": {}}', "\n</tool_call>"]
+    subject = writer(replace(JOB, logprobs=0), whole=whole, calls=True, reasoning=True)
+    steps = [Step(piece, [at], [TokenLogprob(piece.encode(), -at)]) for at, piece in enumerate(pieces)]
+    replies = [reply for step in (*steps, last()) if (reply := subject.write(step)) is not None]
+    entries = [entry for reply in replies for entry in reply.logprobs]
+    assert [(entry.token, entry.logprob) for entry in entries] == [("I", -2), (" will", -3), (" look", -4), (".", -5)]
+    for reply in replies:
+        assert "".join(entry.token for entry in reply.logprobs) == reply.text
+
+
+SAID = [
+    "<think>",
+    "</think>",
+    "<tool_call>",
+    "</tool_call>",
+    '{"name": "f", "arguments": {',
+    "}",
+    "}",
+    " ",
+    "\n",
+    "é",
+    "日",
+]
+
+
+@given(
+    st.lists(st.sampled_from(SAID) | st.text(max_size=3), max_size=20).map("".join),
+    st.lists(st.integers(0, 9), max_size=40),
+    st.lists(st.integers(1, 4), max_size=40),
+    st.booleans(),
+    st.sampled_from(FinishReason),
+)
+def test_the_tokens_of_the_log_probabilities_are_the_content(
+    text: str, steps: list[int], tokens: list[int], whole: bool, reason: FinishReason
+) -> None:
+    subject = writer(replace(JOB, logprobs=0), whole=whole, calls=True, reasoning=True)
+    content, data, rest = "", b"", text
+    for size in (*steps, len(text)):
+        piece, rest = rest[:size], rest[size:]
+        raw, entries = piece.encode(), []
+        for length in (*tokens, len(raw)):
+            entries.append(TokenLogprob(raw[:length], -1.0))
+            raw = raw[length:]
+        reply = subject.write(Step(piece, [1], entries))
+        if reply is not None:
+            content, data = content + reply.text, data + b"".join(entry.token_bytes for entry in reply.logprobs)
+    reply = subject.write(last(reason=reason))
+    assert reply is not None
+    content, data = content + reply.text, data + b"".join(entry.token_bytes for entry in reply.logprobs)
+    assert data.decode() == content
 
 
 def test_reasoning_is_counted_apart() -> None:

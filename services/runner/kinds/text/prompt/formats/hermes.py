@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
 from services.runner.kinds.text.prompt.formats.rules import further, literal, object_rules
-from services.runner.kinds.text.prompt.output import ParsedText, add
+from services.runner.kinds.text.prompt.output import ParsedText, add_content
 from services.runner.kinds.text.prompt.tools import Tool
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
@@ -48,22 +48,54 @@ class _Reader(CallReader):
     marker = _OPEN
 
     def _opened(self, out: ParsedText) -> bool:
+        first = self._text.lstrip()[:1]
+        if first and first != "{":
+            return self._release(out)
         if head := CALL_HEAD.match(self._text):
             return self._begin(out, head, name_of(head))
-        body, tag, after = self._text.partition(_CLOSE)
-        if not tag:
+        end = self._object_end()
+        if end is None:
             return False
-        self._text = after
-        if call := read_call(body):
-            self._add_call(out, *call)
-        else:
-            add(out.content, _OPEN + body + _CLOSE)
-        return self._resume_content(out)
+        call = read_call(self._text[:end])
+        if call is None:
+            return self._release(out)
+        self._add_call(out, *call)
+        self._text = self._text[end:]
+        self._look_for(self._after_object)
+        return True
 
     def _after_object(self, out: ParsedText) -> bool:
-        """Drops everything up to the closing tag."""
-        _, tag, after = self._text.partition(_CLOSE)
-        if not tag:
+        """Before the closing tag, where a model may also write a further call or words, or forget the tag."""
+        rest = self._text.lstrip()
+        if rest.startswith(_CLOSE):
+            self._text = rest.removeprefix(_CLOSE)
+            return self._resume_content(out)
+        if not rest or _CLOSE.startswith(rest):
             return False
+        if rest.startswith("{"):
+            self._look_for(self._opened)
+        else:
+            self._state = self._words
+        return True
+
+    def _words(self, out: ParsedText) -> bool:
+        """After a call that something else than its closing tag follows: content, up to that tag."""
+        before, tag, after = self._text.partition(_CLOSE)
+        if _OPEN in before:
+            return self._resume_content(out)
+        if not tag:
+            return self._add_decided(out, _OPEN, _CLOSE)
+        add_content(out, before.rstrip(), len(self._text))
         self._text = after
         return self._resume_content(out)
+
+    def _release(self, out: ParsedText) -> bool:
+        after_a_call = not self._before
+        super()._release(out)
+        if after_a_call:
+            self._state = self._words
+        return True
+
+    def _is_gap(self, text: str) -> bool:
+        # The beginning of a closing tag belongs to its call.
+        return super()._is_gap(text) or (self._state == self._after_object and _CLOSE.startswith(text.strip()))

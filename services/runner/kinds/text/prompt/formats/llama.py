@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.runner.kinds.text.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
+from services.runner.kinds.text.prompt.nesting import Nesting
 from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.tools import Tool
 
@@ -53,7 +54,7 @@ def _heads() -> Iterator[list[str]]:
     """Yields the beginnings of a call, each as patterns for its smallest parts."""
     for kind in ((), ('"type"', ":", '"function"', ",")):
         for key in ('"parameters"', '"arguments"'):
-            words = ("{", *kind, '"name"', ":", "NAME", ",", key, ":")
+            words = ("{", *kind, '"name"', ":", "NAME", ",", key, ":", "null")
             yield [part for word in words for part in (*_parts(word), _SPACE)]
 
 
@@ -66,11 +67,14 @@ def _beginning(parts: list[str]) -> str:
     return "".join(f"(?:{part}" for part in parts) + ")?" * len(parts)
 
 
-_HEAD = re.compile(
+_BEFORE_ARGUMENTS = (
     rf'\s*\{{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*({JSON_STRING})\s*,'
-    r'\s*"(?:parameters|arguments)"\s*:\s*(?=\{)'
+    r'\s*"(?:parameters|arguments)"\s*:\s*'
 )
-# Text of which `_HEAD` may come.
+_HEAD = re.compile(_BEFORE_ARGUMENTS + r"(?=\{)")
+# A function without parameters may get null.
+_NULL_HEAD = re.compile(_BEFORE_ARGUMENTS + r"null(?=\s*[,}])")
+# Text of which one of these may come.
 _HEAD_BEGINNING = re.compile(_SPACE + "(?:" + "|".join(_beginning(parts) for parts in _heads()) + ")")
 _GAP = re.compile(r"\s*;?\s*")
 
@@ -84,13 +88,22 @@ class _Reader(CallReader):
         self._state = self._opened
 
     def _opened(self, out: ParsedText) -> bool:
-        if self._text.lstrip().startswith(_TAG) and self._before != _TAG:
-            # What is before it only separates it from the last call.
-            return self._resume_content(out)
+        text = self._text.lstrip()
+        if text.startswith(_TAG) and not self._before.endswith(_TAG):
+            self._before += self._text.removesuffix(text) + _TAG
+            self._text = text.removeprefix(_TAG)
+            return True
         head = _HEAD.match(self._text)
         if head and name_of(head) in self._names:
             return self._begin(out, head, name_of(head))
-        if not head and (_HEAD_BEGINNING.fullmatch(self._text) or _TAG.startswith(self._text.lstrip())):
+        null = _NULL_HEAD.match(self._text)
+        if null and name_of(null) in self._names:
+            self._add_call(out, name_of(null), "{}")
+            self._text = self._text[null.end() :]
+            self._look_for(self._rest_of_object)
+            self._nesting = Nesting(1)
+            return True
+        if not (head or null) and (_HEAD_BEGINNING.fullmatch(self._text) or _TAG.startswith(self._text.lstrip())):
             return False
         return self._release(out)
 

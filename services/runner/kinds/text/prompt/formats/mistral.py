@@ -12,15 +12,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
-from services.runner.kinds.text.prompt.nesting import Nesting
 from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.tools import Tool
 
 CALLS_TAG, ARGUMENTS_TAG = "[TOOL_CALLS]", "[ARGS]"
 _NAME = r"[A-Za-z0-9_.-]{1,64}"
 _NAMED_HEAD = re.compile(rf"\s*({_NAME})(?:\[CALL_ID\][A-Za-z0-9_-]*)?(?:\[ARGS\])?\s*(?=\{{)")
-# Text of which `_NAMED_HEAD` may come.
-_NAMED_BEGINNING = re.compile(rf"\s*{_NAME}(?:\[[A-Z_]{{0,7}}\]?[A-Za-z0-9_-]*){{0,2}}\s*")
+# A function without parameters may get null, before something else than a longer word.
+_NAMED_NULL = re.compile(rf"\s*({_NAME})(?:\[CALL_ID\][A-Za-z0-9_-]*)?\[ARGS\]\s*null(?=[^A-Za-z0-9_-])")
+# Text of which one of these may come.
+_NAMED_BEGINNING = re.compile(rf"\s*{_NAME}(?:\[[A-Z_]{{0,7}}\]?[A-Za-z0-9_-]*){{0,2}}\s*(?:n|nu|nul|null)?")
 
 
 class MistralFormat(ToolFormat):
@@ -56,48 +57,49 @@ class _Reader(CallReader):
     marker = CALLS_TAG
 
     def _opened(self, out: ParsedText) -> bool:
-        stripped = self._text.lstrip()
-        if stripped.startswith("["):
-            self._before = CALLS_TAG + "["
-            self._text = stripped[1:]
-            self._state = self._element
-            return True
+        text = self._text.lstrip()
+        if text.startswith("["):
+            return self._expect_element(text)
         if head := _NAMED_HEAD.match(self._text):
             # There is no object around these arguments.
             return self._begin(out, head, head[1], then=self._resume_content)
-        if not stripped or _NAMED_BEGINNING.fullmatch(self._text):
+        if null := _NAMED_NULL.match(self._text):
+            self._add_call(out, null[1], "{}")
+            self._text = self._text[null.end() :]
+            return self._resume_content(out)
+        if not text or _NAMED_BEGINNING.fullmatch(self._text):
             return False
         return self._release(out)
 
+    def _expect_element(self, text: str) -> bool:
+        """Goes on after the bracket or comma at the beginning of `text`, which white space may stand before."""
+        self._before += self._text.removesuffix(text) + text[0]
+        self._text = text[1:]
+        self._look_for(self._element)
+        return True
+
     def _element(self, out: ParsedText) -> bool:
         """Before an element of the array."""
-        stripped = self._text.lstrip()
+        first = self._text.lstrip()[:1]
         if head := CALL_HEAD.match(self._text):
             return self._begin(out, head, name_of(head))
-        if not stripped.startswith("{"):
-            return self._release(out) if stripped else False
-        nesting = Nesting()
-        end = nesting.take(stripped)
-        if not nesting.closed:
+        end = self._object_end() if first == "{" else 0
+        if end is None or not first:
             return False
-        call = read_call(stripped[:end])
+        call = read_call(self._text[:end])
         if call is None:
             return self._release(out)
-        self._text = stripped[end:]
+        self._text = self._text[end:]
         self._add_call(out, *call)
         self._state = self._after_object
         return True
 
     def _after_object(self, out: ParsedText) -> bool:
         """After an element of the array."""
-        stripped = self._text.lstrip()
-        if stripped.startswith(","):
-            self._before = ","
-            self._text = stripped[1:]
-            self._state = self._element
-        elif stripped.startswith("]"):
-            self._text = stripped[1:]
-            return self._resume_content(out)
-        elif stripped:
-            return self._resume_content(out)
-        return bool(stripped)
+        text = self._text.lstrip()
+        if text.startswith(","):
+            return self._expect_element(text)
+        if not text:
+            return False
+        self._text = text[1:] if text.startswith("]") else self._text
+        return self._resume_content(out)

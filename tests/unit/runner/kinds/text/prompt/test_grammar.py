@@ -125,7 +125,7 @@ def test_a_function_that_cannot_be_enforced_is_refused_only_if_it_is_forced() ->
 
 
 def test_a_huge_grammar_is_refused_before_it_is_compiled() -> None:
-    tools = tuple(Tool(f"f{at}", "", {"const": "x" * 60_000}) for at in range(3))
+    tools = tuple(Tool(f"f{at}", "", {"const": {"a": "x" * 60_000}}) for at in range(3))
     with pytest.raises(MeshError, match=r"the grammar has \d+ characters"):
         answer_grammar(None, Toolbox(tools, Mode.REQUIRED, required=tools))
 
@@ -191,6 +191,38 @@ FORMAT_CALLS = [
         '[TOOL_CALLS]get_weather[ARGS]{"city": "Paris"}[TOOL_CALLS]get_time[ARGS]{}',
     ),
 ]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"properties": CITY["properties"], "$defs": CITY["$defs"]},
+        {"type": ["object", "null"]},
+        {"anyOf": [CITY, {"type": "string"}], "$defs": CITY["$defs"]},
+        {"$ref": "#/$defs/it", "$defs": {"it": {"enum": [{"city": "Paris"}, "Paris", None, 5, [1], True]}}},
+    ],
+)
+@pytest.mark.parametrize("strict", [False, True])
+def test_arguments_are_objects_whatever_the_schema_admits(name: str, parameters: dict[str, Any], strict: bool) -> None:
+    tool = Tool("get_weather", "", parameters, strict=strict)
+    forced = Toolbox((tool,), Mode.REQUIRED, required=(tool,), single=True)
+    lark = answer_grammar(None, forced, tool_format=FORMATS[name])
+    written = FORMAT_CALL[name]
+    assert accepts(lark, written % '{"city": "Paris"}')
+    for other in ("null", "5", '"Paris"', "[1]", "true", "[]"):
+        assert not accepts(lark, written % other), other
+        if strict and name in ("hermes", "llama"):
+            assert not accepts(answer_grammar(None, Toolbox((tool,)), tool_format=FORMATS[name]), written % other)
+
+
+FORMAT_CALL = {
+    "hermes": call("get_weather", "%s"),
+    "llama": '{"name": "get_weather", "parameters": %s}',
+    "mistral": '[TOOL_CALLS][{"name": "get_weather", "arguments": %s}]',
+    "mistral-args": "[TOOL_CALLS]get_weather[ARGS]%s",
+}
 
 
 @pytest.mark.parametrize(("name", "one", "two"), FORMAT_CALLS)

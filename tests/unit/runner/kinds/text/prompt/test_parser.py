@@ -126,11 +126,21 @@ def test_how_the_text_is_cut_makes_no_difference(text: str, sizes: list[int], re
     )
 
 
-@given(st.text(alphabet="<tol_caink>/ {}\n", max_size=60))
+@given(st.text(alphabet="<tol_caink>/ {}\n", max_size=60) | SNIPPETS)
 def test_no_character_is_lost(text: str) -> None:
     said = parse(list(text), parser())
-    if "<tool_call>" not in text:
+    if not said.calls:
         assert said.content == text
+
+
+@given(SNIPPETS, st.booleans())
+def test_of_a_thought_only_its_tags_are_taken(text: str, opened: bool) -> None:
+    said = parse(list(text), parser(calls=False, reasoning=True, reasoning_open=opened))
+    if said.content == text:
+        return
+    thought = text if opened else text.lstrip().removeprefix("<think>")
+    thought, _, answer = thought.partition("</think>")
+    assert (said.reasoning.strip(), said.content) == (thought.strip(), answer.lstrip())
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.text() | st.integers(), st.lists, max_leaves=5), max_size=4))

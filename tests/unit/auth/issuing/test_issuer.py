@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from services.auth.accounts import Account, Accounts
-from services.auth.issuing import KeyIssuer
+from services.auth.issuing.bounds import KeyBounds
+from services.auth.issuing.issuer import KeyIssuer
+from services.auth.issuing.rights import Wish
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey, digest_of
-from services.auth.rights import Wish
+from services.auth.lineage import Ancestor
 from services.auth.store.store import AuthStore
 from services.common.catalog import load_catalog
 from services.common.errors import Code, MeshError
@@ -35,7 +37,7 @@ def issuer(store: AuthStore, clock: ManualClock, changes: list[ApiKey]) -> KeyIs
         load_catalog(DEFAULT_CATALOG),
         prefix="tiermesh",
         default_requests_per_minute=60,
-        max_keys_per_account=5,
+        bounds=KeyBounds(5, 7),
         clock=clock,
     )
 
@@ -83,9 +85,9 @@ async def test_revoking_twice_keeps_the_first_time(
 ) -> None:
     _, key = await issuer.create(account.id, Wish())
     clock.advance(1)
-    first = await issuer.revoke(key.id)
+    (first,) = await issuer.revoke(key.id)
     clock.advance(1)
-    assert await issuer.revoke(key.id) == first
+    assert await issuer.revoke(key.id) == [first]
     assert first == replace(key, revoked_at_ms=1_800_000_001_000, change_number=key.change_number + 1)
     # Telling again is harmless, and mends what a lost answer may have left undone.
     assert changes == [key, first, first]
@@ -189,4 +191,108 @@ async def test_only_the_own_account_s_keys_can_be_revoked_by_it(issuer: KeyIssue
     with pytest.raises(MeshError) as caught:
         await issuer.revoke(key.id, "acct_other")
     assert caught.value.code is Code.NOT_FOUND
-    assert (await issuer.revoke(key.id, account.id)).revoked_at_ms > 0
+    assert (await issuer.revoke(key.id, account.id))[0].revoked_at_ms > 0
+
+
+MANAGEMENT = Wish(endpoints=("chat", "keys"))
+
+
+async def test_a_key_tells_who_made_it_and_keeps_the_limits_above_it(issuer: KeyIssuer, account: Account) -> None:
+    _, root = await issuer.create(account.id, replace(MANAGEMENT, requests_per_minute=7, monthly_credit_cap=100))
+    _, child = await issuer.create(account.id, replace(MANAGEMENT, monthly_credit_cap=40), creator_key_id=root.id)
+    _, grandchild = await issuer.create(account.id, Wish(), creator_key_id=child.id)
+    assert (root.created_by, child.created_by, grandchild.created_by) == ("", root.id, child.id)
+    assert grandchild.ancestors == (Ancestor(root.id, 100, 7), Ancestor(child.id, 40, 7))
+    assert grandchild.caps == ((root.id, 100), (child.id, 40))
+    assert grandchild.rates == root.rates == ((root.id, 7),)
+
+
+async def test_a_rotated_key_counts_on_and_so_do_the_keys_that_it_makes(issuer: KeyIssuer, account: Account) -> None:
+    _, root = await issuer.create(account.id, replace(MANAGEMENT, monthly_credit_cap=100))
+    _, child = await issuer.create(account.id, MANAGEMENT, creator_key_id=root.id)
+    _, second, _ = await issuer.rotate(root.id)
+    _, third, _ = await issuer.rotate(second.id)
+    assert third.caps == second.caps == root.caps == ((root.id, 100),)
+    assert (third.rates, third.origin) == (root.rates, root.id)
+    _, late = await issuer.create(account.id, Wish(), creator_key_id=third.id)
+    assert (late.created_by, late.caps) == (third.id, root.caps)
+    _, rotated_child, _ = await issuer.rotate(child.id)
+    assert (rotated_child.created_by, rotated_child.caps) == (root.id, root.caps)
+
+
+async def test_descendants_are_revoked_with_a_key_if_asked(
+    issuer: KeyIssuer, account: Account, changes: list[ApiKey], clock: ManualClock
+) -> None:
+    _, root = await issuer.create(account.id, MANAGEMENT)
+    _, stranger = await issuer.create(account.id, MANAGEMENT)
+    _, child = await issuer.create(account.id, MANAGEMENT, creator_key_id=root.id)
+    _, grandchild = await issuer.create(account.id, Wish(), creator_key_id=child.id)
+    assert [key.id for key in await issuer.revoke(child.id)] == [child.id]
+    _, second, _ = await issuer.rotate(root.id)
+    changes.clear()
+    clock.advance(1)
+    # What its rotations made are its descendants, but not those rotations, which are keys in use.
+    _, late = await issuer.create(account.id, Wish(), creator_key_id=second.id)
+    revoked = await issuer.revoke(root.id, descendants=True)
+    assert [key.id for key in revoked] == [root.id, grandchild.id, late.id]
+    assert all(key.revoked_at_ms for key in revoked)
+    assert changes[1:] == revoked
+    working = {key.id for key in await issuer.list() if not key.revoked_at_ms}
+    assert working == {stranger.id, second.id}
+    assert await issuer.revoke(root.id, descendants=True) == [revoked[0]]
+
+
+async def test_a_key_of_a_line_is_never_left_by_a_revocation_of_all(issuer: KeyIssuer, account: Account) -> None:
+    """Whichever comes first: a key that is being made is revoked as well, or not made."""
+    _, root = await issuer.create(account.id, MANAGEMENT)
+    making = [issuer.create(account.id, Wish(), creator_key_id=root.id) for _ in range(3)]
+    outcomes = await asyncio.gather(
+        making[0], issuer.revoke(root.id, descendants=True), *making[1:], return_exceptions=True
+    )
+    for outcome in outcomes:
+        assert not isinstance(outcome, Exception) or "no longer works" in str(outcome)
+    assert all(key.revoked_at_ms for key in await issuer.list())
+
+
+async def test_a_key_that_asks_for_a_revocation_must_work_and_be_the_account_s(
+    issuer: KeyIssuer, account: Account, store: AuthStore
+) -> None:
+    other = await Accounts(store).create("other")
+    _, target = await issuer.create(account.id, Wish())
+    _, strange = await issuer.create(other.id, MANAGEMENT)
+    _, dead = await issuer.create(account.id, MANAGEMENT)
+    await issuer.revoke(dead.id)
+    for revoker in (strange.id, dead.id, "key_unknown"):
+        with pytest.raises(MeshError, match="no longer works"):
+            await issuer.revoke(target.id, account.id, revoker_key_id=revoker)
+    _, weak = await issuer.create(account.id, replace(MANAGEMENT, models=("tiermesh-pro",)))
+    with pytest.raises(MeshError, match="models"):
+        await issuer.revoke(target.id, account.id, revoker_key_id=weak.id, descendants=True)
+    assert not (await store.get_key(target.id)).revoked_at_ms
+
+
+async def test_dead_keys_are_bounded_until_they_are_pruned(
+    issuer: KeyIssuer, account: Account, store: AuthStore, clock: ManualClock
+) -> None:
+    _, root = await issuer.create(account.id, MANAGEMENT)
+    for _ in range(7):
+        _, key = await issuer.create(account.id, Wish(), creator_key_id=root.id)
+        await issuer.revoke(key.id, account.id, revoker_key_id=root.id)
+    with pytest.raises(MeshError, match="7 revoked and expired keys") as caught:
+        await issuer.create(account.id, Wish(), creator_key_id=root.id)
+    assert caught.value.code is Code.CONFLICT
+    assert len(await issuer.list()) == 1 + 7
+    # An operator is not bound by it.
+    await issuer.create(account.id, Wish())
+    clock.advance(1)
+    assert await store.delete_ended(int(clock.now * 1000)) == 7
+    await issuer.create(account.id, Wish(), creator_key_id=root.id)
+
+
+async def test_of_keys_made_at_once_no_more_than_allowed_are_made(issuer: KeyIssuer, account: Account) -> None:
+    _, root = await issuer.create(account.id, MANAGEMENT)
+    outcomes = await asyncio.gather(
+        *(issuer.create(account.id, Wish(), creator_key_id=root.id) for _ in range(20)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, tuple) for outcome in outcomes) == 4
+    assert len(await issuer.list()) == 5

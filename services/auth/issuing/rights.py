@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from services.auth.keys import ApiKey
+from services.auth.lineage import MAX_ANCESTORS, Ancestor
 from services.common.catalog import Catalog
 from services.common.errors import Code, MeshError
 from services.common.scopes import ENDPOINTS, MANAGEMENT, ORDINARY, may_use
@@ -65,11 +66,50 @@ def passed_on(wish: Wish, creator: ApiKey, default_requests_per_minute: int) -> 
     )
 
 
+def check_may_revoke(revoker: ApiKey, target: ApiKey) -> None:
+    """Raises MeshError PERMISSION_DENIED unless one key may revoke another of its account.
+
+    A key may revoke itself, its descendants, and others whose rights are among its own. It may not revoke those that
+    it descends from: a stolen key must not lock out its maker.
+    """
+    if not may_use(revoker.endpoints, MANAGEMENT):
+        raise MeshError(Code.PERMISSION_DENIED, f"The calling key lacks the scope '{MANAGEMENT}'.")
+    if target.id == revoker.id or target.descends_from(revoker):
+        return
+    if revoker.descends_from(target):
+        message = "The calling key was made by this one, or by a key made by it, so it cannot revoke it."
+        raise MeshError(Code.PERMISSION_DENIED, message, param="key_id")
+    if beyond := _beyond(revoker, target):
+        message = f"The key has rights that the calling key lacks ({', '.join(beyond)}), so it cannot revoke it."
+        raise MeshError(Code.PERMISSION_DENIED, message, param="key_id")
+
+
+def _beyond(holder: ApiKey, other: ApiKey) -> list[str]:
+    """Returns the fields in which the other key may do more than the holder."""
+    more = {
+        "models": bool(holder.models) and not set(other.models or ("",)) <= set(holder.models),
+        "endpoints": not set(other.endpoints or ORDINARY) <= set(holder.endpoints or ORDINARY),
+    }
+    for field in ("requests_per_minute", "monthly_credit_cap", "expires_at_ms"):
+        held, wanted = getattr(holder, field), getattr(other, field)
+        more[field] = bool(held) and (wanted == 0 or wanted > held)
+    return [field for field, exceeds in more.items() if exceeds]
+
+
+def line_of(creator: ApiKey) -> tuple[Ancestor, ...]:
+    """Returns the ancestors of a key that this one makes; raises MeshError PERMISSION_DENIED if they are too many."""
+    if len(creator.ancestors) >= MAX_ANCESTORS:
+        message = f"The calling key is the last of {MAX_ANCESTORS + 1} that made one another, the most allowed."
+        raise MeshError(Code.PERMISSION_DENIED, message)
+    own = Ancestor(creator.counted_as, creator.monthly_credit_cap, creator.requests_per_minute)
+    return (*creator.ancestors, own)
+
+
 def _model_id(name: str, catalog: Catalog) -> str:
     model = catalog.get(name)
     if model is None:
         known = ", ".join(model.id for model in catalog.models)
-        raise MeshError(Code.INVALID_REQUEST, f"There is no model {name[:100]!r}; there are: {known}.", param="models")
+        raise MeshError(Code.INVALID_REQUEST, f"There is no model {name[:100]!r}. Use one of: {known}.", param="models")
     return model.id
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from services.auth.rights import Wish, check_wish, passed_on
+from services.auth.issuing.rights import Wish, check_may_revoke, check_wish, line_of, passed_on
+from services.auth.lineage import MAX_ANCESTORS, Ancestor
 from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
 from services.common.scopes import ORDINARY
@@ -88,4 +92,76 @@ def test_a_key_for_management_alone_passes_on_management_alone() -> None:
 def test_without_the_management_scope_nothing_is_passed_on(endpoints: tuple[str, ...]) -> None:
     with pytest.raises(MeshError) as caught:
         passed_on(Wish(), api_key(endpoints=endpoints), 60)
+    assert caught.value.code is Code.PERMISSION_DENIED
+
+
+MANAGER = api_key(
+    id="key_1",
+    models=("pro",),
+    endpoints=("chat", "keys"),
+    requests_per_minute=7,
+    monthly_credit_cap=100,
+    expires_at_ms=50,
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "right"),
+    [
+        ({"models": ()}, "models"),
+        ({"models": ("pro", "max")}, "models"),
+        ({"endpoints": ()}, "endpoints"),
+        ({"endpoints": ("balance",)}, "endpoints"),
+        ({"requests_per_minute": 8}, "requests_per_minute"),
+        ({"requests_per_minute": 0}, "requests_per_minute"),
+        ({"monthly_credit_cap": 101}, "monthly_credit_cap"),
+        ({"monthly_credit_cap": 0}, "monthly_credit_cap"),
+        ({"expires_at_ms": 51}, "expires_at_ms"),
+        ({"expires_at_ms": 0}, "expires_at_ms"),
+    ],
+)
+def test_a_stronger_key_is_not_revoked_but_a_descendant_is(fields: dict[str, Any], right: str) -> None:
+    stronger = replace(MANAGER, id="key_2", **fields)
+    with pytest.raises(MeshError, match=right) as caught:
+        check_may_revoke(MANAGER, stronger)
+    assert (caught.value.code, caught.value.param) == (Code.PERMISSION_DENIED, "key_id")
+    # It can have such rights after a rotation, whose overlap shortens the life of its maker.
+    check_may_revoke(MANAGER, replace(stronger, ancestors=(Ancestor("key_1", 0, 0),)))
+    check_may_revoke(replace(MANAGER, id="key_9", origin="key_1"), replace(stronger, ancestors=line_of(MANAGER)))
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"endpoints": ("chat",)}, {"requests_per_minute": 1}, {"monthly_credit_cap": 1, "expires_at_ms": 1}]
+)
+def test_a_key_revokes_itself_and_what_it_could_have_made(fields: dict[str, Any]) -> None:
+    check_may_revoke(MANAGER, MANAGER)
+    check_may_revoke(MANAGER, replace(MANAGER, id="key_2", **fields))
+
+
+def test_an_unlimited_manager_revokes_everything_but_its_makers() -> None:
+    everything = api_key(id="key_1", endpoints=ALL)
+    for other in (MANAGER, api_key(endpoints=()), everything):
+        check_may_revoke(everything, replace(other, id="key_2"))
+    child = replace(everything, id="key_2", ancestors=line_of(everything))
+    for maker in (everything, replace(everything, id="key_3", origin="key_1")):
+        with pytest.raises(MeshError, match="was made by this one") as caught:
+            check_may_revoke(child, maker)
+        assert caught.value.code is Code.PERMISSION_DENIED
+    check_may_revoke(everything, child)
+
+
+@pytest.mark.parametrize("endpoints", [(), ("chat",)])
+def test_without_the_management_scope_nothing_is_revoked(endpoints: tuple[str, ...]) -> None:
+    key = api_key(endpoints=endpoints)
+    with pytest.raises(MeshError, match="scope 'keys'"):
+        check_may_revoke(key, key)
+
+
+def test_a_line_of_keys_is_bounded() -> None:
+    key = MANAGER
+    for number in range(MAX_ANCESTORS):
+        key = replace(key, id=f"key_{number}", ancestors=line_of(key))
+    assert len(key.ancestors) == MAX_ANCESTORS
+    with pytest.raises(MeshError, match="the most allowed") as caught:
+        line_of(key)
     assert caught.value.code is Code.PERMISSION_DENIED

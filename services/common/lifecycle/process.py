@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from services.common.catalog import CatalogError
+from services.common.lifecycle.background_tasks import BackgroundTaskError
 from services.common.settings import SettingsError
 
 # A service's `serve` runs until the event is set, drains, and returns.
@@ -18,7 +19,11 @@ Serve = Callable[[asyncio.Event], Awaitable[None]]
 
 
 def run_service(serve: Serve) -> None:
-    """Runs `serve` until SIGTERM or SIGINT, then lets it drain. A mistake of the operator's ends with a clear line."""
+    """Runs `serve` until SIGTERM or SIGINT, then lets it drain.
+
+    A mistake of the operator's ends with a clear line. After the death of a background task, which has been logged, the
+    exit status is 1, so that the process is started again.
+    """
     # Requests make many short-lived objects and hardly any cycles: with Python's default of 700, looking for cycles
     # takes a twentieth of the CPU time.
     gc.set_threshold(20_000, 20, 50)
@@ -26,6 +31,8 @@ def run_service(serve: Serve) -> None:
         uvloop.run(_serve_until_signal(serve))
     except (SettingsError, CatalogError, OSError) as error:
         sys.exit(f"cannot start: {error}")
+    except BackgroundTaskError:
+        sys.exit(1)
 
 
 async def _serve_until_signal(serve: Serve) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.common.stopping import unless_stopped
+from services.common.lifecycle.stopping import unless_stopped
 
 
 async def test_work_that_ends_is_done() -> None:

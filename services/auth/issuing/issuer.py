@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
+from services.auth.issuing.bounds import KeyBounds
+from services.auth.issuing.key_store import KeyStore, Standing
+from services.auth.issuing.rights import Wish, check_may_revoke, check_wish, line_of, passed_on
 from services.auth.keys import ApiKey, check_expiry, digest_of, hint_of, new_secret
 from services.auth.labels import RandomBytes, check_label, new_id
-from services.auth.rights import Wish, check_wish, passed_on
+from services.auth.lineage import Ancestor
 from services.common.catalog import Catalog
 from services.common.clock import Clock, system_clock, to_ms
 from services.common.errors import Code, MeshError
@@ -29,7 +33,7 @@ def check_rotation(key: ApiKey, now_ms: int) -> None:
     """Raises MeshError CONFLICT unless a key works and was not rotated: each key has one successor."""
     if not key.works(now_ms):
         state = "was revoked" if key.revoked_at_ms else "has expired"
-        raise MeshError(Code.CONFLICT, f"The key {state}; create a new one instead.", param="key_id")
+        raise MeshError(Code.CONFLICT, f"The key {state}. Create a new one instead.", param="key_id")
     if key.replaced_by:
         message = f"The key was rotated before; its successor is {key.replaced_by}. Rotate that, or revoke this one."
         raise MeshError(Code.CONFLICT, message, param="key_id")
@@ -41,23 +45,11 @@ def with_overlap(old: ApiKey, now_ms: int, overlap_seconds: int) -> ApiKey:
     return replace(old, expires_at_ms=min(old.expires_at_ms or end_ms, end_ms))
 
 
-class KeyStore(Protocol):
-    """Where keys are kept."""
-
-    async def insert_key(self, key: ApiKey) -> ApiKey:
-        """Keeps a new key and returns it as it is kept; raises MeshError NOT_FOUND without its account."""
-
-    async def get_key(self, key_id: str) -> ApiKey:
-        """Returns one key; raises MeshError NOT_FOUND."""
-
-    async def list_keys(self, account_id: str = "") -> list[ApiKey]:
-        """Returns the keys of one account, or all, oldest first."""
-
-    async def revoke_key(self, key_id: str, now_ms: int, account_id: str = "") -> ApiKey:
-        """Marks a key, perhaps only of one account, as revoked unless it is already; raises MeshError NOT_FOUND."""
-
-    async def replace_key(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
-        """Keeps a new key and the old one's new expiry; raises MeshError CONFLICT if the old one has changed."""
+def _working(key: ApiKey | None, account_id: str, now_ms: int) -> ApiKey:
+    """Returns the key on whose behalf something is done; raises MeshError NOT_FOUND unless it is the account's."""
+    if key is None or key.account_id != account_id or not key.works(now_ms):
+        raise MeshError(Code.NOT_FOUND, "The calling key no longer works. Use another key.")
+    return key
 
 
 class KeyIssuer:
@@ -71,7 +63,7 @@ class KeyIssuer:
         *,
         prefix: str,
         default_requests_per_minute: int,
-        max_keys_per_account: int,
+        bounds: KeyBounds,
         clock: Clock = system_clock,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
@@ -80,7 +72,7 @@ class KeyIssuer:
         self._catalog = catalog
         self._prefix = prefix
         self._default_requests_per_minute = default_requests_per_minute
-        self._max_keys_per_account = max_keys_per_account
+        self._bounds = bounds
         self._clock = clock
         self._random = random
         self._running: set[asyncio.Task[Any]] = set()
@@ -88,15 +80,19 @@ class KeyIssuer:
     async def create(self, account_id: str, wish: Wish, *, creator_key_id: str = "") -> tuple[str, ApiKey]:
         """Makes a key and returns it with what is kept of it; nobody can ask for the key itself again.
 
-        With a creator the new key gets no right that the creator lacks. Raises MeshError INVALID_REQUEST for what
-        makes no sense, NOT_FOUND for an unknown account or creator, PERMISSION_DENIED beyond the creator's rights.
+        With a creator the new key gets no right that the creator lacks, and the creator's limits bind both together.
+        Raises MeshError INVALID_REQUEST for what makes no sense, NOT_FOUND for an unknown account or creator,
+        PERMISSION_DENIED beyond the creator's rights, CONFLICT for one key too many.
         """
         now_ms = to_ms(self._clock())
         check_label(wish.name)
         check_expiry(wish.expires_at_ms, now_ms)
         wish = check_wish(wish, self._catalog)
+        ancestors: tuple[Ancestor, ...] = ()
         if creator_key_id:
-            wish = await self._passed_on(account_id, wish, creator_key_id, now_ms)
+            creator = _working(await self._store.find_key(creator_key_id), account_id, now_ms)
+            wish = passed_on(wish, creator, self._default_requests_per_minute)
+            ancestors = line_of(creator)
         rate = wish.requests_per_minute
         secret, key = self._new_key(account_id, now_ms)
         key = replace(
@@ -107,16 +103,29 @@ class KeyIssuer:
             requests_per_minute=self._default_requests_per_minute if rate is None else rate,
             monthly_credit_cap=wish.monthly_credit_cap or 0,
             expires_at_ms=wish.expires_at_ms,
+            created_by=creator_key_id,
+            ancestors=ancestors,
         )
         return secret, await self._to_the_end(self._insert(key))
 
-    async def list(self, account_id: str = "") -> list[ApiKey]:
-        """Returns the keys of one account, or all keys, oldest first."""
-        return await self._store.list_keys(account_id)
+    async def list(self, account_id: str = "", *, limit: int = 0, after_key_id: str = "") -> list[ApiKey]:
+        """Returns the keys of one account, or all keys, oldest first; at most `limit`, and those after one, if given.
 
-    async def revoke(self, key_id: str, account_id: str = "") -> ApiKey:
-        """Makes a key useless for ever; again changes nothing. Raises MeshError NOT_FOUND."""
-        return await self._to_the_end(self._revoke(key_id, account_id))
+        Raises MeshError INVALID_REQUEST if there is no such key to come after.
+        """
+        return await self._store.list_keys(account_id, limit=limit, after_key_id=after_key_id)
+
+    async def revoke(
+        self, key_id: str, account_id: str = "", *, descendants: bool = False, revoker_key_id: str = ""
+    ) -> Sequence[ApiKey]:
+        """Makes a key useless for ever, and perhaps its descendants; again changes nothing.
+
+        Returns the key, then the descendants that it revoked. Raises MeshError NOT_FOUND, and PERMISSION_DENIED if
+        another key asks for it that may not.
+        """
+        return await self._to_the_end(
+            self._revoke(key_id, account_id, descendants=descendants, revoker_key_id=revoker_key_id)
+        )
 
     async def rotate(self, key_id: str, overlap_seconds: int = DEFAULT_OVERLAP_SECONDS) -> tuple[str, ApiKey, ApiKey]:
         """Makes a key with another one's settings; returns it, what is kept of it, and the old one, which will expire.
@@ -128,7 +137,13 @@ class KeyIssuer:
         check_rotation(old, now_ms)
         secret, fresh = self._new_key(old.account_id, now_ms)
         successor = replace(
-            old, id=fresh.id, hint=fresh.hint, digest=fresh.digest, created_at_ms=now_ms, last_used_at_ms=0
+            old,
+            id=fresh.id,
+            hint=fresh.hint,
+            digest=fresh.digest,
+            created_at_ms=now_ms,
+            last_used_at_ms=0,
+            origin=old.counted_as,
         )
         old, new = await self._to_the_end(self._replace(with_overlap(old, now_ms, overlap_seconds), successor))
         return secret, new, old
@@ -152,26 +167,34 @@ class KeyIssuer:
         )
         return secret, key
 
-    async def _passed_on(self, account_id: str, wish: Wish, creator_key_id: str, now_ms: int) -> Wish:
-        """Returns the wish within the creator's rights, if the account may have one more key."""
-        keys = await self._store.list_keys(account_id)
-        creator = next((key for key in keys if key.id == creator_key_id), None)
-        if creator is None or not creator.works(now_ms):
-            raise MeshError(Code.NOT_FOUND, "The calling key does not work any more.", param="creator_key_id")
-        if sum(key.works(now_ms) for key in keys) >= self._max_keys_per_account:
-            message = f"The account has {self._max_keys_per_account} working keys, the most allowed; revoke one first."
-            raise MeshError(Code.CONFLICT, message)
-        return passed_on(wish, creator, self._default_requests_per_minute)
+    def _admit(self, key: ApiKey, standing: Standing) -> None:
+        """Decides once more, now that nothing changes: the creator may have been revoked, or other keys been made."""
+        _working(standing.creator, key.account_id, key.created_at_ms)
+        self._bounds.check(standing)
 
     async def _insert(self, key: ApiKey) -> ApiKey:
-        kept = await self._store.insert_key(key)
+        admission = partial(self._admit, key) if key.created_by else None
+        kept = await self._store.insert_key(key, admission)
         self._on_change(kept)
         return kept
 
-    async def _revoke(self, key_id: str, account_id: str) -> ApiKey:
-        key = await self._store.revoke_key(key_id, to_ms(self._clock()), account_id)
-        self._on_change(key)
-        return key
+    async def _revoke(
+        self, key_id: str, account_id: str, *, descendants: bool, revoker_key_id: str
+    ) -> Sequence[ApiKey]:
+        now_ms = to_ms(self._clock())
+
+        def permission(target: ApiKey, revoker: ApiKey | None) -> None:
+            check_may_revoke(_working(revoker, target.account_id, now_ms), target)
+
+        revoked = await self._store.revoke_key(
+            *(key_id, now_ms, account_id),
+            descendants=descendants,
+            revoker_key_id=revoker_key_id,
+            permission=permission if revoker_key_id else None,
+        )
+        for key in revoked:
+            self._on_change(key)
+        return revoked
 
     async def _replace(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
         kept = await self._store.replace_key(old, new)

@@ -1,0 +1,1 @@
+"""Trying again: how long to wait, and whether a failure is news."""

