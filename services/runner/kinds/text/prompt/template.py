@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
@@ -23,16 +25,30 @@ from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 Document = Mapping[str, Any]
 
 
+class _Generation(Extension):
+    """Passes over `{% generation %}` and `{% endgeneration %}`, which mark for training what the assistant said.
+
+    What stands between them has a scope of its own, as in the transformers library.
+    """
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja declares it so
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Returns what stands between the tags."""
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+
 class ChatTemplate:
     """A compiled chat template."""
 
     def __init__(self, source: str, *, eos_token: str = "", clock: Clock = system_clock) -> None:
-        """Compiles the template; raises ValueError if it is not valid Jinja.
+        """Compiles the template; raises ValueError if it is not valid Jinja, or shows calls in a format without a reader.
 
         The engine puts the beginning-of-sequence token before the prompt, so templates see an empty `bos_token`.
         """
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise_exception
