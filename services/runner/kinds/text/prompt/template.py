@@ -18,7 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
-from services.runner.kinds.text.prompt.formats import ToolFormat, detect_format
+from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
@@ -43,7 +43,7 @@ class ChatTemplate:
     """A compiled chat template."""
 
     def __init__(self, source: str, *, eos_token: str = "", clock: Clock = system_clock) -> None:
-        """Compiles the template; raises ValueError if it is not valid Jinja, or shows calls in a format without a reader.
+        """Compiles the template; raises ValueError if it is not valid Jinja, or writes calls that no reader here reads.
 
         The engine puts the beginning-of-sequence token before the prompt, so templates see an empty `bos_token`.
         """
@@ -61,6 +61,7 @@ class ChatTemplate:
         self._tool_format = detect_format(source)
         self._longest_thought = _constant(environment.parse(source), "longest_thought")
         self._eos_token = eos_token
+        confirm_format(self._tool_format, self._render)
 
     @property
     def tool_format(self) -> ToolFormat:
@@ -95,21 +96,23 @@ class ChatTemplate:
         """
         variables = {"reasoning_effort": effort} if effort else {}
         try:
-            return self._template.render(
-                messages=list(messages),
-                tools=list(tools) or None,
-                add_generation_prompt=True,
-                enable_thinking=thinking,
-                **variables,
-                bos_token="",
-                eos_token=self._eos_token,
-            )
+            return self._render(messages, tools, enable_thinking=thinking, **variables)
         except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
             # The template's own words may quote the conversation; only a text that stands in the template does not.
             reason = str(error) if str(error) and str(error) in self._source else ""
             said = f': "{reason}". Send them' if reason else "; send them"
             message = f"'messages' are not accepted by the chat template of this model{said} as it expects them."
             raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
+
+    def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> str:
+        return self._template.render(
+            messages=list(messages),
+            tools=list(tools) or None,
+            add_generation_prompt=True,
+            **variables,
+            bos_token="",
+            eos_token=self._eos_token,
+        )
 
 
 def packaged_template(name: str) -> str:
