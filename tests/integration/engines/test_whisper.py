@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SENTENCE = "The quick brown fox jumps over the lazy dog. Today is a wonderful day to build something people love!"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def recording() -> bytes:
+async def spoken(text: str, form: str = "flac") -> bytes:
+    """Returns a file in which the text is read aloud."""
     speaker = NanoTtsEngine(slots=1)
     await speaker.start()
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -38,10 +39,15 @@ async def recording() -> bytes:
         if step.finish_reason is not None:
             done.set_result(None)
 
-    speaker.submit(SpeechJob("request", SENTENCE, "en-us", "flac", 1.0), take)
+    speaker.submit(SpeechJob("request", text, "en-us", form, 1.0), take)
     await done
     await speaker.close()
     return bytes(audio)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def recording() -> bytes:
+    return await spoken(SENTENCE)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -103,6 +109,17 @@ async def test_what_is_no_recording_is_refused(engine: WhisperEngine) -> None:
     with pytest.raises(MeshError) as refusal:
         await Writing(engine, b"not a sound").end()
     assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "file")
+
+
+@pytest.mark.parametrize("form", ["mp3", "aac"])
+async def test_damage_in_the_middle_leaves_the_end(engine: WhisperEngine, form: str) -> None:
+    audio = await spoken(SENTENCE, form)
+    start = int(len(audio) * 0.3)
+    audio = audio[:start] + random.Random(1).randbytes(400) + audio[start + 400 :]
+    writing = Writing(engine, audio)
+    last = await writing.end()
+    assert "build something people love" in writing.text.lower()
+    assert last.duration > 4.8
 
 
 async def test_slots_are_bounded_and_cancelling_frees_them(engine: WhisperEngine, recording: bytes) -> None:
