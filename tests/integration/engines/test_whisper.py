@@ -57,15 +57,6 @@ async def recording() -> bytes:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncIterator[WhisperEngine]:
-    engine = WhisperEngine(find_whisper_tiny(), slots=1, most_seconds=30)
-    await engine.start()
-    yield engine
-    assert engine.active == 0
-    await engine.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def patient() -> AsyncIterator[WhisperEngine]:
     engine = WhisperEngine(find_whisper_tiny(), slots=1, most_seconds=200)
     await engine.start()
     yield engine
@@ -165,8 +156,8 @@ def noise(seconds: int, loudness: float) -> list[int]:
     ],
     ids=["6 s", "40 s", "90 s", "lowest bits", "faint noise", "hiss", "loud noise", "hum"],
 )
-async def test_where_nobody_speaks_nothing_is_written(patient: WhisperEngine, samples: list[int]) -> None:
-    writing = Writing(patient, wave_file(samples))
+async def test_where_nobody_speaks_nothing_is_written(engine: WhisperEngine, samples: list[int]) -> None:
+    writing = Writing(engine, wave_file(samples))
     last = await writing.end()
     assert writing.segments == []
     assert last.duration == pytest.approx(len(samples) / RATE)
@@ -175,10 +166,10 @@ async def test_where_nobody_speaks_nothing_is_written(patient: WhisperEngine, sa
     assert last.usage.completion_tokens == 0
 
 
-async def test_silence_around_speech_adds_no_words_and_moves_none(patient: WhisperEngine, recording: bytes) -> None:
+async def test_silence_around_speech_adds_no_words_and_moves_none(engine: WhisperEngine, recording: bytes) -> None:
     silence = array("h", bytes(2 * RATE * 40))
     said = array("h", decode(recording, 60, lambda: False))
-    writing = Writing(patient, wave_file([*silence, *said, *silence, *said]))
+    writing = Writing(engine, wave_file([*silence, *said, *silence, *said]))
     await writing.end()
     assert writing.text.lower().count("build something people love") == 2
     assert len(writing.text.split()) <= 42
@@ -187,22 +178,22 @@ async def test_silence_around_speech_adds_no_words_and_moves_none(patient: Whisp
         assert 39 < segment.start < segment.end < second - 38 or second - 1 < segment.start
 
 
-async def test_one_word_is_heard(patient: WhisperEngine) -> None:
-    writing = Writing(patient, await spoken("Yes."))
+async def test_one_word_is_heard(engine: WhisperEngine) -> None:
+    writing = Writing(engine, await spoken("Yes."))
     await writing.end()
     assert "yes" in writing.text.lower()
 
 
-async def test_repetitions_are_tried_again_at_higher_temperatures(patient: WhisperEngine) -> None:
-    writing = Writing(patient, await spoken("No, " * 60))
+async def test_repetitions_are_tried_again_at_higher_temperatures(engine: WhisperEngine) -> None:
+    writing = Writing(engine, await spoken("No, " * 60))
     await writing.end()
     assert writing.segments
     assert any(segment.temperature > 0 for segment in writing.segments)
     assert not [s for s in writing.segments if s.compression_ratio > 2.4 and s.temperature == 0]
 
 
-async def test_a_temperature_that_was_asked_for_is_the_only_one(patient: WhisperEngine, recording: bytes) -> None:
-    writing = Writing(patient, recording, temperature=0.3)
+async def test_a_temperature_that_was_asked_for_is_the_only_one(engine: WhisperEngine, recording: bytes) -> None:
+    writing = Writing(engine, recording, temperature=0.3)
     await writing.end()
     assert {segment.temperature for segment in writing.segments} == {0.3}
 
