@@ -99,7 +99,7 @@ def _reads(found: ToolFormat, answer: str) -> bool:
     out = ParsedText()
     reader = found.reader([_NAME], lambda: "")
     reader.feed(answer, out)
-    reader.finish(out)
+    reader.finish(out, cut=False)
     name = "".join(call.name for call in out.calls if call.index == 0)
     arguments = "".join(call.arguments for call in out.calls if call.index == 0)
     try:
