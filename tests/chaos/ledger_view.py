@@ -12,7 +12,8 @@ from services.common.errors import MeshError
 
 _HOLDS = sa.text(
     "SELECT request_id, account_id, key_id, amount, state, outcome, reserved_ms, settled_ms, completion_tokens,"
-    " runner_id FROM holds"
+    # Without those that only keep a late Reserve from being made.
+    " runner_id FROM holds WHERE account_id <> ''"
 )
 _ENTRIES = sa.text("SELECT reference, kind, account_id, pocket, amount FROM entries ORDER BY entry_id")
 _BALANCES = sa.text("SELECT account_id, available, held FROM balances")

@@ -16,6 +16,7 @@ from services.common.errors import Code, MeshError
 from services.runner.engines.exllamav2 import ExLlamaV2Options
 from services.runner.engines.exllamav2.backend import close_generator
 from services.runner.engines.exllamav2.jobs.batch import Batch
+from services.runner.engines.exllamav2.jobs.images import read_image
 from services.runner.engines.exllamav2.jobs.prompts import Prompts
 from services.runner.engines.exllamav2.jobs.run import Run
 from services.runner.engines.exllamav2.model_directory import read_model_directory
@@ -106,6 +107,21 @@ def test_a_picture_is_looked_at_once_and_its_place_matters(eyes: Eyes) -> None:
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_every_format_is_read(eyes: Eyes, form: str) -> None:
     assert eyes.see(f"{MARKER}?", picture("white", form)).ends == 1
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF"])
+def test_what_is_transparent_is_seen_as_white(eyes: Eyes, form: str) -> None:
+    data = io.BytesIO()
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(data, form)
+    assert eyes.see(f"{MARKER}?", data.getvalue()).token_ids == eyes.see(f"{MARKER}?", picture("white")).token_ids
+
+
+def test_a_picture_is_seen_upright(eyes: Eyes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = io.BytesIO()
+    Image.new("RGB", (96, 48)).save(data, "JPEG", exif=exif)
+    assert read_image(data.getvalue()).picture.size == (48, 96)
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", picture("red")[:-30]], ids=["empty", "text", "cut off"])

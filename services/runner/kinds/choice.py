@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from services.common.clock import system_clock
+from services.common.settings import SettingsError
 from services.runner.engines.base import AnyEngine
 from services.runner.kinds.base import WorkReader
 from services.runner.kinds.embedding import EmbeddingEngine, EmbeddingReader
@@ -19,11 +20,11 @@ from services.runner.kinds.transcription import TranscriptionEngine, Transcripti
 
 
 def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
-    """Returns the reader for an engine that has been started."""
+    """Returns the reader for a started engine; raises SettingsError for a model that cannot be served."""
     if isinstance(engine, TextEngine):
         return TextReader(
             RequestReader(
-                ChatTemplate(engine.chat_template, clock=system_clock),
+                _chat_template(engine),
                 detokenize=engine.detokenize,
                 new_call_id=lambda: f"call_{secrets.token_hex(12)}",
             )
@@ -37,3 +38,11 @@ def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
     if engine.kind == "image":
         return ImageReader()
     raise ValueError(f"the engine {engine.name} is of kind {engine.kind}, which has no reader")
+
+
+def _chat_template(engine: TextEngine) -> ChatTemplate:
+    try:
+        return ChatTemplate(engine.chat_template, clock=system_clock)
+    except ValueError as error:
+        # The operator chose the model.
+        raise SettingsError(str(error)) from error

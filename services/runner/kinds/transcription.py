@@ -28,7 +28,7 @@ class TranscriptionJob:
     language: str | None = None
     # Text that comes before, to guide style and spelling.
     prompt: str = ""
-    # 0 picks the most likely words always.
+    # 0 picks the most likely words, and tries higher ones where those repeat themselves or are unlikely.
     temperature: float = 0.0
     # Whether the times of words are wanted.
     words: bool = False

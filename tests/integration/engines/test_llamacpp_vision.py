@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from services.common.errors import Code, MeshError
 from services.runner.demonstrations.colour_projector import AROUND_IMAGES, colour_projector
@@ -58,6 +60,13 @@ async def test_the_answer_depends_on_the_pixels(engine: LlamaCppEngine, colour: 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "WEBP"])
 async def test_every_format_is_read(engine: LlamaCppEngine, form: str) -> None:
     assert "blue" in (await generate(engine, job(engine, plain_image("blue", form=form)))).text
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+async def test_what_is_transparent_is_white(engine: LlamaCppEngine, form: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (96, 96), (255, 0, 0, 0)).save(file, form)
+    assert "white" in (await generate(engine, job(engine, file.getvalue()))).text
 
 
 async def test_tokens_text_and_usage_agree(engine: LlamaCppEngine) -> None:

@@ -152,7 +152,7 @@ async def test_tags_touch_no_files(engine: NanoTtsEngine, tmp_path: Path) -> Non
     assert not (tmp_path / "made.wav").exists()
 
 
-@pytest.mark.parametrize("text", ["1" * 500, "1234567890" * 20, "\0\x01a\ud800", "日本語 ok", "a\u0301" * 100])
+@pytest.mark.parametrize("text", ["1" * 500, "1234567890" * 20, "\0\x01a\ud800", "ok 😀", "a\u0301" * 100])
 async def test_odd_texts_are_spoken(engine: NanoTtsEngine, text: str) -> None:
     assert (await Speaking(engine, text).end()).seconds > 0.1
 
@@ -161,6 +161,41 @@ async def test_what_cannot_be_spoken_is_refused(engine: NanoTtsEngine) -> None:
     with pytest.raises(MeshError, match="no letter or digit") as refusal:
         await Speaking(engine, "\u2026!? <>").end()
     assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "input")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "今天天气很好我们去公园散步吧你好世界今天",
+        "日本語 ok",
+        "The word привет means hello.",
+        "Καλημέρα",
+        "مرحبا بالعالم",
+        "नमस्ते",
+        "안녕하세요",
+        "สวัสดี",
+    ],
+)
+async def test_what_the_voice_cannot_read_is_refused(engine: NanoTtsEngine, text: str) -> None:
+    speaking = Speaking(engine, text)
+    with pytest.raises(MeshError, match="reads the Latin script") as refusal:
+        await speaking.end()
+    assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "input")
+    # Nothing was sent, so nothing is charged.
+    assert speaking.steps == []
+
+
+@pytest.mark.parametrize("voice", ["en-us", "de-de", "it-it", "es-es", "fr-fr"])
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [("Ąęłńśźż Łódź", "Aelnszz Lódz"), ("Tiếng Việt", "Tieng Viet"), ("ğışŞĞİ", "gisSGI"), ("٣٤٥", "345")],
+)
+async def test_letters_with_foreign_marks_are_as_long_as_plain_ones(
+    engine: NanoTtsEngine, voice: str, text: str, plain: str
+) -> None:
+    marked = await Speaking(engine, text, voice).end()
+    # No two readings of a text are quite the same.
+    assert marked.seconds == pytest.approx((await Speaking(engine, plain, voice).end()).seconds, rel=0.05)
 
 
 async def test_endless_speech_is_cut_off() -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import math
+import random
 import threading
+import wave
+from array import array
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.feature_extractor import FeatureExtractor
 
 from services.common.errors import Code, MeshError
+from services.runner.audio.decoding import RATE, decode
 from services.runner.demonstrations.packaged import find_whisper_tiny
 from services.runner.engines.nanotts import NanoTtsEngine
 from services.runner.engines.whisper import WhisperEngine
@@ -25,8 +31,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SENTENCE = "The quick brown fox jumps over the lazy dog. Today is a wonderful day to build something people love!"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def recording() -> bytes:
+async def spoken(text: str, form: str = "flac") -> bytes:
+    """Returns a file in which the text is read aloud."""
     speaker = NanoTtsEngine(slots=1)
     await speaker.start()
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -38,29 +44,44 @@ async def recording() -> bytes:
         if step.finish_reason is not None:
             done.set_result(None)
 
-    speaker.submit(SpeechJob("request", SENTENCE, "en-us", "flac", 1.0), take)
+    speaker.submit(SpeechJob("request", text, "en-us", form, 1.0), take)
     await done
     await speaker.close()
     return bytes(audio)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def recording() -> bytes:
+    return await spoken(SENTENCE)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def engine() -> AsyncIterator[WhisperEngine]:
-    engine = WhisperEngine(find_whisper_tiny(), slots=1, most_seconds=30)
+    engine = WhisperEngine(find_whisper_tiny(), slots=1, most_seconds=200)
     await engine.start()
     yield engine
     assert engine.active == 0
     await engine.close()
 
 
+def wave_file(samples: list[int]) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as output:
+        output.setparams((1, 2, RATE, 0, "NONE", ""))
+        output.writeframes(array("h", samples).tobytes())
+    return file.getvalue()
+
+
 class Writing:
     """A job and what it has written."""
 
-    def __init__(self, engine: WhisperEngine, audio: bytes, *, words: bool = False) -> None:
+    def __init__(self, engine: WhisperEngine, audio: bytes, *, words: bool = False, temperature: float = 0) -> None:
         self.segments: list[Segment] = []
         self.last: TranscriptionStep | None = None
         self.error: MeshError | None = None
-        self.ticket = engine.submit(TranscriptionJob("request", audio, words=words), self._take)
+        self.ticket = engine.submit(
+            TranscriptionJob("request", audio, words=words, temperature=temperature), self._take
+        )
 
     def _take(self, step: TranscriptionStep | MeshError) -> None:
         if isinstance(step, MeshError):
@@ -103,6 +124,78 @@ async def test_what_is_no_recording_is_refused(engine: WhisperEngine) -> None:
     with pytest.raises(MeshError) as refusal:
         await Writing(engine, b"not a sound").end()
     assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "file")
+
+
+@pytest.mark.parametrize("form", ["mp3", "aac"])
+async def test_damage_in_the_middle_leaves_the_end(engine: WhisperEngine, form: str) -> None:
+    audio = await spoken(SENTENCE, form)
+    start = int(len(audio) * 0.3)
+    audio = audio[:start] + random.Random(1).randbytes(400) + audio[start + 400 :]
+    writing = Writing(engine, audio)
+    last = await writing.end()
+    assert "build something people love" in writing.text.lower()
+    assert last.duration > 4.8
+
+
+def noise(seconds: int, loudness: float) -> list[int]:
+    source = random.Random(1)
+    return [round(source.gauss(0, loudness)) for _ in range(seconds * RATE)]
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [0] * (6 * RATE),
+        [0] * (40 * RATE),
+        [0] * (90 * RATE),
+        [1, 0, -1, 0] * (10 * RATE),
+        noise(40, 1),
+        noise(40, 60),
+        noise(40, 3000),
+        [round(600 * math.sin(at / 50)) for at in range(40 * RATE)],
+    ],
+    ids=["6 s", "40 s", "90 s", "lowest bits", "faint noise", "hiss", "loud noise", "hum"],
+)
+async def test_where_nobody_speaks_nothing_is_written(engine: WhisperEngine, samples: list[int]) -> None:
+    writing = Writing(engine, wave_file(samples))
+    last = await writing.end()
+    assert writing.segments == []
+    assert last.duration == pytest.approx(len(samples) / RATE)
+    assert last.language == "en"
+    assert last.usage is not None
+    assert last.usage.completion_tokens == 0
+
+
+async def test_silence_around_speech_adds_no_words_and_moves_none(engine: WhisperEngine, recording: bytes) -> None:
+    silence = array("h", bytes(2 * RATE * 40))
+    said = array("h", decode(recording, 60, lambda: False))
+    writing = Writing(engine, wave_file([*silence, *said, *silence, *said]))
+    await writing.end()
+    assert writing.text.lower().count("build something people love") == 2
+    assert len(writing.text.split()) <= 42
+    second = 40 + len(said) / RATE + 40
+    for segment in writing.segments:
+        assert 39 < segment.start < segment.end < second - 38 or second - 1 < segment.start
+
+
+async def test_one_word_is_heard(engine: WhisperEngine) -> None:
+    writing = Writing(engine, await spoken("Yes."))
+    await writing.end()
+    assert "yes" in writing.text.lower()
+
+
+async def test_repetitions_are_tried_again_at_higher_temperatures(engine: WhisperEngine) -> None:
+    writing = Writing(engine, await spoken("No, " * 60))
+    await writing.end()
+    assert writing.segments
+    assert any(segment.temperature > 0 for segment in writing.segments)
+    assert not [s for s in writing.segments if s.compression_ratio > 2.4 and s.temperature == 0]
+
+
+async def test_a_temperature_that_was_asked_for_is_the_only_one(engine: WhisperEngine, recording: bytes) -> None:
+    writing = Writing(engine, recording, temperature=0.3)
+    await writing.end()
+    assert {segment.temperature for segment in writing.segments} == {0.3}
 
 
 async def test_slots_are_bounded_and_cancelling_frees_them(engine: WhisperEngine, recording: bytes) -> None:

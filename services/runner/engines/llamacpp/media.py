@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 
 from services.common.errors import MeshError
-from services.common.image_header import PNG, WEBP, ImageHeader, read_header
+from services.common.image_header import PNG, ImageHeader, read_header
 from services.runner.refusals import invalid
 
 # llama.cpp puts an image where this stands in a prompt. Nobody learns it, so nobody's text can hold it.
@@ -20,37 +20,30 @@ _PIECE = 1 << 20
 
 
 def decodable(image: bytes) -> bytes:
-    """Returns the image in a format that llama.cpp's decoder reads: PNG, JPEG or GIF. Takes a while; blocks.
+    """Returns the image as a PNG or JPEG that llama.cpp's decoder shows as a viewer does. Takes a while; blocks.
 
     Raises MeshError INVALID_REQUEST for an image that cannot be brought into one.
     """
+    # Runners without images need not load the library.
+    from services.runner.kinds.text.picture import is_plain, read_picture
+
     try:
         header = read_header(image)
-        if header.format == WEBP:
-            return _from_webp(image)
         if header.format == PNG:
             _check_png(image, header)
-    except (ValueError, OSError, struct.error, zlib.error, LookupError):
+        if is_plain(image):
+            return image
+        file = io.BytesIO()
+        read_picture(image).save(file, "PNG", compress_level=1)
+    except (ValueError, struct.error, zlib.error, LookupError):
         raise undecodable() from None
-    return image
+    return file.getvalue()
 
 
 def undecodable() -> MeshError:
     """Returns the refusal of an image whose header is right and whose content is not."""
     message = "'messages' hold an image that is damaged and cannot be decoded; save it again as PNG or JPEG."
     return invalid(message, "messages")
-
-
-def _from_webp(image: bytes) -> bytes:
-    try:
-        from PIL import Image
-    except ImportError:
-        message = "'messages' hold a WEBP image, which the runner of this model cannot read; send PNG, JPEG or GIF."
-        raise invalid(message, "messages") from None
-    file = io.BytesIO()
-    with Image.open(io.BytesIO(image), formats=["WEBP"]) as opened:
-        opened.convert("RGB").save(file, "PNG", compress_level=1)
-    return file.getvalue()
 
 
 def _check_png(image: bytes, header: ImageHeader) -> None:

@@ -15,6 +15,7 @@ from services.common.extras import how_to_install
 from services.runner.audio.encoders import Encoder, available_formats, new_encoder
 from services.runner.audio.pieces import divide
 from services.runner.engines.nanotts.markup import plain_text
+from services.runner.engines.nanotts.scripts import latin_text
 from services.runner.engines.nanotts.voices import VOICES, Voice
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.kinds.base import FinishReason, TokenCounts
@@ -59,7 +60,7 @@ class NanoTtsEngine(ThreadedEngine[SpeechJob, SpeechStep]):
         self._speak("Ready.", Voice("en-US"), 1.0)
 
     def _work(self, job: SpeechJob, running: ThreadedJob[SpeechStep]) -> None:
-        text = plain_text(job.input)
+        text = latin_text(plain_text(job.input))
         if not any(character.isalnum() for character in text):
             raise _nothing()
         with closing(new_encoder(job.format, RATE)) as encoder:

@@ -19,6 +19,9 @@ from services.runner.kinds.transcription import Segment, TranscriptionJob, Trans
 _POSITIONS_PER_SECOND = 50
 # A large model may take minutes on a CPU for one window of 30 seconds.
 _STALL_SECONDS = 600.0
+# The decoder may repeat itself at the lowest temperature. Whisper's authors then try the next one (section 4.5), in
+# steps of 0.2. Each try writes up to 448 tokens, so a recording that no temperature helps would take twice as long.
+_TEMPERATURES = (0.0, 0.4, 0.8)
 
 
 class _StoppedError(Exception):
@@ -85,6 +88,7 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
         import numpy as np
 
         from services.runner.audio.decoding import RATE, decode
+        from services.runner.engines.whisper.voice_activity import spoken_spans
 
         samples = decode(job.audio, self._most_seconds, stopped)
         if stopped():
@@ -92,20 +96,33 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
         duration = len(samples) / 2 / RATE
         sound = np.frombuffer(samples, dtype=np.int16).astype(np.float32)
         sound /= 32768
-        segments, info = self._model.transcribe(
-            sound,
-            language=job.language,
-            initial_prompt=job.prompt or None,
-            temperature=job.temperature,
-            beam_size=1,
-            word_timestamps=job.words,
-        )
+        spans = spoken_spans(sound)
+        language = job.language or self._only_language()
         tokens = 0
-        for segment in segments:
-            tokens += len(segment.tokens)
-            yield TranscriptionStep(_segment(segment, duration))
+        if spans:
+            segments, info = self._model.transcribe(
+                sound,
+                language=job.language,
+                initial_prompt=job.prompt or None,
+                # As OpenAI defines it: 0 lets the model choose.
+                temperature=job.temperature or _TEMPERATURES,
+                beam_size=1,
+                # Five samples, the library's default, make the highest temperatures three times as slow.
+                best_of=1,
+                clip_timestamps=spans,
+                word_timestamps=job.words,
+            )
+            language = info.language
+            for segment in segments:
+                tokens += len(segment.tokens)
+                yield TranscriptionStep(_segment(segment, duration))
         usage = TokenCounts(round(duration * _POSITIONS_PER_SECOND), tokens)
-        yield TranscriptionStep(None, info.language, duration, FinishReason.STOP, usage)
+        yield TranscriptionStep(None, language, duration, FinishReason.STOP, usage)
+
+    def _only_language(self) -> str:
+        """Returns the language of a model that knows one, else an empty text."""
+        languages = self.languages
+        return next(iter(languages)) if len(languages) == 1 else ""
 
 
 def _segment(segment: Any, duration: float) -> Segment:

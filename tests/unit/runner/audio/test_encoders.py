@@ -8,6 +8,7 @@ import math
 import wave
 from array import array
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -128,9 +129,9 @@ def test_a_file_that_is_left_in_the_middle_leaves_no_memory_taken(name: str) -> 
         gc.collect()
         return int(psutil.Process().memory_info().rss)
 
-    # What the library takes once is not counted. Left open, 35 files of MP3 take 1.5 MB.
-    before = leave(10)
-    assert leave(35) - before < 500_000
+    # Left open, 35 files of MP3 take 1.5 MB, and the next 35 as much again. What the process takes once is not counted.
+    taken = [leave(10), leave(35), leave(35), leave(35)]
+    assert min(after - before for before, after in pairwise(taken)) < 500_000
 
 
 @pytest.mark.parametrize("name", available_formats())

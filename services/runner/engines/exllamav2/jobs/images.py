@@ -6,12 +6,12 @@ The library gives every picture a range of token ids of its own, which stand in 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from services.common.image_header import read_header
 from services.runner.refusals import invalid
 
 if TYPE_CHECKING:
@@ -32,18 +32,16 @@ class Image:
 
 
 def read_image(data: bytes) -> Image:
-    """Decodes a picture; raises MeshError INVALID_REQUEST if it is none."""
-    from PIL import Image as Pillow
-    from PIL import UnidentifiedImageError
+    """Decodes a picture as a viewer shows it; raises MeshError INVALID_REQUEST if it is none."""
+    from services.runner.kinds.text.picture import read_picture
 
     try:
-        with Pillow.open(io.BytesIO(data)) as file:
-            if max(file.size) > _LARGEST_SIDE:
-                message = f"'messages' hold an image of more than {_LARGEST_SIDE} pixels a side; send it smaller."
-                raise invalid(message, "messages")
-            picture = file.convert("RGB")
-    except (UnidentifiedImageError, Pillow.DecompressionBombError, OSError, SyntaxError, ValueError):
-        # Pillow's own words may quote the file.
+        header = read_header(data)
+        if max(header.width, header.height) > _LARGEST_SIDE:
+            message = f"'messages' hold an image of more than {_LARGEST_SIDE} pixels a side; send it smaller."
+            raise invalid(message, "messages")
+        picture = read_picture(data)
+    except ValueError:
         message = "'messages' hold an image that cannot be decoded; send PNG, JPEG, WebP or GIF."
         raise invalid(message, "messages") from None
     return Image(picture, hashlib.sha256(data).digest())

@@ -12,27 +12,43 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
-from services.runner.kinds.text.prompt.formats import ToolFormat, detect_format
+from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
 
 
+class _Generation(Extension):
+    """Passes over `{% generation %}` and `{% endgeneration %}`, which mark for training what the assistant said.
+
+    What stands between them has a scope of its own, as in the transformers library.
+    """
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja declares it so
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """Returns what stands between the tags."""
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+
 class ChatTemplate:
     """A compiled chat template."""
 
     def __init__(self, source: str, *, eos_token: str = "", clock: Clock = system_clock) -> None:
-        """Compiles the template; raises ValueError if it is not valid Jinja.
+        """Compiles the template; raises ValueError if it is not valid Jinja, or writes calls that no reader here reads.
 
         The engine puts the beginning-of-sequence token before the prompt, so templates see an empty `bos_token`.
         """
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise_exception
@@ -45,6 +61,7 @@ class ChatTemplate:
         self._tool_format = detect_format(source)
         self._longest_thought = _constant(environment.parse(source), "longest_thought")
         self._eos_token = eos_token
+        confirm_format(self._tool_format, self._render)
 
     @property
     def tool_format(self) -> ToolFormat:
@@ -79,21 +96,23 @@ class ChatTemplate:
         """
         variables = {"reasoning_effort": effort} if effort else {}
         try:
-            return self._template.render(
-                messages=list(messages),
-                tools=list(tools) or None,
-                add_generation_prompt=True,
-                enable_thinking=thinking,
-                **variables,
-                bos_token="",
-                eos_token=self._eos_token,
-            )
+            return self._render(messages, tools, enable_thinking=thinking, **variables)
         except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
             # The template's own words may quote the conversation; only a text that stands in the template does not.
             reason = str(error) if str(error) and str(error) in self._source else ""
             said = f': "{reason}". Send them' if reason else "; send them"
             message = f"'messages' are not accepted by the chat template of this model{said} as it expects them."
             raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
+
+    def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> str:
+        return self._template.render(
+            messages=list(messages),
+            tools=list(tools) or None,
+            add_generation_prompt=True,
+            **variables,
+            bos_token="",
+            eos_token=self._eos_token,
+        )
 
 
 def packaged_template(name: str) -> str:

@@ -1,7 +1,7 @@
 """The ways in which families of models write function calls."""
 
 from services.runner.kinds.text.prompt.formats.base import CallReader, ToolFormat
-from services.runner.kinds.text.prompt.formats.detection import FORMATS, detect_format
+from services.runner.kinds.text.prompt.formats.detection import FORMATS, confirm_format, detect_format
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
 from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import MistralArgsFormat, MistralFormat
@@ -14,5 +14,6 @@ __all__ = [
     "MistralArgsFormat",
     "MistralFormat",
     "ToolFormat",
+    "confirm_format",
     "detect_format",
 ]

@@ -2,23 +2,115 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
 from services.runner.kinds.text.prompt.formats.base import ToolFormat
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
 from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
+from services.runner.kinds.text.prompt.output import ParsedText
 
 FORMATS: dict[str, ToolFormat] = {
     known.name: known for known in (HermesFormat(), LlamaFormat(), MistralFormat(), MistralArgsFormat())
 }
+# Formats without a reader: what only their templates hold, and whose it is. Several have a tag of a format with one.
+_UNREAD = {
+    "<function=": "Qwen3-Coder, Qwen 3.5",
+    "<arg_key>": "GLM",
+    "<\uff5ctool\u2581call": "DeepSeek",
+    "\uff5cDSML\uff5c": "DeepSeek",
+    "<|tool_call_begin|>": "Kimi",
+    "<|channel|>": "gpt-oss",
+    "<|tool_call>": "Gemma 4",
+    "<start_function_call>": "FunctionGemma",
+    "<|tool_call_start|>": "LFM2",
+    "<minimax:tool_call>": "MiniMax",
+    "<|START_ACTION|>": "Command",
+    "<TOOLCALL>": "Nemotron",
+    "<|tool_call|>": "Granite, Phi",
+}
+_HERMES_TAG = "<tool_call>"
+# Llama 3 and Llama 4 begin a message with one of these.
+_LLAMA_HEADERS = ("<|start_header_id|>", "<|header_start|>")
+_JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_TOOLS = re.compile(r"\btools\b|\btool_calls\b")
+# A call of the past, as documents for a template. Some templates want ids of nine characters.
+_QUESTION = "Which probe is it?"
+_NAME, _ARGUMENTS = "read_probe", {"probe_key": "probe value"}
+_PROBE: Sequence[Mapping[str, Any]] = (
+    {"role": "user", "content": _QUESTION},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "probe0001", "type": "function", "function": {"name": _NAME, "arguments": _ARGUMENTS}}],
+    },
+    {"role": "tool", "tool_call_id": "probe0001", "name": "probe_result", "content": "It is the first."},
+)
 
 
 def detect_format(template: str) -> ToolFormat:
-    """Returns the format of a chat template; Hermes, the most common, if it does not tell."""
+    """Returns the format of a chat template; Hermes, the most common, if the template knows nothing of tools.
+
+    Raises ValueError, with the reason, if the template shows calls in a format that has no reader: they would reach
+    clients as text.
+    """
+    template = _JINJA_COMMENT.sub("", template)
+    for sign, models in _UNREAD.items():
+        if sign in template:
+            raise ValueError(_refusal(f"the format of {models}"))
     if CALLS_TAG in template:
         return FORMATS["mistral-args" if ARGUMENTS_TAG in template else "mistral"]
-    if "<tool_call>" not in template and "<|python_tag|>" in template:
+    if _HERMES_TAG in template:
+        return FORMATS["hermes"]
+    if "<|python_tag|>" in template:
         return FORMATS["llama"]
-    # The small Llama models have no tag, but are told the key of the arguments.
-    if "<tool_call>" not in template and '"parameters"' in template and "<|start_header_id|>" in template:
+    # The small Llama models and Llama 4 have no tag, but are told the key of the arguments.
+    if '"parameters"' in template and any(header in template for header in _LLAMA_HEADERS):
         return FORMATS["llama"]
+    if _TOOLS.search(template):
+        raise ValueError(_refusal("a format that is not known"))
     return FORMATS["hermes"]
+
+
+def confirm_format(found: ToolFormat, render: Callable[[Sequence[Mapping[str, Any]]], str]) -> None:
+    """Raises ValueError if a call that the template itself writes is not one to the format's reader.
+
+    `render` renders messages. A template that refuses the conversation, or shows no calls of the past, says nothing.
+    """
+    try:
+        prompt = render(_PROBE)
+    except Exception:  # noqa: BLE001 - templates fail in any way, and those that want other messages may be right
+        return
+    written = prompt.rpartition(_QUESTION)[2]
+    if _NAME in written and not any(_reads(found, written[start:]) for start in _beginnings(written)):
+        raise ValueError(_refusal("a format that is not known"))
+
+
+def _beginnings(written: str) -> Iterator[int]:
+    """Yields where an answer with the call may begin: what a template puts before it is not known here."""
+    end = written.index(_NAME)
+    yield from (at for at in range(end + 1) if written[at] in "{[<")
+
+
+def _reads(found: ToolFormat, answer: str) -> bool:
+    out = ParsedText()
+    reader = found.reader([_NAME], lambda: "")
+    reader.feed(answer, out)
+    reader.finish(out, cut=False)
+    name = "".join(call.name for call in out.calls if call.index == 0)
+    arguments = "".join(call.arguments for call in out.calls if call.index == 0)
+    try:
+        return name == _NAME and json.loads(arguments) == _ARGUMENTS
+    except ValueError:
+        return False
+
+
+def _refusal(found: str) -> str:
+    known = ", ".join(FORMATS)
+    return (
+        f"the chat template writes function calls in {found}, which cannot be read; the formats that can be read are: "
+        f"{known}. Serve a model that writes one of them, or a template without tools"
+    )

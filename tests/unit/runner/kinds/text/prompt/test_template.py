@@ -97,6 +97,27 @@ def test_a_broken_template_is_reported_when_it_is_loaded() -> None:
         ChatTemplate("{% if %}")
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{% generation %}{{ messages[0].role }}{% endgeneration %}", "user"),
+        ("{%- generation -%} a {%- endgeneration -%} b", "ab"),
+        ("{% for m in messages %}{% generation %}{{ loop.index }}{{ m.role }}{% endgeneration %}{% endfor %}", "1user"),
+        ("{% for m in messages %}{% generation %}x{% break %}{% endgeneration %}y{% endfor %}", "x"),
+        ("{% set a = 1 %}{% generation %}{% set a = 2 %}{{ a }}{% endgeneration %}{{ a }}", "21"),
+        ("{% generation %}a{% generation %}b{% endgeneration %}{% endgeneration %}", "ab"),
+        ("{{ generation is defined }}", "False"),
+    ],
+)
+def test_the_marks_of_training_are_passed_over(source: str, expected: str) -> None:
+    assert ChatTemplate(source).render([QUESTION]) == expected
+
+
+def test_a_mark_of_training_that_is_never_closed_is_reported() -> None:
+    with pytest.raises(ValueError, match="endgeneration"):
+        ChatTemplate("{% generation %}a")
+
+
 def test_smollm2_is_given_an_open_and_bounded_thought(smollm2: ChatTemplate) -> None:
     prompt = smollm2.render([QUESTION], thinking=True)
     assert prompt.endswith("<|im_start|>assistant\n<think>\n")
