@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from services.common.argument_schemas import arguments_schema
-from services.common.json_schema import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
+from services.common.json_schema.arguments import arguments_schema
+from services.common.json_schema.checking import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
 from services.edge.chat.request import ChatBody, Function
 from services.edge.http.parsing import invalid
 

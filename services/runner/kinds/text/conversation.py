@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from services.common.argument_schemas import NO_PARAMETERS
 from services.common.chat_limits import FUNCTION_NAME, MOST_TOOLS
+from services.common.json_schema.arguments import NO_PARAMETERS
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.prompt.grammar import any_object
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox

@@ -12,8 +12,8 @@ from typing import Any
 
 import llguidance
 
-from services.common.argument_schemas import arguments_schema
-from services.common.json_schema import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
+from services.common.json_schema.arguments import arguments_schema
+from services.common.json_schema.checking import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
 from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
 from services.runner.kinds.text.prompt.formats.rules import json_rule
 from services.runner.kinds.text.prompt.thought import Thought

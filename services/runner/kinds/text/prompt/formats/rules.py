@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from services.common.enforced_schema import enforced_form
+from services.common.json_schema.enforced import enforced_form
 from services.runner.kinds.text.prompt.tools import Tool
 
 # Small models never stop calling by themselves, so the number of parallel calls is bounded.

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.enforced_schema import enforced_form
-from services.common.json_schema import check_schema
+from services.common.json_schema.checking import check_schema
+from services.common.json_schema.enforced import enforced_form
 
 STRING: dict[str, Any] = {"type": "string"}
 A, B = {"properties": {"a": STRING}}, {"properties": {"b": STRING}}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.common.enforced_schema import resolve
-from services.common.json_schema import SchemaError
+from services.common.json_schema.checking import SchemaError
+from services.common.json_schema.enforced import resolve
 
 # The arguments of a function that names no parameters.
 NO_PARAMETERS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.argument_schemas import NO_PARAMETERS, arguments_schema
-from services.common.json_schema import SchemaError, check_schema
+from services.common.json_schema.arguments import NO_PARAMETERS, arguments_schema
+from services.common.json_schema.checking import SchemaError, check_schema
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 VALUES = [{}, {"city": "Oslo"}, {"city": 7}, {"next": None}, {"next": {"next": None}}, None, True, 5, "x", [], [{}]]

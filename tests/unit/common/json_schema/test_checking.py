@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from services.common import json_schema as bounds
-from services.common.json_schema import SchemaError, check_schema
+from services.common.json_schema import checking as bounds
+from services.common.json_schema.checking import SchemaError, check_schema
 
 
 def an_object(**properties: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-from services.common.enforced_schema import (
+from services.common.json_schema.enforced import (
     LARGEST_EXACT,
     NAMED,
     ONE,

@@ -1,0 +1,1 @@
+"""JSON schemas of clients: which are taken, what an engine enforces of them, and those of arguments of functions."""
