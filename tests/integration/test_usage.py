@@ -180,4 +180,4 @@ async def test_the_commands_show_the_same(customer: Customer, tmp_path: Path) ->
     assert [json.loads(row["amount"]) for row in mine] == [1000, -10, 10, -10]
     nowhere = await mesh.run_command("ledger", "export", "--csv", str(tmp_path / "no" / "file.csv"))
     assert (nowhere.returncode, nowhere.stdout) == (1, "")
-    assert "cannot write" in nowhere.stderr
+    assert "Cannot write" in nowhere.stderr
