@@ -124,7 +124,7 @@ class NamedTool(Struct, frozen=True):
 
 
 class AllowedTools(Struct, frozen=True):
-    """The tools that may be called, or of which one must be; the model does not see the others."""
+    """The tools that may be called; with `required`, one of them must be. The model does not see the others."""
 
     mode: Literal["auto", "required"]
     tools: Annotated[list[NamedTool], Meta(min_length=1, max_length=MOST_TOOLS)]

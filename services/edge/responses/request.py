@@ -74,7 +74,7 @@ class ReasoningText(Struct, frozen=True, tag="reasoning_text", tag_field="type")
 
 
 class SummaryText(Struct, frozen=True):
-    """A part of the summary of an earlier thought; clients name its type or not."""
+    """A part of the summary of earlier reasoning; clients may leave its type out."""
 
     text: Text | None = None
 
