@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Set
 from types import TracebackType
 from typing import Generic, Self, TypeAlias, TypeVar
@@ -11,6 +10,7 @@ import grpc
 
 from services.cli.errors import CliError
 from services.common.errors import ERROR_METADATA_KEY, MeshError
+from services.common.retry.pause import pause
 from services.common.rpc.channels import OpenChannel
 from tiermesh.auth.v1 import auth_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2_grpc
@@ -117,4 +117,4 @@ async def wait_until_available(router: RouterClient, models: Set[str]) -> None:
                     return
         except grpc.aio.AioRpcError:
             # The router is being started.
-            await asyncio.sleep(_RETRY_SECONDS)
+            await pause(_RETRY_SECONDS)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from services.common.etcd.client import EtcdClient
 from services.common.etcd.errors import EtcdError, LeaseNotFoundError
 from services.common.retry.outage import Outage
+from services.common.retry.pause import pause
 from services.common.telemetry.logs import get_logger
 
 # How long an update or the farewell waits for etcd, in seconds. After that, `run` writes the update when it can, and
@@ -60,11 +61,11 @@ class Registration:
                 try:
                     await self._hold()
                     backoff.reset()
-                    pause = self._ttl / 3
+                    delay = self._ttl / 3
                 except EtcdError as error:
                     self._note_failure(error)
-                    pause = backoff.next()
-                await asyncio.sleep(pause)
+                    delay = backoff.next()
+                await pause(delay)
         finally:
             await self._leave()
 

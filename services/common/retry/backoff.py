@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable
+
+from services.common.retry.pause import pause
 
 # Uniform in [0, 1), as `random.random`.
 Randomness = Callable[[], float]
@@ -37,5 +38,5 @@ class Backoff:
         self._delay = self._first
 
     async def pause(self) -> None:
-        """Sleeps for the next delay."""
-        await asyncio.sleep(self.next())
+        """Sleeps for the next delay; a cancellation that an attempt has swallowed takes effect here."""
+        await pause(self.next())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from services.common.batch import BatchClient
 from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.common.retry.outage import Outage
+from services.common.retry.pause import pause
 from services.common.rpc.channels import OpenChannel
 from services.common.telemetry.logs import get_logger
 from tiermesh.common.v1.trace_pb2 import TraceContext
@@ -120,7 +120,7 @@ class AvailableModels:
         while True:
             for address in self._addresses:
                 await self._attempt(address)
-                await asyncio.sleep(_PAUSE)
+                await pause(_PAUSE)
 
     async def _attempt(self, address: str) -> None:
         """Follows the stream of one router to its end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.support.batch_echo import (
     echo_client,
 )
 from tests.support.deadlines import within
+from tests.support.ports import free_address
 from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
@@ -146,3 +148,11 @@ async def test_a_client_can_be_closed_before_it_has_connected_and_twice() -> Non
         await client.close()
         with pytest.raises(MeshError, match="is shutting down"):
             await waiting
+
+
+async def test_a_client_can_be_closed_at_every_moment_of_connecting() -> None:
+    address, chance = free_address(), random.Random(1)
+    for _ in range(150):
+        # A lane that did not notice would hold this up for ever.
+        async with within(10.0), echo_client(address):
+            await asyncio.sleep(chance.uniform(0.0, 0.004))
