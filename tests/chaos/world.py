@@ -26,10 +26,11 @@ from tests.support.waiting import eventually
 PREFILL_SPEED, SPEED = 40, 60
 # Requests end, one way or the other, before their hold does; all in seconds.
 HOLD_TTL = 9.0
+REQUEST_TIMEOUT = 6.0
 _EDGE = {
     "call_timeout": "2",
     "queue_timeout": "3",
-    "request_timeout": "6",
+    "request_timeout": str(REQUEST_TIMEOUT),
     "settle_timeout": "2.5",
     "drain_seconds": "15",
 }

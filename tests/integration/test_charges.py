@@ -202,8 +202,8 @@ async def test_a_service_that_restarts_meanwhile_changes_nothing(customer: Custo
     customer.mesh.kill(service)
     chunks = list(stream)
     assert chunks[-1].choices[0].finish_reason == "length"
-    await customer.settled(PRICE)
     await customer.mesh.until_serving()
+    await customer.settled(PRICE)
 
 
 async def test_what_was_refused_costs_nothing(customer: Customer) -> None:

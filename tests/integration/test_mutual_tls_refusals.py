@@ -18,6 +18,7 @@ from services.common.settings import TlsSettings
 from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
+from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
@@ -167,9 +168,10 @@ async def test_health_is_told_to_everyone_in_the_mesh(tls_mesh: TlsMesh, service
 async def test_a_refusal_is_logged_and_counted(tls_mesh: TlsMesh, tmp_path: Path) -> None:
     files = tls_mesh.authority.issue(tmp_path / "files", "somebody.example.org")
     assert await tls_mesh.outcome("billing", transact, files) is DENIED
-    log = (tls_mesh.mesh.state_dir / "logs" / "billing.log").read_text()
-    assert '"event": "caller_refused"' in log
-    assert "somebody.example.org" in log
+    log = tls_mesh.mesh.state_dir / "logs" / "billing.log"
+    # The supervisor writes down what the process has said, a moment later.
+    await eventually(lambda: "somebody.example.org" in log.read_text())
+    assert '"event": "caller_refused"' in log.read_text()
     metrics = httpx2.get(tls_mesh.mesh.metrics["billing"]).text
     count = next(line for line in metrics.splitlines() if line.startswith("tiermesh_callers_refused_total "))
     assert float(count.split()[1]) >= 1

@@ -203,7 +203,7 @@ class LocalMesh:
         return content
 
     async def until_serving(self) -> None:
-        """Waits until the edge reaches every service again and the first model is available."""
+        """Waits until the edge reaches every service again and every runner is registered."""
         await eventually(self._serves, START_SECONDS)
 
     def _serves(self) -> bool:
@@ -212,7 +212,8 @@ class LocalMesh:
             httpx2.get(self.metrics["edge"].replace("/metrics", "/readyz")).raise_for_status()
         except (AssertionError, httpx2.HTTPError):
             return False
-        return any(runner["state"] == "ready" for runner in runners)
+        ready = [runner for runner in runners if runner["state"] == "ready"]
+        return len(ready) >= len([name for name in self.pids if name.startswith("runner-")])
 
     def __enter__(self) -> Self:
         asyncio.run(self.start())
