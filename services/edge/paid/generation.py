@@ -208,12 +208,12 @@ class Generation:
     async def _move(self, choice: _Choice) -> None:
         if choice.refusals > QUICK_REFUSALS:
             await asyncio.sleep(REFUSED_PAUSE)
-        until = self._deadline if len(self._choices) > 1 else min(choice.waits_until, self._deadline)
+        timeout = min(choice.waits_until, self._deadline) - self._clock()
         try:
             choice.assignment = await self._placer.place(
                 self._model,
                 self._account_id,
-                until - self._clock(),
+                timeout,
                 attempts=choice.attempts,
                 capabilities=self._capabilities,
                 prefix_hashes=choice.assignment.prefix_hashes,
@@ -237,10 +237,11 @@ class Generation:
         full = error.code in _FULL
         choice.refusals = choice.refusals + 1 if full else 0
         if choice.refusals < 2:
-            choice.waits_until = self._clock() + self._queue_timeout
-        if full:
             # The other choices may have the slots that this one waits for, for as long as the request may last.
-            return self._clock() < (self._deadline if len(self._choices) > 1 else choice.waits_until)
+            alone = len(self._choices) == 1
+            choice.waits_until = self._clock() + self._queue_timeout if alone else self._deadline
+        if full:
+            return self._clock() < choice.waits_until
         most = MAX_FAILURES if error.code is not Code.INTERNAL else 1
         return len(_failures(choice)) < most
 
