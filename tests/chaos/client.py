@@ -134,7 +134,9 @@ async def _events(content: aiohttp.StreamReader, pause: float) -> AsyncIterator[
     async for chunk in content.iter_any():
         *events, rest = (rest + chunk).split(b"\n\n")
         for event in events:
-            yield event
+            # A comment only says that the stream lives.
+            if not event.startswith(b":"):
+                yield event
         if pause:
             await asyncio.sleep(pause)
 
