@@ -35,7 +35,7 @@ def clock() -> Times:
 
 @pytest.fixture
 async def committer(store: LedgerStore, clock: Times) -> AsyncIterator[Committer]:
-    committer = Committer(store.commit, clock)
+    committer = Committer(store, clock)
     task = asyncio.create_task(committer.run())
     yield committer
     task.cancel()
