@@ -35,7 +35,7 @@ class Chat:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
         body, model = await self._parse(await request.read(), principal)
         # Before anything is placed or paid for: an image that cannot be had costs nothing.
-        images = await load_images(body, self._images)
+        images = await load_images(body, self._images, principal.account_id)
         order = Order(
             request=request,
             context=context,

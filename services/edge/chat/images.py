@@ -6,7 +6,7 @@ from services.edge.chat.request import ChatBody, ImagePart
 from services.edge.remote_images import ImageLoader, ImageSource
 
 
-async def load_images(body: ChatBody, loader: ImageLoader) -> list[bytes]:
+async def load_images(body: ChatBody, loader: ImageLoader, account_id: str) -> list[bytes]:
     """Returns the images in the order of the conversation; raises MeshError INVALID_REQUEST if one cannot be had."""
     sources = [
         ImageSource(part.image_url.url, f"messages[{index}].content[{at}].image_url.url")
@@ -15,4 +15,4 @@ async def load_images(body: ChatBody, loader: ImageLoader) -> list[bytes]:
         for at, part in enumerate(message.content)
         if isinstance(part, ImagePart)
     ]
-    return await loader.load(sources) if sources else []
+    return await loader.load(sources, account_id) if sources else []

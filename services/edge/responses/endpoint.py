@@ -69,7 +69,7 @@ class Responses:
     async def _order(
         self, request: web.Request, context: RequestContext, principal: Principal, model: Model, chat: ChatBody
     ) -> Order:
-        images = await load_images(chat, self._images)
+        images = await load_images(chat, self._images, principal.account_id)
         return Order(
             request=request,
             context=context,
