@@ -57,7 +57,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     remote_image_http: bool = False
     # How long fetching one image may take, including redirects. Unit: seconds.
     remote_image_seconds: float = 10.0
-    # How many images this edge fetches at the same time, at most a quarter of them for one account. Further images wait.
+    # How many images this edge fetches at the same time; one account has at most a quarter of them. Others wait.
     remote_image_fetches: int = 32
     # Comma-separated networks that may be reached although they are not public. Dangerous: anyone with an API key can
     # make this edge connect to every machine in them. For tests, and for image stores on their own network.
