@@ -16,6 +16,7 @@ from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from services.router.availability import Availability
 from services.router.metrics import StateCollector
+from services.router.pauses import Pauses
 from services.router.placement import Placement
 from services.router.pulse import pulse
 from services.router.routing import Routing
@@ -45,7 +46,8 @@ async def _serve_routes(
     settings: RouterSettings, lifespan: Lifespan, table: Table, registrations: Registrations
 ) -> None:
     clock = time.monotonic
-    routing = Routing(lifespan.catalog, table, Placement(table, clock, random.random), settings.limits, clock)
+    pauses = Pauses(clock)
+    routing = Routing(lifespan.catalog, table, Placement(table, clock, random.random), settings.limits, clock, pauses)
     availability = Availability(lifespan.catalog, table)
     routes = route_server(RouteHandler(routing, table), lifespan.tracing)
     REGISTRY.register(StateCollector(table.states, routing.tiers))
@@ -56,7 +58,7 @@ async def _serve_routes(
     lifespan.run_in_background(
         "unregistered_runners", registrations.forget_unregistered(settings.unregistered_grace_seconds)
     )
-    lifespan.run_in_background("pulse", pulse(routing.tick, availability.refresh))
+    lifespan.run_in_background("pulse", pulse(pauses.beat, routing.tick, availability.refresh))
 
     await lifespan.serve()
     await server.stop([availability, routes], lifespan.drain_seconds)
