@@ -231,6 +231,8 @@ class BatchClient(Generic[CallT, ReplyT]):
         self.cancel(call_id)
         if pending.lane is None:
             self._tell(call_id, pending, self._unavailable("cannot be reached"))
+        elif now < pending.deadline:
+            self._tell(call_id, pending, self._unavailable("does not answer"))
         else:
             error = MeshError(Code.DEADLINE_EXCEEDED, f"{self.name} did not answer in time; try again")
             self._tell(call_id, pending, error)

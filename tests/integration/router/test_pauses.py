@@ -60,7 +60,7 @@ async def test_an_edge_gives_up_a_router_that_is_silent_and_not_one_whose_runner
         try:
             with pytest.raises(MeshError) as error:
                 await waiting
-            assert error.value.code is Code.DEADLINE_EXCEEDED
+            assert error.value.code is Code.UNAVAILABLE
         finally:
             os.kill(mesh.router.pid, signal.SIGCONT)
         runner.finish()
