@@ -25,6 +25,13 @@ class City(BaseModel):
     population: int
 
 
+class Place(BaseModel, extra="forbid"):
+    city: str
+
+
+TOOL = openai.pydantic_function_tool(Place, name="get_weather")
+
+
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     directory = tmp_path_factory.mktemp("scripted")
@@ -42,20 +49,6 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
 async def client(mesh: LocalMesh) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=mesh.base_url, api_key=mesh.unlimited_key, max_retries=0) as client:
         yield client
-
-
-TOOL: Any = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-            "additionalProperties": False,
-        },
-    },
-}
 
 
 async def test_an_agent_with_a_hundred_thousand_tokens_of_instructions(client: openai.AsyncOpenAI) -> None:
