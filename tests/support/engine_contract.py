@@ -62,6 +62,8 @@ def boundaries(answer: Recording) -> list[int]:
 class EngineContract:
     """The suite. Engines have 4 slots and 1024 tokens of context."""
 
+    # Whether the engine can follow a grammar; one that cannot refuses it.
+    follows_grammars: ClassVar[bool] = True
     # Whether a sampled answer with a seed goes on as it would have, after it was interrupted.
     resumes_seeds: ClassVar[bool] = True
     # Whether it reads about 1000 tokens a second or fewer, so that a job can be caught while its prompt is read.
@@ -191,6 +193,11 @@ class EngineContract:
 
     async def test_an_answer_follows_its_grammar_and_can_be_resumed(self, engine: TextEngine) -> None:
         shaped: dict[str, Any] = {"grammar": answer_grammar(CITY, Toolbox()), "max_tokens": 80}
+        if not self.follows_grammars:
+            with pytest.raises(MeshError) as refusal:
+                submit(engine, job(engine, **shaped))
+            assert refusal.value.code is Code.INVALID_REQUEST
+            return
         whole = await generate(engine, job(engine, **shaped))
         value = json.loads(whole.text)
         assert isinstance(value["city"], str)

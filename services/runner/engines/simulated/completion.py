@@ -100,6 +100,8 @@ class _Answer:
             return
         mask = self._matcher.compute_bitmask()
         allowed = [byte for byte in range(256) if mask[byte >> 3] >> (byte & 7) & 1]
+        if not allowed:
+            raise not_compiled("response_format", "it finds no text that follows this schema")
         freely = sum(byte in _LETTERS for byte in allowed) >= _FREE
         if not freely or not self._say_freely(allowed):
             byte = min(allowed, key=partial(self._rank, freely=freely))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from services.common.errors import MeshError
 from services.runner.engines.simulated.speech import Speech
 from services.runner.engines.simulated.spelling import text_of
-from services.runner.engines.simulated.voice import TEXTS
+from services.runner.engines.simulated.voice import BYTES, TEXTS
 from services.runner.engines.stops import StopScanner
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.engine import Emit
@@ -117,6 +117,10 @@ class Run:
         for position in range(self._sent, self._sent + len(step.token_ids)):
             words = self._speech.alternatives(position, count)
             # The k-th most likely word has probability 2^-(k+1).
-            tops = [TopLogprob(text_of(word).encode(), -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
+            tops = [TopLogprob(_bytes_of(word), -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
             step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
         self._sent += len(step.token_ids)
+
+
+def _bytes_of(token_id: int) -> bytes:
+    return BYTES[token_id] if token_id < _WORDS else text_of(token_id).encode()

@@ -9,6 +9,7 @@ _WORDS = tuple(first + second for first in _SYLLABLES for second in _SYLLABLES)
 _SIZE = len(_WORDS)
 # Ids below _SIZE are words that follow another word; those from _SIZE on are the same words at the start of an answer.
 TEXTS = tuple(" " + word for word in _WORDS) + _WORDS
+BYTES = tuple(text.encode() for text in TEXTS)
 SHORTEST, LONGEST = 16, 64
 _THOUGHT = 8
 

@@ -109,6 +109,14 @@ def test_an_answer_that_must_be_too_long_is_refused() -> None:
     assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "response_format")
 
 
+@pytest.mark.parametrize("said", ["", "yes", "no"])
+def test_a_grammar_that_stops_midway_is_refused(said: str) -> None:
+    grammar = '%llguidance {}\nstart: "yes" NOTHING\nNOTHING: /[a-z]+/ & /[0-9]+/\n'
+    with pytest.raises(MeshError) as refusal:
+        complete([said], grammar, VOICE, thinking=False)
+    assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "response_format")
+
+
 @given(st.text())
 def test_spelling_keeps_every_text(text: str) -> None:
     tokens = spell(text)
