@@ -35,7 +35,8 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     unread_seconds: float = 60.0
     # Comma-separated origins whose web pages may use the API. `*` allows all origins, and an empty value allows none.
     cors_origins: str = "*"
-    # How long auth and billing may take to reply before the client gets status 503. Unit: seconds.
+    # How long auth and billing may take to reply, and how long the router may be silent, before the client gets status
+    # 503. Unit: seconds.
     call_timeout: float = 5.0
     # How long a request may wait for a free slot. Unit: seconds.
     queue_timeout: float = 30.0

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from services.runner.kinds.text.engine import TextEngine
+from tests.support.conversation_contract import ConversationContract
 from tests.support.engine_contract import EngineContract
 from tests.torch.stand_in.checkpoint import END, END_OF_TURN, write_checkpoint
 from tests.torch.stand_in.engine import StandIn, stand_in_engine
 
 
-class TestStandIn(EngineContract):
+class TestStandIn(EngineContract, ConversationContract):
     talkative: ClassVar[dict[int, float]] = {END: -100, END_OF_TURN: -100}
 
     @classmethod

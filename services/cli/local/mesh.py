@@ -149,7 +149,7 @@ def plan(
         _service(name, name, _specific(name, addresses), choices, addresses, state, environ) for name in SERVICES
     ]
     runners = [
-        _service(runner.name, "runner", _of_runner(runner, addresses), choices, addresses, state, environ)
+        _service(runner.name, "runner", _of_runner(runner, addresses, environ), choices, addresses, state, environ)
         for runner in choices.runners
     ]
     return [etcd, *services, *runners]
@@ -203,7 +203,7 @@ def _specific(name: str, addresses: Addresses) -> dict[str, str]:
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
 
 
-def _of_runner(runner: LocalRunner, addresses: Addresses) -> dict[str, str]:
+def _of_runner(runner: LocalRunner, addresses: Addresses, environ: Mapping[str, str]) -> dict[str, str]:
     settings = {
         "ETCD_ENDPOINTS": addresses.listen["etcd"],
         "ENGINE": runner.engine,
@@ -212,6 +212,9 @@ def _of_runner(runner: LocalRunner, addresses: Addresses) -> dict[str, str]:
     }
     if runner.context:
         settings["CONTEXT"] = str(runner.context)
+    if runner.engine == "simulated" and (wished := environ.get("TIERMESH_RUNNER_CONTEXT")):
+        # A longer context costs this engine nothing.
+        settings["CONTEXT"] = wished
     if runner.models[0].kind != "chat":
         # A model file that the user names is one that chats.
         settings["MODEL_PATH"] = ""
