@@ -1,7 +1,7 @@
 """Matches tokens with the text that llama.cpp releases.
 
-Text comes later than its tokens while it may begin a stop string, and llama.cpp does not tell the ids of tokens that
-end within a UTF-8 character: only that there were some. Both are put right here by the tokens' bytes.
+Text comes later than its tokens while a UTF-8 character is not complete, and llama.cpp does not tell the ids of tokens
+that end within one: only that there were some. They are found here by their bytes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class HeldTokens:
             at += matched[0]
             taken += 1
         del self._held[:taken]
-        if at < len(data) and self._held and not self._cut(data[at:]):
+        if at < len(data) and self._held:
             # Bytes that are no UTF-8 at all come as U+FFFD: the text cannot be matched, but all of it is here.
             token_ids += [token_id for _, token_id, _ in self._held]
             logprobs += [logprob for _, _, logprob in self._held if logprob is not None]
@@ -63,8 +63,3 @@ class HeldTokens:
                 if before is not None:
                     return start + len(piece), [*before, token_id]
         return None
-
-    def _cut(self, rest: bytes) -> bool:
-        """Whether the text ends within the next token because a stop string was found there."""
-        _, token_id, _ = self._held[0]
-        return self._vocabulary.pieces[token_id].startswith(rest)

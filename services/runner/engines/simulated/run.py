@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from services.common.errors import MeshError
 from services.runner.engines.simulated import voice
-from services.runner.engines.stops import StopScanner
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
@@ -19,8 +18,6 @@ class Run:
     __slots__ = (
         "_emit",
         "_forget",
-        "_scanner",
-        "_sent",
         "_voice",
         "end",
         "fail_at",
@@ -38,10 +35,9 @@ class Run:
         self._forget = forget
         self.prompt_tokens = prompt_tokens
         self._voice = voice.Voice("".join(job.prompt_parts))
-        self._scanner: StopScanner[int] | None = StopScanner(job.stop) if job.stop else None
         self.logprobs = job.logprobs
-        # Next position to speak, and the first one not sent yet: they differ while text is held back.
-        self.position = self._sent = len(job.resume_token_ids)
+        # Next position to speak.
+        self.position = len(job.resume_token_ids)
         wanted = self._voice.length if job.max_tokens is None else job.max_tokens
         self.end = min(wanted, room)
         by_itself = job.max_tokens is None and self.end == wanted
@@ -54,15 +50,12 @@ class Run:
         self._emit = None
         self._forget(self)
 
-    def finish(self) -> None:
+    def finish(self, reason: FinishReason = FinishReason.LENGTH) -> None:
         """Ends the job with what it has said, unless it has said nothing."""
         if self._emit is None or not self.position:
             return
-        step = Step("", [], [])
-        if self._scanner is not None:
-            step.text, step.token_ids = self._scanner.flush()
         self._forget(self)
-        self.deliver(self._finished(step, FinishReason.LENGTH))
+        self.deliver(self._finished(Step("", [], []), reason))
 
     def deliver(self, step: Step | MeshError) -> None:
         """Hands a step over, unless the receiver of an earlier step of the same tick has cancelled this job."""
@@ -80,35 +73,18 @@ class Run:
             return self._finished(Step("", [], []), self.reason)
         token = self._voice.token(position)
         self.position = position + 1
-        if self._scanner is None:
-            step = Step(voice.TEXTS[token], [token], [])
-        else:
-            text, tokens, stopped = self._scanner.push(token, voice.TEXTS[token])
-            step = Step(text, tokens, [])
-            if stopped:
-                return self._finished(step, FinishReason.STOP)
-        if self.position == self.end:
-            if self._scanner is not None:
-                text, tokens = self._scanner.flush()
-                step.text += text
-                step.token_ids += tokens
-            return self._finished(step, self.reason)
+        step = Step(voice.TEXTS[token], [token], [])
         if self.logprobs is not None:
-            self._add_logprobs(step)
-        return step
+            self._add_logprob(step, position)
+        return self._finished(step, self.reason) if self.position == self.end else step
 
     def _finished(self, step: Step, reason: FinishReason) -> Step:
-        if self.logprobs is not None:
-            self._add_logprobs(step)
         step.finish_reason = reason
         step.usage = TokenCounts(self.prompt_tokens, self.position)
         return step
 
-    def _add_logprobs(self, step: Step) -> None:
-        count = max(self.logprobs or 0, 1)
-        for position in range(self._sent, self._sent + len(step.token_ids)):
-            words = self._voice.alternatives(position, count)
-            # The k-th most likely word has probability 2^-(k+1).
-            tops = [TopLogprob(voice.BYTES[word], -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
-            step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
-        self._sent += len(step.token_ids)
+    def _add_logprob(self, step: Step, position: int) -> None:
+        words = self._voice.alternatives(position, max(self.logprobs or 0, 1))
+        # The k-th most likely word has probability 2^-(k+1).
+        tops = [TopLogprob(voice.BYTES[word], -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
+        step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))

@@ -36,8 +36,6 @@ class Job:
     sampling: Sampling
     # Most tokens to produce, those of `resume_token_ids` included; None means as many as the context allows.
     max_tokens: int | None = None
-    # Strings that end the answer and are not part of it.
-    stop: tuple[str, ...] = ()
     # None: no log probabilities; n: with the n most likely alternatives.
     logprobs: int | None = None
     # An llguidance grammar (Lark syntax) that the answer must match; empty means free text.

@@ -14,7 +14,7 @@ from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.kinds.base import FinishReason
+from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob
 
 # In SmolLM2's vocabulary: " is", " Paris", the last byte of the character, and the end of a turn.
@@ -69,13 +69,6 @@ def test_the_end_of_the_turn_has_no_text(vocabulary: Vocabulary) -> None:
     held.add(0, IS, None)
     held.add(0, END, None)
     assert held.take(" is")[0] == [IS]
-
-
-def test_a_token_cut_by_a_stop_string_is_not_among_the_tokens(vocabulary: Vocabulary) -> None:
-    held = HeldTokens(vocabulary)
-    held.add(0, IS, None)
-    held.add(0, PARIS, None)
-    assert held.take(" is Pa")[0] == [IS]
 
 
 def test_tokens_that_llama_cpp_does_not_tell_are_found_by_their_bytes(vocabulary: Vocabulary) -> None:
@@ -176,6 +169,14 @@ def test_a_job_that_has_all_its_tokens_only_ends(vocabulary: Vocabulary) -> None
     assert last.finish_reason is FinishReason.LENGTH
     assert last.usage is not None
     assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (10, 2)
+
+
+def test_an_answer_that_is_cut_short_has_its_usage(vocabulary: Vocabulary) -> None:
+    reader = EventReader(job(resume_token_ids=(PARIS,)), vocabulary)
+    reader.read(msgspec.json.encode({"prompt_progress": {"total": 12, "cache": 8, "processed": 12}}))
+    reader.read(event(" is", [IS], 1))
+    last = reader.cut_short(FinishReason.STOP)
+    assert last == Step(finish_reason=FinishReason.STOP, usage=TokenCounts(11, 2, 8))
 
 
 def test_the_servers_words_are_not_repeated(vocabulary: Vocabulary) -> None:

@@ -1,0 +1,246 @@
+"""Stop strings end the content before them, whatever tokens it is made of, and see neither thoughts nor calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.catalog import Model
+from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.job import Step, TokenLogprob
+from services.runner.kinds.text.prompt.nesting import Nesting
+from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
+from services.runner.kinds.text.reader import RequestReader
+from services.runner.kinds.text.stops import StopSearch
+from services.runner.kinds.text.writer import ReplyWriter
+from tiermesh.runner.v1 import runner_pb2 as pb
+
+PLAIN = Model(id="model", kind="chat", tier="pro", price=10, context=4096)
+THINKING_AND_CALLING = Model(
+    id="model", kind="chat", tier="pro", price=10, context=4096, capabilities=("tools",), reasoning=True
+)
+TEMPLATE = ChatTemplate(packaged_template("smollm2"))
+CALL = '<tool_call>\n{"name": "f", "arguments": {"a": "ab}"}}\n</tool_call>'
+WORDS = st.text(alphabet='ab }<"\n', max_size=8)
+STOPS = st.lists(
+    st.text(alphabet='ab }<"\n', min_size=1, max_size=4) | st.sampled_from(["</think>", "name", "<tool_call>", "aab"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+def end_of(text: str, stops: Sequence[str]) -> tuple[int, int] | None:
+    """Returns where the stop string begins and ends that is complete first, found in the plainest way."""
+    for end in range(len(text) + 1):
+        starts = [end - len(stop) for stop in stops if text[:end].endswith(stop)]
+        if starts:
+            return min(starts), end
+    return None
+
+
+@dataclass
+class Script:
+    """An engine that says what it was told to, a token for each piece, and stops some tokens after it is told to."""
+
+    pieces: Sequence[str]
+    lag: int = 0
+    reason: FinishReason = FinishReason.STOP
+
+    def answer(self, *, after: Answer | None = None, model: Model = THINKING_AND_CALLING, **fields: object) -> Answer:
+        """Has the runner's own reader and writer make an answer of it, or the rest of one that broke off."""
+        answer = Answer() if after is None else after
+        resume = len(answer.token_ids)
+        call = pb.GenerateCall(
+            request_id="r",
+            model="model",
+            messages=[pb.Message(role="user", content="hi")],
+            sampling=pb.Sampling(temperature=1, top_p=1),
+            tools=[pb.Tool(name="f", parameters_json="{}")] if model.capabilities else [],
+            resume_token_ids=range(resume),
+            logprobs=True,
+            **fields,  # type: ignore[arg-type] # fields of the message
+        )
+        detokenize = lambda ids: "".join(self.pieces[at] for at in ids)  # noqa: E731
+        request = RequestReader(TEMPLATE, detokenize=detokenize, new_call_id=lambda: "call").read(call, model)
+        writer, left = ReplyWriter(1, request), -1
+
+        def last(reason: FinishReason, text: str = "", token_ids: Sequence[int] = ()) -> Step:
+            # The engine has made more tokens than it has told of, the end of its turn for one.
+            return Step(text, list(token_ids), [], reason, TokenCounts(9, answer.made + 1, 3))
+
+        class Ticket:
+            def cancel(_self) -> None:  # noqa: N805 - the script is `self` here
+                raise AssertionError("the usage of the answer would be lost")
+
+            def finish(_self, reason: FinishReason = FinishReason.LENGTH) -> None:  # noqa: N805 - as above
+                nonlocal left
+                assert left < 0
+                assert reason is FinishReason.STOP
+                left = self.lag
+                if not left:
+                    answer.add(writer.write(last(reason)))
+
+        writer.begin(Ticket())
+        answer.made = resume
+        for at in range(resume, len(self.pieces)):
+            answer.made += 1
+            raw = self.pieces[at].encode()
+            answer.add(writer.write(Step(self.pieces[at], [at], [TokenLogprob(raw, -1.0)])))
+            if left > 0:
+                left -= 1
+                if not left:
+                    answer.add(writer.write(last(FinishReason.STOP)))
+            if left == 0:
+                break
+        else:
+            answer.add(writer.write(last(self.reason)))
+        return answer
+
+
+def closed(arguments: str) -> bool:
+    """Returns whether the last brace has closed."""
+    nesting = Nesting()
+    nesting.take(arguments)
+    return nesting.closed
+
+
+@dataclass
+class Answer:
+    """What a client puts together."""
+
+    content: str = ""
+    reasoning: str = ""
+    # Name and arguments of each call, and whether the arguments are whole.
+    calls: list[tuple[str, str, bool]] = field(default_factory=list)
+    # For each call, how much content came before it.
+    places: list[int] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+    logprobs: bytes = b""
+    # What there was before each reply.
+    earlier: list[Answer] = field(default_factory=list)
+    finish: int = 0
+    usage: pb.Usage = field(default_factory=pb.Usage)
+    # Tokens that the engine has made.
+    made: int = 0
+
+    def add(self, reply: pb.GenerateReply | None) -> None:
+        if reply is None:
+            return
+        assert not self.finish
+        now = copy(self)
+        self.earlier = [*self.earlier, now]
+        self.token_ids = [*self.token_ids, *reply.token_ids]
+        self.content += reply.text
+        self.reasoning += reply.reasoning
+        for delta in reply.tool_calls:
+            if delta.id:
+                self.calls = [*self.calls, (delta.name, "", False)]
+                self.places = [*self.places, len(self.content)]
+            name, arguments, _ = self.calls[-1]
+            arguments += delta.arguments
+            self.calls = [*self.calls[:-1], (name, arguments, closed(arguments))]
+        self.logprobs += b"".join(entry.token_bytes for entry in reply.logprobs)
+        self.finish, self.usage = reply.finish_reason, reply.usage
+
+
+def pieces_of(text: str, sizes: Sequence[int]) -> list[str]:
+    pieces = []
+    for size in (*sizes, len(text)):
+        if text:
+            pieces.append(text[:size])
+            text = text[size:]
+    return pieces
+
+
+SIZES = st.lists(st.integers(1, 7), max_size=60)
+
+
+@st.composite
+def scripts(draw: st.DrawFn) -> str:
+    parts = draw(st.lists(WORDS | st.just(CALL) | st.sampled_from(["<tool_call>", CALL[:30], CALL[:48]]), max_size=5))
+    # The prompt has opened the thought.
+    return draw(WORDS) + draw(st.sampled_from(["</think>\n", "</think>", "</think>\n", ""])) + "".join(parts)
+
+
+@given(st.text(alphabet="ab }\n", max_size=40), SIZES, STOPS, st.booleans(), st.integers(0, 3))
+def test_plain_text_ends_before_the_stop_string_that_is_complete_first(
+    text: str, sizes: list[int], stops: list[str], whole: bool, lag: int
+) -> None:
+    script = Script(pieces_of(text, sizes), lag, FinishReason.LENGTH)
+    answer = script.answer(model=PLAIN, stop=stops, whole=whole)
+    found = end_of(text, stops)
+    assert answer.logprobs.decode() == answer.content == (text if found is None else text[: found[0]])
+    assert answer.finish == (pb.FINISH_REASON_LENGTH if found is None else pb.FINISH_REASON_STOP)
+    assert answer.token_ids == list(range(len(answer.token_ids)))
+    assert answer.content.startswith("".join(script.pieces[at] for at in answer.token_ids))
+    if found is not None:
+        # Exactly the tokens up to the one in which the stop string is complete, however late the engine stops.
+        said, used = 0, 0
+        while said < found[1]:
+            said, used = said + len(script.pieces[used]), used + 1
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.cached_tokens) == (9, used, 3)
+
+
+@given(scripts(), SIZES, STOPS, st.integers(0, 3), st.sampled_from(FinishReason))
+def test_stop_strings_see_content_only(
+    text: str, sizes: list[int], stops: list[str], lag: int, reason: FinishReason
+) -> None:
+    script = Script(pieces_of(text, sizes), lag, reason)
+    by_character = Script(list(text), reason=reason).answer()
+    whole_calls = [place for place, call in zip(by_character.places, by_character.calls, strict=True) if call[2]]
+    answers = []
+    for whole in (False, True):
+        free = script.answer(whole=whole)
+        answer = script.answer(whole=whole, stop=stops)
+        answers.append((free.content, answer.content, answer.finish, answer.usage))
+        found = end_of(free.content, stops)
+        assert answer.reasoning == free.reasoning
+        assert answer.logprobs.decode() == answer.content
+        if found is None:
+            assert (answer.content, answer.calls, answer.finish) == (free.content, free.calls, free.finish)
+            assert answer.usage == free.usage
+            continue
+        assert answer.content == free.content[: found[0]]
+        # Calls that came before the end of the stop string are there, and those after it are not.
+        assert answer.calls == free.calls[: sum(1 for place in whole_calls if place < found[1])]
+        assert all(complete for _, _, complete in answer.calls)
+        assert answer.finish == (pb.FINISH_REASON_TOOL_CALLS if answer.calls else pb.FINISH_REASON_STOP)
+        assert answer.usage.completion_tokens <= len(script.pieces)
+        assert answer.usage.reasoning_tokens == free.usage.reasoning_tokens
+    # A call that the model leaves unfinished is content, unless its beginning has been streamed.
+    assert answers[0] == answers[1] or answers[0][0] != answers[1][0]
+
+
+@given(scripts(), SIZES, STOPS, st.integers(0, 60))
+def test_an_answer_with_stop_strings_goes_on_wherever_it_broke_off(
+    text: str, sizes: list[int], stops: list[str], at: int
+) -> None:
+    script = Script(pieces_of(text, sizes))
+    answer = script.answer(stop=stops)
+    resumed = script.answer(stop=stops, after=copy(answer.earlier[at % len(answer.earlier)]))
+    assert (resumed.content, resumed.reasoning, resumed.calls) == (answer.content, answer.reasoning, answer.calls)
+    assert (resumed.token_ids, resumed.logprobs) == (answer.token_ids, answer.logprobs)
+    assert (resumed.finish, resumed.usage.completion_tokens) == (answer.finish, answer.usage.completion_tokens)
+
+
+def test_text_that_cannot_begin_a_stop_string_is_certain_at_once() -> None:
+    search = StopSearch(["###", "aab"])
+    certain = [(search.take(text), search.certain) for text in ("hello", " #", "x", "a", "a", "a")]
+    assert certain == [(False, 5), (False, 6), (False, 8), (False, 8), (False, 8), (False, 9)]
+    assert search.take("b")
+    assert search.found == 9
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("stop", ["}", "name", "\n", '"', "<tool_call>", "</think>", "hm"])
+def test_a_thought_and_a_call_have_every_stop_string_and_stay_whole(stop: str, whole: bool) -> None:
+    script = Script(pieces_of("\nhm } name\n</think>\n\nI look.\n" + CALL, [3] * 40))
+    answer = script.answer(stop=[stop], whole=whole)
+    assert (answer.reasoning, answer.content) == ("hm } name", "I look.")
+    assert answer.calls == [("f", '{"a": "ab}"}', True)]
+    assert answer.finish == pb.FINISH_REASON_TOOL_CALLS
