@@ -127,7 +127,8 @@ class ReplyWriter:
         if self._parser is None:
             segment.logprobs += step.logprobs
             add(segment.output.content, step.text)
-            self._note_content()
+            if self._held is not None:
+                self._stopped = self._held.look(segment.output)
             return self._stopped
         if self._content_logprobs is not None:
             self._content_logprobs.add(step)
