@@ -139,13 +139,8 @@ class EventReader:
         if step.token_ids[:again] != self._replay[:again]:
             return _diverged()
         del self._replay[:again]
-        new, logprobs = step.token_ids[again:], step.logprobs
-        # One entry may be of several tokens.
-        delivered = sum(len(self._vocabulary.pieces[token_id]) for token_id in step.token_ids[:again])
-        while logprobs and delivered > 0:
-            delivered -= len(logprobs[0].token)
-            logprobs = logprobs[1:]
-        return Step(self._vocabulary.text(new), new, logprobs)
+        new = step.token_ids[again:]
+        return Step(self._vocabulary.text(new), new, step.logprobs[again:])
 
     def _last(self, event: _Verbose, usage: _Usage | None) -> Step:
         if usage is None:

@@ -25,10 +25,10 @@ class HeldTokens:
         self._held.append((untold, token_id, logprob))
 
     def take(self, text: str) -> tuple[list[int], list[TokenLogprob]]:
-        """Returns the tokens that lie wholly within the text just released.
+        """Returns the tokens that lie wholly within the text just released, each with its log probability.
 
-        If several tokens make one character, llama.cpp tells the log probability of the last one alone: the entry has
-        the value of that one and the bytes of all, so that entries joined are the text.
+        If several tokens make one character, llama.cpp tells the log probability of the last one alone. Those before it
+        have the value 0 and no alternatives, so that a sum over the entries is one of what is known.
         """
         data = text.encode()
         token_ids: list[int] = []
@@ -41,7 +41,10 @@ class HeldTokens:
                 break
             token_ids += matched[1]
             if logprob is not None:
-                logprobs.append(replace(logprob, token=data[at : at + matched[0]]) if untold else logprob)
+                pieces = [self._vocabulary.pieces[token_id] for token_id in matched[1]]
+                logprobs += [TokenLogprob(piece, 0.0) for piece in pieces[:-1]]
+                # Of such a character, llama.cpp says that its last token has all of its bytes.
+                logprobs.append(replace(logprob, token=pieces[-1]) if untold else logprob)
             at += matched[0]
             taken += 1
         del self._held[:taken]

@@ -74,7 +74,10 @@ class TokenLogprob:
 
 @dataclass(slots=True)
 class Step:
-    """What one engine iteration produced for one job. The last step has `finish_reason` and `usage`."""
+    """What one engine iteration produced for one job. The last step has `finish_reason` and `usage`.
+
+    It has one token, or several that make one character: an answer that a stop string ends is counted up to the step.
+    """
 
     text: str = ""
     # The tokens behind exactly this text: tokens whose text is still held back come with the text.

@@ -79,14 +79,16 @@ def test_tokens_that_llama_cpp_does_not_tell_are_found_by_their_bytes(vocabulary
     assert vocabulary.text(token_ids) == "日"
 
 
-def test_log_probabilities_joined_are_the_text(vocabulary: Vocabulary) -> None:
+def test_every_token_has_its_log_probability_and_its_bytes(vocabulary: Vocabulary) -> None:
     held = HeldTokens(vocabulary)
     held.add(0, IS, TokenLogprob(b" is", -1.0))
-    held.add(1, LAST_BYTE, TokenLogprob(b"\xa5", -2.0))
+    # llama.cpp says that the last token of a character has all of its bytes.
+    held.add(1, LAST_BYTE, TokenLogprob("日".encode(), -2.0))
     held.add(0, PARIS, TokenLogprob(b" Paris", -3.0))
     token_ids, entries = held.take(" is日 Paris")
     assert len(token_ids) == 4
-    assert [(entry.token.decode(), entry.logprob) for entry in entries] == [(" is", -1), ("日", -2), (" Paris", -3)]
+    said = [(b" is", -1), (b"\xe6\x97", 0), (b"\xa5", -2), (b" Paris", -3)]
+    assert [(entry.token, entry.logprob) for entry in entries] == said
 
 
 def test_llama_cpp_s_own_defaults_are_off(vocabulary: Vocabulary) -> None:
