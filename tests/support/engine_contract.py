@@ -218,6 +218,21 @@ class EngineContract:
         assert [entry.top for entry in bare.logprobs] == [(), ()]
         assert not (await generate(engine, job(engine, max_tokens=2))).logprobs
 
+    async def test_every_token_of_a_character_has_its_log_probability(self, engine: TextEngine) -> None:
+        if not self.follows_grammars:
+            pytest.skip("this engine says what it likes, in characters of one token")
+        text = "né日本語🎉!"
+        asked = job(engine, logprobs=1, grammar=f"%llguidance {{}}\nstart: {json.dumps(text)}\n")
+        whole = await generate(engine, asked)
+        assert whole.text == text
+        assert len(whole.logprobs) == len(whole.token_ids)
+        assert b"".join(entry.token for entry in whole.logprobs).decode() == text
+        for step in whole.steps:
+            assert b"".join(entry.token for entry in step.logprobs).decode() == step.text
+        said = await answer(engine, asked, "語🎉")
+        assert said.content == said.logprobs.decode() == "né日本"
+        assert said.usage.completion_tokens == tokens_until(whole, text.index("!"))
+
     @pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
     async def test_an_answer_resumed_anywhere_goes_on_where_it_stopped(
         self, engine: TextEngine, sampling: Sampling
