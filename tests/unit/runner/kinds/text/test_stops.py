@@ -50,6 +50,8 @@ class Script:
     pieces: Sequence[str]
     lag: int = 0
     reason: FinishReason = FinishReason.STOP
+    # Whether its last step has text, too.
+    ends_with_text: bool = False
 
     def answer(self, *, after: Answer | None = None, model: Model = THINKING_AND_CALLING, **fields: object) -> Answer:
         """Has the runner's own reader and writer make an answer of it, or the rest of one that broke off."""
@@ -67,39 +69,45 @@ class Script:
         )
         detokenize = lambda ids: "".join(self.pieces[at] for at in ids)  # noqa: E731
         request = RequestReader(TEMPLATE, detokenize=detokenize, new_call_id=lambda: "call").read(call, model)
-        writer, left = ReplyWriter(1, request), -1
-
-        def last(reason: FinishReason, text: str = "", token_ids: Sequence[int] = ()) -> Step:
-            # The engine has made more tokens than it has told of, the end of its turn for one.
-            return Step(text, list(token_ids), [], reason, TokenCounts(9, answer.made + 1, 3))
+        writer = ReplyWriter(1, request)
+        remaining: int | None = None
 
         class Ticket:
             def cancel(_self) -> None:  # noqa: N805 - the script is `self` here
                 raise AssertionError("the usage of the answer would be lost")
 
             def finish(_self, reason: FinishReason = FinishReason.LENGTH) -> None:  # noqa: N805 - as above
-                nonlocal left
-                assert left < 0
+                nonlocal remaining
+                assert remaining is None
                 assert reason is FinishReason.STOP
-                left = self.lag
-                if not left:
-                    answer.add(writer.write(last(reason)))
+                remaining = self.lag
+                if not remaining:
+                    answer.add(writer.write(last(Step(), reason)))
 
         writer.begin(Ticket())
-        answer.made = resume
-        for at in range(resume, len(self.pieces)):
-            answer.made += 1
-            raw = self.pieces[at].encode()
-            answer.add(writer.write(Step(self.pieces[at], [at], [TokenLogprob(raw, -1.0)])))
-            if left > 0:
-                left -= 1
-                if not left:
-                    answer.add(writer.write(last(FinishReason.STOP)))
-            if left == 0:
+        for step in self._steps(resume):
+            answer.add(writer.write(step))
+            if remaining and not answer.finish:
+                remaining -= 1
+                if not remaining:
+                    answer.add(writer.write(last(Step(), FinishReason.STOP)))
+            if remaining == 0 or answer.finish:
                 break
-        else:
-            answer.add(writer.write(last(self.reason)))
         return answer
+
+    def _steps(self, resume: int) -> list[Step]:
+        rest = enumerate(self.pieces[resume:], resume)
+        steps = [Step(piece, [at], [TokenLogprob(piece.encode(), -1.0)]) for at, piece in rest]
+        if not steps or not self.ends_with_text:
+            steps.append(Step())
+        last(steps[-1], self.reason)
+        return steps
+
+
+def last(step: Step, reason: FinishReason) -> Step:
+    """Makes a step the last one; the engine has counted more tokens than it has told of, the end of a turn for one."""
+    step.finish_reason, step.usage = reason, TokenCounts(9, 99, 3)
+    return step
 
 
 def closed(arguments: str) -> bool:
@@ -125,8 +133,6 @@ class Answer:
     earlier: list[Answer] = field(default_factory=list)
     finish: int = 0
     usage: pb.Usage = field(default_factory=pb.Usage)
-    # Tokens that the engine has made.
-    made: int = 0
 
     def add(self, reply: pb.GenerateReply | None) -> None:
         if reply is None:
@@ -167,11 +173,11 @@ def scripts(draw: st.DrawFn) -> str:
     return draw(WORDS) + draw(st.sampled_from(["</think>\n", "</think>", "</think>\n", ""])) + "".join(parts)
 
 
-@given(st.text(alphabet="ab }\n", max_size=40), SIZES, STOPS, st.booleans(), st.integers(0, 3))
+@given(st.text(alphabet="ab }\n", max_size=40), SIZES, STOPS, st.booleans(), st.integers(0, 3), st.booleans())
 def test_plain_text_ends_before_the_stop_string_that_is_complete_first(
-    text: str, sizes: list[int], stops: list[str], whole: bool, lag: int
+    text: str, sizes: list[int], stops: list[str], whole: bool, lag: int, ends_with_text: bool
 ) -> None:
-    script = Script(pieces_of(text, sizes), lag, FinishReason.LENGTH)
+    script = Script(pieces_of(text, sizes), lag, FinishReason.LENGTH, ends_with_text)
     answer = script.answer(model=PLAIN, stop=stops, whole=whole)
     found = end_of(text, stops)
     assert answer.logprobs.decode() == answer.content == (text if found is None else text[: found[0]])
@@ -186,11 +192,11 @@ def test_plain_text_ends_before_the_stop_string_that_is_complete_first(
         assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.cached_tokens) == (9, used, 3)
 
 
-@given(scripts(), SIZES, STOPS, st.integers(0, 3), st.sampled_from(FinishReason))
+@given(scripts(), SIZES, STOPS, st.integers(0, 3), st.sampled_from(FinishReason), st.booleans())
 def test_stop_strings_see_content_only(
-    text: str, sizes: list[int], stops: list[str], lag: int, reason: FinishReason
+    text: str, sizes: list[int], stops: list[str], lag: int, reason: FinishReason, ends_with_text: bool
 ) -> None:
-    script = Script(pieces_of(text, sizes), lag, reason)
+    script = Script(pieces_of(text, sizes), lag, reason, ends_with_text)
     by_character = Script(list(text), reason=reason).answer()
     whole_calls = [place for place, call in zip(by_character.places, by_character.calls, strict=True) if call[2]]
     answers = []
