@@ -24,8 +24,33 @@ PLAIN = Model(id="model", kind="chat", tier="pro", price=10, context=4096)
 THINKING_AND_CALLING = Model(
     id="model", kind="chat", tier="pro", price=10, context=4096, capabilities=("tools",), reasoning=True
 )
-TEMPLATE = ChatTemplate(packaged_template("smollm2"))
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": "ab}"}}\n</tool_call>'
+
+
+@dataclass(frozen=True)
+class Family:
+    """Models that write calls in one way."""
+
+    template: ChatTemplate
+    call: str
+    # What comes before a thought; the template may have opened it.
+    opening: str = "<think>"
+
+
+# Its template opens thoughts.
+HERMES = Family(ChatTemplate(packaged_template("smollm2")), CALL, "")
+FAMILIES = (
+    HERMES,
+    Family(
+        ChatTemplate("{% if tools %}{{ '<|python_tag|>' }}{% endif %}"),
+        '<|python_tag|>{"name": "f", "parameters": {"a": "ab}"}}',
+    ),
+    Family(
+        ChatTemplate("{{ '[AVAILABLE_TOOLS]' }}{{ '[TOOL_CALLS][' }}"),
+        '[TOOL_CALLS][{"name": "f", "arguments": {"a": "ab}"}}]',
+    ),
+    Family(ChatTemplate("{{ '[TOOL_CALLS]' }}{{ '[ARGS]' }}"), '[TOOL_CALLS]f[ARGS]{"a": "ab}"}'),
+)
 WORDS = st.text(alphabet='ab }<"\n', max_size=8)
 STOPS = st.lists(
     st.text(alphabet='ab }<"\n', min_size=1, max_size=4) | st.sampled_from(["</think>", "name", "<tool_call>", "aab"]),
@@ -48,6 +73,7 @@ class Script:
     """An engine that says what it was told to, a token for each piece, and stops some tokens after it is told to."""
 
     pieces: Sequence[str]
+    family: Family = HERMES
     lag: int = 0
     reason: FinishReason = FinishReason.STOP
     # Whether its last step has text, too.
@@ -68,7 +94,9 @@ class Script:
             **fields,  # type: ignore[arg-type] # fields of the message
         )
         detokenize = lambda ids: "".join(self.pieces[at] for at in ids)  # noqa: E731
-        request = RequestReader(TEMPLATE, detokenize=detokenize, new_call_id=lambda: "call").read(call, model)
+        request = RequestReader(self.family.template, detokenize=detokenize, new_call_id=lambda: "call").read(
+            call, model
+        )
         writer = ReplyWriter(1, request)
         remaining: int | None = None
 
@@ -167,17 +195,19 @@ SIZES = st.lists(st.integers(1, 7), max_size=60)
 
 
 @st.composite
-def scripts(draw: st.DrawFn) -> str:
-    parts = draw(st.lists(WORDS | st.just(CALL) | st.sampled_from(["<tool_call>", CALL[:30], CALL[:48]]), max_size=5))
-    # The prompt has opened the thought.
-    return draw(WORDS) + draw(st.sampled_from(["</think>\n", "</think>", "</think>\n", ""])) + "".join(parts)
+def scripts(draw: st.DrawFn) -> tuple[Family, str]:
+    family = draw(st.sampled_from(FAMILIES))
+    call = family.call
+    parts = draw(st.lists(WORDS | st.just(call) | st.sampled_from(["<tool_call>", call[:30], call[:48]]), max_size=5))
+    thought = family.opening + draw(WORDS) + draw(st.sampled_from(["</think>\n", "</think>", "</think>\n", ""]))
+    return family, thought + "".join(parts)
 
 
 @given(st.text(alphabet="ab }\n", max_size=40), SIZES, STOPS, st.booleans(), st.integers(0, 3), st.booleans())
 def test_plain_text_ends_before_the_stop_string_that_is_complete_first(
     text: str, sizes: list[int], stops: list[str], whole: bool, lag: int, ends_with_text: bool
 ) -> None:
-    script = Script(pieces_of(text, sizes), lag, FinishReason.LENGTH, ends_with_text)
+    script = Script(pieces_of(text, sizes), HERMES, lag, FinishReason.LENGTH, ends_with_text)
     answer = script.answer(model=PLAIN, stop=stops, whole=whole)
     found = end_of(text, stops)
     assert answer.logprobs.decode() == answer.content == (text if found is None else text[: found[0]])
@@ -194,10 +224,16 @@ def test_plain_text_ends_before_the_stop_string_that_is_complete_first(
 
 @given(scripts(), SIZES, STOPS, st.integers(0, 3), st.sampled_from(FinishReason), st.booleans())
 def test_stop_strings_see_content_only(
-    text: str, sizes: list[int], stops: list[str], lag: int, reason: FinishReason, ends_with_text: bool
+    said: tuple[Family, str],
+    sizes: list[int],
+    stops: list[str],
+    lag: int,
+    reason: FinishReason,
+    ends_with_text: bool,
 ) -> None:
-    script = Script(pieces_of(text, sizes), lag, reason, ends_with_text)
-    by_character = Script(list(text), reason=reason).answer()
+    family, text = said
+    script = Script(pieces_of(text, sizes), family, lag, reason, ends_with_text)
+    by_character = Script(list(text), family, reason=reason).answer()
     whole_calls = [place for place, call in zip(by_character.places, by_character.calls, strict=True) if call[2]]
     answers = []
     for whole in (False, True):
@@ -224,9 +260,9 @@ def test_stop_strings_see_content_only(
 
 @given(scripts(), SIZES, STOPS, st.integers(0, 60))
 def test_an_answer_with_stop_strings_goes_on_wherever_it_broke_off(
-    text: str, sizes: list[int], stops: list[str], at: int
+    said: tuple[Family, str], sizes: list[int], stops: list[str], at: int
 ) -> None:
-    script = Script(pieces_of(text, sizes))
+    script = Script(pieces_of(said[1], sizes), said[0])
     answer = script.answer(stop=stops)
     resumed = script.answer(stop=stops, after=copy(answer.earlier[at % len(answer.earlier)]))
     assert (resumed.content, resumed.reasoning, resumed.calls) == (answer.content, answer.reasoning, answer.calls)
@@ -240,6 +276,16 @@ def test_text_that_cannot_begin_a_stop_string_is_certain_at_once() -> None:
     assert certain == [(False, 5), (False, 6), (False, 8), (False, 8), (False, 8), (False, 9)]
     assert search.take("b")
     assert search.found == 9
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 6])
+@pytest.mark.parametrize(("stops", "found"), [(["bcde", "cd"], 2), (["cd", "bcd"], 1), (["ef", "bcde"], 1)])
+def test_the_stop_string_that_is_complete_first_counts_however_the_text_comes(
+    stops: list[str], found: int, size: int
+) -> None:
+    search = StopSearch(stops)
+    assert any(search.take(piece) for piece in pieces_of("abcdef", [size] * 6))
+    assert search.found == found
 
 
 @pytest.mark.parametrize("whole", [False, True])
