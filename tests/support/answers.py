@@ -31,18 +31,17 @@ class Answer:
     usage: runner_pb2.Usage = field(default_factory=runner_pb2.Usage)
 
     def add(self, reply: runner_pb2.GenerateReply) -> None:
-        """Takes the next reply."""
+        """Takes the next reply; a copy made before stays as it was."""
         assert not self.finish
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)
         self.content += reply.text
         self.reasoning += reply.reasoning
         for delta in reply.tool_calls:
-            if delta.id:
-                self.calls.append((delta.name, ""))
-            name, arguments = self.calls[-1]
-            self.calls[-1] = (name, arguments + delta.arguments)
-        self.token_ids += reply.token_ids
+            begun = [*self.calls, (delta.name, "")] if delta.id else self.calls
+            name, arguments = begun[-1]
+            self.calls = [*begun[:-1], (name, arguments + delta.arguments)]
+        self.token_ids = [*self.token_ids, *reply.token_ids]
         self.logprobs += b"".join(entry.token_bytes for entry in reply.logprobs)
         self.finish, self.usage = reply.finish_reason, reply.usage
 

@@ -18,6 +18,7 @@ from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_te
 from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.stops import StopSearch
 from services.runner.kinds.text.writer import ReplyWriter
+from tests.support import answers
 from tiermesh.runner.v1 import runner_pb2 as pb
 
 PLAIN = Model(id="model", kind="chat", tier="pro", price=10, context=4096)
@@ -110,15 +111,15 @@ class Script:
                 assert reason is FinishReason.STOP
                 remaining = self.lag
                 if not remaining:
-                    answer.add(writer.write(last(Step(), reason)))
+                    answer.take(writer.write(last(Step(), reason)))
 
         writer.begin(Ticket())
         for step in self._steps(resume):
-            answer.add(writer.write(step))
+            answer.take(writer.write(step))
             if remaining and not answer.finish:
                 remaining -= 1
                 if not remaining:
-                    answer.add(writer.write(last(Step(), FinishReason.STOP)))
+                    answer.take(writer.write(last(Step(), FinishReason.STOP)))
             if remaining == 0 or answer.finish:
                 break
         return answer
@@ -146,40 +147,21 @@ def closed(arguments: str) -> bool:
 
 
 @dataclass
-class Answer:
-    """What a client puts together."""
+class Answer(answers.Answer):
+    """What a client puts together, and what came before what."""
 
-    content: str = ""
-    reasoning: str = ""
-    # Name and arguments of each call, and whether the arguments are whole.
-    calls: list[tuple[str, str, bool]] = field(default_factory=list)
     # For each call, how much content came before it.
     places: list[int] = field(default_factory=list)
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: bytes = b""
     # What there was before each reply.
     earlier: list[Answer] = field(default_factory=list)
-    finish: int = 0
-    usage: pb.Usage = field(default_factory=pb.Usage)
 
-    def add(self, reply: pb.GenerateReply | None) -> None:
+    def take(self, reply: pb.GenerateReply | None) -> None:
         if reply is None:
             return
-        assert not self.finish
-        now = copy(self)
-        self.earlier = [*self.earlier, now]
-        self.token_ids = [*self.token_ids, *reply.token_ids]
-        self.content += reply.text
-        self.reasoning += reply.reasoning
-        for delta in reply.tool_calls:
-            if delta.id:
-                self.calls = [*self.calls, (delta.name, "", False)]
-                self.places = [*self.places, len(self.content)]
-            name, arguments, _ = self.calls[-1]
-            arguments += delta.arguments
-            self.calls = [*self.calls[:-1], (name, arguments, closed(arguments))]
-        self.logprobs += b"".join(entry.token_bytes for entry in reply.logprobs)
-        self.finish, self.usage = reply.finish_reason, reply.usage
+        self.earlier = [*self.earlier, copy(self)]
+        calls = len(self.calls)
+        self.add(reply)
+        self.places = [*self.places, *[len(self.content)] * (len(self.calls) - calls)]
 
 
 def pieces_of(text: str, sizes: Sequence[int]) -> list[str]:
@@ -234,12 +216,14 @@ def test_stop_strings_see_content_only(
     family, text = said
     script = Script(pieces_of(text, sizes), family, lag, reason, ends_with_text)
     by_character = Script(list(text), family, reason=reason).answer()
-    whole_calls = [place for place, call in zip(by_character.places, by_character.calls, strict=True) if call[2]]
-    answers = []
+    whole_calls = [
+        place for place, call in zip(by_character.places, by_character.calls, strict=True) if closed(call[1])
+    ]
+    both = []
     for whole in (False, True):
         free = script.answer(whole=whole)
         answer = script.answer(whole=whole, stop=stops)
-        answers.append((free.content, answer.content, answer.finish, answer.usage))
+        both.append((free.content, answer.content, answer.finish, answer.usage))
         found = end_of(free.content, stops)
         assert answer.reasoning == free.reasoning
         assert answer.logprobs.decode() == answer.content
@@ -250,12 +234,12 @@ def test_stop_strings_see_content_only(
         assert answer.content == free.content[: found[0]]
         # Calls that came before the end of the stop string are there, and those after it are not.
         assert answer.calls == free.calls[: sum(1 for place in whole_calls if place < found[1])]
-        assert all(complete for _, _, complete in answer.calls)
+        assert all(closed(arguments) for _, arguments in answer.calls)
         assert answer.finish == (pb.FINISH_REASON_TOOL_CALLS if answer.calls else pb.FINISH_REASON_STOP)
         assert answer.usage.completion_tokens <= len(script.pieces)
         assert answer.usage.reasoning_tokens == free.usage.reasoning_tokens
     # A call that the model leaves unfinished is content, unless its beginning has been streamed.
-    assert answers[0] == answers[1] or answers[0][0] != answers[1][0]
+    assert both[0] == both[1] or both[0][0] != both[1][0]
 
 
 @given(scripts(), SIZES, STOPS, st.integers(0, 60))
@@ -294,5 +278,5 @@ def test_a_thought_and_a_call_have_every_stop_string_and_stay_whole(stop: str, w
     script = Script(pieces_of("\nhm } name\n</think>\n\nI look.\n" + CALL, [3] * 40))
     answer = script.answer(stop=[stop], whole=whole)
     assert (answer.reasoning, answer.content) == ("hm } name", "I look.")
-    assert answer.calls == [("f", '{"a": "ab}"}', True)]
+    assert answer.calls == [("f", '{"a": "ab}"}')]
     assert answer.finish == pb.FINISH_REASON_TOOL_CALLS
