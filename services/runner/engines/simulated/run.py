@@ -9,7 +9,6 @@ from services.common.errors import MeshError
 from services.runner.engines.simulated.speech import Speech
 from services.runner.engines.simulated.spelling import text_of
 from services.runner.engines.simulated.voice import BYTES, TEXTS
-from services.runner.engines.stops import StopScanner
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
@@ -23,8 +22,6 @@ class Run:
     __slots__ = (
         "_emit",
         "_forget",
-        "_scanner",
-        "_sent",
         "_speech",
         "end",
         "fail_at",
@@ -44,10 +41,9 @@ class Run:
         self._forget = forget
         self.prompt_tokens = prompt_tokens
         self._speech = speech
-        self._scanner: StopScanner[int] | None = StopScanner(job.stop) if job.stop else None
         self.logprobs = job.logprobs
-        # Next position to speak, and the first one not sent yet: they differ while text is held back.
-        self.position = self._sent = len(job.resume_token_ids)
+        # Next position to speak.
+        self.position = len(job.resume_token_ids)
         most = room if job.max_tokens is None else min(job.max_tokens, room)
         endless = speech.endless and job.max_tokens is not None
         self.end = most if endless else min(speech.length, most)
@@ -61,15 +57,12 @@ class Run:
         self._emit = None
         self._forget(self)
 
-    def finish(self) -> None:
+    def finish(self, reason: FinishReason = FinishReason.LENGTH) -> None:
         """Ends the job with what it has said, unless it has said nothing."""
         if self._emit is None or not self.position:
             return
-        step = Step("", [], [])
-        if self._scanner is not None:
-            step.text, step.token_ids = self._scanner.flush()
         self._forget(self)
-        self.deliver(self._finished(step, FinishReason.LENGTH))
+        self.deliver(self._finished(Step("", [], []), reason))
 
     def deliver(self, step: Step | MeshError) -> None:
         """Hands a step over, unless the receiver of an earlier step of the same tick has cancelled this job."""
@@ -88,38 +81,21 @@ class Run:
         token = self._speech.token(position)
         text = TEXTS[token] if token < _WORDS else text_of(token)
         self.position = position + 1
-        if self._scanner is None:
-            step = Step(text, [token], [])
-        else:
-            text, tokens, stopped = self._scanner.push(token, text)
-            step = Step(text, tokens, [])
-            if stopped:
-                return self._finished(step, FinishReason.STOP)
-        if self.position == self.end:
-            if self._scanner is not None:
-                text, tokens = self._scanner.flush()
-                step.text += text
-                step.token_ids += tokens
-            return self._finished(step, self.reason)
+        step = Step(text, [token], [])
         if self.logprobs is not None:
-            self._add_logprobs(step)
-        return step
+            self._add_logprob(step, position)
+        return self._finished(step, self.reason) if self.position == self.end else step
 
     def _finished(self, step: Step, reason: FinishReason) -> Step:
-        if self.logprobs is not None:
-            self._add_logprobs(step)
         step.finish_reason = reason
         step.usage = TokenCounts(self.prompt_tokens, self.position)
         return step
 
-    def _add_logprobs(self, step: Step) -> None:
-        count = max(self.logprobs or 0, 1)
-        for position in range(self._sent, self._sent + len(step.token_ids)):
-            words = self._speech.alternatives(position, count)
-            # The k-th most likely word has probability 2^-(k+1).
-            tops = [TopLogprob(_bytes_of(word), -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
-            step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
-        self._sent += len(step.token_ids)
+    def _add_logprob(self, step: Step, position: int) -> None:
+        words = self._speech.alternatives(position, max(self.logprobs or 0, 1))
+        # The k-th most likely word has probability 2^-(k+1).
+        tops = [TopLogprob(_bytes_of(word), -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
+        step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
 
 
 def _bytes_of(token_id: int) -> bytes:

@@ -43,7 +43,7 @@ def test_a_plain_call() -> None:
     assert request.parser is None
     assert request.whole
     job = request.job
-    assert (job.request_id, job.max_tokens, job.stop, job.resume_token_ids) == ("r", 5, ("\n",), (1, 2))
+    assert (job.request_id, job.max_tokens, request.stop, job.resume_token_ids) == ("r", 5, ("\n",), (1, 2))
     assert (job.sampling, job.logprobs, job.grammar) == (Sampling(), None, "")
     assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
