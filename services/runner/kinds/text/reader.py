@@ -22,6 +22,7 @@ from services.common.chat_limits import (
     Range,
 )
 from services.common.errors import Code, MeshError
+from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
 from services.runner.kinds.text.images import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
@@ -74,11 +75,12 @@ class RequestReader:
         if toolbox.tools and "tools" not in model.capabilities:
             raise unchecked("tools")
         check_offer(toolbox)
-        images = read_images(call.messages)
+        conversation = arrange(call.messages, self._template.accepted)
+        images = read_images(conversation)
         if images and "vision" not in model.capabilities:
             raise unchecked("messages")
         marker = self._new_image_marker() if images else ""
-        messages = read_messages(call.messages, marker)
+        messages = read_messages(conversation, marker)
         effort = _read_effort(call)
         thinking = model.reasoning and not (effort == "none" and self._template.hybrid)
         prompt = self._template.render(messages, toolbox.documents(), thinking=thinking, effort=EFFORTS[effort])
