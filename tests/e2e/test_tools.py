@@ -144,12 +144,13 @@ async def test_parallel_calls_are_several_and_can_be_forbidden(client: openai.As
 
 
 def asked_and_called(city: str, number: int) -> list[dict[str, Any]]:
-    """Returns a question and the call that it led to."""
+    """Returns a question, the call that it led to and its result."""
     function = {"name": "get_weather", "arguments": json.dumps({"city": city})}
     call = {"id": f"call_{number}", "type": "function", "function": function}
     return [
         {"role": "user", "content": f"What's the weather in {city}?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": '{"degrees": 21}'},
     ]
 
 

@@ -24,6 +24,12 @@ BODIES: dict[str, dict[str, Any]] = {
     COMPLETIONS: {"model": "tiermesh-max", "prompt": "Hi"},
 }
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "output": "done"}
+CALLED: dict[str, Any] = {
+    "role": "assistant",
+    "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": "{}"}}],
+}
+RESULT = {"role": "tool", "content": "done", "tool_call_id": "call_1"}
 DEEP: dict[str, Any] = {}
 for _ in range(200):
     DEEP = {"items": DEEP}
@@ -78,6 +84,23 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "image_url":
         return {"type": "input_image", "image_url": part["image_url"]["url"]}
     return {**part, "type": "input_text"} if part["type"] == "text" else part
+
+
+def turns(words: str, at: int, *messages: dict[str, Any]) -> list[Case]:
+    """Returns cases about the id of a call, or of its result, in one of the messages."""
+    items = [
+        CALL
+        if message is CALLED
+        else OUTPUT | {"call_id": message["tool_call_id"]}
+        if message["role"] == "tool"
+        else message
+        for message in messages
+    ]
+    member = ".tool_calls[0].id" if messages[at] is CALLED else ".tool_call_id"
+    return [
+        *chat(words, f"messages[{at}]{member}", messages=messages),
+        *responses(words, f"input[{at}].call_id", input=items),
+    ]
 
 
 def tools(words: str, param: str, *given: dict[str, Any], choice: Any = "auto") -> list[Case]:
@@ -174,6 +197,14 @@ RULES: list[list[Case]] = [
     chat("is required for the role 'tool'", "messages[0].tool_call_id", messages=[{"role": "tool", "content": "Hi"}]),
     chat("is only for the role 'assistant'", "messages[0].tool_calls",
           messages=[{**HELLO, "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": "{}"}}]}]),
+    turns("is not the id of a call in the turn before it", 1, HELLO, RESULT),
+    turns("is not the id of a call in the turn before it", 2, HELLO, CALLED, {**RESULT, "tool_call_id": "call_2"}),
+    turns("is a call without a result; send its result before the next turn", 1, HELLO, CALLED),
+    turns("is a call without a result; send its result before the next turn", 0, CALLED, HELLO),
+    turns("is of a call that has a result already", 3, HELLO, CALLED, RESULT, RESULT),
+    chat("is the id of an earlier call in this turn", "messages[0].tool_calls[1].id",
+          messages=[{**CALLED, "tool_calls": CALLED["tool_calls"] * 2}, RESULT])
+    + responses("is the id of an earlier call in this turn", "input[1].call_id", input=[CALL, CALL]),
     chat("OpenAI replaced it by 'tool_calls'; send that", "messages[0].function_call",
           messages=[{"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}]),
     chat("no audio is kept; send what was said as 'content'", "messages[0].audio",

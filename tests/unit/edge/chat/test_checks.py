@@ -22,6 +22,7 @@ from tiermesh.runner.v1.runner_pb2 import ToolChoice
 
 CAPABLE = Model(id="capable", kind="chat", tier="max", price=15, context=8192, capabilities=("tools", "vision"))
 PLAIN = Model(id="plain", kind="chat", tier="pro", price=10, context=2048)
+HELLO = {"role": "user", "content": "hi"}
 UNENFORCEABLE = {"not": {"type": "string"}}
 
 
@@ -36,6 +37,15 @@ def function(name: str, parameters: dict[str, Any] | None = None, **more: Any) -
 
 def answer(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+def calling(*call_ids: str) -> dict[str, Any]:
+    calls = [{"id": call_id, "function": {"name": "f", "arguments": "{}"}} for call_id in call_ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def result(call_id: str, content: Any = "done") -> dict[str, Any]:
+    return {"role": "tool", "content": content, "tool_call_id": call_id}
 
 
 def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
@@ -73,7 +83,18 @@ def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
             ]
         },
         {"messages": [{"role": "user", "content": "x", "reasoning_content": ""}]},
-        {"messages": [{"role": "tool", "content": [{"type": "text", "text": "18C"}], "tool_call_id": "call_1"}]},
+        {"messages": [calling("call_1"), result("call_1", [{"type": "text", "text": "18C"}])]},
+        {"messages": [HELLO, calling("a", "b"), result("b"), {"role": "system", "content": "x"}, result("a"), HELLO]},
+        {
+            "messages": [
+                HELLO,
+                calling("a"),
+                result("a"),
+                calling("a"),
+                result("a"),
+                {"role": "assistant", "content": "y"},
+            ]
+        },
     ],
 )
 def test_a_runner_takes_what_the_edge_lets_through(fields: dict[str, Any]) -> None:
@@ -94,6 +115,27 @@ def test_earlier_thoughts_reach_the_runner() -> None:
     assert generate_call(thinking, CAPABLE, "req_1", 0).messages[0].reasoning_content == "TTT"
     wrong = body(messages=[{"role": "user", "content": "y", "reasoning_content": "TTT"}])
     assert refusal(wrong).param == "messages[0].reasoning_content"
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([result("a")], "messages[0].tool_call_id"),
+        ([HELLO, result("a"), HELLO], "messages[1].tool_call_id"),
+        ([HELLO, calling("a"), result("b")], "messages[2].tool_call_id"),
+        ([HELLO, calling("a"), result("a"), result("a")], "messages[3].tool_call_id"),
+        ([HELLO, calling("a"), result("a"), HELLO, result("a")], "messages[4].tool_call_id"),
+        ([HELLO, calling("a"), result("a"), {"role": "assistant", "content": "y"}, result("a")],
+         "messages[4].tool_call_id"),
+        ([HELLO, calling("a"), HELLO, result("a")], "messages[1].tool_calls[0].id"),
+        ([HELLO, calling("a", "b"), result("a"), calling("c"), result("c")], "messages[1].tool_calls[1].id"),
+        ([HELLO, calling("a", "b"), result("b")], "messages[1].tool_calls[0].id"),
+        ([HELLO, calling("a")], "messages[1].tool_calls[0].id"),
+        ([HELLO, calling("a", "a"), result("a")], "messages[1].tool_calls[1].id"),
+    ],
+)  # fmt: skip
+def test_each_call_has_its_result_and_each_result_its_call(messages: list[dict[str, Any]], param: str) -> None:
+    assert refusal(body(messages=messages)).param == param
 
 
 def test_only_schemas_that_are_followed_must_be_enforceable() -> None:
