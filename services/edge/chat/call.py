@@ -57,6 +57,9 @@ def _sampling(body: ChatBody, choice: int) -> runner_pb2.Sampling:
         top_p=1.0 if body.top_p is None else body.top_p,
         presence_penalty=body.presence_penalty or 0.0,
         frequency_penalty=body.frequency_penalty or 0.0,
+        top_k=max(body.top_k or 0, 0),
+        min_p=body.min_p or 0.0,
+        repetition_penalty=body.repetition_penalty or 1.0,
         seed=None if body.seed is None else min(body.seed + choice, 2**63 - 1),
         logit_bias={int(token): bias for token, bias in body.logit_bias.items()} if body.logit_bias else None,
     )

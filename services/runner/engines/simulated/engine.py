@@ -1,7 +1,8 @@
 """A real engine with a predictable voice, for benchmarks and fault tests: it batches continuously but needs no model.
 
 What it says depends on the prompt and the position alone, so a resumed answer goes on exactly where it stopped.
-Temperature, penalties and biases change nothing; a grammar is refused, because the voice could not follow it.
+Sampling parameters change nothing: it says what is most likely. A grammar is refused, because the voice could not
+follow it.
 """
 
 from __future__ import annotations

@@ -13,10 +13,13 @@ from services.common.catalog import Model
 from services.common.chat_limits import (
     BIASES,
     LONGEST_STOP,
+    MIN_PS,
     MOST_BIASES,
     MOST_STOPS,
     PENALTIES,
+    REPETITION_PENALTIES,
     TEMPERATURES,
+    TOP_KS,
     TOP_LOGPROBS,
     TOP_PS,
     Range,
@@ -157,6 +160,9 @@ def _read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
         frequency_penalty=_within(sampling.frequency_penalty, PENALTIES, "frequency_penalty"),
         seed=sampling.seed if sampling.HasField("seed") else None,
         logit_bias={token: _within(bias, BIASES, "logit_bias") for token, bias in sampling.logit_bias.items()},
+        top_k=int(_within(sampling.top_k, TOP_KS, "top_k")),
+        min_p=_within(sampling.min_p, MIN_PS, "min_p"),
+        repetition_penalty=_within(sampling.repetition_penalty, REPETITION_PENALTIES, "repetition_penalty") or 1.0,
     )
 
 

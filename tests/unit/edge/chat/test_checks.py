@@ -59,6 +59,8 @@ def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
 @pytest.mark.parametrize(
     "fields",
     [
+        {"top_k": 1_000_000, "min_p": 1, "repetition_penalty": 2},
+        {"top_k": -1, "min_p": 0, "repetition_penalty": 0.01},
         {"temperature": 2, "top_p": 0, "presence_penalty": -2, "frequency_penalty": 2, "seed": -(2**63)},
         {"stop": ["a" * LONGEST_STOP] * 4, "logprobs": True, "top_logprobs": 20},
         {"logit_bias": {str(token): 100 for token in range(MOST_BIASES)}},
@@ -108,6 +110,11 @@ def test_a_runner_takes_what_the_edge_lets_through(fields: dict[str, Any]) -> No
 def test_tools_need_a_model_that_can_call() -> None:
     assert refusal(body(tools=[function("f")]), PLAIN).param == "tools"
     check_chat(body(tools=[]), PLAIN, max_choices=8)
+
+
+@pytest.mark.parametrize("off", [-1, 0, None])
+def test_no_top_k_is_said_in_several_ways(off: int | None) -> None:
+    assert generate_call(body(top_k=off), CAPABLE, "req_1", 0).sampling.top_k == 0
 
 
 def test_earlier_thoughts_reach_the_runner() -> None:

@@ -322,6 +322,7 @@ def test_a_format_without_a_type_is_text() -> None:
 def test_what_chats_have_is_served_here_too() -> None:
     fields: dict[str, Any] = {
         "stop": ["a", "b"], "seed": 7, "presence_penalty": 1.5, "frequency_penalty": -1, "logit_bias": {"5": -100},
+        "top_k": 5, "min_p": 0.25, "repetition_penalty": 1.5,
     }  # fmt: skip
     body = msgspec.to_builtins(translate(**fields, n=1))
     assert {name: body[name] for name in fields} == fields
