@@ -112,7 +112,8 @@ def _response_format(wanted: ResponseFormat) -> runner_pb2.ResponseFormat:
     if wanted.type == "json_object":
         return runner_pb2.ResponseFormat(json_object=True)
     schema = wanted.schema if wanted.json_schema is None else wanted.json_schema.schema
-    return runner_pb2.ResponseFormat(json_schema=msgspec.json.encode(schema).decode())
+    description = None if wanted.json_schema is None else wanted.json_schema.description
+    return runner_pb2.ResponseFormat(json_schema=msgspec.json.encode(schema).decode(), description=description or "")
 
 
 def _add_tools(call: runner_pb2.GenerateCall, body: ChatBody) -> None:

@@ -150,6 +150,7 @@ class JsonSchema(Struct, frozen=True):
     schema: dict[str, Any] | None = None
     name: str | None = None
     strict: bool | None = None
+    description: str | None = None
 
 
 class ResponseFormat(Struct, frozen=True):

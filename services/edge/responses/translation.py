@@ -285,7 +285,9 @@ def _response_format(wanted: TextFormat) -> chat.ResponseFormat:
     if wanted.name is None or wanted.schema is None:
         param = "text.format.name" if wanted.name is None else "text.format.schema"
         raise invalid(param, f"'{param}' is required for the type 'json_schema'; add it.")
-    return chat.ResponseFormat("json_schema", chat.JsonSchema(wanted.schema, wanted.name, wanted.strict))
+    return chat.ResponseFormat(
+        "json_schema", chat.JsonSchema(wanted.schema, wanted.name, wanted.strict, wanted.description)
+    )
 
 
 def _tool_choice(body: ResponsesBody) -> _ChatToolChoice | None:

@@ -14,17 +14,21 @@ from tiermesh.runner.v1.runner_pb2 import ContentPart, Message, ToolCall
 _APART = "\n\n"
 
 
-def arrange(messages: Sequence[Message], accepted: Accepted) -> Sequence[Message]:
+def arrange(messages: Sequence[Message], accepted: Accepted, instructions: str = "") -> Sequence[Message]:
     """Returns the conversation in the order, and with the system messages, that a template takes.
 
     - Results follow the turn that made the calls, in the order of the calls.
     - Leading system messages become one. So do later ones if the template takes none in their place. If it takes none
       at all, their text begins the first message of the user.
+    - `instructions` that the client did not write follow the leading system messages.
     - A name that the template would not show begins the text of its message. The assistant's own name does not: a model
       repeats what its turns begin with.
     """
     if not accepted.names:
         messages = [_named(message) for message in messages]
+    if instructions:
+        leading = _leading(messages)
+        messages = [*messages[:leading], Message(role="system", content=instructions), *messages[leading:]]
     return _with_one_system(_with_sorted_results(messages), accepted.system)
 
 
@@ -82,8 +86,13 @@ def _of_function(name: str, result: Message) -> Message:
     return changed
 
 
+def _leading(messages: Sequence[Message]) -> int:
+    """Returns how many system messages a conversation begins with."""
+    return next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
+
+
 def _with_one_system(messages: Sequence[Message], place: SystemPlace) -> Sequence[Message]:
-    leading = next((at for at, message in enumerate(messages) if message.role != "system"), len(messages))
+    leading = _leading(messages)
     instructions, others = messages[:leading], messages[leading:]
     if place is not SystemPlace.ANYWHERE:
         instructions = [message for message in messages if message.role == "system"]

@@ -27,6 +27,7 @@ from services.common.chat_limits import (
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
+from services.runner.kinds.text.format_instructions import format_instructions
 from services.runner.kinds.text.images import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar, check_offer
@@ -78,7 +79,9 @@ class RequestReader:
         if toolbox.tools and "tools" not in model.capabilities:
             raise unchecked("tools")
         check_offer(toolbox)
-        conversation = arrange(call.messages, self._template.accepted)
+        schema = read_schema(call)
+        instructions = format_instructions(call.response_format, schema) if schema and not toolbox.required else ""
+        conversation = arrange(call.messages, self._template.accepted, instructions)
         images = read_images(conversation)
         if images and "vision" not in model.capabilities:
             raise unchecked("messages")
@@ -88,7 +91,7 @@ class RequestReader:
         thinking = model.reasoning and not (effort == "none" and self._template.hybrid)
         prompt = self._template.render(messages, toolbox.documents(), thinking=thinking, effort=EFFORTS[effort])
         thought = self._template.thought(prompt) if thinking else None
-        grammar = answer_grammar(read_schema(call), toolbox, thought=thought, tool_format=self._template.tool_format)
+        grammar = answer_grammar(schema, toolbox, thought=thought, tool_format=self._template.tool_format)
         if images and prompt.count(marker) != len(images):
             raise images_misplaced()
         job = replace(_read_job(call, prompt, grammar), images=images, image_marker=marker)
