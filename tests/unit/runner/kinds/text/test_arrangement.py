@@ -5,9 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
+from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.edge.chat.call import generate_call
+from services.edge.chat.request import chat_decoder
+from services.edge.responses.request import parse_responses_body
+from services.edge.responses.translation import translate
 from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages
 from services.runner.kinds.text.prompt.accepted import Accepted, SystemPlace
@@ -90,6 +96,17 @@ def test_leading_system_messages_are_one(source: str) -> None:
     assert prompt(source, system("A"), system("B"), system(""), user("Q")) == "<system>A\n\nB<user>Q"
     assert prompt(source, system("A"), user("Q")) == "<system>A<user>Q"
     assert prompt(source, user("Q")) == "<user>Q"
+
+
+def test_instructions_and_a_developer_item_are_one_system_message() -> None:
+    """Codex sends both with every request."""
+    items = [{"role": "developer", "content": "B"}, {"role": "user", "content": "Q"}]
+    sent = translate(parse_responses_body(msgspec.json.encode({"model": "m", "instructions": "A", "input": items})))
+    turns = [{"role": "system", "content": "A"}, {"role": "developer", "content": "B"}, items[1]]
+    same = chat_decoder.decode(msgspec.json.encode({"model": "m", "messages": turns}))
+    model = Model(id="m", kind="chat", tier="pro", price=1, context=100)
+    for body in (sent.chat, same):
+        assert prompt(STRICT, *generate_call(body, model, "r", 0).messages) == "<system>A\n\nB<user>Q"
 
 
 def test_a_later_system_message_stays_where_a_template_takes_it() -> None:
