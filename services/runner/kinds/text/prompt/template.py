@@ -18,6 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
+from services.runner.kinds.text.prompt.accepted import Accepted, find_accepted
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 
@@ -62,11 +63,17 @@ class ChatTemplate:
         self._longest_thought = _constant(environment.parse(source), "longest_thought")
         self._eos_token = eos_token
         confirm_format(self._tool_format, self._render)
+        self._accepted = find_accepted(self._render)
 
     @property
     def tool_format(self) -> ToolFormat:
         """How the model writes function calls."""
         return self._tool_format
+
+    @property
+    def accepted(self) -> Accepted:
+        """What the template takes of a conversation."""
+        return self._accepted
 
     @property
     def hybrid(self) -> bool:
