@@ -1,8 +1,8 @@
 """A real engine with a predictable voice, for benchmarks and fault tests: it batches continuously but needs no model.
 
 What it says depends on the prompt, the grammar and the position alone, so a resumed answer goes on exactly where it
-stopped. Sampling parameters change nothing: it says what is most likely. With a script it says what the script tells it to, in the
-raw text of a model that thinks and calls functions.
+stopped. Sampling parameters change nothing: it says what is most likely. With a script it says what the script tells it
+to, in the raw text of a model that thinks and calls functions.
 """
 
 from __future__ import annotations
