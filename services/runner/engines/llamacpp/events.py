@@ -8,12 +8,13 @@ import msgspec
 
 from services.common.errors import Code, MeshError
 from services.runner.engines.llamacpp.body import replays
+from services.runner.engines.llamacpp.guidance import Follower
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
-from services.runner.refusals import context_exceeded
+from services.runner.refusals import context_exceeded, shape_lost
 
 
 class _Top(msgspec.Struct):
@@ -76,6 +77,8 @@ class EventReader:
     def __init__(self, job: Job, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._held = HeldTokens(vocabulary)
+        # Says whether an answer with a grammar follows it; set before the first event.
+        self.follower: Follower | None = None
         self._predicted = 0
         # Tokens of the prompt as the engine counts them, with those of an interrupted run where they are part of it.
         self._prompt_tokens = 0
@@ -102,7 +105,9 @@ class EventReader:
             return None
         if event.verbose.stop:
             # All of an answer that ends within what was delivered is not what the client has seen.
-            return _diverged() if self._replay and not self._mute else self._last(event.verbose, event.usage)
+            if self._replay and not self._mute:
+                return _diverged()
+            return shape_lost() if self._ends_early(event.verbose) else self._last(event.verbose, event.usage)
         return Step("", [], []) if self._mute else self._next(event.verbose)
 
     def cut_short(self, reason: FinishReason) -> Step | None:
@@ -123,8 +128,15 @@ class EventReader:
             untold = 0
         if not event.content:
             return Step("", [], [])
+        if self.follower is not None and not self.follower.take(event.content):
+            return shape_lost()
         step = Step(event.content, *self._held.take(event.content))
         return self._without_replay(step) if self._replay else step
+
+    def _ends_early(self, event: _Verbose) -> bool:
+        """Whether the model ended an answer that its grammar does not let end there."""
+        by_itself = not self._mute and event.stop_type not in {"limit", "word"}
+        return by_itself and self.follower is not None and not self.follower.may_end
 
     def _logprob(self, entries: list[_Probability]) -> TokenLogprob | None:
         if self._top is None or not entries:

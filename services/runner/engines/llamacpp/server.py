@@ -44,6 +44,8 @@ def load_server(options: ServerOptions) -> Any:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Read at the first load.
     os.environ["LLAMA_MEDIA_MARKER"] = MEDIA_MARKER
+    # Read for each grammar: its warnings quote answers.
+    os.environ["LLGUIDANCE_LOG_LEVEL"] = "0"
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -66,6 +68,13 @@ def load_server(options: ServerOptions) -> Any:
     params.endpoint_slots = False
     params.cors_origins = ""
     return xllamacpp.Server(params)
+
+
+def library_path() -> str:
+    """Returns the path of llama.cpp's shared library; call it after `load_server`."""
+    from xllamacpp import xllamacpp
+
+    return str(xllamacpp.__file__)
 
 
 @contextmanager

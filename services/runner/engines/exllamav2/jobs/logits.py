@@ -13,6 +13,10 @@ from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job, TokenLogprob, TopLogprob
 
 
+class ShapeLostError(Exception):
+    """Raised where a grammar cannot go on, or does not allow the token that was chosen."""
+
+
 class LogitFilter(ExLlamaV2Filter):
     """Takes log probabilities, adds biases, takes penalties off, and masks what the grammar forbids; in this order.
 
@@ -93,7 +97,7 @@ class LogitFilter(ExLlamaV2Filter):
             logits[:size] += self._offsets[:size]
         if self._matcher is not None:
             if self._matcher.is_error():
-                raise ValueError("the grammar cannot go on")
+                raise ShapeLostError
             bits = numpy.unpackbits(self._mask.view(numpy.uint8), bitorder="little")
             logits[:size].masked_fill_(torch.from_numpy(bits[:size] == 0), float("-inf"))
             logits[size:] = float("-inf")
@@ -103,8 +107,8 @@ class LogitFilter(ExLlamaV2Filter):
             self.entries.append(self._entry(token_id, self._logprobs))
         if self._offsets is not None:
             self._penalise(token_id)
-        if self._matcher is not None and not self._matcher.is_stopped():
-            self._matcher.consume_token(token_id)
+        if self._matcher is not None and not self._matcher.is_stopped() and not self._matcher.consume_token(token_id):
+            raise ShapeLostError
 
     def _penalise(self, token_id: int) -> None:
         """Counts a token of the answer: OpenAI's penalties apply to what was said, not to what was asked."""
