@@ -164,7 +164,8 @@ class LlamaCppEngine:
 
     def _follow(self, generate: Generate, grammar: str, reader: EventReader, on_event: Callable[[bytes], bool]) -> None:
         """Generates only if llama.cpp's own build compiles the grammar, and has the reader check what comes."""
-        assert self._guidance is not None
+        if self._guidance is None:
+            raise engine_closed()
         try:
             reader.follower = self._guidance.follower(grammar)
         except ValueError as error:

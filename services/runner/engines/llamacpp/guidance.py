@@ -128,6 +128,9 @@ class Follower:
         """Takes the next characters and returns whether the grammar allows them."""
         data = text.encode()
         tokens = (ctypes.c_uint32 * len(data))(*data)
+        # What a text may cost is counted from the last mask, as llama.cpp makes one for each token.
+        if self._library.llg_matcher_compute_mask(self._pointer) != 0:
+            return False
         return bool(self._library.llg_matcher_consume_tokens(self._pointer, tokens, len(data)) == 0)
 
     @property

@@ -152,6 +152,8 @@ def in_few_words(error: str) -> str:
     lines = error.split("\n")
     first = " ".join([lines[0], *(line.removeprefix("error: ") for line in lines[1:] if line.startswith("error: "))])
     reason = first.split("failed to compile JSON schema: ")[-1][:200]
+    if reason.startswith("NoExtension"):
+        return "it finds no text that follows this schema"
     if reason.startswith("oneOf"):
         return "the alternatives of a 'oneOf' cannot be told apart; use 'anyOf'"
     return reason
