@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import gguf
 import numpy
@@ -10,6 +11,7 @@ import numpy
 from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 
+Matrix: TypeAlias = numpy.ndarray[tuple[int, int], numpy.dtype[numpy.float32]]
 _HIDDEN, _INNER, _HEADS, _CONTEXT = 64, 64, 2, 4096
 # What every embedding has in its first place, so that the first weight of an output row is the token's bias.
 _CONSTANT = 10.0
@@ -32,15 +34,19 @@ def write_random_gguf(path: Path, seed: int = 5) -> Path:
     writer.add_layer_norm_rms_eps(1e-5)
     _copy_tokenizer(writer)
 
-    def matrix(rows: int, columns: int) -> numpy.ndarray:
-        return (dice.standard_normal((rows, columns)) * columns**-0.5).astype(numpy.float32)
+    def matrix(rows: int, columns: int) -> Matrix:
+        return dice.standard_normal((rows, columns), dtype=numpy.float32) * numpy.float32(columns**-0.5)
 
-    embedding, output = matrix(size, _HIDDEN) * _HIDDEN**0.5, matrix(size, _HIDDEN)
+    embedding, output = matrix(size, _HIDDEN) * numpy.float32(_HIDDEN**0.5), matrix(size, _HIDDEN)
     embedding[:, 0] = _CONSTANT
     output[:, 0] = 0
     liked = [token_id for token_id, piece in enumerate(vocabulary.pieces) if piece and set(piece) <= _ENDINGS]
     output[[*liked, vocabulary.eos_token_id], 0] = _LIKING * _HIDDEN**-0.5
-    tensors = {"token_embd.weight": embedding, "output.weight": output, "output_norm.weight": None}
+    tensors: dict[str, Matrix | None] = {
+        "token_embd.weight": embedding,
+        "output.weight": output,
+        "output_norm.weight": None,
+    }
     tensors |= {f"blk.0.{name}.weight": None for name in ("attn_norm", "ffn_norm")}
     tensors |= {f"blk.0.attn_{name}.weight": matrix(_HIDDEN, _HIDDEN) for name in ("q", "k", "v", "output")}
     tensors |= {f"blk.0.ffn_{name}.weight": matrix(_INNER, _HIDDEN) for name in ("gate", "up", "down")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jsonschema_rs
@@ -109,7 +110,10 @@ class RandomSchemas:
         return schema | self._dice.choice(({}, {}, {"maxLength": 40}, {"minLength": 1, "maxLength": 2083}))
 
     def _value(self) -> dict[str, Any]:
-        values = [*self._dice.sample(_TEXTS, 2), self._dice.choice((None, True, 0, -7, 2.5, 1e20, [], {"a": "<s>"}, [1]))]
+        values = [
+            *self._dice.sample(_TEXTS, 2),
+            self._dice.choice((None, True, 0, -7, 2.5, 1e20, [], {"a": "<s>"}, [1])),
+        ]
         self._dice.shuffle(values)
         return {"const": values[0]} if self._one_in(3) else {"enum": values[: self._dice.randint(1, 3)]}
 
@@ -189,7 +193,9 @@ _SHAPES: dict[str, re.Pattern[str]] = {
 
 def is_valid(schema: dict[str, Any], value: Any) -> bool:
     """Whether a value follows a schema; dates and times are known by their shape."""
-    formats: dict[str, Callable[[str], bool]] = {
-        name: (lambda text, shape=shape: shape.fullmatch(text) is not None) for name, shape in _SHAPES.items()
-    }
+    formats: dict[str, Callable[[str], bool]] = {name: partial(_has_shape, shape) for name, shape in _SHAPES.items()}
     return bool(jsonschema_rs.Draft202012Validator(schema, validate_formats=True, formats=formats).is_valid(value))
+
+
+def _has_shape(shape: re.Pattern[str], text: str) -> bool:
+    return shape.fullmatch(text) is not None

@@ -69,7 +69,7 @@ async def check(engine: TextEngine, first_seed: int, count: int, most_tokens: in
             return wish, await _ask(engine, wish, most_tokens)
 
     found = await asyncio.gather(*map(one, wishes))
-    print(report(found))
+    print(report(found))  # noqa: T201 - pytest shows it for tests that failed, and `make shapes` for all
     verdicts = [outcome.verdict for _, outcome in found]
     assert set(verdicts) <= {"valid", "cut", "refused"}, report(found)
     # Most are meant to be possible, and most answers are short.
@@ -101,7 +101,8 @@ async def _ask(engine: TextEngine, wish: Wish, most_tokens: int) -> Outcome:
     except SchemaError as error:
         return Outcome("refused" if "#" in str(error) or "object" in str(error) else "unclear", str(error))
     thinks = wish.mode.startswith("thinking")
-    model = Model(id="m", kind="chat", tier="pro", price=1, context=engine.context, capabilities=("tools",), reasoning=thinks)  # fmt: skip
+    fields: dict[str, Any] = {"context": engine.context, "capabilities": ("tools",), "reasoning": thinks}
+    model = Model(id="m", kind="chat", tier="pro", price=1, **fields)
     call = _call(wish, schema, most_tokens)
     template = ChatTemplate(packaged_template("smollm2"))
     reader = RequestReader(template, detokenize=engine.detokenize, new_call_id=lambda: "call_1")

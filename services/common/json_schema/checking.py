@@ -58,9 +58,7 @@ _NOT_REGULAR = {
     "a back-reference": re.compile(r"\\[1-9k]|\(\?P="),
     "an atomic group or a condition": re.compile(r"\(\?[>(]"),
     "a word boundary": re.compile(r"\\[bB]"),
-    "two anchors in one place": re.compile(
-        r"(?:\^|\\A)(?:\((?:\?:|\?P?<\w+>)?)*(?:\^|\\A)|(?:\$|\\z)\)*(?:\$|\\z)"
-    ),
+    "two anchors in one place": re.compile(r"(?:\^|\\A)(?:\((?:\?:|\?P?<\w+>)?)*(?:\^|\\A)|(?:\$|\\z)\)*(?:\$|\\z)"),
 }
 # Significant digits as a number, of all together: the compiler needs a state for each remainder.
 LARGEST_MULTIPLES = 1000
@@ -215,8 +213,8 @@ def _check_numbers(place: str, schema: dict[str, Any]) -> None:
             raise SchemaError(f"'{keyword}' at {place} is {bound}; {most}")
         if is_number(bound) and 0 < abs(bound) < LEAST_NUMBER:
             raise SchemaError(f"'{keyword}' at {place} is too small a number; use 0, or at least {LEAST_NUMBER}")
-    most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
-    if "multipleOf" in schema and ((is_number(most) and most < 0) or (is_number(below) and below <= 0)):
+    greatest, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if "multipleOf" in schema and ((is_number(greatest) and greatest < 0) or (is_number(below) and below <= 0)):
         raise SchemaError(
             f"'multipleOf' at {place} is next to a bound that only negative numbers keep, and grammars know multiples "
             "from 0 on; leave one of the two out"

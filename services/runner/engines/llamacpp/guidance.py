@@ -133,7 +133,6 @@ class Follower:
             return False
         return bool(self._library.llg_matcher_consume_tokens(self._pointer, tokens, len(data)) == 0)
 
-    @property
     def may_end(self) -> bool:
         """Whether the text may end here."""
         return bool(self._library.llg_matcher_is_accepting(self._pointer))
