@@ -33,6 +33,8 @@ _AUTHORITY = f"(?:(?:{_OF_HOST}|:)*@)?{_OF_HOST}+(?::[0-9]{{1,5}})?"
 _PATH = f"(?://{_AUTHORITY}(?:/{_CHARACTER}*)*|/?{_CHARACTER}+(?:/{_CHARACTER}*)*)"
 _REST = f"(?:{_CHARACTER}|[/?])*"
 _URI = rf"^[A-Za-z][A-Za-z0-9+.-]*:{_PATH}(?:\?{_REST})?(?:#{_REST})?$"
+_PATTERNS = {"uri": _URI, "email": "^[^@]{1,64}@"}
+_LONGEST = {"email": 254, "hostname": 253}
 # What says nothing about values of other types.
 _OF_ARRAYS = ("contains", "maxContains", "minContains", "unevaluatedItems", "uniqueItems")
 _OF_OBJECTS = (
@@ -105,7 +107,7 @@ class _Rewriting:
                 for keyword in _without_effect(schema):
                     del schema[keyword]
                 _narrow(schema)
-                _write_uri_as_pattern(schema)
+                _complete_format(schema)
                 if alone and _leaves_open(schema):
                     self._closable[id(schema)] = schema
                 self._open += self._within(schema, alone=alone)
@@ -200,15 +202,19 @@ def _narrow(schema: dict[str, Any]) -> None:
         schema["maxLength"] = LONGEST_PATTERNED
 
 
-def _write_uri_as_pattern(schema: dict[str, Any]) -> None:
-    """Replaces a format that not every compiler knows."""
-    if schema.get("format") != "uri":
+def _complete_format(schema: dict[str, Any]) -> None:
+    """Says in other keywords what not every compiler knows of a format."""
+    wanted = schema.get("format")
+    if not isinstance(wanted, str):
         return
-    del schema["format"]
-    if "pattern" not in schema:
-        schema["pattern"] = _URI
-    elif isinstance(schema.get("allOf", []), list):
-        schema["allOf"] = [*members(schema, "allOf"), {"pattern": _URI}]
+    if wanted == "uri":
+        del schema["format"]
+    longest, pattern = _LONGEST.get(wanted), _PATTERNS.get(wanted)
+    if longest is not None and not (is_number(schema.get("maxLength")) and schema["maxLength"] <= longest):
+        schema["maxLength"] = longest
+    parts = members(schema, "allOf")
+    if pattern and schema.setdefault("pattern", pattern) != pattern and {"pattern": pattern} not in parts:
+        schema["allOf"] = [*parts, {"pattern": pattern}]
 
 
 def _below(bound: float) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.common.errors import Code, MeshError
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.llamacpp.body import replays
 from services.runner.engines.llamacpp.guidance import Follower
 from services.runner.engines.llamacpp.held import HeldTokens
@@ -67,6 +68,7 @@ class _Event(msgspec.Struct):
     error: _Error | None = None
 
 
+log = get_logger()
 _decode = msgspec.json.Decoder(_Event).decode
 _LEAST_LOGPROB = -9999.0
 
@@ -83,6 +85,7 @@ class EventReader:
         # Tokens of the prompt as the engine counts them, with those of an interrupted run where they are part of it.
         self._prompt_tokens = 0
         self._cached_tokens = 0
+        self._request_id = job.request_id
         self._top = job.logprobs
         self._images = bool(job.images)
         self._resumed = len(job.resume_token_ids)
@@ -107,7 +110,7 @@ class EventReader:
             # All of an answer that ends within what was delivered is not what the client has seen.
             if self._replay and not self._mute:
                 return _diverged()
-            return shape_lost() if self._ends_early(event.verbose) else self._last(event.verbose, event.usage)
+            return self._lost() if self._ends_early(event.verbose) else self._last(event.verbose, event.usage)
         return Step("", [], []) if self._mute else self._next(event.verbose)
 
     def cut_short(self, reason: FinishReason) -> Step | None:
@@ -129,7 +132,7 @@ class EventReader:
         if not event.content:
             return Step("", [], [])
         if self.follower is not None and not self.follower.take(event.content):
-            return shape_lost()
+            return self._lost()
         step = Step(event.content, *self._held.take(event.content))
         return self._without_replay(step) if self._replay else step
 
@@ -137,6 +140,10 @@ class EventReader:
         """Whether the model ended an answer that its grammar does not let end there."""
         by_itself = not self._mute and event.stop_type not in {"limit", "word"}
         return by_itself and self.follower is not None and not self.follower.may_end()
+
+    def _lost(self) -> MeshError:
+        log.warning("shape_lost", request_id=self._request_id)
+        return shape_lost()
 
     def _logprob(self, entries: list[_Probability]) -> TokenLogprob | None:
         if self._top is None or not entries:

@@ -58,7 +58,10 @@ def test_a_uri_is_a_pattern_that_every_compiler_knows() -> None:
     ("schema", "form"),
     [
         ({"pattern": "a", "maxLength": 1001}, {"pattern": "a", "maxLength": 1000}),
-        ({"format": "email", "maxLength": 320}, {"format": "email", "maxLength": 320}),
+        ({"format": "email"}, {"format": "email", "pattern": "^[^@]{1,64}@", "maxLength": 254}),
+        ({"format": "email", "maxLength": 20}, {"format": "email", "pattern": "^[^@]{1,64}@", "maxLength": 20}),
+        ({"format": "hostname", "maxLength": 2000}, {"format": "hostname", "maxLength": 253}),
+        ({"format": "uuid", "maxLength": 2000}, {"format": "uuid", "maxLength": 1000}),
         ({"maxLength": 2000}, {"maxLength": 2000}),
         ({"type": ["integer", "null"], "multipleOf": 1}, {"type": ["integer", "null"]}),
         ({"type": "integer", "multipleOf": 2}, {"type": "integer", "multipleOf": 2}),
