@@ -33,7 +33,7 @@ _AUTHORITY = f"(?:(?:{_OF_HOST}|:)*@)?{_OF_HOST}+(?::[0-9]{{1,5}})?"
 _PATH = f"(?://{_AUTHORITY}(?:/{_CHARACTER}*)*|/?{_CHARACTER}+(?:/{_CHARACTER}*)*)"
 _REST = f"(?:{_CHARACTER}|[/?])*"
 _URI = rf"^[A-Za-z][A-Za-z0-9+.-]*:{_PATH}(?:\?{_REST})?(?:#{_REST})?$"
-_PATTERNS = {"uri": _URI, "email": "^[^@]{1,64}@"}
+_PATTERNS = {"uri": _URI, "email": r"^[^@]{1,64}@[^@.]{1,63}(?:\.[^@.]{1,63})*$"}
 _LONGEST = {"email": 254, "hostname": 253}
 # What says nothing about values of other types.
 _OF_ARRAYS = ("contains", "maxContains", "minContains", "unevaluatedItems", "uniqueItems")
