@@ -153,6 +153,9 @@ class _Check:
         if isinstance(wanted, str) and wanted not in _FORMATS and "string" in types_of(schema):
             known = ", ".join(sorted(_FORMATS))
             raise SchemaError(f"the 'format' at {place} is not supported; use one of {known}")
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and not reference.startswith("#") and "$id" not in self._root:
+            raise SchemaError(f"the '$ref' at {place} leads to another document; copy what it means into '$defs'")
         if "type" in schema and not all(kind in _TYPES for kind in types_of(schema)):
             raise SchemaError(
                 f"the 'type' at {place} is not one of JSON Schema; use one or several of {', '.join(_TYPES)}"

@@ -106,6 +106,7 @@ def chain(length: int) -> dict[str, Any]:
         ({**optional(3), "maxProperties": 2}, "'maxProperties' at # needs every property there to be in 'required'"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"contains": {}}}}, "'contains' at #/$defs/a"),
         ({"type": ["string", "null"], "format": "credit-card"}, "'format' at # is not supported"),
+        (an_object(a={"$ref": "https://example.com/a"}), "the '$ref' at #/properties/a leads to another document"),
         (an_object(a={"type": "text"}), "the 'type' at #/properties/a is not one of JSON Schema"),
         ({"anyOf": [{"type": ["string", None]}]}, "the 'type' at #/anyOf/0"),
     ],
