@@ -299,7 +299,6 @@ class EngineContract:
         if isinstance(answer, MeshError):
             assert (answer.code, answer.param) == (Code.INVALID_REQUEST, "response_format")
             return
-        assert self.follows_grammars
         assert answer.finish is FinishReason.STOP
         value = json.loads(answer.text)
         assert value in schema["enum"] if "enum" in schema else re.search(schema["pattern"].replace("\\z", "$"), value)

@@ -32,7 +32,8 @@ MODES = ("whole", "streamed", "required", "named", "thinking", "thinking calls")
 SCHEMAS = int(os.environ.get("TIERMESH_TEST_SCHEMAS", "24"))
 _WORDS = ("Give me an example.", "Hello!", "What is the capital of France?", "{")
 _MOST_CALLS = 8
-_LARGEST_WHOLE = 2**63
+# Whole numbers of the validator, and what every `multipleOf` of the random schemas divides.
+_LARGEST_WHOLE, _MULTIPLES = 2**63, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +185,15 @@ def _judged_value(schema: dict[str, Any], text: str) -> Outcome:
 
 
 def _number(text: str) -> float:
-    """Reads a number as the validator knows numbers: whole ones of 64 bits, and floats."""
-    value = float(text)
-    if text.lstrip("-").isdigit() and abs(value) < _LARGEST_WHOLE:
-        return int(text)
-    return math.copysign(min(abs(value), sys.float_info.max), value)
+    """Reads a number as the validator can: larger ones become 64 bits that are multiples of as much."""
+    if not text.lstrip("-").isdigit():
+        value = float(text)
+        return math.copysign(min(abs(value), sys.float_info.max), value)
+    whole = int(text)
+    if abs(whole) < _LARGEST_WHOLE:
+        return whole
+    beyond = _LARGEST_WHOLE - _LARGEST_WHOLE % _MULTIPLES
+    return beyond + _MULTIPLES + whole % _MULTIPLES if whole > 0 else -beyond + whole % _MULTIPLES
 
 
 def _parses(text: str) -> bool:

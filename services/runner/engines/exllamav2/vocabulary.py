@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import llguidance
 from tokenizers import Tokenizer
 
+from services.runner.engines.control_texts import ControlTexts
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
-from services.runner.engines.spelling import ControlTexts
 from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import unknown_tokens
 

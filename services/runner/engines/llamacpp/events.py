@@ -138,7 +138,7 @@ class EventReader:
 
     def _ends_early(self, event: _Verbose) -> bool:
         """Whether the model ended an answer that its grammar does not let end there."""
-        by_itself = not self._mute and event.stop_type not in {"limit", "word"}
+        by_itself = not self._mute and event.stop_type != "limit"
         return by_itself and self.follower is not None and not self.follower.may_end()
 
     def _lost(self) -> MeshError:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from services.runner.engines.control_texts import ControlTexts
 from services.runner.engines.llamacpp.gguf import read_metadata
-from services.runner.engines.spelling import ControlTexts
 from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import unknown_tokens
 

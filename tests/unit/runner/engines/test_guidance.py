@@ -104,7 +104,6 @@ def test_a_text_that_leaves_the_grammar_is_an_error(guidance: Guidance) -> None:
     [
         ("yes", "eos", FinishReason.STOP),
         ("ye", "limit", FinishReason.LENGTH),
-        ("ye", "word", FinishReason.STOP),
         ("ye", "eos", None),
         ("", "eos", None),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.engines.spelling import ControlTexts
+from services.runner.engines.control_texts import ControlTexts
 
 TEXTS = ControlTexts(["<|im_end|>", "[INST]", "</s>", ""])
 
