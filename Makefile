@@ -89,7 +89,7 @@ environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(
 
 ci: lint manifests-check test
 
-shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask both text engines for answers of random shapes (SCHEMAS=500).
+shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask the text engines for answers of random shapes (SCHEMAS=500).
 	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(BIN)/python -m pytest tests/integration/engines/test_shapes.py -s -o timeout=3600 $(ARGS)
 	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(TORCH_BIN)/python -m pytest tests/torch/test_shapes.py -s -o timeout=3600 $(ARGS)
 

@@ -186,12 +186,14 @@ def _judged_value(schema: dict[str, Any], text: str) -> Outcome:
 
 def _number(text: str) -> float:
     """Reads a number as the validator can: larger ones become 64 bits that are multiples of as much."""
+    value = math.copysign(min(abs(float(text)), sys.float_info.max), float(text))
     if not text.lstrip("-").isdigit():
-        value = float(text)
-        return math.copysign(min(abs(value), sys.float_info.max), value)
+        return value
     whole = int(text)
     if abs(whole) < _LARGEST_WHOLE:
         return whole
+    if int(value) == whole:
+        return value
     beyond = _LARGEST_WHOLE - _LARGEST_WHOLE % _MULTIPLES
     return beyond + _MULTIPLES + whole % _MULTIPLES if whole > 0 else -beyond + whole % _MULTIPLES
 
