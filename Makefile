@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 MINUTES ?= 5
+# Random schemas of `make shapes`.
+SCHEMAS ?= 500
 # Quiet pip: no index addresses, no progress bars, no version advice.
 PIP := -m pip install --quiet --disable-pip-version-check --no-warn-script-location
 # Every file is checked against the hashes of the lock files, and nothing is built from its source.
@@ -60,7 +62,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch coverage lint format bench chaos rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch shapes coverage lint format bench chaos rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -86,6 +88,10 @@ test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (
 environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(STYLE)
 
 ci: lint manifests-check test
+
+shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask the text engines for answers of random shapes (SCHEMAS=500).
+	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(BIN)/python -m pytest tests/integration/engines/test_shapes.py -s -o timeout=3600 $(ARGS)
+	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(TORCH_BIN)/python -m pytest tests/torch/test_shapes.py -s -o timeout=3600 $(ARGS)
 
 coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)

@@ -46,6 +46,15 @@ def not_compiled(param: str, reason: str) -> MeshError:
     return invalid(f"'{param}' cannot be enforced; change the schema. The compiler says: {reason.rstrip('.')}.", param)
 
 
+def shape_lost() -> MeshError:
+    """Returns the failure of an answer that left the shape which it was forced into.
+
+    The schema may be the cause, so its code is one for which no other runner is tried, and this one is not ejected.
+    """
+    message = "The engine could not keep the required shape of the answer. Try again, or simplify the schema."
+    return MeshError(Code.CANCELLED, message, retry_after=1.0)
+
+
 def slots_taken(slots: int) -> MeshError:
     """Returns the refusal of a job that no slot is free for; another runner, or the same one later, may take it."""
     return MeshError(Code.OVERLOADED, f"All {slots} slots of the runner are in use. Try again.", retry_after=1.0)

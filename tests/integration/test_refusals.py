@@ -261,6 +261,11 @@ RULES: list[list[Case]] = [
     chat("cannot be enforced: the keyword 'if' at #", "response_format.schema",
           response_format={"type": "json_schema", "schema": {"if": {}, "else": {"const": 1}}}),
     schema("cannot be enforced: the 'pattern' at #/items has a look-around", {"items": {"pattern": "^(?!a)b"}}),
+    schema("cannot be enforced: the 'pattern' at #/items has two anchors in", {"items": {"pattern": "^(^a)$"}}),
+    schema("cannot be enforced: the 'pattern' at # has two anchors in one place", {"pattern": r"^\Ax\z$"}),
+    schema("cannot be enforced: the 'format' at # is not supported; use one of", {"type": "string", "format": "iri"}),
+    schema("cannot be enforced: 'multipleOf' at # is next to a bound that only negative numbers keep",
+           {"type": "integer", "maximum": -5, "multipleOf": 5}),
     schema("cannot be enforced: 'minProperties' at # is 2, but names that are not in", {"minProperties": 2}),
     schema("cannot be enforced: 'minimum' at # is 1e+30; at most", {"type": "number", "minimum": 1e30}),
     # What only the Responses API has.

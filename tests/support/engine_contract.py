@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from services.common.errors import Code, MeshError
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import TextEngine, TextTicket
 from services.runner.kinds.text.job import Job, Sampling
+from services.runner.kinds.text.prompt.formats.rules import json_rule
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox
@@ -46,6 +48,18 @@ CITY: dict[str, Any] = {
 }
 
 
+# What one build of llguidance knows and another does not, and texts that a tokenizer takes for control tokens.
+KEPT_OR_REFUSED: tuple[dict[str, Any], ...] = (
+    {"type": "string", "pattern": "^(^a)$"},
+    {"type": "string", "pattern": "^\\Ax\\z$"},
+    {"type": "string", "pattern": "^<\\|im_(end|start)\\|>$"},
+    {"enum": ["<|im_end|>"]},
+    {"enum": [{"<|im_start|>": ["</s>", "<|endoftext|>"]}]},
+)
+# After its first word nothing fits.
+STOPS_MIDWAY = '%llguidance {}\nstart: "yes" NOTHING\nNOTHING: /[a-z]+/ & /[0-9]+/\n'
+
+
 def job(engine: TextEngine, question: str = QUESTIONS[0], **fields: object) -> Job:
     messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
     prompt = ChatTemplate(engine.chat_template).render(messages)
@@ -60,6 +74,14 @@ def tokens_until(free: Recording, end: int) -> int:
         if len(text) >= end:
             break
     return tokens
+
+
+async def outcome(engine: TextEngine, asked: Job) -> Recording | MeshError:
+    """Returns what a job has said, or how it was refused or failed."""
+    try:
+        return await generate(engine, asked)
+    except MeshError as error:
+        return error
 
 
 def healthy(engine: TextEngine) -> bool:
@@ -281,6 +303,23 @@ class EngineContract:
             submit(engine, job(engine, grammar="%llguidance {}\nstart: nowhere\n"))
         assert refusal.value.code is Code.INVALID_REQUEST
         assert refusal.value.param == "response_format"
+
+    @pytest.mark.parametrize("schema", KEPT_OR_REFUSED, ids=json.dumps)
+    async def test_a_shape_is_kept_or_refused(self, engine: TextEngine, schema: dict[str, Any]) -> None:
+        shaped = job(engine, grammar=f"%llguidance {{}}\nstart: {json_rule(schema)}\n", max_tokens=80)
+        answer = await outcome(engine, shaped)
+        if isinstance(answer, MeshError):
+            assert (answer.code, answer.param) == (Code.INVALID_REQUEST, "response_format")
+            return
+        assert answer.finish is FinishReason.STOP
+        value = json.loads(answer.text)
+        assert value in schema["enum"] if "enum" in schema else re.search(schema["pattern"].replace("\\z", "$"), value)
+
+    async def test_a_grammar_that_stops_midway_is_an_error(self, engine: TextEngine) -> None:
+        with pytest.raises(MeshError) as failure:
+            await generate(engine, job(engine, grammar=STOPS_MIDWAY, max_tokens=20))
+        # Neither code has another runner tried, or this one ejected: the request is the cause.
+        assert failure.value.code in {Code.CANCELLED, Code.INVALID_REQUEST}
 
     async def test_a_full_engine_refuses(self, engine: TextEngine) -> None:
         running = [submit(engine, job(engine, question)) for question in QUESTIONS]

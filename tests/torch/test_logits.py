@@ -10,7 +10,7 @@ import llguidance
 import pytest
 import torch
 
-from services.runner.engines.exllamav2.jobs.logits import LogitFilter
+from services.runner.engines.exllamav2.jobs.logits import LogitFilter, ShapeLostError
 from services.runner.engines.exllamav2.jobs.sampling import sampler_settings
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
@@ -112,9 +112,17 @@ def test_a_grammar_that_cannot_go_on_is_a_failure_and_no_exception(vocabulary: V
     matcher = llguidance.LLMatcher(vocabulary.guidance, '%llguidance {}\nstart: "no"\n', log_level=0)
     each = logit_filter(vocabulary, matcher, grammar="…")
     feed(each, *vocabulary.encode("yes"))
+    assert isinstance(each.failure, ShapeLostError)
+
+
+def test_a_grammar_that_leaves_no_token_is_a_failure_and_no_exception(vocabulary: Vocabulary) -> None:
+    nothing = '%llguidance {}\nstart: "no" NOTHING\nNOTHING: /[a-z]+/ & /[0-9]+/\n'
+    matcher = llguidance.LLMatcher(vocabulary.guidance, nothing, log_level=0)
+    each = logit_filter(vocabulary, matcher, grammar="…")
+    feed(each, *vocabulary.encode("no"))
     each.prepare_logit_mask()
     each.mask_logits(logits(vocabulary))
-    assert each.failure is not None
+    assert isinstance(each.failure, ShapeLostError)
 
 
 def test_a_job_without_wishes_needs_no_filter() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from services.common.json_schema.enforced import (
     LARGEST_EXACT,
+    LONGEST_PATTERNED,
     NAMED,
     ONE,
     SEVERAL,
@@ -36,8 +37,6 @@ DEEPEST_JSON = 100
 MOST_ENUM_VALUES, MOST_PROPERTIES, MOST_OPTIONAL_PROPERTIES = 1000, 1000, 250
 # In one object: each is compared with each.
 MOST_PATTERN_PROPERTIES = 16
-# Characters of a string that also has a pattern or format: the two are compiled into one automaton.
-LONGEST_PATTERNED = 1000
 # A bound on length or number only has to be beyond any answer.
 _LARGEST_BOUNDS = {
     "minLength": 100_000,
@@ -53,12 +52,13 @@ LEAST_NUMBER = 1e-30
 # What a pattern consists of: escapes, classes of characters, single characters.
 _PATTERN_PIECE = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]?|.", re.DOTALL)
 # What makes a pattern more than a regular expression, by what it is called.
-_NOT_PLAIN = re.compile(r"\\[1-9kbB]")
+_NOT_PLAIN = re.compile(r"\\[1-9kbBAz]")
 _NOT_REGULAR = {
     "a look-around": re.compile(r"\(\?<?[=!]"),
     "a back-reference": re.compile(r"\\[1-9k]|\(\?P="),
     "an atomic group or a condition": re.compile(r"\(\?[>(]"),
     "a word boundary": re.compile(r"\\[bB]"),
+    "two anchors in one place": re.compile(r"(?:\^|\\A)(?:\((?:\?:|\?P?<\w+>)?)*(?:\^|\\A)|(?:\$|\\z)\)*(?:\$|\\z)"),
 }
 # Significant digits as a number, of all together: the compiler needs a state for each remainder.
 LARGEST_MULTIPLES = 1000
@@ -153,6 +153,9 @@ class _Check:
         if isinstance(wanted, str) and wanted not in _FORMATS and "string" in types_of(schema):
             known = ", ".join(sorted(_FORMATS))
             raise SchemaError(f"the 'format' at {place} is not supported; use one of {known}")
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and not reference.startswith("#") and "$id" not in self._root:
+            raise SchemaError(f"the '$ref' at {place} leads to another document; copy what it means into '$defs'")
         if "type" in schema and not all(kind in _TYPES for kind in types_of(schema)):
             raise SchemaError(
                 f"the 'type' at {place} is not one of JSON Schema; use one or several of {', '.join(_TYPES)}"
@@ -213,6 +216,12 @@ def _check_numbers(place: str, schema: dict[str, Any]) -> None:
             raise SchemaError(f"'{keyword}' at {place} is {bound}; {most}")
         if is_number(bound) and 0 < abs(bound) < LEAST_NUMBER:
             raise SchemaError(f"'{keyword}' at {place} is too small a number; use 0, or at least {LEAST_NUMBER}")
+    greatest, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if "multipleOf" in schema and ((is_number(greatest) and greatest < 0) or (is_number(below) and below <= 0)):
+        raise SchemaError(
+            f"'multipleOf' at {place} is next to a bound that only negative numbers keep, and grammars know multiples "
+            "from 0 on; leave one of the two out"
+        )
 
 
 def _check_patterns(place: str, schema: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from typing import Any, TypeGuard
 
 # The largest bound on a number that the compiler takes, and the largest of which a float has every whole number.
 LARGEST_NUMBER, LARGEST_EXACT = 2**62, 2**53
+# Characters of a string that also has a pattern or format: the two are compiled into one automaton.
+LONGEST_PATTERNED = 1000
 # Places of schemas within a schema, by what stands there: one, several, or several by name.
 ONE = ("additionalProperties", "items")
 SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -24,6 +26,15 @@ _ANNOTATIONS = frozenset(
         "readOnly", "title", "writeOnly",
     }
 )  # fmt: skip
+# RFC 3986 without addresses of version 6, and with a host after two slashes.
+_CHARACTER = "(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
+_OF_HOST = "(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+_AUTHORITY = f"(?:(?:{_OF_HOST}|:)*@)?{_OF_HOST}+(?::[0-9]{{1,5}})?"
+_PATH = f"(?://{_AUTHORITY}(?:/{_CHARACTER}*)*|/?{_CHARACTER}+(?:/{_CHARACTER}*)*)"
+_REST = f"(?:{_CHARACTER}|[/?])*"
+_URI = rf"^[A-Za-z][A-Za-z0-9+.-]*:{_PATH}(?:\?{_REST})?(?:#{_REST})?$"
+_PATTERNS = {"uri": _URI, "email": r"^[^@]{1,64}@[^@.]{1,63}(?:\.[^@.]{1,63})*$"}
+_LONGEST = {"email": 254, "hostname": 253}
 # What says nothing about values of other types.
 _OF_ARRAYS = ("contains", "maxContains", "minContains", "unevaluatedItems", "uniqueItems")
 _OF_OBJECTS = (
@@ -96,6 +107,7 @@ class _Rewriting:
                 for keyword in _without_effect(schema):
                     del schema[keyword]
                 _narrow(schema)
+                _complete_format(schema)
                 if alone and _leaves_open(schema):
                     self._closable[id(schema)] = schema
                 self._open += self._within(schema, alone=alone)
@@ -179,12 +191,30 @@ def is_closed(schema: dict[str, Any]) -> bool:
 
 
 def _narrow(schema: dict[str, Any]) -> None:
-    """Moves bounds that are beyond every answer to the largest that the compiler takes, always inwards."""
+    """Moves bounds that are beyond most answers to the largest that the compiler takes, always inwards."""
     for keys, sign in ((_UPPER, 1), (_LOWER, -1)):
         for key in keys:
             bound = schema.get(key)
             if is_number(bound) and sign * bound > LARGEST_EXACT:
                 schema[key] = sign * _below(min(sign * bound, LARGEST_NUMBER))
+    longest = schema.get("maxLength")
+    if is_number(longest) and longest > LONGEST_PATTERNED and ("pattern" in schema or "format" in schema):
+        schema["maxLength"] = LONGEST_PATTERNED
+
+
+def _complete_format(schema: dict[str, Any]) -> None:
+    """Says in other keywords what not every compiler knows of a format."""
+    wanted = schema.get("format")
+    if not isinstance(wanted, str):
+        return
+    if wanted == "uri":
+        del schema["format"]
+    longest, pattern = _LONGEST.get(wanted), _PATTERNS.get(wanted)
+    if longest is not None and not (is_number(schema.get("maxLength")) and schema["maxLength"] <= longest):
+        schema["maxLength"] = longest
+    parts = members(schema, "allOf")
+    if pattern and schema.setdefault("pattern", pattern) != pattern and {"pattern": pattern} not in parts:
+        schema["allOf"] = [*parts, {"pattern": pattern}]
 
 
 def _below(bound: float) -> int:
@@ -234,8 +264,13 @@ def _has_no_branch(schema: dict[str, Any]) -> bool:
     return "if" not in schema or all(_is_true(schema.get(branch, True)) for branch in ("then", "else"))
 
 
+def _whole_anyway(schema: dict[str, Any]) -> bool:
+    return schema["multipleOf"] == 1 and not any(kind in {None, "number"} for kind in types_of(schema))
+
+
 # When a keyword, which is there, asks for nothing.
 _WITHOUT_EFFECT: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "multipleOf": _whole_anyway,
     "minContains": _asks_for_no_items,
     "maxContains": lambda schema: "contains" not in schema,
     "contains": _asks_for_no_items,

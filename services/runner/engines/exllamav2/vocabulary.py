@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import llguidance
 from tokenizers import Tokenizer
 
+from services.runner.engines.control_texts import ControlTexts
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
 from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import unknown_tokens
@@ -28,6 +29,8 @@ class Vocabulary:
         self.guidance = llguidance.LLTokenizer(document, eos_token=sorted(self.eos_token_ids))
         self.size: int = self.guidance.vocab_size
         special = [token for token in json.loads(document).get("added_tokens", ()) if token["special"]]
+        # The tokenizer reads these in the fixed texts of a grammar too.
+        self.control_texts = ControlTexts(token["content"] for token in special)
         # Special tokens have no text, as an end of turn must not reach a client.
         self._silent = self.eos_token_ids | {token["id"] for token in special if token["content"] not in MARKS}
 

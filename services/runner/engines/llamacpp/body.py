@@ -15,7 +15,7 @@ import msgspec
 from services.runner.engines.llamacpp.media import MEDIA_MARKER, decodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
-from services.runner.kinds.text.prompt.grammar import grammar_error
+from services.runner.kinds.text.prompt.grammar import grammar_error, shaped_by
 from services.runner.refusals import not_compiled, unknown_tokens
 
 # llama.cpp's seeds are 32 bits wide, and the largest asks for a random one.
@@ -43,7 +43,7 @@ def completion_fields(
     Raises MeshError INVALID_REQUEST for a bad grammar, which llama.cpp would ignore.
     """
     if job.grammar and (reason := grammar_error(job.grammar)):
-        raise not_compiled("response_format", reason)
+        raise not_compiled(shaped_by(job.grammar), reason)
     if any(token_id >= len(vocabulary.pieces) for token_id in job.resume_token_ids):
         raise unknown_tokens("resume_token_ids")
     # Special tokens in a string are always parsed as such. The beginning token is added by llama.cpp, to strings only.
@@ -63,7 +63,7 @@ def completion_fields(
         "prompt": prompt,
         "n_predict": budget,
         "n_probs": 0 if job.logprobs is None else max(job.logprobs, 1),
-        "grammar": _ending(job.grammar, vocabulary.eos_token_id),
+        "grammar": _ending(vocabulary.control_texts.unforced(job.grammar), vocabulary.eos_token_id),
         "preserved_tokens": vocabulary.shown,
         "stream": True,
         # Tokens and exact counts are only in the verbose part of an event.

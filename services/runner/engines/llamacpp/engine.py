@@ -17,14 +17,16 @@ from services.common.catalog import Kind
 from services.common.errors import MeshError
 from services.runner.engines.llamacpp.body import completion_fields, media_body
 from services.runner.engines.llamacpp.events import EventReader
+from services.runner.engines.llamacpp.guidance import Guidance
 from services.runner.engines.llamacpp.listener import Listener
 from services.runner.engines.llamacpp.run import Generate, Run
-from services.runner.engines.llamacpp.server import ServerOptions, load_server, signals_kept
+from services.runner.engines.llamacpp.server import ServerOptions, library_path, load_server, signals_kept
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job
+from services.runner.kinds.text.prompt.grammar import in_few_words, shaped_by
 from services.runner.kinds.text.prompt.template import packaged_template
-from services.runner.refusals import engine_closed, images_refused, slots_taken
+from services.runner.refusals import engine_closed, images_refused, not_compiled, slots_taken
 
 # Models whose own template is replaced, by the base name in their file.
 _TEMPLATES = {"smollm2": "smollm2"}
@@ -66,6 +68,7 @@ class LlamaCppEngine:
         self._progress_at = 0.0
         self._vocabulary: Vocabulary | None = None
         self._server: Any = None
+        self._guidance: Guidance | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # A cancelled job keeps its thread until llama.cpp notices, so there are more threads than slots.
         self._threads = ThreadPoolExecutor(2 * slots, thread_name_prefix="llamacpp")
@@ -86,6 +89,7 @@ class LlamaCppEngine:
             self._chat_template = packaged_template(packaged) if packaged else self._vocabulary.chat_template
         with signals_kept():
             self._server = await loop.run_in_executor(self._threads, load_server, self._options)
+        self._guidance = Guidance(library_path())
         if self.vision:
             self._listener = Listener(self._server, self._options.api_key)
         self._loop = loop
@@ -96,7 +100,8 @@ class LlamaCppEngine:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
-        run = Run(self._generation(job, self._vocabulary), EventReader(job, self._vocabulary), emit, self._forget)
+        reader = EventReader(job, self._vocabulary)
+        run = Run(self._generation(job, self._vocabulary, reader), reader, emit, self._forget)
         if not self._running:
             self._progress_at = self._clock()
         self._running[run] = None
@@ -145,15 +150,27 @@ class LlamaCppEngine:
         await asyncio.get_running_loop().run_in_executor(self._threads, server.clear)
         self._threads.shutdown()
 
-    def _generation(self, job: Job, vocabulary: Vocabulary) -> Generate:
+    def _generation(self, job: Job, vocabulary: Vocabulary, reader: EventReader) -> Generate:
         """Returns what runs the job on a worker thread."""
         if job.images and not self.vision:
             raise images_refused()
         fields = completion_fields(job, vocabulary, self.context, self._around_images)
         listener, server = self._listener, self._server
         if listener is None or not (job.images or isinstance(fields["prompt"], list)):
-            return partial(server.handle_completions, msgspec.json.encode(fields))
-        return lambda on_event: listener.complete(media_body(fields, job.images), on_event)
+            generate: Generate = partial(server.handle_completions, msgspec.json.encode(fields))
+        else:
+            generate = partial(_listen, listener, fields, job)
+        return partial(self._follow, generate, job.grammar, reader) if job.grammar else generate
+
+    def _follow(self, generate: Generate, grammar: str, reader: EventReader, on_event: Callable[[bytes], bool]) -> None:
+        """Generates only if llama.cpp's own build compiles the grammar, and has the reader check what comes."""
+        if self._guidance is None:
+            raise engine_closed()
+        try:
+            reader.follower = self._guidance.follower(grammar)
+        except ValueError as error:
+            raise not_compiled(shaped_by(grammar), in_few_words(str(error))) from None
+        generate(on_event)
 
     def _forget(self, run: Run) -> None:
         self._running.pop(run, None)
@@ -173,3 +190,7 @@ class LlamaCppEngine:
         while self._events:
             run, raw = self._events.popleft()
             run.handle(raw)
+
+
+def _listen(listener: Listener, fields: dict[str, Any], job: Job, on_event: Callable[[bytes], bool]) -> None:
+    listener.complete(media_body(fields, job.images), on_event)

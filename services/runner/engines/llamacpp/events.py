@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 
 from services.common.errors import Code, MeshError
+from services.common.telemetry.logs import get_logger
 from services.runner.engines.llamacpp.body import replays
+from services.runner.engines.llamacpp.guidance import Follower
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
-from services.runner.refusals import context_exceeded
+from services.runner.refusals import context_exceeded, shape_lost
 
 
 class _Top(msgspec.Struct):
@@ -66,6 +68,7 @@ class _Event(msgspec.Struct):
     error: _Error | None = None
 
 
+log = get_logger()
 _decode = msgspec.json.Decoder(_Event).decode
 _LEAST_LOGPROB = -9999.0
 
@@ -76,10 +79,13 @@ class EventReader:
     def __init__(self, job: Job, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._held = HeldTokens(vocabulary)
+        # Says whether an answer with a grammar follows it; set before the first event.
+        self.follower: Follower | None = None
         self._predicted = 0
         # Tokens of the prompt as the engine counts them, with those of an interrupted run where they are part of it.
         self._prompt_tokens = 0
         self._cached_tokens = 0
+        self._request_id = job.request_id
         self._top = job.logprobs
         self._images = bool(job.images)
         self._resumed = len(job.resume_token_ids)
@@ -102,7 +108,9 @@ class EventReader:
             return None
         if event.verbose.stop:
             # All of an answer that ends within what was delivered is not what the client has seen.
-            return _diverged() if self._replay and not self._mute else self._last(event.verbose, event.usage)
+            if self._replay and not self._mute:
+                return _diverged()
+            return self._lost() if self._ends_early(event.verbose) else self._last(event.verbose, event.usage)
         return Step("", [], []) if self._mute else self._next(event.verbose)
 
     def cut_short(self, reason: FinishReason) -> Step | None:
@@ -123,8 +131,19 @@ class EventReader:
             untold = 0
         if not event.content:
             return Step("", [], [])
+        if self.follower is not None and not self.follower.take(event.content):
+            return self._lost()
         step = Step(event.content, *self._held.take(event.content))
         return self._without_replay(step) if self._replay else step
+
+    def _ends_early(self, event: _Verbose) -> bool:
+        """Whether the model ended an answer that its grammar does not let end there."""
+        by_itself = not self._mute and event.stop_type != "limit"
+        return by_itself and self.follower is not None and not self.follower.may_end()
+
+    def _lost(self) -> MeshError:
+        log.warning("shape_lost", request_id=self._request_id)
+        return shape_lost()
 
     def _logprob(self, entries: list[_Probability]) -> TokenLogprob | None:
         if self._top is None or not entries:

@@ -40,12 +40,11 @@ def load_server(options: ServerOptions) -> Any:
 
     Do so within `signals_kept`. Raises RuntimeError if the model cannot be loaded.
     """
-    # Spinning OpenMP threads are ruinous on a machine with few cores; the library reads this when it is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Read at the first load.
     os.environ["LLAMA_MEDIA_MARKER"] = MEDIA_MARKER
-    import xllamacpp
-
+    # Read for each grammar: its warnings quote answers.
+    os.environ["LLGUIDANCE_LOG_LEVEL"] = "0"
+    xllamacpp = _library()
     params = xllamacpp.CommonParams()
     params.model.path = str(options.model_path)
     if options.projector is not None:
@@ -66,6 +65,19 @@ def load_server(options: ServerOptions) -> Any:
     params.endpoint_slots = False
     params.cors_origins = ""
     return xllamacpp.Server(params)
+
+
+def library_path() -> str:
+    """Returns the path of llama.cpp's shared library, which is loaded then."""
+    return str(_library().xllamacpp.__file__)
+
+
+def _library() -> Any:
+    # Spinning OpenMP threads are ruinous on a machine with few cores; the library reads this when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import xllamacpp
+
+    return xllamacpp
 
 
 @contextmanager

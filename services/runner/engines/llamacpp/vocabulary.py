@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from services.runner.engines.control_texts import ControlTexts
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import unknown_tokens
@@ -17,7 +18,8 @@ _KEYS = {
     *(_PREFIX + key for key in ("model", "tokens", "token_type", "add_bos_token", "bos_token_id", "eos_token_id")),
 }
 # Token types of llama.cpp: a control token has no text of its own; a byte token is spelled <0x0A>.
-_CONTROL, _BYTE = 3, 6
+_UNKNOWN, _CONTROL, _BYTE = 2, 3, 6
+_SPECIAL = frozenset({_UNKNOWN, _CONTROL})
 _LONGEST_PIECE = 16
 
 
@@ -42,6 +44,9 @@ class Vocabulary:
             b"" if kind == _CONTROL and text not in shown else piece
             for text, piece, kind in zip(texts, pieces, kinds, strict=True)
         ]
+        # llama.cpp reads these in the fixed texts of a grammar too, and the unknown token like them.
+        special = (text.decode(errors="replace") for text, kind in zip(texts, kinds, strict=True) if kind in _SPECIAL)
+        self.control_texts = ControlTexts(special)
         self.basename = metadata.get("general.basename", b"").decode(errors="replace").lower()
         self.chat_template = metadata.get("tokenizer.chat_template", b"").decode(errors="replace")
         self.eos_token_id: int = metadata.get(_PREFIX + "eos_token_id", -1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jsonschema
+import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from services.common.json_schema.checking import check_schema
 from services.common.json_schema.enforced import enforced_form
 
+EMAIL = r"^[^@]{1,64}@[^@.]{1,63}(?:\.[^@.]{1,63})*$"
 STRING: dict[str, Any] = {"type": "string"}
 A, B = {"properties": {"a": STRING}}, {"properties": {"b": STRING}}
 CLOSED_A, CLOSED_B = {**A, "additionalProperties": False}, {**B, "additionalProperties": False}
@@ -36,6 +39,38 @@ CLOSED_TAGGED = [{**one, "additionalProperties": False} for one in TAGGED]
     ],
 )
 def test_objects_that_say_nothing_of_other_members_are_closed(schema: dict[str, Any], form: dict[str, Any]) -> None:
+    assert enforced_form(schema) == form
+
+
+def test_a_uri_is_a_pattern_that_every_compiler_knows() -> None:
+    form = enforced_form({"type": "string", "format": "uri", "minLength": 1, "maxLength": 2083})
+    assert form == {"type": "string", "pattern": form["pattern"], "minLength": 1, "maxLength": 1000}
+    valid = ("https://example.com/a?b=c#d", "http://u:p@h:80/", "mailto:a@b.c", "urn:isbn:123", "tel:+1", "x:%20")
+    for text in valid:
+        assert re.search(form["pattern"], text)
+        assert jsonschema_rs.is_valid({"format": "uri"}, text, validate_formats=True)
+    for text in ("", "a b", "/a/b", "http://", "https://exa mple.com", "https://bücher.de", "x:%2"):
+        assert not re.search(form["pattern"], text)
+    both = enforced_form({"format": "uri", "pattern": "^https:", "allOf": [{"maxLength": 9}]})
+    assert both == {"pattern": "^https:", "allOf": [{"maxLength": 9}, {"pattern": form["pattern"]}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "form"),
+    [
+        ({"pattern": "a", "maxLength": 1001}, {"pattern": "a", "maxLength": 1000}),
+        ({"format": "email"}, {"format": "email", "pattern": EMAIL, "maxLength": 254}),
+        ({"format": "email", "maxLength": 20}, {"format": "email", "pattern": EMAIL, "maxLength": 20}),
+        ({"format": "hostname", "maxLength": 2000}, {"format": "hostname", "maxLength": 253}),
+        ({"format": "uuid", "maxLength": 2000}, {"format": "uuid", "maxLength": 1000}),
+        ({"maxLength": 2000}, {"maxLength": 2000}),
+        ({"type": ["integer", "null"], "multipleOf": 1}, {"type": ["integer", "null"]}),
+        ({"type": "integer", "multipleOf": 2}, {"type": "integer", "multipleOf": 2}),
+        ({"type": "number", "multipleOf": 1}, {"type": "number", "multipleOf": 1}),
+        ({"multipleOf": 1}, {"multipleOf": 1}),
+    ],
+)
+def test_bounds_become_those_that_compilers_keep(schema: dict[str, Any], form: dict[str, Any]) -> None:
     assert enforced_form(schema) == form
 
 

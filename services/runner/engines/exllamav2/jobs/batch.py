@@ -9,14 +9,14 @@ from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.backend import Backend
 from services.runner.engines.exllamav2.jobs.images import Images
-from services.runner.engines.exllamav2.jobs.logits import LogitFilter
+from services.runner.engines.exllamav2.jobs.logits import LogitFilter, ShapeLostError
 from services.runner.engines.exllamav2.jobs.run import Active, Prepared, Run
 from services.runner.engines.exllamav2.jobs.sampling import sampler_settings
 from services.runner.engines.exllamav2.jobs.steps import StepAssembler
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Job, Step
-from services.runner.refusals import cache_taken, context_exceeded
+from services.runner.refusals import cache_taken, context_exceeded, shape_lost
 
 log = get_logger()
 _Post = tuple[Run, Step | MeshError]
@@ -163,6 +163,9 @@ class Batch:
                 return _read(active, result)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with one job ends that job
                 failure = error
+        if isinstance(failure, ShapeLostError):
+            log.warning("shape_lost", request_id=active.run.job.request_id)
+            return shape_lost()
         log.error("job_failed", request_id=active.run.job.request_id, exc_info=failure)
         return _failure()
 

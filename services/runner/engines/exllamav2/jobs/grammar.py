@@ -9,6 +9,7 @@ import llguidance
 
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
+from services.runner.kinds.text.prompt.grammar import in_few_words, shaped_by
 from services.runner.refusals import invalid, not_compiled
 
 # Compiled grammars that are kept for the next job with the same one.
@@ -38,10 +39,10 @@ class Grammars:
     def _compile(self, grammar: str) -> Any:
         matcher = self._compiled.get(grammar)
         if matcher is None:
-            matcher = llguidance.LLMatcher(self._vocabulary.guidance, grammar, log_level=0)
+            unforced = self._vocabulary.control_texts.unforced(grammar)
+            matcher = llguidance.LLMatcher(self._vocabulary.guidance, unforced, log_level=0)
             if matcher.is_error():
-                reason = matcher.get_error().split("\n", maxsplit=1)[0][:200]
-                raise not_compiled("response_format", reason)
+                raise not_compiled(shaped_by(grammar), in_few_words(matcher.get_error()))
             self._compiled[grammar] = matcher
             if len(self._compiled) > _KEPT:
                 self._compiled.popitem(last=False)

@@ -14,6 +14,10 @@ from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job, TokenLogprob, TopLogprob
 
 
+class ShapeLostError(Exception):
+    """Raised where a grammar cannot go on, or does not allow the token that was chosen."""
+
+
 class LogitFilter(ExLlamaV2Filter):
     """Takes log probabilities, takes penalties off, adds biases, and masks what the grammar forbids; in this order.
 
@@ -112,7 +116,7 @@ class LogitFilter(ExLlamaV2Filter):
             logits[:size] += self._offsets[:size]
         if self._matcher is not None:
             if self._matcher.is_error():
-                raise ValueError("the grammar cannot go on")
+                raise ShapeLostError
             bits = numpy.unpackbits(self._mask.view(numpy.uint8), bitorder="little")
             logits[:size].masked_fill_(torch.from_numpy(bits[:size] == 0), float("-inf"))
             logits[size:] = float("-inf")
@@ -123,8 +127,8 @@ class LogitFilter(ExLlamaV2Filter):
         self._note(token_id)
         if self._offsets is not None:
             self._penalise(token_id)
-        if self._matcher is not None and not self._matcher.is_stopped():
-            self._matcher.consume_token(token_id)
+        if self._matcher is not None and not self._matcher.is_stopped() and not self._matcher.consume_token(token_id):
+            raise ShapeLostError
 
     def _note(self, token_id: int) -> None:
         """Notes that a token is there; the end of a turn is not, or a long conversation could not be ended."""

@@ -59,6 +59,11 @@ def answer_grammar(
     return grammar
 
 
+def shaped_by(grammar: str) -> str:
+    """Returns the request field that a grammar of `answer_grammar` enforces: `response_format` or `tools`."""
+    return "tools" if "\ncalls: " in grammar and "\ncontent: " not in grammar else "response_format"
+
+
 def any_object() -> dict[str, Any]:
     """Returns the schema of OpenAI's `json_object` response format."""
     return dict(_ANY_OBJECT)
@@ -138,11 +143,17 @@ def grammar_error(grammar: str) -> str:
     if not matcher.get_error():
         # What can come first is often as costly as it gets.
         matcher.compute_bitmask()
-    error: str = matcher.get_error()
+    return in_few_words(matcher.get_error())
+
+
+def in_few_words(error: str) -> str:
+    """Returns what an error of the compiler says about a schema."""
     # The first line says what is wrong; the others quote the grammar. Of a pattern, a later one says it.
     lines = error.split("\n")
     first = " ".join([lines[0], *(line.removeprefix("error: ") for line in lines[1:] if line.startswith("error: "))])
     reason = first.split("failed to compile JSON schema: ")[-1][:200]
+    if reason.startswith("NoExtension"):
+        return "it finds no text that follows this schema"
     if reason.startswith("oneOf"):
         return "the alternatives of a 'oneOf' cannot be told apart; use 'anyOf'"
     return reason
