@@ -9,6 +9,7 @@ import llguidance
 from tokenizers import Tokenizer
 
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
+from services.runner.kinds.text.prompt.controls import control_texts
 from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import unknown_tokens
 
@@ -19,6 +20,7 @@ class Vocabulary:
     def __init__(self, directory: ModelDirectory) -> None:
         """Reads tokenizer.json."""
         document = (directory.path / "tokenizer.json").read_text(encoding="utf-8")
+        added = json.loads(document).get("added_tokens", ())
         self._tokenizer = Tokenizer.from_str(document)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -27,9 +29,14 @@ class Vocabulary:
         # What grammars are compiled for.
         self.guidance = llguidance.LLTokenizer(document, eos_token=sorted(self.eos_token_ids))
         self.size: int = self.guidance.vocab_size
-        special = [token for token in json.loads(document).get("added_tokens", ()) if token["special"]]
+        special = [token for token in added if token["special"]]
         # Special tokens have no text, as an end of turn must not reach a client.
         self._silent = self.eos_token_ids | {token["id"] for token in special if token["content"] not in MARKS}
+
+        # What only the chat template may write in a prompt.
+        self.control_texts = control_texts(
+            [token["content"] for token in special], [token["content"] for token in added], directory.chat_template
+        )
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Returns the tokens of a prompt, with the beginning-of-sequence token if the model has one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -119,6 +119,11 @@ class LlamaCppEngine:
     def chat_template(self) -> str:
         """The model's Jinja chat template; known after `start`."""
         return self._chat_template
+
+    @property
+    def control_texts(self) -> Collection[str]:
+        """What only the template may write; known after `start`."""
+        return () if self._vocabulary is None else self._vocabulary.control_texts(self._chat_template)
 
     @property
     def healthy(self) -> bool:
