@@ -20,7 +20,7 @@ from services.runner.refusals import not_compiled, unknown_tokens
 
 # llama.cpp's seeds are 32 bits wide, and the largest asks for a random one.
 _SEEDS = 2**32 - 1
-# A space without width. It divides what spells a control token in prompts with images, which llama.cpp takes as a whole.
+# A space without width. It divides what spells a control token in prompts with images, which llama.cpp takes whole.
 _BREAK = "\u200b"
 _START = re.compile(r"^start:", re.MULTILINE)
 

@@ -18,6 +18,8 @@ from services.runner.kinds.text.prompt.controls import ControlTexts, Prompt, Spa
 _FIRST, _CHARACTERS, _LENGTH = 0xE000, 0x1900, 10
 # Nodes whose children are compared or looked up, mostly, and not written.
 _LOOK = (nodes.Compare, nodes.Test, nodes.Call, nodes.Keyword, nodes.Pair)
+# Nodes of which one child only may be written.
+_LOOK_BESIDE = (nodes.Filter, nodes.Getitem)
 
 
 class Role(str):
@@ -64,7 +66,7 @@ class Origins:
     def mark(self, template: nodes.Template) -> None:
         """Marks the texts in a parsed template."""
         if self._controls.texts:
-            self._mark(template, written=True)
+            self._mark(template, written=True, shown=False)
 
     def messages(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Returns the messages for the template, with marked roles if it needs them."""
@@ -100,20 +102,24 @@ class Origins:
         text = "".join(texts)
         return Prompt(text, self._controls.cuts(text, written))
 
-    def _mark(self, node: nodes.Node, *, written: bool) -> None:
+    def _mark(self, node: nodes.Node, *, written: bool, shown: bool) -> None:
+        """Marks the texts below a node, which may be `written`, and are `shown` at once and not compared before."""
         if isinstance(node, nodes.TemplateData):
             node.data = self._mark_text(node.data, parts=True)
         elif isinstance(node, nodes.Const):
             if isinstance(node.value, str):
-                node.value = self._mark_text(node.value, parts=written)
+                if written and shown and node.value and any(node.value in text for text in self._controls.texts):
+                    self._joins = self._joins or node.value not in self._controls.texts
+                    node.value = self.marked(node.value)
+                else:
+                    node.value = self._mark_text(node.value, parts=written)
         else:
+            shown = shown or isinstance(node, nodes.Output)
             for name, value in node.iter_fields():
-                looked_for = isinstance(node, _LOOK) or (
-                    isinstance(node, nodes.Filter | nodes.Getitem) and name != "node"
-                )
+                looked_for = isinstance(node, _LOOK) or (isinstance(node, _LOOK_BESIDE) and name != "node")
                 for child in value if isinstance(value, list) else [value]:
                     if isinstance(child, nodes.Node):
-                        self._mark(child, written=written and not looked_for)
+                        self._mark(child, written=written and not looked_for, shown=shown)
 
     def _mark_text(self, text: str, *, parts: bool) -> str:
         """Returns a text of the template with marks.

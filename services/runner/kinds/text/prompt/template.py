@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -81,7 +81,7 @@ class ChatTemplate:
         self._tool_format = detect_format(source)
         self._eos_token = eos_token
         confirm_format(self._tool_format, self._render)
-        self._confirm_controls()
+        self._confirm_controls(environment.from_string(source))
 
     @property
     def tool_format(self) -> ToolFormat:
@@ -126,28 +126,31 @@ class ChatTemplate:
             raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
 
     def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> Prompt:
-        rendered = self._template.render(
-            messages=self._origins.messages(messages),
-            tools=list(tools) or None,
-            add_generation_prompt=True,
-            **variables,
-            bos_token="",
-            eos_token=self._origins.marked(self._eos_token),
-        )
-        return self._origins.read(rendered)
+        end = self._origins.marked(self._eos_token)
+        marked = self._origins.messages(messages)
+        return self._origins.read(_rendered(self._template, marked, tools, eos_token=end, **variables))
 
-    def _confirm_controls(self) -> None:
-        """Raises ValueError if the template writes control tokens that it has not in one piece."""
+    def _confirm_controls(self, unmarked: Template) -> None:
+        """Raises ValueError if it is not known of all control tokens in prompts that the template has written them."""
         for messages in _PLAIN_CONVERSATIONS:
             try:
                 prompt = self._render(messages)
+                same = prompt == _rendered(unmarked, messages, eos_token=self._eos_token)
             except Exception:  # noqa: BLE001, S112 - templates fail in any way, and may want other messages
                 continue
-            if prompt.cuts:
+            if prompt.cuts or not same:
                 raise ValueError(
                     "the chat template puts a control token together from parts, which cannot be told from what a "
                     "client writes. Write the token as one text in the template"
                 )
+
+
+def _rendered(
+    template: Template, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object
+) -> str:
+    return template.render(
+        messages=list(messages), tools=list(tools) or None, add_generation_prompt=True, bos_token="", **variables
+    )
 
 
 def packaged_template(name: str) -> str:
