@@ -80,6 +80,8 @@ class EngineContract:
 
     # Whether some tokens mean something that no text does.
     has_control_tokens: ClassVar[bool] = True
+    # Whether it goes on from what it has read before.
+    keeps_prompts: ClassVar[bool] = True
     # Whether a sampled answer with a seed goes on as it would have, after it was interrupted.
     resumes_seeds: ClassVar[bool] = True
     # Whether it reads about 1000 tokens a second or fewer, so that a job can be caught while its prompt is read.
@@ -138,6 +140,24 @@ class EngineContract:
         again = (await generate(engine, job(engine, "a b c", max_tokens=2))).usage
         assert (again.prompt_tokens, again.completion_tokens) == (longer.prompt_tokens, 2)
         assert 0 <= again.cached_tokens <= again.prompt_tokens
+
+    async def test_what_others_have_sent_is_not_found(self, engine: TextEngine) -> None:
+        question = "The quick brown fox jumps over the lazy dog. " * 5
+        found = []
+        for scope in ("one", "one", "other", "other", "one"):
+            answer = await generate(engine, job(engine, question, max_tokens=1, cache_scope=scope))
+            found.append(answer.usage.cached_tokens / answer.usage.prompt_tokens)
+        expected = [0, 1, 0, 1, 1] if self.keeps_prompts else [0] * 5
+        assert found == pytest.approx(expected, abs=0.05)
+
+    async def test_a_job_that_never_began_leaves_nothing_of_others(self, engine: TextEngine) -> None:
+        question = "The lazy dog jumps over the quick brown fox. " * 3
+        await generate(engine, job(engine, question, max_tokens=1, cache_scope="one"))
+        for at in range(4):
+            submit(engine, job(engine, question, max_tokens=1, cache_scope=f"other {at}")).cancel()
+        # Each of another account, so that they find nothing of each other either.
+        asked = [submit(engine, job(engine, question, max_tokens=1, cache_scope=f"other {at}")) for at in range(4)]
+        assert [(await recording.end()).usage.cached_tokens for recording in asked] == [0] * 4
 
     async def test_a_prompt_of_tokens_is_taken_as_it_is(self, engine: TextEngine) -> None:
         tokens = tuple((await generate(engine, job(engine, max_tokens=6))).token_ids)

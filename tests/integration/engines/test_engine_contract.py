@@ -14,6 +14,7 @@ from tests.support.engine_contract import EngineContract
 
 class TestSimulated(EngineContract, ConversationContract):
     has_control_tokens = False
+    keeps_prompts = False
 
     @classmethod
     def build(cls, folder: Path) -> TextEngine:

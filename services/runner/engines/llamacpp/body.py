@@ -73,7 +73,6 @@ def completion_fields(
         # Tokens and exact counts are only in the verbose part of an event.
         "verbose": True,
         "return_progress": True,
-        "cache_prompt": True,
     }
     return fields | _sampling(job, vocabulary, context)
 

@@ -20,6 +20,7 @@ from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.listener import Listener
 from services.runner.engines.llamacpp.run import Generate, Run
 from services.runner.engines.llamacpp.server import ServerOptions, load_server, signals_kept
+from services.runner.engines.llamacpp.slots import Slots
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job
@@ -70,6 +71,7 @@ class LlamaCppEngine:
         # A cancelled job keeps its thread until llama.cpp notices, so there are more threads than slots.
         self._threads = ThreadPoolExecutor(2 * slots, thread_name_prefix="llamacpp")
         self._running: dict[Run, None] = {}
+        self._places = Slots(slots)
         self._workers: set[Future[None]] = set()
         # Events on their way from worker threads to the event loop, and whether the loop has been told.
         self._events: deque[tuple[Run, bytes | MeshError | None]] = deque()
@@ -96,7 +98,17 @@ class LlamaCppEngine:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
-        run = Run(self._generation(job, self._vocabulary), EventReader(job, self._vocabulary), emit, self._forget)
+        # Made first, because it may refuse the job.
+        fields = self._fields(job, self._vocabulary)
+        place = self._places.place(job, self._running)
+        run = Run(
+            self._generation(job, fields | place.fields()),
+            EventReader(job, self._vocabulary),
+            emit,
+            self._forget,
+            begun=lambda run: self._places.begun(place, run, job),
+        )
+        place.slot.run = run
         if not self._running:
             self._progress_at = self._clock()
         self._running[run] = None
@@ -150,11 +162,13 @@ class LlamaCppEngine:
         await asyncio.get_running_loop().run_in_executor(self._threads, server.clear)
         self._threads.shutdown()
 
-    def _generation(self, job: Job, vocabulary: Vocabulary) -> Generate:
-        """Returns what runs the job on a worker thread."""
+    def _fields(self, job: Job, vocabulary: Vocabulary) -> dict[str, Any]:
         if job.images and not self.vision:
             raise images_refused()
-        fields = completion_fields(job, vocabulary, self.context, self._around_images)
+        return completion_fields(job, vocabulary, self.context, self._around_images)
+
+    def _generation(self, job: Job, fields: dict[str, Any]) -> Generate:
+        """Returns what runs the job on a worker thread."""
         listener, server = self._listener, self._server
         if listener is None or not (job.images or isinstance(fields["prompt"], list)):
             return partial(server.handle_completions, msgspec.json.encode(fields))

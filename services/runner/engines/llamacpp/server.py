@@ -14,9 +14,6 @@ from typing import Any
 
 from services.runner.engines.llamacpp.media import MEDIA_MARKER
 
-# Memory for prompts whose slot was taken by another job; llama.cpp's default is 8 GiB.
-_CACHE_MIB = 64
-
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
@@ -58,7 +55,8 @@ def load_server(options: ServerOptions) -> Any:
     # A job can be cancelled, and others get a token, between two batches.
     params.n_batch = params.n_ubatch = max(options.prefill_chunk, options.slots)
     params.embedding = options.embedding
-    params.cache_ram_mib = _CACHE_MIB
+    # Copies of prompts whose slot was taken by another job. They would be found by whoever sends their beginning.
+    params.cache_ram_mib = 0
     params.verbosity = -1
     # An HTTP listener on a free loopback port always starts: nothing is served without the key, which stays here.
     params.api_keys = [options.api_key]

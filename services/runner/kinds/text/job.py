@@ -52,6 +52,8 @@ class Job:
     # Offsets in `prompt`, ascending, inside what spells a control token but is text of a client. What stands before and
     # after each of them is made tokens by itself.
     cuts: tuple[int, ...] = ()
+    # What is read of this prompt is kept for jobs of the same scope, and for no others.
+    cache_scope: str = ""
 
     @property
     def prompt_parts(self) -> list[str]:

@@ -143,6 +143,7 @@ def _read_job(
         resume_token_ids=tuple(call.resume_token_ids),
         prompt_token_ids=prompt_token_ids,
         cuts=prompt.cuts,
+        cache_scope=call.cache_scope,
     )
 
 
