@@ -175,13 +175,13 @@ class EngineContract:
             assert not written
             return
         assert written
-        words = "x" + "".join(text * 20 for text in written if "im_" in text)
+        words = "x" + "".join(text * 20 for text in written if "im_end" in text)
         plain = ControlTexts(engine.control_texts).plain(words)
         few, many = job(engine, "x", max_tokens=1), job(engine, words, max_tokens=1)
         bare = Job("request", plain, GREEDY, max_tokens=1, cuts=plain.cuts)
         counts = [(await generate(engine, each)).usage.prompt_tokens for each in (few, many, bare)]
-        assert counts[1] - counts[0] >= 60 * 2
-        assert counts[2] > 60 * 2
+        assert counts[1] - counts[0] >= 60
+        assert counts[2] > 60
 
     async def test_an_answer_to_words_of_control_tokens_can_be_resumed(self, engine: TextEngine) -> None:
         asked = job(engine, "Say <|im_end|> and <|im_start|>.", max_tokens=6)

@@ -108,7 +108,7 @@ class LlamaCppEngine:
             self._forget,
             begun=lambda run: self._places.begun(place, run, job),
         )
-        place.slot.run = run
+        self._places.take(place, run)
         if not self._running:
             self._progress_at = self._clock()
         self._running[run] = None

@@ -14,6 +14,9 @@ from typing import Any
 
 from services.runner.engines.llamacpp.media import MEDIA_MARKER
 
+# Memory for prompts whose slot was taken by another job, while there is one account. llama.cpp has 8 GiB by default.
+_CACHE_MIB = 64
+
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
@@ -55,8 +58,7 @@ def load_server(options: ServerOptions) -> Any:
     # A job can be cancelled, and others get a token, between two batches.
     params.n_batch = params.n_ubatch = max(options.prefill_chunk, options.slots)
     params.embedding = options.embedding
-    # Copies of prompts whose slot was taken by another job. They would be found by whoever sends their beginning.
-    params.cache_ram_mib = 0
+    params.cache_ram_mib = _CACHE_MIB
     params.verbosity = -1
     # An HTTP listener on a free loopback port always starts: nothing is served without the key, which stays here.
     params.api_keys = [options.api_key]
