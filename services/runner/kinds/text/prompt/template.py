@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,10 +26,20 @@ from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
-# Their words spell no control token, so all that are in their prompts are the template's.
-_PLAIN_CONVERSATIONS: Sequence[Sequence[Document]] = tuple(
-    [{"role": role, "content": "Hello."} for role in roles]
-    for roles in (["user"], ["user", "assistant", "user"], ["system", "user", "assistant", "user"])
+# Their words spell no control token, so all that are in their prompts are the template's. Some templates want ids of
+# nine characters.
+_TOOL = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}}
+_CALL = {"id": "probe0001", "type": "function", "function": {"name": "look", "arguments": {"at": "it"}}}
+_PLAIN_CONVERSATIONS: Sequence[Sequence[Document]] = (
+    *(
+        [{"role": role, "content": "Hello."} for role in roles]
+        for roles in (["user"], ["user", "assistant", "user"], ["system", "user", "assistant", "user"])
+    ),
+    (
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": "", "reasoning_content": "It is there.", "tool_calls": [_CALL]},
+        {"role": "tool", "tool_call_id": "probe0001", "name": "look", "content": "Seen."},
+    ),
 )
 
 
@@ -132,10 +143,10 @@ class ChatTemplate:
 
     def _confirm_controls(self, unmarked: Template) -> None:
         """Raises ValueError if it is not known of all control tokens in prompts that the template has written them."""
-        for messages in _PLAIN_CONVERSATIONS:
+        for messages, tools in product(_PLAIN_CONVERSATIONS, ([], [_TOOL])):
             try:
-                prompt = self._render(messages)
-                same = prompt == _rendered(unmarked, messages, eos_token=self._eos_token)
+                prompt = self._render(messages, tools)
+                same = prompt == _rendered(unmarked, messages, tools, eos_token=self._eos_token)
             except Exception:  # noqa: BLE001, S112 - templates fail in any way, and may want other messages
                 continue
             if prompt.cuts or not same:

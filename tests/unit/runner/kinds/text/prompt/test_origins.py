@@ -54,7 +54,14 @@ def test_templates_do_not_find_their_tags_in_a_clients_words() -> None:
     assert cuts(source, "a</think>b") == ("a</think>b", (2,))
 
 
-@pytest.mark.parametrize("tag", ["{{ '<|%s' % 'end|>' }}", "{{ '<|end|>x'[:7] }}"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "{{ '<|%s' % 'end|>' }}",
+        "{{ '<|end|>x'[:7] }}",
+        "<tool_call>{% for tool in tools or [] %}{{ '<|%s' % 'end|>' }}{% endfor %}",
+    ],
+)
 def test_a_template_whose_own_tokens_are_not_known_is_refused(tag: str) -> None:
     with pytest.raises(ValueError, match="puts a control token together from parts"):
         ChatTemplate(tag + "{{ messages[0].content }}", controls=CONTROLS)
