@@ -23,6 +23,7 @@ from services.common.errors import Code, MeshError
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import TextEngine, TextTicket
 from services.runner.kinds.text.job import Job, Sampling
+from services.runner.kinds.text.prompt.controls import ControlTexts
 from services.runner.kinds.text.prompt.formats.rules import json_rule
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
@@ -62,8 +63,9 @@ STOPS_MIDWAY = '%llguidance {}\nstart: "yes" NOTHING\nNOTHING: /[a-z]+/ & /[0-9]
 
 def job(engine: TextEngine, question: str = QUESTIONS[0], **fields: object) -> Job:
     messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
-    prompt = ChatTemplate(engine.chat_template).render(messages)
-    return Job("request", prompt, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
+    controls = ControlTexts(engine.control_texts)
+    prompt = ChatTemplate(engine.chat_template, controls=controls).render(messages)
+    return Job("request", prompt, cuts=prompt.cuts, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
 
 
 def tokens_until(free: Recording, end: int) -> int:
@@ -99,6 +101,10 @@ def boundaries(answer: Recording) -> list[int]:
 class EngineContract:
     """The suite. Engines have 4 slots and 1024 tokens of context."""
 
+    # Whether some tokens mean something that no text does.
+    has_control_tokens: ClassVar[bool] = True
+    # Whether it goes on from what it has read before.
+    keeps_prompts: ClassVar[bool] = True
     # Whether a sampled answer with a seed goes on as it would have, after it was interrupted.
     resumes_seeds: ClassVar[bool] = True
     # Whether it reads about 1000 tokens a second or fewer, so that a job can be caught while its prompt is read.
@@ -169,6 +175,24 @@ class EngineContract:
         assert (again.prompt_tokens, again.completion_tokens) == (longer.prompt_tokens, 2)
         assert 0 <= again.cached_tokens <= again.prompt_tokens
 
+    async def test_what_others_have_sent_is_not_found(self, engine: TextEngine) -> None:
+        question = "The quick brown fox jumps over the lazy dog. " * 5
+        found = []
+        for scope in ("one", "one", "other", "other", "one"):
+            answer = await generate(engine, job(engine, question, max_tokens=1, cache_scope=scope))
+            found.append(answer.usage.cached_tokens / answer.usage.prompt_tokens)
+        expected = [0, 1, 0, 1, 1] if self.keeps_prompts else [0] * 5
+        assert found == pytest.approx(expected, abs=0.05)
+
+    async def test_a_job_that_never_began_leaves_nothing_of_others(self, engine: TextEngine) -> None:
+        question = "The lazy dog jumps over the quick brown fox. " * 3
+        await generate(engine, job(engine, question, max_tokens=1, cache_scope="one"))
+        for at in range(4):
+            submit(engine, job(engine, question, max_tokens=1, cache_scope=f"other {at}")).cancel()
+        # Each of another account, so that they find nothing of each other either.
+        asked = [submit(engine, job(engine, question, max_tokens=1, cache_scope=f"other {at}")) for at in range(4)]
+        assert [(await recording.end()).usage.cached_tokens for recording in asked] == [0] * 4
+
     async def test_a_prompt_of_tokens_is_taken_as_it_is(self, engine: TextEngine) -> None:
         tokens = tuple((await generate(engine, job(engine, max_tokens=6))).token_ids)
         bare = Job("request", engine.detokenize(tokens), GREEDY, max_tokens=5, prompt_token_ids=tokens)
@@ -178,6 +202,28 @@ class EngineContract:
         rest = await generate(engine, replace(bare, resume_token_ids=delivered))
         assert [*delivered, *rest.token_ids] == whole.token_ids
         assert rest.usage.prompt_tokens == len(tokens)
+
+    async def test_what_a_client_writes_is_never_a_control_token(self, engine: TextEngine) -> None:
+        written = [text for text in sorted(engine.control_texts) if text in engine.chat_template]
+        if not self.has_control_tokens:
+            assert not written
+            return
+        assert written
+        words = "x" + "".join(text * 20 for text in written if "im_end" in text)
+        plain = ControlTexts(engine.control_texts).plain(words)
+        few, many = job(engine, "x", max_tokens=1), job(engine, words, max_tokens=1)
+        bare = Job("request", plain, GREEDY, max_tokens=1, cuts=plain.cuts)
+        counts = [(await generate(engine, each)).usage.prompt_tokens for each in (few, many, bare)]
+        assert counts[1] - counts[0] >= 60
+        assert counts[2] > 60
+
+    async def test_an_answer_to_words_of_control_tokens_can_be_resumed(self, engine: TextEngine) -> None:
+        asked = job(engine, "Say <|im_end|> and <|im_start|>.", max_tokens=6)
+        whole = await generate(engine, asked)
+        delivered = tuple(whole.token_ids[:2])
+        rest = await generate(engine, replace(asked, resume_token_ids=delivered))
+        assert [*delivered, *rest.token_ids] == whole.token_ids
+        assert rest.usage.prompt_tokens == whole.usage.prompt_tokens
 
     async def test_the_text_is_that_of_the_tokens(self, engine: TextEngine) -> None:
         answer = await generate(engine, job(engine))

@@ -43,6 +43,41 @@ async def test_a_conversation_goes_on_from_its_cached_pages(tiny_model: Path) ->
         assert engine.facts().pages_free == engine.facts().pages_total == 16
 
 
+async def test_pages_are_shared_within_an_account_alone(tiny_model: Path) -> None:
+    async with running(stand_in_engine(tiny_model)) as engine:
+
+        async def found(scope: str, prompt: str) -> tuple[int, int]:
+            usage = (await generate(engine, Job("request", prompt, GREEDY, max_tokens=1, cache_scope=scope))).usage
+            return usage.cached_tokens, usage.prompt_tokens
+
+        # More than two pages of 256 tokens.
+        long = job(engine, FOXES * 60).prompt
+        for scope in ("one", "other"):
+            assert (await found(scope, long))[0] == 0
+            cached, total = await found(scope, long)
+            assert 512 < total - 2 <= cached
+        # While one account's pages are in use, they are not shared either.
+        talkative = Job("request", long, GREEDY, max_tokens=200, cache_scope="one")
+        speaking = submit(engine, talkative)
+        await speaking.tokens(1)
+        assert (await found("third", long))[0] == 0
+        speaking.cancel()
+        await eventually(lambda: engine.facts().pages_free == engine.facts().pages_total)
+
+
+async def test_an_answer_that_fills_the_first_page_is_found_by_its_account_alone(tiny_model: Path) -> None:
+    async with running(stand_in_engine(tiny_model)) as engine:
+        asked = endless(engine, FOXES * 10, max_tokens=300, cache_scope="one")
+        said = await generate(engine, asked)
+        prompt = asked.prompt + said.text
+        found = []
+        for scope in ("other", "one"):
+            again = await generate(engine, Job("request", prompt, GREEDY, max_tokens=1, cache_scope=scope))
+            found.append(again.usage.cached_tokens)
+        assert found[0] == 0
+        assert found[1] >= 256
+
+
 async def test_a_long_prompt_does_not_stop_the_others(tiny_model: Path) -> None:
     stand_in = StandIn()
     async with running(stand_in_engine(tiny_model, stand_in)) as engine:

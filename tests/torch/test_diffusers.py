@@ -54,6 +54,12 @@ async def test_prompt_seed_and_steps_decide_the_image(engine: DiffusersEngine) -
     assert await painted(engine, replace(JOB, seed=None)) != await painted(engine, replace(JOB, seed=None))
 
 
+async def test_control_tokens_in_a_prompt_are_text(engine: DiffusersEngine) -> None:
+    # As the end of the text, it would fill the rest of the prompt.
+    images = [await painted(engine, replace(JOB, prompt=f"a fox{end}")) for end in ("", "<|endoftext|>", "<|endoftex")]
+    assert len(set(images)) == 3
+
+
 @pytest.mark.parametrize("form", ["png", "jpeg", "webp"])
 async def test_size_and_format_are_what_was_asked_for(engine: DiffusersEngine, form: str) -> None:
     image = Image.open(io.BytesIO(await painted(engine, replace(JOB, form=form))))

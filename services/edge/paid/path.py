@@ -21,7 +21,7 @@ from services.edge.paid.delivery import Delivery
 from services.edge.paid.generation import Generation
 from services.edge.paid.hold import BillingClient, Hold
 from services.edge.paid.idempotency import idempotency_key
-from services.edge.paid.prefix_hashes import prefix_hashes
+from services.edge.paid.prefix_hashes import cache_scope, prefix_hashes
 from services.edge.paid.routing import Assignment, AvailableModels, Placer
 from services.edge.paid.runners import RunnerPool
 from services.edge.paid.spans import begin_generation
@@ -91,6 +91,9 @@ class PaidPath:
     async def open(self, order: Order) -> AsyncGenerator[Delivery]:
         """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot."""
         order.context.model = order.model.id
+        if order.model.kind == "chat":
+            for call in order.calls:
+                call.cache_scope = cache_scope(order.principal.account_id)
         key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
         # the first request has, to be told that it is a repeat.

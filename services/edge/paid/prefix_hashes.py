@@ -38,6 +38,11 @@ def prefix_hashes(account_id: str, call: runner_pb2.GenerateCall) -> list[int]:
     return hashes
 
 
+def cache_scope(account_id: str) -> str:
+    """Returns what stands for an account at runners: the same at every edge, and without the account's ID."""
+    return hashlib.sha256(f"cache_scope\0{account_id}".encode()).hexdigest()[:32]
+
+
 def _pieces(call: runner_pb2.GenerateCall) -> list[bytes]:
     """Returns what is hashed one after the other: the messages, or the parts of a text that has none."""
     if call.HasField("completion"):

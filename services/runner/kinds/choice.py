@@ -13,6 +13,7 @@ from services.runner.kinds.embedding import EmbeddingEngine, EmbeddingReader
 from services.runner.kinds.image import ImageReader
 from services.runner.kinds.speech import SpeechEngine, SpeechReader
 from services.runner.kinds.text.engine import TextEngine
+from services.runner.kinds.text.prompt.controls import ControlTexts
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.writer import TextReader
@@ -22,9 +23,11 @@ from services.runner.kinds.transcription import TranscriptionEngine, Transcripti
 def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
     """Returns the reader for a started engine; raises SettingsError for a model that cannot be served."""
     if isinstance(engine, TextEngine):
+        controls = ControlTexts(engine.control_texts)
         return TextReader(
             RequestReader(
-                _chat_template(engine),
+                _chat_template(engine, controls),
+                controls=controls,
                 detokenize=engine.detokenize,
                 new_call_id=lambda: f"call_{secrets.token_hex(12)}",
             )
@@ -40,9 +43,9 @@ def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
     raise ValueError(f"the engine {engine.name} is of kind {engine.kind}, which has no reader")
 
 
-def _chat_template(engine: TextEngine) -> ChatTemplate:
+def _chat_template(engine: TextEngine, controls: ControlTexts) -> ChatTemplate:
     try:
-        return ChatTemplate(engine.chat_template, clock=system_clock)
+        return ChatTemplate(engine.chat_template, controls=controls, clock=system_clock)
     except ValueError as error:
         # The operator chose the model.
         raise SettingsError(str(error)) from error

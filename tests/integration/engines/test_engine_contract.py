@@ -13,6 +13,9 @@ from tests.support.engine_contract import EngineContract
 
 
 class TestSimulated(EngineContract, ConversationContract):
+    has_control_tokens = False
+    keeps_prompts = False
+
     @classmethod
     def build(cls, folder: Path) -> TextEngine:
         # Slow enough to be caught in the middle of a prompt or of an answer.

@@ -18,6 +18,7 @@ from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.engines.llamacpp.media import MEDIA_MARKER
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Job, Sampling
+from services.runner.kinds.text.prompt.controls import ControlTexts
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox
@@ -46,8 +47,16 @@ def job(engine: LlamaCppEngine, *images: bytes, text: str = "What color is this 
         {"role": "system", "content": "You are a helpful assistant."},
         {"role": "user", "content": text + MARKER * len(images)},
     ]
-    prompt = ChatTemplate(engine.chat_template).render(messages)
-    values = {"sampling": GREEDY, "max_tokens": 16, "images": images, "image_marker": MARKER, **fields}
+    controls = ControlTexts(engine.control_texts)
+    prompt = ChatTemplate(engine.chat_template, controls=controls).render(messages)
+    values = {
+        "cuts": prompt.cuts,
+        "sampling": GREEDY,
+        "max_tokens": 16,
+        "images": images,
+        "image_marker": MARKER,
+        **fields,
+    }
     return Job("request", prompt, **values)  # type: ignore[arg-type] # fields of Job
 
 
@@ -67,6 +76,13 @@ async def test_what_is_transparent_is_white(engine: LlamaCppEngine, form: str) -
     file = io.BytesIO()
     Image.new("RGBA", (96, 96), (255, 0, 0, 0)).save(file, form)
     assert "white" in (await generate(engine, job(engine, file.getvalue()))).text
+
+
+@pytest.mark.parametrize("text", ["<|im_end|>", "<think>", "<__media__>", "<__image__>"])
+async def test_words_beside_an_image_are_text(engine: LlamaCppEngine, text: str) -> None:
+    seen = [job(engine, plain_image(), text="x" + text * times, max_tokens=1) for times in (0, 5)]
+    counts = [(await generate(engine, each)).usage.prompt_tokens for each in seen]
+    assert counts[1] - counts[0] >= 15
 
 
 async def test_tokens_text_and_usage_agree(engine: LlamaCppEngine) -> None:

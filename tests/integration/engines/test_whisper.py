@@ -120,6 +120,14 @@ async def test_what_was_said_is_written(engine: WhisperEngine, recording: bytes)
     assert last.usage.prompt_tokens == round(50 * last.duration)
 
 
+async def test_control_tokens_in_a_prompt_are_text(engine: WhisperEngine) -> None:
+    written = "Fox <|endoftext|><|notimestamps|> and <|startoftranscript|>."
+    tokens = engine._prompt_tokens(written)
+    tokenizer = engine._model.hf_tokenizer
+    assert tokenizer.decode(tokens, skip_special_tokens=True) == f" {written}"
+    assert engine._prompt_tokens("Fox.") == tokenizer.encode(" Fox.", add_special_tokens=False).ids
+
+
 async def test_what_is_no_recording_is_refused(engine: WhisperEngine) -> None:
     with pytest.raises(MeshError) as refusal:
         await Writing(engine, b"not a sound").end()

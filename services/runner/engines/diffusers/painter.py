@@ -38,6 +38,10 @@ class Painter:
         self._steps = steps
         self._pipeline = self._load(model_path).to(self._device)
         self._pipeline.set_progress_bar_config(disable=True)
+        for name, part in self._pipeline.components.items():
+            if name.startswith("tokenizer") and part is not None:
+                # What a client writes is text, even if it spells a control token.
+                part.split_special_tokens = True
 
     def paint(self, job: ImageJob, stopped: Callable[[], bool]) -> bytes | None:
         """Returns the encoded image, or None if `stopped` said so after a denoising step.

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -105,6 +105,11 @@ class ExLlamaV2Engine:
     def chat_template(self) -> str:
         """The model's Jinja chat template; known after `start`."""
         return "" if self._directory is None else self._directory.chat_template
+
+    @property
+    def control_texts(self) -> Collection[str]:
+        """What only the template may write; known after `start`."""
+        return () if self._vocabulary is None else self._vocabulary.control_texts
 
     @property
     def healthy(self) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import llguidance
 from tokenizers import Tokenizer
 
-from services.runner.engines.control_texts import ControlTexts
 from services.runner.engines.exllamav2.model_directory import ModelDirectory
+from services.runner.engines.grammar_texts import GrammarTexts
+from services.runner.kinds.text.prompt.controls import control_texts
 from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import unknown_tokens
 
@@ -20,7 +22,14 @@ class Vocabulary:
     def __init__(self, directory: ModelDirectory) -> None:
         """Reads tokenizer.json."""
         document = (directory.path / "tokenizer.json").read_text(encoding="utf-8")
-        self._tokenizer = Tokenizer.from_str(document)
+        content = json.loads(document)
+        added = content.get("added_tokens", ())
+        special = [token for token in added if token["special"]]
+        # What only the chat template may write in a prompt.
+        self.control_texts = control_texts(
+            [token["content"] for token in special], [token["content"] for token in added], directory.chat_template
+        )
+        self._tokenizer = Tokenizer.from_str(_exact(document, content, self.control_texts))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._bos_text = directory.bos_text
@@ -28,9 +37,8 @@ class Vocabulary:
         # What grammars are compiled for.
         self.guidance = llguidance.LLTokenizer(document, eos_token=sorted(self.eos_token_ids))
         self.size: int = self.guidance.vocab_size
-        special = [token for token in json.loads(document).get("added_tokens", ()) if token["special"]]
         # The tokenizer reads these in the fixed texts of a grammar too.
-        self.control_texts = ControlTexts(token["content"] for token in special)
+        self.grammar_texts = GrammarTexts(token["content"] for token in special)
         # Special tokens have no text, as an end of turn must not reach a client.
         self._silent = self.eos_token_ids | {token["id"] for token in special if token["content"] not in MARKS}
 
@@ -56,3 +64,16 @@ class Vocabulary:
         if any(token_id >= self.size for token_id in token_ids):
             raise unknown_tokens("resume_token_ids")
         return b"".join(map(self.piece, token_ids)).decode(errors="replace")
+
+
+def _exact(document: str, content: dict[str, Any], texts: Collection[str]) -> str:
+    """Returns the document of a tokenizer that knows control tokens by their exact text alone.
+
+    Others know some of them after they have normalised a text: full-width letters may spell one then.
+    """
+    loose = [token for token in content.get("added_tokens", ()) if token["normalized"] and token["content"] in texts]
+    if not loose or content.get("normalizer") is None:
+        return document
+    for token in loose:
+        token["normalized"] = False
+    return json.dumps(content)

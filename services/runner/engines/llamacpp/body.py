@@ -20,6 +20,8 @@ from services.runner.refusals import not_compiled, unknown_tokens
 
 # llama.cpp's seeds are 32 bits wide, and the largest asks for a random one.
 _SEEDS = 2**32 - 1
+# A space without width. It divides what spells a control token in prompts with images, which llama.cpp takes whole.
+_BREAK = "\u200b"
 _START = re.compile(r"^start:", re.MULTILINE)
 
 
@@ -46,32 +48,50 @@ def completion_fields(
         raise not_compiled(shaped_by(job.grammar), reason)
     if any(token_id >= len(vocabulary.pieces) for token_id in job.resume_token_ids):
         raise unknown_tokens("resume_token_ids")
-    # Special tokens in a string are always parsed as such. The beginning token is added by llama.cpp, to strings only.
-    prompt: Any = list(job.prompt_token_ids) or job.prompt.removeprefix(vocabulary.bos_text)
+    prompt: Any = list(job.prompt_token_ids)
     if job.images:
         before, after = around_images
-        prompt = (before + MEDIA_MARKER + after).join(job.prompt_parts).removeprefix(vocabulary.bos_text)
+        parts = map(_BREAK.join, job.prompt_pieces)
+        prompt = (before + MEDIA_MARKER + after).join(parts).removeprefix(vocabulary.bos_text)
+    elif not prompt:
+        prompt = _text_prompt(job, vocabulary)
     budget = -1 if job.max_tokens is None else job.max_tokens
     if job.resume_token_ids and not replays(job):
         if job.images:
             # Tokens and images cannot be mixed. The text may become other tokens than before, but it is the same text.
             prompt += vocabulary.text(job.resume_token_ids)
         else:
-            prompt = [*(job.prompt_token_ids or [prompt]), *job.resume_token_ids]
+            prompt = [*(prompt if isinstance(prompt, list) else [prompt]), *job.resume_token_ids]
         budget = max(budget - len(job.resume_token_ids), 0) if budget >= 0 else budget
     fields = {
         "prompt": prompt,
         "n_predict": budget,
         "n_probs": 0 if job.logprobs is None else max(job.logprobs, 1),
-        "grammar": _ending(vocabulary.control_texts.unforced(job.grammar), vocabulary.eos_token_id),
+        "grammar": _ending(vocabulary.grammar_texts.unforced(job.grammar), vocabulary.eos_token_id),
         "preserved_tokens": vocabulary.shown,
         "stream": True,
         # Tokens and exact counts are only in the verbose part of an event.
         "verbose": True,
         "return_progress": True,
-        "cache_prompt": True,
     }
     return fields | _sampling(job, vocabulary, context)
+
+
+def _text_prompt(job: Job, vocabulary: Vocabulary) -> str | list[str | int]:
+    """Returns a prompt without images. llama.cpp adds the token of the beginning, if the first thing is a string.
+
+    It always parses control tokens in strings, so a prompt with cuts is several. With no number between them, these
+    would be several prompts: the character before each cut becomes its token.
+    """
+    (parts,) = job.prompt_pieces
+    parts[0] = parts[0].removeprefix(vocabulary.bos_text)
+    if len(parts) == 1:
+        return parts[0]
+    prompt: list[str | int] = []
+    for part in parts[:-1]:
+        token_ids = vocabulary.spelled(part[-1])
+        prompt += part[: len(part) - 1 if token_ids else None], *token_ids
+    return [*prompt, parts[-1]]
 
 
 def _ending(grammar: str, eos_token_id: int) -> str:
@@ -128,7 +148,8 @@ def _biases(job: Job, vocabulary: Vocabulary) -> dict[int, float]:
     the less it would be able to stop.
     """
     sampling, eos = job.sampling, vocabulary.eos_token_id
-    count = job.prompt.count(vocabulary.eos_text) if vocabulary.eos_text else 0
+    eos_text = vocabulary.eos_text
+    count = sum(piece.count(eos_text) for part in job.prompt_pieces for piece in part) if eos_text else 0
     # The text of tokens does not show it.
     count += job.prompt_token_ids.count(eos)
     if not count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from services.runner.engines.llamacpp.guidance import Guidance
 from services.runner.engines.llamacpp.listener import Listener
 from services.runner.engines.llamacpp.run import Generate, Run
 from services.runner.engines.llamacpp.server import ServerOptions, library_path, load_server, signals_kept
+from services.runner.engines.llamacpp.slots import Slots
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job
@@ -73,6 +74,7 @@ class LlamaCppEngine:
         # A cancelled job keeps its thread until llama.cpp notices, so there are more threads than slots.
         self._threads = ThreadPoolExecutor(2 * slots, thread_name_prefix="llamacpp")
         self._running: dict[Run, None] = {}
+        self._places = Slots(slots)
         self._workers: set[Future[None]] = set()
         # Events on their way from worker threads to the event loop, and whether the loop has been told.
         self._events: deque[tuple[Run, bytes | MeshError | None]] = deque()
@@ -100,8 +102,18 @@ class LlamaCppEngine:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
+        # Made first, because it may refuse the job.
+        fields = self._fields(job, self._vocabulary)
         reader = EventReader(job, self._vocabulary)
-        run = Run(self._generation(job, self._vocabulary, reader), reader, emit, self._forget)
+        place = self._places.place(job, self._running)
+        run = Run(
+            self._generation(job, fields | place.fields(), reader),
+            reader,
+            emit,
+            self._forget,
+            begun=lambda run: self._places.begun(place, run, job),
+        )
+        self._places.take(place, run)
         if not self._running:
             self._progress_at = self._clock()
         self._running[run] = None
@@ -124,6 +136,11 @@ class LlamaCppEngine:
     def chat_template(self) -> str:
         """The model's Jinja chat template; known after `start`."""
         return self._chat_template
+
+    @property
+    def control_texts(self) -> Collection[str]:
+        """What only the template may write; known after `start`."""
+        return () if self._vocabulary is None else self._vocabulary.control_texts(self._chat_template)
 
     @property
     def healthy(self) -> bool:
@@ -150,11 +167,13 @@ class LlamaCppEngine:
         await asyncio.get_running_loop().run_in_executor(self._threads, server.clear)
         self._threads.shutdown()
 
-    def _generation(self, job: Job, vocabulary: Vocabulary, reader: EventReader) -> Generate:
-        """Returns what runs the job on a worker thread."""
+    def _fields(self, job: Job, vocabulary: Vocabulary) -> dict[str, Any]:
         if job.images and not self.vision:
             raise images_refused()
-        fields = completion_fields(job, vocabulary, self.context, self._around_images)
+        return completion_fields(job, vocabulary, self.context, self._around_images)
+
+    def _generation(self, job: Job, fields: dict[str, Any], reader: EventReader) -> Generate:
+        """Returns what runs the job on a worker thread."""
         listener, server = self._listener, self._server
         if listener is None or not (job.images or isinstance(fields["prompt"], list)):
             generate: Generate = partial(server.handle_completions, msgspec.json.encode(fields))

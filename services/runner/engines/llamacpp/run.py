@@ -23,8 +23,18 @@ Generate = Callable[[Callable[[bytes], bool]], None]
 class Run:
     """A running job, which is also its ticket. `work` runs on a worker thread, everything else on the event loop's."""
 
-    def __init__(self, generate: Generate, reader: EventReader, emit: Emit, forget: Callable[[Run], None]) -> None:
+    def __init__(
+        self,
+        generate: Generate,
+        reader: EventReader,
+        emit: Emit,
+        forget: Callable[[Run], None],
+        *,
+        begun: Callable[[Run], None],
+    ) -> None:
+        """`begun` is told once, when llama.cpp has begun to read the prompt."""
         self._generate = generate
+        self._begun: Callable[[Run], None] | None = begun
         self._reader = reader
         # None once the job has ended.
         self._emit: Emit | None = emit
@@ -75,6 +85,9 @@ class Run:
         except msgspec.MsgspecError:
             # One event that is not understood ends its own job and leaves the others alone.
             step = MeshError(Code.INTERNAL, "The engine's answer could not be read. Try again.")
+        if self._begun is not None and not isinstance(step, MeshError):
+            self._begun(self)
+            self._begun = None
         if isinstance(step, MeshError) or (step is not None and step.finish_reason is not None):
             self.end(step)
         elif step is not None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from services.runner.engines.llamacpp.media import MEDIA_MARKER
 
-# Memory for prompts whose slot was taken by another job; llama.cpp's default is 8 GiB.
+# Memory for prompts whose slot was taken by another job, while there is one account. llama.cpp has 8 GiB by default.
 _CACHE_MIB = 64
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from services.runner.engines.control_texts import ControlTexts
+from services.runner.engines.grammar_texts import GrammarTexts
 from services.runner.engines.llamacpp.gguf import read_metadata
+from services.runner.kinds.text.prompt.controls import control_texts
 from services.runner.kinds.text.prompt.marks import MARKS
 from services.runner.refusals import unknown_tokens
 
@@ -17,10 +18,11 @@ _KEYS = {
     "tokenizer.chat_template",
     *(_PREFIX + key for key in ("model", "tokens", "token_type", "add_bos_token", "bos_token_id", "eos_token_id")),
 }
-# Token types of llama.cpp: a control token has no text of its own; a byte token is spelled <0x0A>.
-_UNKNOWN, _CONTROL, _BYTE = 2, 3, 6
-_SPECIAL = frozenset({_UNKNOWN, _CONTROL})
+# Token types of llama.cpp: a control token has no text of its own; a byte token is spelled <0x0A>. Those of the second
+# to the fourth type are found in every text before it is made tokens.
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 _LONGEST_PIECE = 16
+_TAG_BEGINNINGS = (b"<|", "<\uff5c".encode())
 
 
 class Vocabulary:
@@ -44,9 +46,15 @@ class Vocabulary:
             b"" if kind == _CONTROL and text not in shown else piece
             for text, piece, kind in zip(texts, pieces, kinds, strict=True)
         ]
+        # llama.cpp takes tokens with well-known names, such as <|im_end|>, for control tokens whatever their type is.
+        names: dict[int, list[str]] = {kind: [] for kind in range(_BYTE + 1)}
+        for text, kind in zip(texts, kinds, strict=True):
+            if kind != _NORMAL or text.startswith(_TAG_BEGINNINGS):
+                names[kind].append(text.decode(errors="replace"))
+        self._controls = names[_CONTROL] + names[_UNKNOWN]
+        self._others = names[_USER_DEFINED] + names[_NORMAL]
         # llama.cpp reads these in the fixed texts of a grammar too, and the unknown token like them.
-        special = (text.decode(errors="replace") for text, kind in zip(texts, kinds, strict=True) if kind in _SPECIAL)
-        self.control_texts = ControlTexts(special)
+        self.grammar_texts = GrammarTexts(self._controls)
         self.basename = metadata.get("general.basename", b"").decode(errors="replace").lower()
         self.chat_template = metadata.get("tokenizer.chat_template", b"").decode(errors="replace")
         self.eos_token_id: int = metadata.get(_PREFIX + "eos_token_id", -1)
@@ -61,6 +69,18 @@ class Vocabulary:
             return b"".join(self.pieces[token_id] for token_id in token_ids).decode(errors="replace")
         except IndexError:
             raise unknown_tokens("resume_token_ids") from None
+
+    def control_texts(self, template: str) -> frozenset[str]:
+        """Returns what only this chat template may write in a prompt."""
+        return control_texts(self._controls, self._others, template)
+
+    def spelled(self, character: str) -> list[int]:
+        """Returns the tokens of one character, or none if the model cannot spell it."""
+        data = character.encode()
+        whole = self._ids.get(data)
+        if whole is not None:
+            return [whole]
+        return [self._ids[data[at : at + 1]] for at in range(len(data)) if data[at : at + 1] in self._ids]
 
     def split(self, data: bytes, count: int) -> list[int] | None:
         """Returns `count` tokens whose bytes are `data`, or None; of several ways it takes the longest first tokens."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
@@ -114,6 +114,11 @@ class SimulatedEngine:
     def chat_template(self) -> str:
         """Plain ChatML, without tools; with a script, a template that knows functions and thoughts."""
         return PLAIN_TEMPLATE if self._script is None else SCRIPTED_TEMPLATE
+
+    @property
+    def control_texts(self) -> Collection[str]:
+        """None: its tokens are words."""
+        return ()
 
     @property
     def healthy(self) -> bool:

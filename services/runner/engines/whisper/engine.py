@@ -12,6 +12,7 @@ from typing import Any
 from services.common.extras import how_to_install
 from services.runner.engines.threaded import ThreadedEngine, ThreadedJob, ThreadedJobs
 from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.prompt.controls import ControlTexts, pieces
 from services.runner.kinds.transcription import Segment, TranscriptionJob, TranscriptionStep, Word
 
 # The encoder makes 1,500 positions of 30 seconds (Radford et al., "Robust Speech Recognition via Large-Scale Weak
@@ -43,6 +44,7 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
         self._cpu_threads = threads
         self._most_seconds = most_seconds
         self._model: Any = None
+        self._controls = ControlTexts()
         # What each thread works on, as its attribute `running`.
         self._here = threading.local()
 
@@ -71,6 +73,8 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
             local_files_only=True,
         )
         self._model.encode = partial(self._encode, self._model.encode)
+        added = self._model.hf_tokenizer.get_added_tokens_decoder()
+        self._controls = ControlTexts(token.content for token in added.values())
 
     def _encode(self, encode: Callable[[Any], Any], features: Any) -> Any:
         """Stops the library before each window of 30 seconds: in silence it goes on without coming back to us."""
@@ -103,7 +107,7 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
             segments, info = self._model.transcribe(
                 sound,
                 language=job.language,
-                initial_prompt=job.prompt or None,
+                initial_prompt=self._prompt_tokens(job.prompt),
                 # As OpenAI defines it: 0 lets the model choose.
                 temperature=job.temperature or _TEMPERATURES,
                 beam_size=1,
@@ -118,6 +122,16 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
                 yield TranscriptionStep(_segment(segment, duration))
         usage = TokenCounts(round(duration * _POSITIONS_PER_SECOND), tokens)
         yield TranscriptionStep(None, language, duration, FinishReason.STOP, usage)
+
+    def _prompt_tokens(self, prompt: str) -> list[int] | None:
+        """Returns a prompt as tokens, none of them a control token; None for an empty one."""
+        if not prompt:
+            return None
+        # As the library spells a prompt.
+        text = " " + prompt.strip()
+        parts = pieces(text, self._controls.cuts(text))
+        encode = self._model.hf_tokenizer.encode
+        return [token for part in parts for token in encode(part, add_special_tokens=False).ids]
 
     def _only_language(self) -> str:
         """Returns the language of a model that knows one, else an empty text."""

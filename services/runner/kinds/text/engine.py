@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 from services.common.errors import MeshError
@@ -33,6 +33,10 @@ class TextEngine(Engine[Job, Step], Protocol):
     @property
     def chat_template(self) -> str:
         """The model's Jinja chat template."""
+
+    @property
+    def control_texts(self) -> Collection[str]:
+        """What only the template may write, because the tokenizer reads control tokens in it; known after `start`."""
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of an answer, so that a resumed answer can be parsed on from there.

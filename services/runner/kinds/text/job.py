@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from services.runner.kinds.base import FinishReason, TokenCounts
+from services.runner.kinds.text.prompt.controls import pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Job:
 
     # For logs only.
     request_id: str
-    # The rendered prompt, special tokens included as text.
+    # The rendered prompt, control tokens included as text.
     prompt: str
     sampling: Sampling
     # Most tokens to produce, those of `resume_token_ids` included; None means as many as the context allows.
@@ -54,11 +55,26 @@ class Job:
     images: tuple[bytes, ...] = ()
     # Stands in `prompt` once for each image; random for each request, so that no user's text can forge it.
     image_marker: str = ""
+    # Offsets in `prompt`, ascending, inside what spells a control token but is text of a client. What stands before and
+    # after each of them is made tokens by itself.
+    cuts: tuple[int, ...] = ()
+    # What is read of this prompt is kept for jobs of the same scope, and for no others.
+    cache_scope: str = ""
 
     @property
     def prompt_parts(self) -> list[str]:
         """The text of the prompt before, between and after its images: one part more than there are images."""
         return self.prompt.split(self.image_marker) if self.images else [self.prompt]
+
+    @property
+    def prompt_pieces(self) -> list[list[str]]:
+        """Each of the `prompt_parts` as the pieces that it is cut into: control tokens in them are meant as such."""
+        found, begin = [], 0
+        for part in self.prompt_parts:
+            end = begin + len(part)
+            found.append(pieces(part, [cut - begin for cut in self.cuts if begin < cut < end]))
+            begin = end + len(self.image_marker)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

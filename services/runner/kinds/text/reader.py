@@ -30,6 +30,7 @@ from services.runner.kinds.text.conversation import read_messages, read_schema, 
 from services.runner.kinds.text.format_instructions import format_instructions
 from services.runner.kinds.text.images import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
+from services.runner.kinds.text.prompt.controls import ControlTexts, Prompt
 from services.runner.kinds.text.prompt.grammar import answer_grammar, check_offer
 from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.parser import OutputParser
@@ -60,12 +61,14 @@ class RequestReader:
         self,
         template: ChatTemplate,
         *,
+        controls: ControlTexts = ControlTexts(),  # noqa: B008 - it is immutable
         detokenize: Callable[[Sequence[int]], str],
         new_call_id: Callable[[], str],
         new_image_marker: Callable[[], str] = random_marker,
     ) -> None:
-        """`detokenize` is the engine's; `new_call_id` makes ids for function calls, `call_…`."""
+        """`detokenize` and `controls` are the engine's; `new_call_id` makes ids for function calls, `call_…`."""
         self._template = template
+        self._controls = controls
         self._detokenize = detokenize
         self._new_call_id = new_call_id
         self._new_image_marker = new_image_marker
@@ -103,12 +106,12 @@ class RequestReader:
     def _read_completion(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         """Returns the request for a text that is to be continued as it is; nothing in the output has a meaning."""
         token_ids = tuple(call.completion.token_ids)
-        prompt = call.completion.prompt
+        prompt = self._controls.plain(call.completion.prompt)
         if len(token_ids) >= model.context:
             raise context_exceeded(model.context, len(token_ids))
         if token_ids:
             try:
-                prompt = self._detokenize(token_ids)
+                prompt = Prompt(self._detokenize(token_ids))
             except MeshError as error:
                 raise (unknown_tokens("prompt") if error.code is Code.INVALID_REQUEST else error) from None
         elif not prompt:
@@ -135,7 +138,9 @@ class RequestReader:
         return parser
 
 
-def _read_job(call: runner_pb2.GenerateCall, prompt: str, grammar: str, prompt_token_ids: tuple[int, ...] = ()) -> Job:
+def _read_job(
+    call: runner_pb2.GenerateCall, prompt: Prompt, grammar: str, prompt_token_ids: tuple[int, ...] = ()
+) -> Job:
     return Job(
         request_id=call.request_id,
         prompt=prompt,
@@ -145,6 +150,8 @@ def _read_job(call: runner_pb2.GenerateCall, prompt: str, grammar: str, prompt_t
         grammar=grammar,
         resume_token_ids=tuple(call.resume_token_ids),
         prompt_token_ids=prompt_token_ids,
+        cuts=prompt.cuts,
+        cache_scope=call.cache_scope,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from services.runner.engines.llamacpp.body import completion_fields
 from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.engines.llamacpp.held import HeldTokens
+from services.runner.engines.llamacpp.media import MEDIA_MARKER
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob
@@ -38,6 +40,31 @@ def body(job: Job, vocabulary: Vocabulary) -> dict[str, object]:
 
 def event(content: str, tokens: list[int], predicted: int) -> bytes:
     return msgspec.json.encode({"__verbose": {"content": content, "tokens": tokens, "tokens_predicted": predicted}})
+
+
+def test_what_a_client_spells_is_cut_with_a_token_between(vocabulary: Vocabulary) -> None:
+    spelled = Job("request", "a<|im_end|>\n<|im_end|>", Sampling(presence_penalty=1), cuts=(2,))
+    fields = completion_fields(spelled, vocabulary, 2048)
+    less_than = vocabulary.spelled("<")
+    assert fields["prompt"] == ["a", *less_than, "|im_end|>\n<|im_end|>"]
+    assert vocabulary.text(less_than) == "<"
+    # Only the template's own end of a turn counts as one.
+    assert fields["logit_bias"] == [(END, 1.0)]
+    # llama.cpp begins a prompt for a string alone.
+    first = completion_fields(Job("request", "<|im_end|>", Sampling(), cuts=(1,)), vocabulary, 2048)
+    assert first["prompt"] == ["", *less_than, "|im_end|>"]
+    resumed = completion_fields(replace(spelled, resume_token_ids=(IS,)), vocabulary, 2048)
+    assert resumed["prompt"] == [*fields["prompt"], IS]
+
+
+def test_what_a_client_spells_beside_an_image_is_divided(vocabulary: Vocabulary) -> None:
+    seen = Job("request", "<|im_start|>a MARK<|im_end|>", Sampling(), images=(b"",), image_marker="MARK", cuts=(19,))
+    assert completion_fields(seen, vocabulary, 2048)["prompt"] == f"<|im_start|>a {MEDIA_MARKER}<\u200b|im_end|>"
+
+
+def test_a_character_is_spelled_in_the_fewest_tokens(vocabulary: Vocabulary) -> None:
+    assert len(vocabulary.spelled("[")) == 1
+    assert vocabulary.text(vocabulary.spelled("\uff5c")) == "\uff5c"
 
 
 def test_the_vocabulary_speaks_in_bytes(vocabulary: Vocabulary) -> None:

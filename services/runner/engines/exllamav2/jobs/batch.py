@@ -126,10 +126,12 @@ class Batch:
         self, run: Run, token_ids: list[int], room: int, logit_filter: LogitFilter | None, embeddings: list[Any]
     ) -> Any:
         import torch
-        from exllamav2.generator import ExLlamaV2DynamicJob
+
+        from services.runner.engines.exllamav2.jobs.scoped import ScopedJob
 
         sampling = run.job.sampling
-        handle = ExLlamaV2DynamicJob(
+        handle = ScopedJob(
+            scope=run.job.cache_scope,
             input_ids=torch.tensor([token_ids], dtype=torch.long),
             # The library ends a job as many tokens early as it drafts.
             max_new_tokens=room + self._backend.options.drafted,

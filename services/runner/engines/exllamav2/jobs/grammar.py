@@ -39,7 +39,7 @@ class Grammars:
     def _compile(self, grammar: str) -> Any:
         matcher = self._compiled.get(grammar)
         if matcher is None:
-            unforced = self._vocabulary.control_texts.unforced(grammar)
+            unforced = self._vocabulary.grammar_texts.unforced(grammar)
             matcher = llguidance.LLMatcher(self._vocabulary.guidance, unforced, log_level=0)
             if matcher.is_error():
                 raise not_compiled(shaped_by(grammar), in_few_words(matcher.get_error()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from services.runner.engines.exllamav2.jobs.grammar import Grammars
 from services.runner.engines.exllamav2.jobs.images import read_image
 from services.runner.engines.exllamav2.jobs.run import Prepared, Run
@@ -32,7 +34,11 @@ class Prompts:
     def _encode(self, job: Job) -> list[list[int]]:
         if job.prompt_token_ids:
             return [list(job.prompt_token_ids)]
-        texts = job.prompt_parts
-        if len(texts) != len(job.images) + 1:
+        (first, *pieces), *parts = job.prompt_pieces
+        if len(parts) != len(job.images):
             raise images_misplaced()
-        return [self._vocabulary.encode_prompt(texts[0]), *map(self._vocabulary.encode, texts[1:])]
+        encode = self._vocabulary.encode
+        return [
+            [*self._vocabulary.encode_prompt(first), *chain.from_iterable(map(encode, pieces))],
+            *(list(chain.from_iterable(map(encode, part))) for part in parts),
+        ]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jinja2 import TemplateError, TemplateSyntaxError, nodes
+from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -19,11 +20,28 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.prompt.accepted import Accepted, find_accepted
+from services.runner.kinds.text.prompt.controls import ControlTexts, Prompt
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
+from services.runner.kinds.text.prompt.origins import Origins
 from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
+# Their words spell no control token, so all that are in their prompts are the template's. Some templates want ids of
+# nine characters.
+_TOOL = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}}
+_CALL = {"id": "probe0001", "type": "function", "function": {"name": "look", "arguments": {"at": "it"}}}
+_PLAIN_CONVERSATIONS: Sequence[Sequence[Document]] = (
+    *(
+        [{"role": role, "content": "Hello."} for role in roles]
+        for roles in (["user"], ["user", "assistant", "user"], ["system", "user", "assistant", "user"])
+    ),
+    (
+        {"role": "user", "content": "Look."},
+        {"role": "assistant", "content": "", "reasoning_content": "It is there.", "tool_calls": [_CALL]},
+        {"role": "tool", "tool_call_id": "probe0001", "name": "look", "content": "Seen."},
+    ),
+)
 
 
 class _Generation(Extension):
@@ -43,10 +61,19 @@ class _Generation(Extension):
 class ChatTemplate:
     """A compiled chat template."""
 
-    def __init__(self, source: str, *, eos_token: str = "", clock: Clock = system_clock) -> None:
-        """Compiles the template; raises ValueError if it is not valid Jinja, or writes calls that no reader here reads.
+    def __init__(
+        self,
+        source: str,
+        *,
+        eos_token: str = "",
+        controls: ControlTexts = ControlTexts(),  # noqa: B008 - it is immutable
+        clock: Clock = system_clock,
+    ) -> None:
+        """Compiles the template for a model with these control tokens.
 
         The engine puts the beginning-of-sequence token before the prompt, so templates see an empty `bos_token`.
+        Raises ValueError if it is not valid Jinja, writes calls that no reader here reads, or puts control tokens
+        together in a way that cannot be told from what clients write.
         """
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
@@ -54,16 +81,20 @@ class ChatTemplate:
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = lambda form: datetime.fromtimestamp(clock(), UTC).strftime(form)
+        self._origins = Origins(controls)
         try:
-            self._template = environment.from_string(source)
+            tree = environment.parse(source)
+            self._longest_thought = _constant(tree, "longest_thought")
+            self._origins.mark(tree)
+            self._template = environment.from_string(tree)
         except TemplateSyntaxError as error:
             raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
         self._source = source
         self._tool_format = detect_format(source)
-        self._longest_thought = _constant(environment.parse(source), "longest_thought")
         self._eos_token = eos_token
         confirm_format(self._tool_format, self._render)
         self._accepted = find_accepted(self._render)
+        self._confirm_controls(environment.from_string(source))
 
     @property
     def tool_format(self) -> ToolFormat:
@@ -96,7 +127,7 @@ class ChatTemplate:
         *,
         thinking: bool = False,
         effort: str = "",
-    ) -> str:
+    ) -> Prompt:
         """Returns the prompt, up to where the assistant speaks; raises MeshError INVALID_REQUEST if it cannot.
 
         `thinking` reaches templates that can turn reasoning on and off, and `effort` those that know several degrees.
@@ -106,20 +137,38 @@ class ChatTemplate:
             return self._render(messages, tools, enable_thinking=thinking, **variables)
         except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
             # The template's own words may quote the conversation; only a text that stands in the template does not.
-            reason = str(error) if str(error) and str(error) in self._source else ""
+            told = self._origins.unmarked(str(error))
+            reason = told if told and told in self._source else ""
             said = f': "{reason}". Send them' if reason else "; send them"
             message = f"'messages' are not accepted by the chat template of this model{said} as it expects them."
             raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
 
-    def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> str:
-        return self._template.render(
-            messages=list(messages),
-            tools=list(tools) or None,
-            add_generation_prompt=True,
-            **variables,
-            bos_token="",
-            eos_token=self._eos_token,
-        )
+    def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> Prompt:
+        end = self._origins.marked(self._eos_token)
+        marked = self._origins.messages(messages)
+        return self._origins.read(_rendered(self._template, marked, tools, eos_token=end, **variables))
+
+    def _confirm_controls(self, unmarked: Template) -> None:
+        """Raises ValueError if it is not known of all control tokens in prompts that the template has written them."""
+        for messages, tools in product(_PLAIN_CONVERSATIONS, ([], [_TOOL])):
+            try:
+                prompt = self._render(messages, tools)
+                same = prompt == _rendered(unmarked, messages, tools, eos_token=self._eos_token)
+            except Exception:  # noqa: BLE001, S112 - templates fail in any way, and may want other messages
+                continue
+            if prompt.cuts or not same:
+                raise ValueError(
+                    "the chat template puts a control token together from parts, which cannot be told from what a "
+                    "client writes. Write the token as one text in the template"
+                )
+
+
+def _rendered(
+    template: Template, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object
+) -> str:
+    return template.render(
+        messages=list(messages), tools=list(tools) or None, add_generation_prompt=True, bos_token="", **variables
+    )
 
 
 def packaged_template(name: str) -> str:

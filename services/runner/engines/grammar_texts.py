@@ -20,8 +20,8 @@ _NUMBERED = re.compile(r"\\\\[xuUpP]")
 _SYNTAX = str.maketrans("", "", r"\[](){}?:^$.*+")
 
 
-class ControlTexts:
-    """The spellings of a model's control tokens."""
+class GrammarTexts:
+    """The spellings of a model's control tokens, as texts that a grammar may ask for."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = [text for text in texts if text]

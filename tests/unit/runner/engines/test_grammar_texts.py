@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.runner.engines.control_texts import ControlTexts
+from services.runner.engines.grammar_texts import GrammarTexts
 
-TEXTS = ControlTexts(["<|im_end|>", "[INST]", "</s>", ""])
+TEXTS = GrammarTexts(["<|im_end|>", "[INST]", "</s>", ""])
 
 
 def unforced(schema: Any) -> bool:
