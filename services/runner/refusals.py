@@ -46,6 +46,11 @@ def not_compiled(param: str, reason: str) -> MeshError:
     return invalid(f"'{param}' cannot be enforced; change the schema. The compiler says: {reason.rstrip('.')}.", param)
 
 
+def not_carried(param: str, reason: str) -> MeshError:
+    """Returns the refusal of a shape of calls that the model's format of calls cannot be held to."""
+    return invalid(f"'{param}' cannot be enforced with this model: {reason}; change the schema.", param)
+
+
 def slots_taken(slots: int) -> MeshError:
     """Returns the refusal of a job that no slot is free for; another runner, or the same one later, may take it."""
     return MeshError(Code.OVERLOADED, f"All {slots} slots of the runner are in use. Try again.", retry_after=1.0)

@@ -119,7 +119,7 @@ class RequestReader:
             reasoning_open=opened,
             new_id=self._new_call_id,
             tool_format=self._template.tool_format,
-            names=toolbox.names,
+            functions=toolbox.schemas,
         )
         if job.resume_token_ids:
             # What this recognises has been delivered already.

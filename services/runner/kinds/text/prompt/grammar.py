@@ -18,7 +18,7 @@ from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
 from services.runner.kinds.text.prompt.formats.rules import json_rule
 from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
-from services.runner.refusals import not_compiled, unchecked
+from services.runner.refusals import not_carried, not_compiled, unchecked
 
 # Characters of a whole grammar, so of all functions together.
 LARGEST_GRAMMAR = LARGEST_SCHEMAS
@@ -42,12 +42,15 @@ def answer_grammar(
     the reason, for what cannot be compiled.
     """
     forced = toolbox.mode is Mode.REQUIRED and toolbox.callable
-    if forced:
-        answer, rules = "calls", _forced_rules(toolbox, tool_format)
-    elif schema is not None:
-        answer, rules = _content_rules(schema, toolbox, tool_format)
-    else:
-        answer, rules = _auto_rules(toolbox, tool_format)
+    try:
+        if forced:
+            answer, rules = "calls", _forced_rules(toolbox, tool_format)
+        elif schema is not None:
+            answer, rules = _content_rules(schema, toolbox, tool_format)
+        else:
+            answer, rules = _auto_rules(toolbox, tool_format)
+    except SchemaError as error:
+        raise not_carried("tools", str(error)) from None
     if not rules:
         if thought is None or thought.longest is None:
             return ""

@@ -7,7 +7,9 @@ that no character is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
 from services.runner.kinds.text.prompt.output import ParsedText, add, add_content, decided
@@ -26,14 +28,15 @@ class OutputParser:
         new_id: Callable[[], str],
         reasoning_open: bool = False,
         tool_format: ToolFormat = FORMATS["hermes"],
-        names: Collection[str] = (),
+        functions: Mapping[str, dict[str, Any]] = MappingProxyType({}),
     ) -> None:
         """`calls` and `reasoning` say what to look for; `reasoning_open` that the prompt has opened `<think>`.
 
         `forced` says that a grammar lets the model write nothing but calls, after its thought.
-        `names` are the functions on offer, and `tool_format` is how the model writes calls of them.
+        `functions` are those on offer, each with the schema of its arguments, and `tool_format` is how the model
+        writes calls of them.
         """
-        self._reader = tool_format.reader(names, new_id) if calls else None
+        self._reader = tool_format.reader(functions, new_id) if calls else None
         self._forced = forced
         # Text that cannot be decided yet.
         self._text = ""

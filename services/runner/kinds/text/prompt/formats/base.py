@@ -6,8 +6,8 @@ import json
 import re
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from services.runner.kinds.text.prompt.nesting import Nesting
 from services.runner.kinds.text.prompt.output import CallDelta, ParsedText, add_content, decided
@@ -22,7 +22,7 @@ CALL_HEAD = re.compile(rf'\s*\{{\s*"name"\s*:\s*({JSON_STRING})\s*,\s*"(?:argume
 class ToolFormat(ABC):
     """How one family of models writes function calls: the grammar for forced ones, and the reader of any."""
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
@@ -37,8 +37,11 @@ class ToolFormat(ABC):
         yield from ()
 
     @abstractmethod
-    def reader(self, names: Collection[str], new_id: Callable[[], str]) -> CallReader:
-        """Returns a reader for one answer; `names` are the functions on offer, `new_id` makes ids for calls."""
+    def reader(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> CallReader:
+        """Returns a reader for one answer; `functions` are those on offer, each with the schema of its arguments.
+
+        `new_id` makes ids for calls.
+        """
 
 
 class CallReader(ABC):
@@ -53,8 +56,8 @@ class CallReader(ABC):
     # What may stand after the last call without being content.
     separators: ClassVar[str] = string.whitespace
 
-    def __init__(self, names: Collection[str], new_id: Callable[[], str]) -> None:
-        self._names = names
+    def __init__(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> None:
+        self._functions = functions
         self._new_id = new_id
         self.call_count = 0
         # Text that cannot be decided yet.

@@ -11,14 +11,22 @@ from services.runner.kinds.text.prompt.formats.base import ToolFormat
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
 from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
+from services.runner.kinds.text.prompt.formats.tagged import QWEN3_CODER, TaggedFormat
 from services.runner.kinds.text.prompt.output import ParsedText
 
 FORMATS: dict[str, ToolFormat] = {
-    known.name: known for known in (HermesFormat(), LlamaFormat(), MistralFormat(), MistralArgsFormat())
+    known.name: known
+    for known in (
+        HermesFormat(),
+        LlamaFormat(),
+        MistralFormat(),
+        MistralArgsFormat(),
+        TaggedFormat("qwen3-coder", QWEN3_CODER),
+    )
 }
 # Formats without a reader: what only their templates hold, and whose it is. Several have a tag of a format with one.
 _UNREAD = {
-    "<function=": "Qwen3-Coder, Qwen 3.5",
+    "<seed:tool_call>": "Seed-OSS",
     "<arg_key>": "GLM",
     "<\uff5ctool\u2581call": "DeepSeek",
     "\uff5cDSML\uff5c": "DeepSeek",
@@ -61,6 +69,8 @@ def detect_format(template: str) -> ToolFormat:
     for sign, models in _UNREAD.items():
         if sign in template:
             raise ValueError(_refusal(f"the format of {models}"))
+    if "<function=" in template and "<parameter=" in template:
+        return FORMATS["qwen3-coder"]
     if CALLS_TAG in template:
         return FORMATS["mistral-args" if ARGUMENTS_TAG in template else "mistral"]
     if _HERMES_TAG in template:
@@ -97,7 +107,7 @@ def _beginnings(written: str) -> Iterator[int]:
 
 def _reads(found: ToolFormat, answer: str) -> bool:
     out = ParsedText()
-    reader = found.reader([_NAME], lambda: "")
+    reader = found.reader({_NAME: {}}, lambda: "")
     reader.feed(answer, out)
     reader.finish(out, cut=False)
     name = "".join(call.name for call in out.calls if call.index == 0)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 import string
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
@@ -45,9 +46,9 @@ class LlamaFormat(ToolFormat):
         yield "TEXT: /(?s:.)*/"
         yield rf'FREE: TEXT & ~/\{{"name": "({names})", "parameters": (?s:.)*/'
 
-    def reader(self, names: Collection[str], new_id: Callable[[], str]) -> CallReader:
-        """Returns a reader for which only `names` are functions."""
-        return _Reader(names, new_id)
+    def reader(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> CallReader:
+        """Returns a reader for which only `functions` can be called."""
+        return _Reader(functions, new_id)
 
 
 def _heads() -> Iterator[list[str]]:
@@ -83,8 +84,8 @@ class _Reader(CallReader):
     marker = _TAG
     separators = string.whitespace + ";"
 
-    def __init__(self, names: Collection[str], new_id: Callable[[], str]) -> None:
-        super().__init__(names, new_id)
+    def __init__(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> None:
+        super().__init__(functions, new_id)
         self._state = self._opened
 
     def _opened(self, out: ParsedText) -> bool:
@@ -94,10 +95,10 @@ class _Reader(CallReader):
             self._text = text.removeprefix(_TAG)
             return True
         head = _HEAD.match(self._text)
-        if head and name_of(head) in self._names:
+        if head and name_of(head) in self._functions:
             return self._begin(out, head, name_of(head))
         null = _NULL_HEAD.match(self._text)
-        if null and name_of(null) in self._names:
+        if null and name_of(null) in self._functions:
             self._add_call(out, name_of(null), "{}")
             self._text = self._text[null.end() :]
             self._look_for(self._rest_of_object)

@@ -40,3 +40,14 @@ def object_rules(tools: Sequence[Tool], key: str) -> Iterator[str]:
 def further(rule: str, *, single: bool) -> str:
     """Returns the expression for the calls after the first."""
     return "" if single else f"({rule}){{0,{MOST_CALLS - 1}}}"
+
+
+def text_before_calls(tag: str, *, single: bool) -> Iterator[str]:
+    """Yields the rules of `auto`: text in which a tag, once it is there, begins a `body`.
+
+    The tag ends a lazy lexeme, and the last text is any but one with a tag: so there is no other way on.
+    """
+    yield f"auto: (opened body {further('opened body', single=single)})? REST"
+    yield f"opened[lazy]: TEXT {literal(tag)}"
+    yield "TEXT: /(?s:.)*/"
+    yield f"REST: TEXT & ~/(?s:.)*{tag}(?s:.)*/"

@@ -48,8 +48,7 @@ QWEN3_CODER = (
 @pytest.mark.parametrize(
     ("call", "models"),
     [
-        (QWEN3_CODER, "Qwen3-Coder"),
-        (f"<seed:tool_call>{QWEN3_CODER}</seed:tool_call>", "Qwen3-Coder"),
+        (f"<seed:tool_call>{QWEN3_CODER}</seed:tool_call>", "Seed-OSS"),
         ("<tool_call>{{ f.name }}\n" + ITEMS + "<arg_key>{{ k }}</arg_key>{% endfor %}</tool_call>", "GLM"),
         ("<｜tool▁calls▁begin｜>{{ f.name }}<｜tool▁sep｜>{{ f.arguments | tojson }}", "DeepSeek"),  # noqa: RUF001
         ("<|tool_call_begin|>functions.{{ f.name }}:0<|tool_call_argument_begin|>{{ f.arguments | tojson }}", "Kimi"),
