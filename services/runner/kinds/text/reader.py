@@ -110,7 +110,7 @@ class RequestReader:
 
     def _parser(self, toolbox: Toolbox, model: Model, job: Job, *, opened: bool) -> OutputParser | None:
         """Returns the parser of the output, brought to where an interrupted run has stopped."""
-        if not toolbox.callable and not model.reasoning:
+        if not (toolbox.callable or model.reasoning or self._template.tool_format.framed):
             return None
         parser = OutputParser(
             calls=toolbox.callable,

@@ -56,7 +56,8 @@ def answer_grammar(
             return ""
         # Such a model may take its thought for the answer and end there.
         answer, rules = "text", [r"text: /\S(?s:.)*/"]
-    lines = ["%llguidance {}", f"start: {_before(thought)}({answer})", *rules, *_thought_rules(thought)]
+    before, thought_rules = tool_format.before(thought)
+    lines = ["%llguidance {}", f"start: {before}({answer})", *rules, *thought_rules]
     grammar = "\n".join(lines) + "\n"
     _check(grammar, "tools" if schema is None or forced else "response_format")
     return grammar
@@ -79,8 +80,11 @@ def _content_rules(schema: dict[str, Any], toolbox: Toolbox, tool_format: ToolFo
         raise unchecked("response_format") from None
     rules = [f"content: {json_rule(schema)}"]
     if not toolbox.callable:
-        return "content", rules
-    return "content | calls", [*rules, *tool_format.call_rules(_enforceable(toolbox), single=toolbox.single)]
+        return tool_format.content("content"), rules
+    return f"{tool_format.content('content')} | calls", [
+        *rules,
+        *tool_format.call_rules(_enforceable(toolbox), single=toolbox.single),
+    ]
 
 
 def _auto_rules(toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[str]]:
@@ -113,20 +117,6 @@ def check_offer(toolbox: Toolbox) -> None:
             raise unchecked("tools") from None
 
 
-def _before(thought: Thought | None) -> str:
-    if thought is None:
-        return ""
-    return r"thought /\s{0,2}/ " if thought.opened else r'("<think>" thought /\s{0,2}/)? '
-
-
-def _thought_rules(thought: Thought | None) -> list[str]:
-    if thought is None:
-        return []
-    if thought.longest is None:
-        return ['thought[suffix="</think>"]: /(?s:.)*/']
-    return [rf'thought: /[^<\n]{{1,{thought.longest}}}/ "\n</think>\n\n"']
-
-
 def _check(grammar: str, param: str) -> None:
     if len(grammar) > LARGEST_GRAMMAR:
         raise not_compiled(param, f"the grammar has {len(grammar)} characters; at most {LARGEST_GRAMMAR} are allowed")
@@ -152,12 +142,16 @@ def grammar_error(grammar: str) -> str:
 
 
 class _Bytes:
-    """The simplest vocabulary: one token for each byte, and an end. What compiles for it compiles for any other."""
+    """The simplest vocabulary: one token for each byte, an end, and the control tokens that rules name.
+
+    What compiles for it compiles for any other that has these.
+    """
 
     eos_token_id = 256
     bos_token_id = None
-    special_token_ids = (256,)
-    tokens = (*(bytes([value]) for value in range(256)), b"<end>")
+    controls = tuple(dict.fromkeys(token for known in FORMATS.values() for token in known.control_tokens))
+    special_token_ids = tuple(range(256, 257 + len(controls)))
+    tokens = (*(bytes([value]) for value in range(256)), b"<end>", *(token.encode() for token in controls))
 
     def __call__(self, text: bytes | str) -> list[int]:
         return list(text.encode() if isinstance(text, str) else text)

@@ -5,5 +5,6 @@ from __future__ import annotations
 MARKS = frozenset(
     {
         "<think>", "</think>", "<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]",
+        "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>",
     }
 )  # fmt: skip

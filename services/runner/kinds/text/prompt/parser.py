@@ -36,16 +36,17 @@ class OutputParser:
         `functions` are those on offer, each with the schema of its arguments, and `tool_format` is how the model
         writes calls of them.
         """
-        self._reader = tool_format.reader(functions, new_id) if calls else None
+        self._reader = tool_format.reader(functions if calls else {}, new_id) if calls or tool_format.framed else None
         self._forced = forced
         # Text that cannot be decided yet.
         self._text = ""
         self._state: Callable[[ParsedText], bool] = self._answer
         # The state after white space that belongs to a tag.
         self._after_space: Callable[[ParsedText], bool] = self._answer
-        if reasoning:
+        tagged = reasoning and not tool_format.framed
+        if tagged:
             self._state = self._before_thought
-        if reasoning and reasoning_open:
+        if tagged and reasoning_open:
             self._skip_space(self._in_thought)
 
     @property
@@ -67,7 +68,7 @@ class OutputParser:
     def thinking(self) -> bool:
         """Whether what comes next is reasoning, unless it is the closing tag."""
         state = self._after_space if self._state == self._space else self._state
-        return state == self._in_thought
+        return state == self._in_thought or (self._reader is not None and self._reader.thinking)
 
     def feed(self, text: str, out: ParsedText) -> None:
         """Takes the next characters and adds what they decide to `out`."""

@@ -106,13 +106,21 @@ class ChatTemplate:
 
     def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> str:
         return self._template.render(
-            messages=list(messages),
+            messages=[self._with_thinking(message) for message in messages],
             tools=list(tools) or None,
             add_generation_prompt=True,
             **variables,
             bos_token="",
             eos_token=self._eos_token,
         )
+
+    def _with_thinking(self, message: Document) -> Document:
+        """Adds the earlier thought of a message under the name that gpt-oss has for it."""
+        thought = message.get("reasoning_content")
+        # Next to a call, such a template takes a thought or words, not both.
+        if not thought or ".thinking" not in self._source or (message.get("tool_calls") and message.get("content")):
+            return message
+        return {**message, "thinking": thought}
 
 
 def packaged_template(name: str) -> str:

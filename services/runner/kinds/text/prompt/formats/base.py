@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from services.runner.kinds.text.prompt.formats.rules import thought_rules
 from services.runner.kinds.text.prompt.nesting import Nesting
 from services.runner.kinds.text.prompt.output import CallDelta, ParsedText, add_content, decided
+from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Tool
 
 # A JSON string, and what may follow from its first characters.
@@ -23,6 +25,10 @@ class ToolFormat(ABC):
     """How one family of models writes function calls: the grammar for forced ones, and the reader of any."""
 
     name: str
+    # Whether the format says of the whole answer what is thought, content or call, so that its reader reads all of it.
+    framed: ClassVar[bool] = False
+    # The control tokens that its rules name.
+    control_tokens: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
@@ -35,6 +41,14 @@ class ToolFormat(ABC):
         """
         del tools, single
         yield from ()
+
+    def content(self, rule: str) -> str:
+        """Returns the expression for content that is a rule."""
+        return rule
+
+    def before(self, thought: Thought | None) -> tuple[str, list[str]]:
+        """Returns the expression for what comes before content and calls, and its rules."""
+        return thought_rules(thought)
 
     @abstractmethod
     def reader(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> CallReader:
@@ -76,6 +90,11 @@ class CallReader(ABC):
     def holding(self) -> bool:
         """Whether text is held back until more has come."""
         return bool(self._text or self._before)
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes next is reasoning; only a format that frames the answer knows."""
+        return False
 
     @property
     def in_arguments(self) -> bool:

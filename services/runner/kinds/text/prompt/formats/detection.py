@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import ToolFormat
+from services.runner.kinds.text.prompt.formats.harmony import HarmonyFormat
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
 from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
@@ -22,16 +23,16 @@ FORMATS: dict[str, ToolFormat] = {
         MistralFormat(),
         MistralArgsFormat(),
         TaggedFormat("qwen3-coder", QWEN3_CODER),
+        HarmonyFormat(),
     )
 }
-# Formats without a reader: what only their templates hold, and whose it is. Several have a tag of a format with one.
+# Formats without a reader: what only their templates hold, and whose it is.
 _UNREAD = {
     "<seed:tool_call>": "Seed-OSS",
     "<arg_key>": "GLM",
     "<\uff5ctool\u2581call": "DeepSeek",
     "\uff5cDSML\uff5c": "DeepSeek",
     "<|tool_call_begin|>": "Kimi",
-    "<|channel|>": "gpt-oss",
     "<|tool_call>": "Gemma 4",
     "<start_function_call>": "FunctionGemma",
     "<|tool_call_start|>": "LFM2",
@@ -40,9 +41,18 @@ _UNREAD = {
     "<TOOLCALL>": "Nemotron",
     "<|tool_call|>": "Granite, Phi",
 }
-_HERMES_TAG = "<tool_call>"
-# Llama 3 and Llama 4 begin a message with one of these.
-_LLAMA_HEADERS = ("<|start_header_id|>", "<|header_start|>")
+# What only the templates of a format hold, all of it; the first that fits counts, as some have the tag of another one.
+_SIGNS: Sequence[tuple[Sequence[str], str]] = (
+    (("<|channel|>", "<|message|>"), "harmony"),
+    (("<function=", "<parameter="), "qwen3-coder"),
+    ((CALLS_TAG, ARGUMENTS_TAG), "mistral-args"),
+    ((CALLS_TAG,), "mistral"),
+    (("<tool_call>",), "hermes"),
+    (("<|python_tag|>",), "llama"),
+    # The small Llama models and Llama 4 have no tag, but are told the key of the arguments.
+    (('"parameters"', "<|start_header_id|>"), "llama"),
+    (('"parameters"', "<|header_start|>"), "llama"),
+)
 _JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _TOOLS = re.compile(r"\btools\b|\btool_calls\b")
 # A call of the past, as documents for a template. Some templates want ids of nine characters.
@@ -69,17 +79,9 @@ def detect_format(template: str) -> ToolFormat:
     for sign, models in _UNREAD.items():
         if sign in template:
             raise ValueError(_refusal(f"the format of {models}"))
-    if "<function=" in template and "<parameter=" in template:
-        return FORMATS["qwen3-coder"]
-    if CALLS_TAG in template:
-        return FORMATS["mistral-args" if ARGUMENTS_TAG in template else "mistral"]
-    if _HERMES_TAG in template:
-        return FORMATS["hermes"]
-    if "<|python_tag|>" in template:
-        return FORMATS["llama"]
-    # The small Llama models and Llama 4 have no tag, but are told the key of the arguments.
-    if '"parameters"' in template and any(header in template for header in _LLAMA_HEADERS):
-        return FORMATS["llama"]
+    for signs, name in _SIGNS:
+        if all(sign in template for sign in signs):
+            return FORMATS[name]
     if _TOOLS.search(template):
         raise ValueError(_refusal("a format that is not known"))
     return FORMATS["hermes"]

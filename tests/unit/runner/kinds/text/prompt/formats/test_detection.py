@@ -52,7 +52,6 @@ QWEN3_CODER = (
         ("<tool_call>{{ f.name }}\n" + ITEMS + "<arg_key>{{ k }}</arg_key>{% endfor %}</tool_call>", "GLM"),
         ("<｜tool▁calls▁begin｜>{{ f.name }}<｜tool▁sep｜>{{ f.arguments | tojson }}", "DeepSeek"),  # noqa: RUF001
         ("<|tool_call_begin|>functions.{{ f.name }}:0<|tool_call_argument_begin|>{{ f.arguments | tojson }}", "Kimi"),
-        ("<|channel|>commentary to=functions.{{ f.name }}<|message|>{{ f.arguments | tojson }}", "gpt-oss"),
         ("<|tool_call>call:{{ f.name }}{}<tool_call|>", "Gemma 4"),
         ("<|tool_call|>[{{ f | tojson }}]", "Granite"),
     ],

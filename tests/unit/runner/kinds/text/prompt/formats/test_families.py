@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 from typing import Any
 
 import jsonschema
@@ -39,6 +40,13 @@ def parser(family: Family, *, reasoning: bool = False, forced: bool = False) -> 
     )
 
 
+def shown(family: Family, text: str) -> str:
+    """Returns what an engine shows of an answer."""
+    for token in family.hidden:
+        text = text.replace(token, "")
+    return text
+
+
 def calls_of(said: Said) -> Calls:
     assert [call[0] for call in said.calls.values()] == [f"call_{at + 1}" for at in range(len(said.calls))]
     return [(name, json.loads(arguments)) for _, name, arguments in said.calls.values()]
@@ -48,7 +56,7 @@ def calls_of(said: Said) -> Calls:
 @BY_FORMAT
 def test_answers_of_the_models(family: Family, size: int) -> None:
     for text, content, calls in family.answers:
-        said = parse(cut(text, size), parser(family), cut=False)
+        said = parse(cut(shown(family, text), size), parser(family), cut=False)
         assert (said.content, calls_of(said)) == (content, calls), text
 
 
@@ -59,6 +67,14 @@ def test_what_only_looks_like_a_call_is_content(family: Family, size: int) -> No
         for limited in (False, True):
             said = parse(cut(text, size), parser(family), cut=limited)
             assert (said.content, said.calls) == (text, {}), text
+
+
+@pytest.mark.parametrize("size", SIZES)
+@BY_FORMAT
+def test_a_thought_comes_apart(family: Family, size: int) -> None:
+    text, thought, content, calls = family.thought
+    said = parse(cut(shown(family, text), size), parser(family, reasoning=True), cut=False)
+    assert (said.reasoning, said.content, calls_of(said)) == (thought, content, calls)
 
 
 @BY_FORMAT
@@ -111,7 +127,7 @@ def test_what_the_template_writes_is_read_as_it_was(family: Family) -> None:
     @given(CALLS if family.parallel else CALLS.map(lambda calls: calls[:1]), st.sampled_from(SIZES))
     def check(calls: Calls, size: int) -> None:
         text = written(family, template, calls)
-        said = parse(cut(text, size), parser(family), cut=False)
+        said = parse(cut(shown(family, text), size), parser(family), cut=False)
         assert calls_of(said) == calls, text
         assert not said.content.strip()
 
@@ -159,25 +175,30 @@ def forced(tools: tuple[Tool, ...], family: Family, *, single: bool = False) -> 
     )
 
 
+def tokens(text: str) -> list[int]:
+    """Returns the tokens of a text for the vocabulary that grammars are checked with."""
+    vocabulary = grammar._Bytes
+    found: list[int] = []
+    for part in re.split("|".join(f"({re.escape(token)})" for token in vocabulary.controls), text):
+        if part in vocabulary.controls:
+            found.append(257 + vocabulary.controls.index(part))
+        else:
+            found += (part or "").encode()
+    return found
+
+
 def invented(matcher: llguidance.LLMatcher, words: list[str], chance: random.Random) -> str | None:
     """Returns a text that a grammar admits, put together from words, or None if it does not end in time."""
-    text = b""
+    text = ""
     for _ in range(250):
-        if matcher.is_accepting() and (chance.random() < 0.5 or not matcher.compute_bitmask()):
-            return text.decode()
-        chosen = b""
-        for word in chance.sample(words, len(words)):
-            data = word.encode()
-            trial = matcher.deep_copy()
-            if trial.try_consume_tokens(list(data)) == len(data):
-                chosen = data
-                break
-        if not chosen:
-            allowed = [at for at in range(256) if matcher.deep_copy().try_consume_tokens([at])]
-            if not allowed:
-                return text.decode() if matcher.is_accepting() else None
-            chosen = bytes([allowed[0]])
-        assert matcher.consume_tokens(list(chosen))
+        if matcher.is_accepting() and chance.random() < 0.5:
+            return text
+        every = [*chance.sample(words, len(words)), *(chr(code) for code in range(9, 127))]
+        fitting = (word for word in every if matcher.deep_copy().try_consume_tokens(tokens(word)) == len(tokens(word)))
+        chosen = next(fitting, None)
+        if chosen is None:
+            return text if matcher.is_accepting() else None
+        assert matcher.consume_tokens(tokens(chosen))
         text += chosen
     return None
 
@@ -204,7 +225,7 @@ def test_forced_calls_follow_their_schemas_whatever_the_model_would_like_to_writ
         text = invented(forced(TOOLS, family), words, chance)
         if text is None:
             continue
-        said = parse(cut(text, 5), parser(family, forced=True), cut=False)
+        said = parse(cut(shown(family, text), 5), parser(family, forced=True), cut=False)
         assert not said.content.strip(), text
         assert said.calls, text
         for name, arguments in calls_of(said):
@@ -214,23 +235,22 @@ def test_forced_calls_follow_their_schemas_whatever_the_model_would_like_to_writ
 
 
 @BY_FORMAT
-def test_forced_calls_as_the_template_writes_them(family: Family) -> None:
+def test_forced_calls_as_models_write_them(family: Family) -> None:
     template = ChatTemplate(family.template)
     calls: Calls = [
         ("get_weather", {"city": "San José", "days": 3, "hours": [1, 2.5], "place": {"lat": 1.5, "name": "a"}}),
         ("get_time", {}),
     ]
-    for some in (calls[:1], calls[1:], calls):
-        text = written(family, template, some).strip()
+    texts = [written(family, template, some).strip() for some in (calls[:1], calls[1:], calls)]
+    for text in family.forced or texts:
         matcher = forced(TOOLS, family)
-        data = list(text.encode())
-        if len(some) == 1 or family.parallel:
-            assert matcher.try_consume_tokens(data) == len(data), text
-            assert matcher.is_accepting()
-    one = written(family, template, calls[:1]).strip()
+        assert matcher.try_consume_tokens(tokens(text)) == len(tokens(text)), text
+        assert matcher.is_accepting()
+        assert calls_of(parse([shown(family, text)], parser(family))) in (calls[:1], calls[1:], calls)
+    one = (family.forced or texts)[0]
     for wrong in (one.replace("3", '"three"', 1), one.replace("city", "town"), "Hello", one.replace("weather", "news")):
         matcher = forced(TOOLS, family)
-        data = list(wrong.encode())
+        data = tokens(wrong)
         assert not (matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()), wrong
     single = forced((TOOLS[1],), family, single=True)
-    assert single.try_consume_tokens(list(one.encode())) < len(one)
+    assert single.try_consume_tokens(tokens(one)) < len(tokens(one))
