@@ -16,7 +16,7 @@ from tests.unit.runner.prompt.said import Said, cut, parse
 NAMES = ("get_weather", "get_time")
 ARGUMENTS = '{"city": "Paris }];\\"", "n": [1, {}]}'
 SIZES = [1, 2, 3, 7, 1000]
-# Those with a table here; the others have one in tests/unit/runner/kinds/text/prompt/formats/families.py.
+# Those with a table here; the others have one in tests/unit/runner/kinds/text/prompt/formats/families/.
 STREAMED = ("hermes", "llama", "mistral", "mistral-args")
 WEATHER, TIME = ("get_weather", ARGUMENTS), ("get_time", "{}")
 

@@ -12,7 +12,7 @@ from services.runner.kinds.text.prompt.formats.harmony import HarmonyFormat
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
 from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
-from services.runner.kinds.text.prompt.formats.tagged import QWEN3_CODER, TaggedFormat
+from services.runner.kinds.text.prompt.formats.tagged import GLM, QWEN3_CODER, TaggedFormat
 from services.runner.kinds.text.prompt.output import ParsedText
 
 FORMATS: dict[str, ToolFormat] = {
@@ -23,13 +23,13 @@ FORMATS: dict[str, ToolFormat] = {
         MistralFormat(),
         MistralArgsFormat(),
         TaggedFormat("qwen3-coder", QWEN3_CODER),
+        TaggedFormat("glm", GLM),
         HarmonyFormat(),
     )
 }
 # Formats without a reader: what only their templates hold, and whose it is.
 _UNREAD = {
     "<seed:tool_call>": "Seed-OSS",
-    "<arg_key>": "GLM",
     "<\uff5ctool\u2581call": "DeepSeek",
     "\uff5cDSML\uff5c": "DeepSeek",
     "<|tool_call_begin|>": "Kimi",
@@ -45,6 +45,7 @@ _UNREAD = {
 _SIGNS: Sequence[tuple[Sequence[str], str]] = (
     (("<|channel|>", "<|message|>"), "harmony"),
     (("<function=", "<parameter="), "qwen3-coder"),
+    (("<arg_key>", "<arg_value>"), "glm"),
     ((CALLS_TAG, ARGUMENTS_TAG), "mistral-args"),
     ((CALLS_TAG,), "mistral"),
     (("<tool_call>",), "hermes"),

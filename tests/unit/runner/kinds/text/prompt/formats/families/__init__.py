@@ -1,0 +1,10 @@
+"""The families of models that write calls each in its own way."""
+
+from tests.unit.runner.kinds.text.prompt.formats.families.family import FUNCTIONS, WEATHER, Calls, Family
+from tests.unit.runner.kinds.text.prompt.formats.families.glm import GLM
+from tests.unit.runner.kinds.text.prompt.formats.families.harmony import HARMONY
+from tests.unit.runner.kinds.text.prompt.formats.families.qwen3_coder import QWEN3_CODER
+
+FAMILIES = [QWEN3_CODER, HARMONY, GLM]
+
+__all__ = ["FAMILIES", "FUNCTIONS", "HARMONY", "WEATHER", "Calls", "Family"]
