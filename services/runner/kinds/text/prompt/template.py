@@ -18,6 +18,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
+from services.runner.kinds.text.prompt.earlier_calls import written_for_template
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
 
@@ -61,7 +62,9 @@ class ChatTemplate:
         self._tool_format = detect_format(source)
         self._longest_thought = _constant(environment.parse(source), "longest_thought")
         self._eos_token = eos_token
-        confirm_format(self._tool_format, self._render)
+        # Whether the template takes the arguments of earlier calls as JSON text, and not as objects.
+        self._arguments_as_text = False
+        self._find_arguments()
 
     @property
     def tool_format(self) -> ToolFormat:
@@ -106,7 +109,12 @@ class ChatTemplate:
 
     def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> str:
         return self._template.render(
-            messages=[self._with_thinking(message) for message in messages],
+            messages=written_for_template(
+                messages,
+                call_id=self._tool_format.call_id,
+                arguments_as_text=self._arguments_as_text,
+                thinking=".thinking" in self._source,
+            ),
             tools=list(tools) or None,
             add_generation_prompt=True,
             **variables,
@@ -114,13 +122,21 @@ class ChatTemplate:
             eos_token=self._eos_token,
         )
 
-    def _with_thinking(self, message: Document) -> Document:
-        """Adds the earlier thought of a message under the name that gpt-oss has for it."""
-        thought = message.get("reasoning_content")
-        # Next to a call, such a template takes a thought or words, not both.
-        if not thought or ".thinking" not in self._source or (message.get("tool_calls") and message.get("content")):
-            return message
-        return {**message, "thinking": thought}
+    def _find_arguments(self) -> None:
+        """Finds out which arguments the template writes so that they can be read; raises ValueError if it is none."""
+        try:
+            if confirm_format(self._tool_format, self._render):
+                return
+        except ValueError:
+            self._arguments_as_text = True
+            if not confirm_format(self._tool_format, self._render):
+                raise
+            return
+        self._arguments_as_text = True
+        try:
+            self._arguments_as_text = confirm_format(self._tool_format, self._render)
+        except ValueError:
+            self._arguments_as_text = False
 
 
 def packaged_template(name: str) -> str:

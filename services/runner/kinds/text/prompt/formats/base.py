@@ -29,6 +29,8 @@ class ToolFormat(ABC):
     framed: ClassVar[bool] = False
     # The control tokens that its rules name.
     control_tokens: ClassVar[tuple[str, ...]] = ()
+    # What a prompt has to call an earlier call of a function, by its number in the conversation; None leaves its id.
+    call_id: Callable[[str, int], str] | None = None
 
     @abstractmethod
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:

@@ -12,6 +12,7 @@ from services.runner.kinds.text.prompt.formats.harmony import HarmonyFormat
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
 from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
+from services.runner.kinds.text.prompt.formats.sections import DEEPSEEK, DEEPSEEK_V3, KIMI, SectionFormat
 from services.runner.kinds.text.prompt.formats.tagged import GLM, QWEN3_CODER, TaggedFormat
 from services.runner.kinds.text.prompt.output import ParsedText
 
@@ -25,14 +26,15 @@ FORMATS: dict[str, ToolFormat] = {
         TaggedFormat("qwen3-coder", QWEN3_CODER),
         TaggedFormat("glm", GLM),
         HarmonyFormat(),
+        SectionFormat("deepseek", DEEPSEEK),
+        SectionFormat("deepseek-v3", DEEPSEEK_V3),
+        SectionFormat("kimi", KIMI),
     )
 }
 # Formats without a reader: what only their templates hold, and whose it is.
 _UNREAD = {
     "<seed:tool_call>": "Seed-OSS",
-    "<\uff5ctool\u2581call": "DeepSeek",
-    "\uff5cDSML\uff5c": "DeepSeek",
-    "<|tool_call_begin|>": "Kimi",
+    "\uff5cDSML\uff5c": "DeepSeek V3.2",
     "<|tool_call>": "Gemma 4",
     "<start_function_call>": "FunctionGemma",
     "<|tool_call_start|>": "LFM2",
@@ -44,6 +46,9 @@ _UNREAD = {
 # What only the templates of a format hold, all of it; the first that fits counts, as some have the tag of another one.
 _SIGNS: Sequence[tuple[Sequence[str], str]] = (
     (("<|channel|>", "<|message|>"), "harmony"),
+    ((DEEPSEEK.section, "```json"), "deepseek-v3"),
+    ((DEEPSEEK.section,), "deepseek"),
+    ((KIMI.section, KIMI.call), "kimi"),
     (("<function=", "<parameter="), "qwen3-coder"),
     (("<arg_key>", "<arg_value>"), "glm"),
     ((CALLS_TAG, ARGUMENTS_TAG), "mistral-args"),
@@ -88,18 +93,22 @@ def detect_format(template: str) -> ToolFormat:
     return FORMATS["hermes"]
 
 
-def confirm_format(found: ToolFormat, render: Callable[[Sequence[Mapping[str, Any]]], str]) -> None:
-    """Raises ValueError if a call that the template itself writes is not one to the format's reader.
+def confirm_format(found: ToolFormat, render: Callable[[Sequence[Mapping[str, Any]]], str]) -> bool:
+    """Returns whether the template itself writes a call as the format's reader reads it.
 
     `render` renders messages. A template that refuses the conversation, or shows no calls of the past, says nothing.
+    Raises ValueError if it writes a call that is none to the reader.
     """
     try:
         prompt = render(_PROBE)
     except Exception:  # noqa: BLE001 - templates fail in any way, and those that want other messages may be right
-        return
+        return False
     written = prompt.rpartition(_QUESTION)[2]
-    if _NAME in written and not any(_reads(found, written[start:]) for start in _beginnings(written)):
+    if _NAME not in written:
+        return False
+    if not any(_reads(found, written[start:]) for start in _beginnings(written)):
         raise ValueError(_refusal("a format that is not known"))
+    return True
 
 
 def _beginnings(written: str) -> Iterator[int]:

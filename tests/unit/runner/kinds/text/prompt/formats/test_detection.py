@@ -49,8 +49,6 @@ QWEN3_CODER = (
     ("call", "models"),
     [
         (f"<seed:tool_call>{QWEN3_CODER}</seed:tool_call>", "Seed-OSS"),
-        ("<｜tool▁calls▁begin｜>{{ f.name }}<｜tool▁sep｜>{{ f.arguments | tojson }}", "DeepSeek"),  # noqa: RUF001
-        ("<|tool_call_begin|>functions.{{ f.name }}:0<|tool_call_argument_begin|>{{ f.arguments | tojson }}", "Kimi"),
         ("<|tool_call>call:{{ f.name }}{}<tool_call|>", "Gemma 4"),
         ("<|tool_call|>[{{ f | tojson }}]", "Granite"),
     ],

@@ -148,8 +148,6 @@ def test_how_an_answer_is_cut_makes_no_difference(family: Family) -> None:
         one = parse([*steps, rest], parser(family, reasoning=reasoning), cut=limited)
         other = parse([text], parser(family, reasoning=reasoning), cut=limited)
         assert (one.content, one.reasoning, one.calls) == (other.content, other.reasoning, other.calls)
-        for _, _, arguments in other.calls.values():
-            assert limited or isinstance(json.loads(arguments), dict)
 
     check()
 

@@ -1,10 +1,12 @@
 """The families of models that write calls each in its own way."""
 
+from tests.unit.runner.kinds.text.prompt.formats.families.deepseek import DEEPSEEK, DEEPSEEK_V3
 from tests.unit.runner.kinds.text.prompt.formats.families.family import FUNCTIONS, WEATHER, Calls, Family
 from tests.unit.runner.kinds.text.prompt.formats.families.glm import GLM
 from tests.unit.runner.kinds.text.prompt.formats.families.harmony import HARMONY
+from tests.unit.runner.kinds.text.prompt.formats.families.kimi import KIMI
 from tests.unit.runner.kinds.text.prompt.formats.families.qwen3_coder import QWEN3_CODER
 
-FAMILIES = [QWEN3_CODER, HARMONY, GLM]
+FAMILIES = [QWEN3_CODER, HARMONY, GLM, DEEPSEEK, DEEPSEEK_V3, KIMI]
 
-__all__ = ["FAMILIES", "FUNCTIONS", "HARMONY", "WEATHER", "Calls", "Family"]
+__all__ = ["FAMILIES", "FUNCTIONS", "HARMONY", "KIMI", "WEATHER", "Calls", "Family"]
