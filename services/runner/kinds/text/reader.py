@@ -117,6 +117,7 @@ class RequestReader:
             forced=bool(toolbox.required),
             reasoning=model.reasoning,
             reasoning_open=opened,
+            thought_tags=self._template.thought_tags,
             new_id=self._new_call_id,
             tool_format=self._template.tool_format,
             functions=toolbox.schemas,

@@ -20,7 +20,7 @@ from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.prompt.earlier_calls import written_for_template
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
-from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
+from services.runner.kinds.text.prompt.thought import Thought, ThoughtTags, thought_tags
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
@@ -60,6 +60,7 @@ class ChatTemplate:
             raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
         self._source = source
         self._tool_format = detect_format(source)
+        self._thought_tags = thought_tags(source)
         self._longest_thought = _constant(environment.parse(source), "longest_thought")
         self._eos_token = eos_token
         # Whether the template takes the arguments of earlier calls as JSON text, and not as objects.
@@ -72,6 +73,11 @@ class ChatTemplate:
         return self._tool_format
 
     @property
+    def thought_tags(self) -> ThoughtTags:
+        """What the model's thoughts stand between."""
+        return self._thought_tags
+
+    @property
     def hybrid(self) -> bool:
         """Whether thinking can be turned off."""
         return "enable_thinking" in self._source
@@ -82,8 +88,8 @@ class ChatTemplate:
         A template bounds the thoughts that it opens by setting `longest_thought`, in characters. That is for small
         models that were never taught to reason: they can be asked to think, but would go on until the context is full.
         """
-        opened = prompt.rstrip().endswith(THINK_OPEN)
-        return Thought(opened, self._longest_thought if opened else None)
+        opened = prompt.rstrip().endswith(self._thought_tags.open)
+        return Thought(opened, self._longest_thought if opened else None, self._thought_tags)
 
     def render(
         self,

@@ -30,6 +30,10 @@ class MistralFormat(ToolFormat):
 
     name = "mistral"
 
+    def __init__(self) -> None:
+        """Earlier calls have ids of nine letters and digits: the templates take no others."""
+        self.call_id = lambda _, number: f"call{number % 10**5:05}"
+
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
         """Yields the rules of a tag and an array."""
         yield from object_rules(tools, "arguments")

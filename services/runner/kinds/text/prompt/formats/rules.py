@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from services.common.json_schema.enforced import enforced_form
-from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN, Thought
+from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Tool
 
 # Small models never stop calling by themselves, so the number of parallel calls is bounded.
@@ -58,7 +58,7 @@ def thought_rules(thought: Thought | None) -> tuple[str, list[str]]:
     """Returns the expression for a thought between tags, and its rules; nothing if there is none."""
     if thought is None:
         return "", []
-    before = r"thought /\s{0,2}/ " if thought.opened else f"({literal(THINK_OPEN)} thought /\\s{{0,2}}/)? "
+    before = r"thought /\s{0,2}/ " if thought.opened else f"({literal(thought.tags.open)} thought /\\s{{0,2}}/)? "
     if thought.longest is None:
-        return before, [f"thought[suffix={literal(THINK_CLOSE)}]: /(?s:.)*/"]
-    return before, [rf"thought: /[^<\n]{{1,{thought.longest}}}/ " + literal(f"\n{THINK_CLOSE}\n\n")]
+        return before, [f"thought[suffix={literal(thought.tags.close)}]: /(?s:.)*/"]
+    return before, [rf"thought: /[^<\n]{{1,{thought.longest}}}/ " + literal(f"\n{thought.tags.close}\n\n")]

@@ -19,6 +19,7 @@ from services.runner.kinds.text.prompt.formats import FORMATS
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.prompt.template import ChatTemplate
+from services.runner.kinds.text.prompt.thought import thought_tags
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
 from tests.unit.runner.kinds.text.prompt.formats.families import FAMILIES, FUNCTIONS, WEATHER, Calls, Family
 from tests.unit.runner.prompt.said import Said, cut, parse
@@ -36,6 +37,7 @@ def parser(family: Family, *, reasoning: bool = False, forced: bool = False) -> 
         reasoning=reasoning,
         new_id=lambda: f"call_{next(ids)}",
         tool_format=FORMATS[family.format],
+        thought_tags=thought_tags(family.template),
         functions=FUNCTIONS,
     )
 
