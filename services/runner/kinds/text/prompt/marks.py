@@ -4,7 +4,8 @@ from __future__ import annotations
 
 MARKS = frozenset(
     {
-        "<think>", "</think>", "<tool_call>", "</tool_call>", "<|python_tag|>", "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]",
+        "<think>", "</think>", "<tool_call>", "</tool_call>", "<|python_tag|>", "<|python_start|>", "<|python_end|>",
+        "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]",
         "[THINK]", "[/THINK]",
         "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>",
         "<|tool_call_argument_begin|>", "<|tool_call_end|>",

@@ -68,7 +68,7 @@ class CallReader(ABC):
     """
 
     # Opens a call within the text; white space before it belongs to it.
-    marker: ClassVar[str]
+    marker: str
     # What may stand after the last call without being content.
     separators: ClassVar[str] = string.whitespace
 

@@ -10,8 +10,9 @@ from typing import Any
 from services.runner.kinds.text.prompt.formats.base import ToolFormat
 from services.runner.kinds.text.prompt.formats.harmony import HarmonyFormat
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
-from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
+from services.runner.kinds.text.prompt.formats.llama import LLAMA4, LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
+from services.runner.kinds.text.prompt.formats.pythonic import PythonicFormat
 from services.runner.kinds.text.prompt.formats.sections import DEEPSEEK, DEEPSEEK_V3, KIMI, SectionFormat
 from services.runner.kinds.text.prompt.formats.tagged import GLM, QWEN3_CODER, TaggedFormat
 from services.runner.kinds.text.prompt.output import ParsedText
@@ -29,6 +30,8 @@ FORMATS: dict[str, ToolFormat] = {
         SectionFormat("deepseek", DEEPSEEK),
         SectionFormat("deepseek-v3", DEEPSEEK_V3),
         SectionFormat("kimi", KIMI),
+        LLAMA4,
+        PythonicFormat(),
     )
 }
 # Formats without a reader: what only their templates hold, and whose it is.
@@ -54,10 +57,12 @@ _SIGNS: Sequence[tuple[Sequence[str], str]] = (
     ((CALLS_TAG, ARGUMENTS_TAG), "mistral-args"),
     ((CALLS_TAG,), "mistral"),
     (("<tool_call>",), "hermes"),
+    # So all published templates explain it.
+    (("func_name1(",), "pythonic"),
     (("<|python_tag|>",), "llama"),
-    # The small Llama models and Llama 4 have no tag, but are told the key of the arguments.
+    # These may have no tag in their templates, but are told the key of the arguments.
     (('"parameters"', "<|start_header_id|>"), "llama"),
-    (('"parameters"', "<|header_start|>"), "llama"),
+    (('"parameters"', "<|header_start|>"), "llama4"),
 )
 _JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _TOOLS = re.compile(r"\btools\b|\btool_calls\b")

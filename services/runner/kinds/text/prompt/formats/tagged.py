@@ -14,19 +14,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.common.json_schema.checking import SchemaError
-from services.common.json_schema.enforced import enforced_form, members, named
 from services.runner.kinds.text.prompt.formats.base import CallReader, ToolFormat
 from services.runner.kinds.text.prompt.formats.rules import further, literal, text_before_calls
 from services.runner.kinds.text.prompt.formats.syntax import Syntax, spelled
-from services.runner.kinds.text.prompt.formats.value_rules import ASKING, ValueRules
+from services.runner.kinds.text.prompt.formats.value_rules import (
+    ValueRules,
+    carried_parameters,
+    further_name,
+    names_of,
+    takes_any,
+)
 from services.runner.kinds.text.prompt.formats.values import Parameters
 from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.tools import Tool
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _SPACE = r"\s*"
-# What a schema of arguments can ask for: `type` is an object's, and a call has all required parameters.
-_CARRIED = {"type", "properties", "required", "additionalProperties", "$ref"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +103,19 @@ class TaggedFormat(ToolFormat):
 
     def _function_rules(self, rule: str, tool: Tool) -> Iterator[str]:
         tags = self._tags
-        parameters = Parameters(enforced_form(tool.parameters))
-        top = parameters.top
-        if others := [key for key in top if key in ASKING - _CARRIED and top[key] not in ([], {}, 0)]:
-            raise SchemaError(f"arguments as plain text cannot be held to '{others[0]}' of the function '{tool.name}'")
-        properties, required = named(top, "properties"), members(top, "required")
+        parameters = carried_parameters(tool)
         values = ValueRules(parameters, pad=tags.pad, close=tags.value_end)
         parts = [literal(tags.call.format(tool.name))]
-        for number, name in enumerate([*properties, *(name for name in required if name not in properties)]):
-            if not re.fullmatch(r"[^<>\n]+", str(name)):
+        for number, (name, required) in enumerate(names_of(parameters)):
+            if not re.fullmatch(r"[^<>\n]+", name):
                 raise SchemaError(f"the name of a parameter of the function '{tool.name}' cannot stand in a tag")
             yield from values.rules(f"{rule}_{number}", name)
             opening = literal(tags.parameter.format(name) + tags.pad)
-            parts.append(f"({opening} {rule}_{number} {literal(tags.gap)})" + ("" if name in required else "?"))
-        if top.get("additionalProperties", True) in (True, {}):
+            parts.append(f"({opening} {rule}_{number} {literal(tags.gap)})" + ("" if required else "?"))
+        if takes_any(parameters):
             # Any other parameter may follow.
-            names = "|".join(re.escape(name).replace("/", r"\/") for name in properties)
             terminal = f"{rule}_name".upper()
-            yield f"{terminal}: /[A-Za-z_][A-Za-z0-9_]{{0,63}}/" + (f" & ~/({names})/" if names else "")
+            yield further_name(terminal, parameters)
             yield values.free(f"{rule}_any")
             before, after = tags.parameter.split("{}")
             opening = f"{literal(before)} {terminal} {literal(after + tags.pad)}"

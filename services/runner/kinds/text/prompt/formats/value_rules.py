@@ -1,4 +1,4 @@
-"""Grammar rules for arguments that a model writes as plain text: each text of a rule stands for a valid value.
+"""Grammar rules for arguments that stand one by one, most as plain text: each text stands for a valid value.
 
 What such a text cannot say exactly is a SchemaError, never a rule for less than the schema asks.
 """
@@ -10,9 +10,10 @@ import re
 from typing import Any
 
 from services.common.json_schema.checking import SchemaError
-from services.common.json_schema.enforced import members, resolve
+from services.common.json_schema.enforced import enforced_form, members, named, resolve
 from services.runner.kinds.text.prompt.formats.rules import json_rule, literal
 from services.runner.kinds.text.prompt.formats.values import Parameters
+from services.runner.kinds.text.prompt.tools import Tool
 
 _LENGTHS = ("minLength", "maxLength")
 _ALTERNATIVES = ("anyOf", "oneOf")
@@ -30,6 +31,45 @@ ASKING = frozenset(
 )  # fmt: skip
 # What is no longer there once a parameter's schema stands alone.
 _TO_THE_WHOLE = re.compile(r'"\$ref": "(?!#/(?:\$defs|definitions)/)')
+# What a schema of arguments can ask for: `type` is an object's, and a call has all required parameters.
+_CARRIED = {"type", "properties", "required", "additionalProperties", "$ref"}
+
+
+def carried_parameters(tool: Tool) -> Parameters:
+    """Returns the parameters of a function whose arguments stand one by one; raises SchemaError for more than that."""
+    parameters = Parameters(enforced_form(tool.parameters))
+    top = parameters.top
+    if others := [key for key in top if key in ASKING - _CARRIED and top[key] not in ([], {}, 0)]:
+        raise SchemaError(f"its format of calls cannot be held to '{others[0]}' of the function '{tool.name}'")
+    return parameters
+
+
+def names_of(parameters: Parameters) -> list[tuple[str, bool]]:
+    """Returns the parameters that a schema names, each with whether it is required."""
+    properties, required = named(parameters.top, "properties"), members(parameters.top, "required")
+    every = [*properties, *(name for name in required if name not in properties)]
+    return [(name, name in required) for name in every]
+
+
+def takes_any(parameters: Parameters) -> bool:
+    """Whether there may be parameters that the schema does not name, with any value."""
+    return parameters.top.get("additionalProperties", True) in (True, {})
+
+
+def json_of(parameters: Parameters, schema: Any) -> str:
+    """Returns the expression for a JSON value of the schema of one parameter."""
+    if not isinstance(schema, dict):
+        return json_rule({})
+    schema = {**schema, **{key: parameters.root[key] for key in ("$defs", "definitions") if key in parameters.root}}
+    if _TO_THE_WHOLE.search(json.dumps(schema)):
+        raise SchemaError("its format of calls cannot be held to a reference to other places than '$defs'")
+    return json_rule(schema)
+
+
+def further_name(rule: str, parameters: Parameters) -> str:
+    """Returns the terminal `rule` for the name of a parameter that the schema does not name."""
+    names = "|".join(re.escape(name).replace("/", r"\/") for name, _ in names_of(parameters))
+    return f"{rule}: /[A-Za-z_][A-Za-z0-9_]{{0,63}}/" + (f" & ~/({names})/" if names else "")
 
 
 class ValueRules:
@@ -78,12 +118,7 @@ class ValueRules:
         return f"{rule}[lazy]: /(?s:.){{{least},{most}}}{end}/"
 
     def _json(self, schema: Any) -> str:
-        if isinstance(schema, dict):
-            root = self._parameters.root
-            schema = {**schema, **{key: root[key] for key in ("$defs", "definitions") if key in root}}
-            if _TO_THE_WHOLE.search(json.dumps(schema)):
-                raise SchemaError("plain text cannot be held to a reference to other places than '$defs'")
-        return f"{json_rule(schema if isinstance(schema, dict) else {})} {literal(self._pad + self._close)}"
+        return f"{json_of(self._parameters, schema)} {literal(self._pad + self._close)}"
 
     def _listed(self, schema: dict[str, Any], name: str) -> str:
         if others := [key for key in schema if key in ASKING - {"type", "enum", "const"}]:

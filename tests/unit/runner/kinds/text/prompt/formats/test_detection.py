@@ -14,7 +14,7 @@ from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_te
         ("{{ '<tool_call>\\n' }}{{ call | tojson }}", "hermes"),
         ("{% if tools %}{{ '<|python_tag|>' }}{% endif %}", "llama"),
         ('<|start_header_id|>{{ \'{"name": "\' + name + \'", "parameters": \' }}', "llama"),
-        ('<|header_start|>{% if tools %}{{ \'{"name": "\' + name + \'", "parameters": \' }}{% endif %}', "llama"),
+        ('<|header_start|>{% if tools %}{{ \'{"name": "\' + name + \'", "parameters": \' }}{% endif %}', "llama4"),
         ("{{ '[AVAILABLE_TOOLS]' }}{{ '[TOOL_CALLS][' }}", "mistral"),
         ("{{ '[TOOL_CALLS]' + name + '[ARGS]' }}", "mistral-args"),
         ("{{ messages[0].content }}", "hermes"),

@@ -119,7 +119,7 @@ def written(family: Family, template: ChatTemplate, calls: Calls) -> str:
     assert all(result["content"] in whole for result in messages[2:])
     # Some templates open an answer of the past in another way than one that is to come.
     common = next((at for at, pair in enumerate(zip(before, whole, strict=False)) if pair[0] != pair[1]), len(before))
-    return whole[common:].partition(family.end)[0]
+    return whole[common:].partition(family.end)[0].removeprefix(family.opening)
 
 
 @BY_FORMAT

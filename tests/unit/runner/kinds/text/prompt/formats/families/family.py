@@ -45,6 +45,8 @@ class Family:
     prose: list[str] = field(default_factory=list)
     # Whether one answer can have several calls.
     parallel: bool = True
+    # What the template writes before calls of the past, and no model does.
+    opening: str = ""
     # Control tokens that have no text on an engine.
     hidden: tuple[str, ...] = ()
     # The calls of test_forced_calls_as_models_write_them, where the grammar has another form than the template.
