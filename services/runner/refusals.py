@@ -46,6 +46,13 @@ def not_compiled(param: str, reason: str) -> MeshError:
     return invalid(f"'{param}' cannot be enforced; change the schema. The compiler says: {reason.rstrip('.')}.", param)
 
 
+def tools_not_shown() -> MeshError:
+    """Returns the refusal of functions that the chat template does not show to the model."""
+    return invalid(
+        "'tools' are not shown to the model by its chat template; choose a model that can see them.", "tools"
+    )
+
+
 def not_carried(param: str, reason: str) -> MeshError:
     """Returns the refusal of a shape of calls that the model's format of calls cannot be held to."""
     return invalid(f"'{param}' cannot be enforced with this model: {reason}; change the schema.", param)

@@ -31,7 +31,7 @@ from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.thought import EFFORTS
 from services.runner.kinds.text.prompt.tools import Toolbox
-from services.runner.refusals import context_exceeded, images_misplaced, unchecked, unknown_tokens
+from services.runner.refusals import context_exceeded, images_misplaced, tools_not_shown, unchecked, unknown_tokens
 from tiermesh.runner.v1 import runner_pb2
 
 
@@ -76,6 +76,8 @@ class RequestReader:
         if toolbox.tools and "tools" not in model.capabilities:
             raise unchecked("tools")
         check_offer(toolbox)
+        if toolbox.callable and not self._template.shows_tools:
+            raise tools_not_shown()
         images = read_images(call.messages)
         if images and "vision" not in model.capabilities:
             raise unchecked("messages")

@@ -21,6 +21,7 @@ from services.common.errors import Code, MeshError
 from services.runner.kinds.text.prompt.earlier_calls import written_for_template
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.thought import Thought, ThoughtTags, thought_tags
+from services.runner.kinds.text.prompt.tools import Tool
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
@@ -66,11 +67,17 @@ class ChatTemplate:
         # Whether the template takes the arguments of earlier calls as JSON text, and not as objects.
         self._arguments_as_text = False
         self._find_arguments()
+        self._shows_tools = self._find_tools()
 
     @property
     def tool_format(self) -> ToolFormat:
         """How the model writes function calls."""
         return self._tool_format
+
+    @property
+    def shows_tools(self) -> bool:
+        """Whether the model gets to see the functions on offer."""
+        return self._shows_tools
 
     @property
     def thought_tags(self) -> ThoughtTags:
@@ -127,6 +134,14 @@ class ChatTemplate:
             bos_token="",
             eos_token=self._eos_token,
         )
+
+    def _find_tools(self) -> bool:
+        """Returns whether the template shows functions; one that refuses a plain question may show them elsewhere."""
+        name = "probe_of_tools"
+        try:
+            return name in self._render([{"role": "user", "content": "Which?"}], [Tool(name, name).document()])
+        except Exception:  # noqa: BLE001 - templates fail in any way when they refuse a conversation
+            return True
 
     def _find_arguments(self) -> None:
         """Finds out which arguments the template writes so that they can be read; raises ValueError if it is none."""
