@@ -121,13 +121,14 @@ class ChatTemplate:
             raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
 
     def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> str:
+        documents = written_for_template(
+            messages,
+            call_id=self._tool_format.call_id,
+            arguments_as_text=self._arguments_as_text,
+            thinking=".thinking" in self._source,
+        )
         return self._template.render(
-            messages=written_for_template(
-                messages,
-                call_id=self._tool_format.call_id,
-                arguments_as_text=self._arguments_as_text,
-                thinking=".thinking" in self._source,
-            ),
+            messages=documents,
             tools=list(tools) or None,
             add_generation_prompt=True,
             **variables,

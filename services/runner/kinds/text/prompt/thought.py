@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 # OpenAI's degrees of reasoning → those that chat templates know. With `none` a model does not think if it can help it.
 EFFORTS = {
     "none": "",
@@ -20,8 +21,8 @@ EFFORTS = {
 class ThoughtTags:
     """What a thought stands between."""
 
-    open: str = "<think>"
-    close: str = "</think>"
+    open: str = THINK_OPEN
+    close: str = THINK_CLOSE
 
 
 # Those of Mistral's models that think (https://huggingface.co/mistralai/Magistral-Small-2509).
