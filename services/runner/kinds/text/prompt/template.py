@@ -6,6 +6,7 @@ Templates come with model files, so they are run in a sandbox: they cannot reach
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ from services.runner.kinds.text.prompt.tools import Tool
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
+# The variables by which templates turn thinking on and off; DeepSeek has the second.
+_THINKING_SWITCH = re.compile(r"\benable_thinking\b|\b(?:if|not) thinking\b")
 
 
 class _Generation(Extension):
@@ -87,7 +90,7 @@ class ChatTemplate:
     @property
     def hybrid(self) -> bool:
         """Whether thinking can be turned off."""
-        return "enable_thinking" in self._source
+        return _THINKING_SWITCH.search(self._source) is not None
 
     def thought(self, prompt: str) -> Thought:
         """Returns what is known of the thought that a rendered prompt asks for.
@@ -112,7 +115,7 @@ class ChatTemplate:
         """
         variables = {"reasoning_effort": effort} if effort else {}
         try:
-            return self._render(messages, tools, enable_thinking=thinking, **variables)
+            return self._render(messages, tools, enable_thinking=thinking, thinking=thinking, **variables)
         except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
             # The template's own words may quote the conversation; only a text that stands in the template does not.
             reason = str(error) if str(error) and str(error) in self._source else ""

@@ -12,4 +12,4 @@ from tests.unit.runner.kinds.text.prompt.formats.families.qwen3_coder import QWE
 
 FAMILIES = [QWEN3_CODER, HARMONY, GLM, DEEPSEEK, DEEPSEEK_V3, KIMI, MISTRAL, MISTRAL_ARGS, LLAMA4, PYTHONIC]
 
-__all__ = ["FAMILIES", "FUNCTIONS", "HARMONY", "KIMI", "WEATHER", "Calls", "Family"]
+__all__ = ["DEEPSEEK", "FAMILIES", "FUNCTIONS", "HARMONY", "KIMI", "MISTRAL_ARGS", "WEATHER", "Calls", "Family"]
