@@ -22,6 +22,7 @@ from services.runner.kinds.text.prompt.formats.value_rules import (
     further_name,
     json_of,
     names_of,
+    shared_rules,
     takes_any,
 )
 from services.runner.kinds.text.prompt.formats.values import Parameters
@@ -43,8 +44,9 @@ class PythonicFormat(ToolFormat):
 
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
         """Yields the rules of one list; raises SchemaError for what it cannot carry."""
+        known: dict[str, str] = {}
         for number, tool in enumerate(tools):
-            yield from _function_rules(f"call_{number}", tool)
+            yield from _function_rules(f"call_{number}", tool, known)
         yield f"call: {' | '.join(f'call_{number}' for number in range(len(tools)))}"
         again = '", " call'
         yield f'calls: "[" call {further(again, single=single)} "]"'
@@ -54,29 +56,39 @@ class PythonicFormat(ToolFormat):
         return _Reader(functions, new_id)
 
 
-def _function_rules(rule: str, tool: Tool) -> Iterator[str]:
-    """Yields rules, of which `rule` is a call with its arguments in the order of the schema."""
+def _function_rules(rule: str, tool: Tool, known: dict[str, str]) -> Iterator[str]:
+    """Yields rules, of which `rule` is a call with its arguments in the order of the schema.
+
+    `known` are the rules of values so far, by what they say.
+    """
     parameters = carried_parameters(tool)
-    every = names_of(parameters)
-    # `first_N` are the arguments from the N-th on if none stands before them, and `more_N` if some do.
-    for number, (name, required) in enumerate(every):
+    ones: list[tuple[str, bool]] = []
+    for number, (name, required) in enumerate(names_of(parameters)):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise SchemaError(f"a parameter of the function '{tool.name}' cannot be called '{name}'")
-        one = f"{rule}_{number}"
-        yield f"{one}: {literal(name + '=')} {json_of(parameters, parameters.of(name))}"
-        after = f"{rule}_more_{number + 1}"
-        yield f"{rule}_first_{number}: {one} {after}" + ("" if required else f" | {rule}_first_{number + 1}")
-        yield f'{rule}_more_{number}: (", " {one}){"" if required else "?"} {after}'
-    last = len(every)
+        value = f"{rule}_{number}"
+        value = yield from shared_rules(value, [f"{value}: {json_of(parameters, parameters.of(name))}"], known)
+        ones.append((f"{literal(name + '=')} {value}", required))
+    further_ones = '""'
     if takes_any(parameters):
         terminal = f"{rule}_name".upper()
         yield further_name(terminal, parameters)
         yield f'{rule}_any: {terminal} "=" {json_of(parameters, {})}'
-        yield f'{rule}_first_{last}: ({rule}_any (", " {rule}_any){{0,64}})?'
-        yield f'{rule}_more_{last}: (", " {rule}_any){{0,64}}'
+        further_ones = f'(", " {rule}_any){{0,64}}'
+    # Up to the first that is required, `first_N` are the arguments from the N-th on if none stands before them, and
+    # `more_N` if some do.
+    free = next((at for at, (_, required) in enumerate(ones) if required), len(ones))
+    for number, (one, _) in enumerate(ones[:free]):
+        yield f"{rule}_first_{number}: {one} {rule}_more_{number + 1} | {rule}_first_{number + 1}"
+        yield f'{rule}_more_{number}: (", " {one})? {rule}_more_{number + 1}'
+    rest = " ".join([*(f'(", " {one})' + ("" if required else "?") for one, required in ones[free:]), further_ones])
+    yield f"{rule}_more_{free}: {rest}"
+    if free < len(ones):
+        yield f"{rule}_first_{free}: {rest}".replace('(", " ', "(", 1)
+    elif takes_any(parameters):
+        yield f"{rule}_first_{free}: ({rule}_any {further_ones})?"
     else:
-        yield f'{rule}_first_{last}: ""'
-        yield f'{rule}_more_{last}: ""'
+        yield f'{rule}_first_{free}: ""'
     yield f'{rule}: {literal(tool.name + "(")} {rule}_first_0 ")"'
 
 

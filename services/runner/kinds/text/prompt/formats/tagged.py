@@ -22,6 +22,7 @@ from services.runner.kinds.text.prompt.formats.value_rules import (
     carried_parameters,
     further_name,
     names_of,
+    shared_rules,
     takes_any,
 )
 from services.runner.kinds.text.prompt.formats.values import Parameters
@@ -97,11 +98,13 @@ class TaggedFormat(ToolFormat):
         return _Reader(functions, new_id, self._tags)
 
     def _body_rules(self, tools: Sequence[Tool]) -> Iterator[str]:
+        known: dict[str, str] = {}
         for number, tool in enumerate(tools):
-            yield from self._function_rules(f"call_{number}", tool)
+            yield from self._function_rules(f"call_{number}", tool, known)
         yield f"body: {' | '.join(f'call_{number}' for number in range(len(tools)))}"
 
-    def _function_rules(self, rule: str, tool: Tool) -> Iterator[str]:
+    def _function_rules(self, rule: str, tool: Tool, known: dict[str, str]) -> Iterator[str]:
+        """Yields the rules of one function; `known` are the rules of values so far, by what they say."""
         tags = self._tags
         parameters = carried_parameters(tool)
         values = ValueRules(parameters, pad=tags.pad, close=tags.value_end)
@@ -109,9 +112,9 @@ class TaggedFormat(ToolFormat):
         for number, (name, required) in enumerate(names_of(parameters)):
             if not re.fullmatch(r"[^<>\n]+", name):
                 raise SchemaError(f"the name of a parameter of the function '{tool.name}' cannot stand in a tag")
-            yield from values.rules(f"{rule}_{number}", name)
+            value = yield from shared_rules(f"{rule}_{number}", values.rules(f"{rule}_{number}", name), known)
             opening = literal(tags.parameter.format(name) + tags.pad)
-            parts.append(f"({opening} {rule}_{number} {literal(tags.gap)})" + ("" if required else "?"))
+            parts.append(f"({opening} {value} {literal(tags.gap)})" + ("" if required else "?"))
         if takes_any(parameters):
             # Any other parameter may follow.
             terminal = f"{rule}_name".upper()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Generator
 from typing import Any
 
 from services.common.json_schema.checking import SchemaError
 from services.common.json_schema.enforced import enforced_form, members, named, resolve
-from services.runner.kinds.text.prompt.formats.rules import json_rule, literal
+from services.runner.kinds.text.prompt.formats.rules import json_rule, literal, one_of
 from services.runner.kinds.text.prompt.formats.values import Parameters
 from services.runner.kinds.text.prompt.tools import Tool
 
@@ -68,8 +69,22 @@ def json_of(parameters: Parameters, schema: Any) -> str:
 
 def further_name(rule: str, parameters: Parameters) -> str:
     """Returns the terminal `rule` for the name of a parameter that the schema does not name."""
-    names = "|".join(re.escape(name).replace("/", r"\/") for name, _ in names_of(parameters))
-    return f"{rule}: /[A-Za-z_][A-Za-z0-9_]{{0,63}}/" + (f" & ~/({names})/" if names else "")
+    names = [name for name, _ in names_of(parameters)]
+    return f"{rule}: /[A-Za-z_][A-Za-z0-9_]{{0,63}}/" + (f" & ~{one_of(names)}" if names else "")
+
+
+def shared_rules(rule: str, lines: list[str], known: dict[str, str]) -> Generator[str, None, str]:
+    """Yields rules unless a known one says the same, and returns the name of the one that does: most are alike.
+
+    `known` has the names of those so far, by what they say, and gets this one.
+    """
+    said = lines[0].removeprefix(rule)
+    if len(lines) > 1 or said not in known:
+        yield from lines
+        if len(lines) > 1:
+            return rule
+        known[said] = rule
+    return known[said]
 
 
 class ValueRules:
@@ -129,7 +144,7 @@ class ValueRules:
             read = self._parameters.read(name, text)
             if self._close in text or read != value or isinstance(read, bool) != isinstance(value, bool):
                 raise SchemaError(_cannot(name, "enum" if "enum" in schema else "const"))
-        return "(" + " | ".join(literal(text) for text in texts) + f") {literal(self._pad + self._close)}"
+        return f"{one_of(texts)} {literal(self._pad + self._close)}"
 
     def _resolved(self, schema: Any) -> Any:
         """Follows references that stand alone; they may lead in circles."""

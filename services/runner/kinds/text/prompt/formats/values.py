@@ -22,6 +22,7 @@ class Parameters:
 
     def __init__(self, schema: dict[str, Any]) -> None:
         self.root = schema
+        self._kinds: dict[str, frozenset[str]] = {}
         top = schema
         for _ in range(_DEEPEST):
             if not isinstance(target := resolve(schema, top.get("$ref")), dict):
@@ -36,7 +37,9 @@ class Parameters:
 
     def read(self, name: str, text: str) -> Any:
         """Returns the value that a text stands for; the text itself if the schema knows no better."""
-        kinds = self.kinds(self.of(name))
+        kinds = self._kinds.get(name)
+        if kinds is None:
+            kinds = self._kinds[name] = self.kinds(self.of(name))
         if kinds in ({"string"}, _EVERY):
             return text
         try:

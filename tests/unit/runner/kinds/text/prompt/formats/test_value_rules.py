@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import llguidance
@@ -104,3 +105,38 @@ def test_a_strict_function_leaves_other_text_free() -> None:
     assert takes("Hello")
     assert takes(call % argument("5"))
     assert not takes(call % argument("five"))
+
+
+def test_alike_values_share_a_rule() -> None:
+    kinds = ("string", "integer", "array")
+
+    def tool(number: int) -> Tool:
+        return Tool(f"f{number}", "", {"properties": {f"property_{at}": {"type": kinds[at % 3]} for at in range(10)}})
+
+    tools = tuple(tool(number) for number in range(64))
+    for name in ("qwen3-coder", "glm", "pythonic"):
+        lark = answer_grammar(None, Toolbox(tools, Mode.REQUIRED, required=tools), tool_format=FORMATS[name])
+        assert lark.count("%json") <= len(kinds)
+        assert len(lark) < 100_000
+
+
+def test_the_values_of_an_enum_are_no_patterns() -> None:
+    values = ["a/b (c)", "[d]*", "e\n\tf", "g\\n", '"h"', "é#&~^$", "i-j{2}|k"]
+    schema = only({"enum": values})
+    assert all(accepts(schema, argument(value)) for value in values)
+    assert not any(accepts(schema, argument(value)) for value in ("ddd", "ijj", "k", "g\n", "a/b c"))
+
+
+def test_arguments_as_in_python_are_separated_whichever_there_are() -> None:
+    names = ("a", "b", "c", "d")
+    for required in ((), ("a",), ("c",), ("b", "d"), names):
+        parameters = {"properties": {name: {"type": "integer"} for name in names}, "required": list(required)}
+        tool = Tool("f", "", parameters)
+        toolbox = Toolbox((tool,), Mode.REQUIRED, required=(tool,), single=True)
+        lark = answer_grammar(None, toolbox, tool_format=FORMATS["pythonic"])
+        for size in range(len(names) + 1):
+            for some in itertools.combinations(names, size):
+                matcher = llguidance.LLMatcher(grammar._byte_tokenizer(), lark)
+                data = list(f"[f({', '.join(f'{name}=1' for name in some)})]".encode())
+                accepted = matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
+                assert accepted == set(required).issubset(some), (required, some)
