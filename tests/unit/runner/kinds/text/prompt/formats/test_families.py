@@ -171,7 +171,7 @@ def test_words_are_never_lost(family: Family) -> None:
 def forced(tools: tuple[Tool, ...], family: Family, *, single: bool = False) -> llguidance.LLMatcher:
     toolbox = Toolbox(tools, Mode.REQUIRED, required=tools, single=single)
     return llguidance.LLMatcher(
-        grammar._byte_tokenizer(), answer_grammar(None, toolbox, tool_format=FORMATS[family.format])
+        grammar.byte_tokenizer(), answer_grammar(None, toolbox, tool_format=FORMATS[family.format])
     )
 
 

@@ -22,7 +22,7 @@ CALL = '<|channel|>commentary to=functions.get_time <|constrain|>json<|message|>
 
 
 def accepts(lark: str, text: str) -> bool:
-    matcher = llguidance.LLMatcher(grammar._byte_tokenizer(), lark)
+    matcher = llguidance.LLMatcher(grammar.byte_tokenizer(), lark)
     return bool(matcher.try_consume_tokens(tokens(text)) == len(tokens(text)) and matcher.is_accepting())
 
 

@@ -22,7 +22,7 @@ def answer(parameters: dict[str, Any], *, strict: bool = False) -> str:
 
 
 def accepts(parameters: dict[str, Any], text: str) -> bool:
-    matcher = llguidance.LLMatcher(grammar._byte_tokenizer(), answer(parameters))
+    matcher = llguidance.LLMatcher(grammar.byte_tokenizer(), answer(parameters))
     data = list(f"<tool_call>\n<function=f>\n{text}</function>\n</tool_call>".encode())
     return bool(matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting())
 
@@ -97,7 +97,7 @@ def test_a_strict_function_leaves_other_text_free() -> None:
     lark = answer(only({"type": "integer"}), strict=True)
 
     def takes(text: str) -> bool:
-        matcher = llguidance.LLMatcher(grammar._byte_tokenizer(), lark)
+        matcher = llguidance.LLMatcher(grammar.byte_tokenizer(), lark)
         data = list(text.encode())
         return bool(matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting())
 
@@ -136,7 +136,7 @@ def test_arguments_as_in_python_are_separated_whichever_there_are() -> None:
         lark = answer_grammar(None, toolbox, tool_format=FORMATS["pythonic"])
         for size in range(len(names) + 1):
             for some in itertools.combinations(names, size):
-                matcher = llguidance.LLMatcher(grammar._byte_tokenizer(), lark)
+                matcher = llguidance.LLMatcher(grammar.byte_tokenizer(), lark)
                 data = list(f"[f({', '.join(f'{name}=1' for name in some)})]".encode())
                 accepted = matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
                 assert accepted == set(required).issubset(some), (required, some)
