@@ -20,6 +20,11 @@ class Range(NamedTuple):
 TEMPERATURES = Range(0, 2)
 TOP_PS = Range(0, 1)
 PENALTIES = Range(-2, 2)
+# What clients of open models send beside OpenAI's parameters. -1 and 0 turn `top_k` off.
+TOP_KS = Range(-1, 1_000_000)
+MIN_PS = Range(0, 1)
+# Edges refuse 0; to a runner it means that none was sent.
+REPETITION_PENALTIES = Range(0, 2)
 BIASES = Range(-100, 100)
 # Alternatives of one token.
 TOP_LOGPROBS = Range(0, 20)

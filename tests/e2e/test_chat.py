@@ -159,6 +159,19 @@ def test_penalties_are_accepted_and_change_a_repetitive_answer(client: openai.Op
     assert answer(2.0) != answer(0.0)
 
 
+def test_what_clients_of_open_models_send_is_served(client: openai.OpenAI) -> None:
+    def answer(temperature: float, **more: float) -> str | None:
+        completion = client.chat.completions.create(
+            model=MODEL, messages=CAPITAL, temperature=temperature, max_tokens=12, extra_body=more
+        )
+        return completion.choices[0].message.content
+
+    greedy = answer(0)
+    assert answer(2, top_k=1) == greedy
+    assert answer(2, min_p=1) == greedy
+    assert answer(0, repetition_penalty=2) != greedy
+
+
 def test_content_parts_and_the_developer_role_are_understood(client: openai.OpenAI) -> None:
     completion = client.chat.completions.create(
         model=MODEL,

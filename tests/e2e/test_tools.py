@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -150,18 +151,21 @@ async def test_parallel_calls_are_several_and_can_be_forbidden(client: openai.As
     assert len(calls(single)) == 1
 
 
-def asked_and_called(city: str, number: int) -> list[dict[str, Any]]:
-    """Returns a question and the call that it led to."""
+def asked_and_answered(city: str, number: int) -> list[dict[str, Any]]:
+    """Returns a question, the call that it led to, its result and the answer."""
     function = {"name": "get_weather", "arguments": json.dumps({"city": city})}
     call = {"id": f"call_{number}", "type": "function", "function": function}
     return [
         {"role": "user", "content": f"What's the weather in {city}?"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "sunny"},
+        {"role": "assistant", "content": f"It is sunny in {city}."},
     ]
 
 
 # A model this small calls by itself only where the conversation shows it how.
-HISTORY = [question("")[0], *asked_and_called("Rome", 1), *asked_and_called("Oslo", 2)]
+EXAMPLES = [asked_and_answered(city, at) for at, city in enumerate(("Rome", "Oslo", "Cairo", "Lima"))]
+HISTORY = [question("")[0], *itertools.chain.from_iterable(EXAMPLES)]
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -200,6 +204,26 @@ async def test_a_result_goes_back_to_the_model(client: openai.AsyncOpenAI) -> No
     assert second.usage is not None
     assert first.usage is not None
     assert second.usage.prompt_tokens > first.usage.prompt_tokens
+
+
+async def test_results_go_to_their_calls_in_any_order(client: openai.AsyncOpenAI) -> None:
+    [asked, called, result, _] = asked_and_answered("Rome", 1)
+    [other] = asked_and_answered("Oslo", 2)[1]["tool_calls"]
+    called = {**called, "tool_calls": [*called["tool_calls"], other]}
+    results = [result, {**result, "tool_call_id": other["id"], "content": "rain"}]
+    one, two = [
+        await whole(client, messages=[asked, called, *order], temperature=0, max_tokens=8, logprobs=True)
+        for order in (results, results[::-1])
+    ]
+    assert one.usage
+    assert two.usage
+    assert one.usage.prompt_tokens == two.usage.prompt_tokens
+    first, second = one.choices[0].logprobs, two.choices[0].logprobs
+    assert first
+    assert second
+    assert [token.token for token in first.content or ()] == [token.token for token in second.content or ()]
+    logprobs = [token.logprob for token in first.content or ()]
+    assert logprobs == pytest.approx([token.logprob for token in second.content or ()], abs=1e-3)
 
 
 async def test_a_call_that_was_cut_off_leaves_no_content_and_goes_back_to_the_model(client: openai.AsyncOpenAI) -> None:

@@ -103,7 +103,8 @@ class Tour:
         tools = [{"type": "function", "function": {"name": TOOL, "description": TOOL, "parameters": {}}}]
         assert self.ask("tools", body(tools=tools, max_tokens=3)).status_code == 200
         # Arguments need not be JSON.
-        assert self.ask("earlier call", body(messages=[calling(TOOL)], max_tokens=3)).status_code == 200
+        result = {"role": "tool", "tool_call_id": TOOL, "content": TOOL}
+        assert self.ask("earlier call", body(messages=[calling(TOOL), result], max_tokens=3)).status_code == 200
 
     def be_refused(self) -> None:
         """Every refusal that needs no damage."""
@@ -229,6 +230,8 @@ def wrong_bodies() -> dict[str, Any]:
         "tool call": body(messages=[{"role": "assistant", "tool_calls": [{"id": TOOL, "function": {"name": TOOL}}]}]),
         "tool arguments": body(messages=[calling({TOOL: TOOL})]),
         "tool answer": body(messages=[{"role": "tool", "content": TOOL}]),
+        "tool answer without a call": body(messages=[{"role": "tool", "tool_call_id": TOOL, "content": TOOL}]),
+        "tool call without an answer": body(messages=[calling(TOOL), user(PROMPT)]),
         "image": body(messages=[user([image])]),
         "image where vision is": body(model="tiermesh-max", messages=[user([image])]),
         "image url": body(messages=[user([{"type": "image_url", "image_url": DATA_URL}])]),

@@ -24,6 +24,12 @@ BODIES: dict[str, dict[str, Any]] = {
     COMPLETIONS: {"model": "tiermesh-max", "prompt": "Hi"},
 }
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "output": "done"}
+CALLED: dict[str, Any] = {
+    "role": "assistant",
+    "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": "{}"}}],
+}
+RESULT = {"role": "tool", "content": "done", "tool_call_id": "call_1"}
 DEEP: dict[str, Any] = {}
 for _ in range(200):
     DEEP = {"items": DEEP}
@@ -80,6 +86,23 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     return {**part, "type": "input_text"} if part["type"] == "text" else part
 
 
+def turns(words: str, at: int, *messages: dict[str, Any]) -> list[Case]:
+    """Returns cases about the id of a call, or of its result, in one of the messages."""
+    items = [
+        CALL
+        if message is CALLED
+        else OUTPUT | {"call_id": message["tool_call_id"]}
+        if message["role"] == "tool"
+        else message
+        for message in messages
+    ]
+    member = ".tool_calls[0].id" if messages[at] is CALLED else ".tool_call_id"
+    return [
+        *chat(words, f"messages[{at}]{member}", messages=messages),
+        *responses(words, f"input[{at}].call_id", input=items),
+    ]
+
+
 def tools(words: str, param: str, *given: dict[str, Any], choice: Any = "auto") -> list[Case]:
     """Returns cases about functions; `param` is that of a chat."""
     offered = [{"type": "function", "function": function} for function in given]
@@ -128,6 +151,11 @@ RULES: list[list[Case]] = [
     chat("this service runs no tools of its own; leave it out", "web_search_options", web_search_options={}),
     sampling("must be a number from -2 to 2", "presence_penalty", presence_penalty=3),
     sampling("must be a number from -2 to 2", "frequency_penalty", frequency_penalty=-3),
+    sampling("must be a whole number from -1 to 1,000,000", "top_k", top_k=-2),
+    sampling("must be a whole number from -1 to 1,000,000; a number with decimals was sent", "top_k", top_k=1.5),
+    sampling("must be a number from 0 to 1", "min_p", min_p=1.5),
+    sampling("must be a number above 0 and up to 2", "repetition_penalty", repetition_penalty=0),
+    sampling("must be a number above 0 and up to 2; a string was sent", "repetition_penalty", repetition_penalty="a"),
     sampling("must be a whole number from -9,223,372", "seed", seed=1.5),
     sampling("must be a whole number of at least 1", "n", n=0),
     sampling("must be at most 8; 9 was sent", "n", n=9),
@@ -174,6 +202,14 @@ RULES: list[list[Case]] = [
     chat("is required for the role 'tool'", "messages[0].tool_call_id", messages=[{"role": "tool", "content": "Hi"}]),
     chat("is only for the role 'assistant'", "messages[0].tool_calls",
           messages=[{**HELLO, "tool_calls": [{"id": "call_1", "function": {"name": "f", "arguments": "{}"}}]}]),
+    turns("is not the id of a call in the turn before it", 1, HELLO, RESULT),
+    turns("is not the id of a call in the turn before it", 2, HELLO, CALLED, {**RESULT, "tool_call_id": "call_2"}),
+    turns("is a call without a result; send its result before the next turn", 1, HELLO, CALLED),
+    turns("is a call without a result; send its result before the next turn", 0, CALLED, HELLO),
+    turns("is of a call that has a result already", 3, HELLO, CALLED, RESULT, RESULT),
+    chat("is the id of an earlier call in this turn", "messages[0].tool_calls[1].id",
+          messages=[{**CALLED, "tool_calls": CALLED["tool_calls"] * 2}, RESULT])
+    + responses("is the id of an earlier call in this turn", "input[1].call_id", input=[CALL, CALL]),
     chat("OpenAI replaced it by 'tool_calls'; send that", "messages[0].function_call",
           messages=[{"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}]),
     chat("no audio is kept; send what was said as 'content'", "messages[0].audio",

@@ -32,6 +32,7 @@ from tiermesh.runner.v1.runner_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_ST
 
 GREEDY = Sampling(temperature=0)
 SEEDED = Sampling(temperature=1, seed=7)
+REPEATING = Sampling(temperature=0, repetition_penalty=1.3)
 QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2 + 2?", "Who wrote Hamlet?")
 # About 900 tokens.
 LONG = "The quick brown fox jumps over the lazy dog. " * 90
@@ -115,6 +116,17 @@ class EngineContract:
         sampled = job(engine, "Tell me a story.", sampling=SEEDED, max_tokens=12)
         first = await generate(engine, sampled)
         assert (await generate(engine, sampled)).token_ids == first.token_ids
+
+    @pytest.mark.parametrize("only", [{"top_k": 1}, {"min_p": 1.0}], ids=["top_k", "min_p"])
+    async def test_one_token_to_choose_from_is_the_most_likely(self, engine: TextEngine, only: dict[str, Any]) -> None:
+        greedy = await generate(engine, job(engine, max_tokens=8))
+        sampled = await generate(engine, job(engine, sampling=Sampling(temperature=2, **only), max_tokens=8))
+        assert sampled.token_ids == greedy.token_ids
+
+    async def test_what_is_off_changes_nothing(self, engine: TextEngine) -> None:
+        sampled = await generate(engine, job(engine, sampling=SEEDED, max_tokens=8))
+        off = replace(SEEDED, top_k=1_000_000, min_p=0.0, repetition_penalty=1.0)
+        assert (await generate(engine, job(engine, sampling=off, max_tokens=8))).token_ids == sampled.token_ids
 
     async def test_max_tokens_ends_with_length(self, engine: TextEngine) -> None:
         answer = await generate(engine, job(engine, max_tokens=3))
@@ -227,7 +239,7 @@ class EngineContract:
         assert said.content == said.logprobs.decode() == "né日本"
         assert said.usage.completion_tokens == tokens_until(whole, text.index("!"))
 
-    @pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
+    @pytest.mark.parametrize("sampling", [GREEDY, SEEDED, REPEATING], ids=["greedy", "seeded", "repeating"])
     async def test_an_answer_resumed_anywhere_goes_on_where_it_stopped(
         self, engine: TextEngine, sampling: Sampling
     ) -> None:

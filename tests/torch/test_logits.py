@@ -19,6 +19,7 @@ from tests.support.engine_contract import job
 from tests.support.recording import generate, submit
 from tests.torch.stand_in.engine import running, stand_in_engine
 
+REPEATING = Sampling(repetition_penalty=1.5)
 PENALISED = Sampling(presence_penalty=0.5, frequency_penalty=0.25, logit_bias={7: 3.0, 8: -100.0})
 
 
@@ -63,6 +64,22 @@ def test_resumed_tokens_were_said_too(vocabulary: Vocabulary) -> None:
     assert torch.equal(told.mask_logits(raw.clone()), resumed.mask_logits(raw.clone()))
 
 
+def test_what_is_there_is_less_likely(vocabulary: Vocabulary) -> None:
+    end, image = min(vocabulary.eos_token_ids), vocabulary.size + 1000
+    each = LogitFilter(
+        None, None, vocabulary, Job("request", "", REPEATING, resume_token_ids=(8,)), None, [7, end, image]
+    )
+    feed(each, 9, end)
+    raw = logits(vocabulary)
+    raw[7], raw[8], raw[9], raw[end] = 3.0, -1.0, 0.0, 5.0
+    changed = each.mask_logits(raw.clone())
+    assert changed[[7, 8, 9]].tolist() == [2.0, -1.5, 0.0]
+    # The end of a turn is not repetition.
+    assert changed[end] == raw[end]
+    assert int((changed != raw).sum()) == 2
+    assert each.failure is None
+
+
 def test_log_probabilities_are_those_of_the_model(vocabulary: Vocabulary) -> None:
     each = logit_filter(vocabulary, sampling=PENALISED, logprobs=3)
     raw = logits(vocabulary)
@@ -104,6 +121,8 @@ def test_a_job_without_wishes_needs_no_filter() -> None:
     assert not LogitFilter.needed(Job("request", "prompt", Sampling(temperature=0.3, top_p=0.9, seed=1)))
     assert LogitFilter.needed(Job("request", "prompt", Sampling(), logprobs=0))
     assert LogitFilter.needed(Job("request", "prompt", PENALISED))
+    assert LogitFilter.needed(Job("request", "prompt", REPEATING))
+    assert not LogitFilter.needed(Job("request", "prompt", Sampling(top_k=5, min_p=0.1)))
 
 
 def test_every_default_of_the_library_is_off() -> None:
@@ -117,10 +136,24 @@ def test_every_default_of_the_library_is_off() -> None:
     assert not any(settings[name] for name in off)
 
 
-@pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(temperature=0.001), Sampling(top_p=0)])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(temperature=0),
+        Sampling(temperature=0.001),
+        Sampling(top_p=0),
+        Sampling(temperature=2, top_k=1, top_p=0.5),
+        Sampling(min_p=1, top_k=5),
+    ],
+)
 def test_the_coldest_wishes_are_greedy(sampling: Sampling) -> None:
     settings = sampler_settings(sampling)
-    assert (settings.top_k, settings.temperature) == (1, 1.0)
+    assert (settings.top_k, settings.temperature, settings.min_p) == (1, 1.0, 0.0)
+
+
+def test_what_openai_does_not_have_is_passed_on() -> None:
+    settings = sampler_settings(Sampling(top_k=5, min_p=0.25, repetition_penalty=1.5))
+    assert (settings.top_k, settings.min_p, settings.token_repetition_penalty) == (5, 0.25, 1.0)
 
 
 async def test_sampling_is_what_was_asked_for(tiny_model: Path) -> None:

@@ -52,6 +52,7 @@ class Trouble:
                 Sampling(seed=dice.randrange(2**63)),
                 Sampling(temperature=0.5, top_p=0.5, presence_penalty=1, frequency_penalty=0.5),
                 Sampling(temperature=1.5, logit_bias={300: 5.0, 301: -100.0}),
+                Sampling(top_k=40, min_p=0.05, repetition_penalty=1.1),
             )
         )
         fields["logprobs"] = dice.choice((None, None, 0, 5))

@@ -57,6 +57,9 @@ def _sampling(body: ChatBody, choice: int) -> runner_pb2.Sampling:
         top_p=1.0 if body.top_p is None else body.top_p,
         presence_penalty=body.presence_penalty or 0.0,
         frequency_penalty=body.frequency_penalty or 0.0,
+        top_k=max(body.top_k or 0, 0),
+        min_p=body.min_p or 0.0,
+        repetition_penalty=body.repetition_penalty or 1.0,
         seed=None if body.seed is None else min(body.seed + choice, 2**63 - 1),
         logit_bias={int(token): bias for token, bias in body.logit_bias.items()} if body.logit_bias else None,
     )
@@ -109,7 +112,8 @@ def _response_format(wanted: ResponseFormat) -> runner_pb2.ResponseFormat:
     if wanted.type == "json_object":
         return runner_pb2.ResponseFormat(json_object=True)
     schema = wanted.schema if wanted.json_schema is None else wanted.json_schema.schema
-    return runner_pb2.ResponseFormat(json_schema=msgspec.json.encode(schema).decode())
+    description = None if wanted.json_schema is None else wanted.json_schema.description
+    return runner_pb2.ResponseFormat(json_schema=msgspec.json.encode(schema).decode(), description=description or "")
 
 
 def _add_tools(call: runner_pb2.GenerateCall, body: ChatBody) -> None:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from services.common.catalog import Model
 from services.common.chat_limits import LONGEST_STOP, MOST_BIASES
 from services.edge.chat.request import ChatBody, ImagePart, Message, RefusalPart, ToolChoice
+from services.edge.chat.results import check_results
 from services.edge.chat.schemas import check_schemas
 from services.edge.http.parsing import invalid
 
@@ -37,6 +38,7 @@ def check_chat(body: ChatBody, model: Model, *, max_choices: int) -> None:
     _check_tools(body, model)
     for index, message in enumerate(body.messages):
         _check_message(f"messages[{index}]", message, model)
+    check_results(body.messages)
     if body.tools or body.response_format:
         check_schemas(body)
 

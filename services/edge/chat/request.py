@@ -10,10 +10,13 @@ from msgspec import Meta, Struct
 from services.common.chat_limits import (
     BIASES,
     FUNCTION_NAME,
+    MIN_PS,
     MOST_STOPS,
     MOST_TOOLS,
     PENALTIES,
+    REPETITION_PENALTIES,
     TEMPERATURES,
+    TOP_KS,
     TOP_LOGPROBS,
     TOP_PS,
 )
@@ -23,6 +26,9 @@ Text = Annotated[str, Meta(max_length=10_000_000)]
 Temperature = Annotated[float, Meta(ge=TEMPERATURES.low, le=TEMPERATURES.high)]
 TopP = Annotated[float, Meta(ge=TOP_PS.low, le=TOP_PS.high)]
 Penalty = Annotated[float, Meta(ge=PENALTIES.low, le=PENALTIES.high)]
+TopK = Annotated[int, Meta(ge=int(TOP_KS.low), le=int(TOP_KS.high))]
+MinP = Annotated[float, Meta(ge=MIN_PS.low, le=MIN_PS.high)]
+RepetitionPenalty = Annotated[float, Meta(gt=REPETITION_PENALTIES.low, le=REPETITION_PENALTIES.high)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Bias = Annotated[float, Meta(ge=BIASES.low, le=BIASES.high)]
 TopLogprobs = Annotated[int, Meta(ge=TOP_LOGPROBS.low, le=TOP_LOGPROBS.high)]
@@ -144,6 +150,7 @@ class JsonSchema(Struct, frozen=True):
     schema: dict[str, Any] | None = None
     name: str | None = None
     strict: bool | None = None
+    description: str | None = None
 
 
 class ResponseFormat(Struct, frozen=True):
@@ -170,6 +177,10 @@ class ChatBody(ToleratedChatFields, frozen=True):
     seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
+    # What clients of open models send in addition to OpenAI's fields.
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     logit_bias: dict[str, Bias] | None = None
     logprobs: bool | None = None
     top_logprobs: TopLogprobs | None = None

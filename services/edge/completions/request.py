@@ -15,13 +15,16 @@ from services.edge.chat.field_names import renamed
 from services.edge.chat.request import (
     Bias,
     ChatBody,
+    MinP,
     Penalty,
+    RepetitionPenalty,
     Seed,
     Stops,
     StreamOptions,
     Temperature,
     Text,
     TokenLimit,
+    TopK,
     TopP,
 )
 from services.edge.http.parsing import invalid
@@ -51,6 +54,9 @@ class CompletionBody(Struct, frozen=True):
     seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     logit_bias: dict[str, Bias] | None = None
     logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
 
@@ -130,6 +136,9 @@ def _chat_body(body: CompletionBody) -> ChatBody:
         seed=body.seed,
         presence_penalty=body.presence_penalty,
         frequency_penalty=body.frequency_penalty,
+        top_k=body.top_k,
+        min_p=body.min_p,
+        repetition_penalty=body.repetition_penalty,
         logit_bias=body.logit_bias,
         logprobs=body.logprobs is not None,
         top_logprobs=body.logprobs,

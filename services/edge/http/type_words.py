@@ -84,7 +84,7 @@ def _words(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.IntType):
         return f"a whole number{_range(kind.ge, kind.le)}"
     if isinstance(kind, inspect.FloatType):
-        return f"a number{_range(kind.ge, kind.le)}"
+        return f"a number{_range(kind.ge, kind.le, kind.gt)}"
     if isinstance(kind, inspect.StrType):
         matching = f" that matches {kind.pattern}" if kind.pattern else ""
         return f"a string{_size(kind.min_length, kind.max_length, 'character')}{matching}"
@@ -106,7 +106,9 @@ def _members(kind: inspect.DictType) -> str:
     return f" in which {' and '.join(parts)}" if parts else ""
 
 
-def _range(low: float | None, high: float | None) -> str:
+def _range(low: float | None, high: float | None, above: float | None = None) -> str:
+    if above is not None and high is not None:
+        return f" above {above:,} and up to {high:,}"
     if low is None or high is None:
         return "" if low is None else f" of at least {low}"
     return f" from {low:,} to {high:,}"

@@ -12,12 +12,15 @@ from services.common.errors import MeshError
 from services.edge.chat.request import (
     Bias,
     FunctionName,
+    MinP,
     Penalty,
+    RepetitionPenalty,
     Seed,
     Stops,
     Temperature,
     Text,
     TokenLimit,
+    TopK,
     TopLogprobs,
     TopP,
 )
@@ -168,11 +171,14 @@ class ResponsesBody(ToleratedFields, frozen=True):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     max_output_tokens: TokenLimit | None = None
-    # What OpenAI has for chats only, served here as there.
+    # What OpenAI, or clients of open models, have for chats only, served here as there.
     stop: Stops | None = None
     seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
     logit_bias: dict[str, Bias] | None = None
     # There is one answer.
     n: Literal[1] | None = None

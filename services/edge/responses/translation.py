@@ -42,6 +42,7 @@ _NAMES = {
     "reasoning_effort": "reasoning.effort",
 }
 _MEMBER = re.compile(r"(?P<list>messages|tools)\[(?P<at>\d+)\](?P<rest>.*)")
+_CALL_ID = re.compile(r"\.tool_calls\[(?P<at>\d+)\]\.id|\.tool_call_id")
 _NOTHING_KEPT = "is not supported: this service keeps nothing of a request."
 _ITEM_TYPES = "'message', 'function_call', 'function_call_output' or 'reasoning'"
 
@@ -53,6 +54,8 @@ class _Turn(NamedTuple):
     # Of its content, and of all that it was made from.
     content_place: str
     place: str
+    # Of its calls.
+    call_places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Translation:
         if match["list"] == "tools":
             return f"tools[{at}]{rest.removeprefix('.function')}"
         turn = self.turns[at]
+        if call := _CALL_ID.fullmatch(rest):
+            return f"{turn.place if call['at'] is None else turn.call_places[int(call['at'])]}.call_id"
         if not rest.startswith(".content"):
             return turn.place
         return turn.content_place + rest.removeprefix(".content").replace(".image_url.url", ".image_url")
@@ -94,6 +99,9 @@ def translate(body: ResponsesBody) -> Translation:
         seed=body.seed,
         presence_penalty=body.presence_penalty,
         frequency_penalty=body.frequency_penalty,
+        top_k=body.top_k,
+        min_p=body.min_p,
+        repetition_penalty=body.repetition_penalty,
         logit_bias=body.logit_bias,
         logprobs=body.logprobs,
         top_logprobs=body.top_logprobs if body.logprobs else None,
@@ -135,7 +143,21 @@ def _turns(body: ResponsesBody) -> list[_Turn]:
                 thought = ""
     if not turns:
         raise invalid("input", "'input' holds no message; add one.")
-    return turns
+    return _with_results_at_calls(turns)
+
+
+def _with_results_at_calls(turns: Sequence[_Turn]) -> list[_Turn]:
+    """Returns the turns with each result after the turn of its call: here, other items may come between the two."""
+    made: dict[str | None, int] = {}
+    results: dict[int, list[_Turn]] = {}
+    others = []
+    for at, turn in enumerate(turns):
+        if turn.message.role == "tool" and turn.message.tool_call_id in made:
+            results.setdefault(made[turn.message.tool_call_id], []).append(turn)
+        else:
+            others.append((at, turn))
+            made.update((call.id, at) for call in turn.message.tool_calls or ())
+    return [each for at, turn in others for each in (turn, *results.get(at, ()))]
 
 
 def _introduces(item: Item, after: Item) -> bool:
@@ -150,7 +172,7 @@ def _introduces(item: Item, after: Item) -> bool:
 def _add_item(turns: list[_Turn], item: Item, place: str) -> None:
     kind = item.kind
     if kind == "message":
-        turns.append(_message(item, place))
+        _add_message(turns, _message(item, place))
     elif kind == "function_call":
         _add_call(turns, item, place)
     elif kind == "function_call_output":
@@ -192,6 +214,24 @@ def _message(item: Item, place: str) -> _Turn:
     return _Turn(chat.Message(item.role, _content(item.content, content_place)), content_place, place)
 
 
+def _add_message(turns: list[_Turn], said: _Turn) -> None:
+    """Adds a message; what the assistant says between its calls and their results belongs to the turn of the calls."""
+    earlier = turns[-1].message if turns else said.message
+    if said.message.role != "assistant" or not earlier.tool_calls:
+        turns.append(said)
+        return
+    content = said.message.content
+    if earlier.content is not None:
+        content = [*_parts(earlier.content), *_parts(content)]
+        said = turns[-1]
+    message = msgspec.structs.replace(earlier, content=content)
+    turns[-1] = turns[-1]._replace(message=message, content_place=said.content_place)
+
+
+def _parts(content: str | list[_ChatPart] | None) -> list[_ChatPart]:
+    return [chat.TextPart(content)] if isinstance(content, str) else content or []
+
+
 def _add_call(turns: list[_Turn], item: Item, place: str) -> None:
     """Adds a call to the turn of the assistant in which it was made."""
     if item.call_id is None or item.name is None or item.arguments is None:
@@ -201,7 +241,8 @@ def _add_call(turns: list[_Turn], item: Item, place: str) -> None:
     joins = bool(turns) and turns[-1].message.role == "assistant"
     turn = turns.pop() if joins else _Turn(chat.Message("assistant"), place, place)
     calls = [*(turn.message.tool_calls or ()), call]
-    turns.append(turn._replace(message=msgspec.structs.replace(turn.message, tool_calls=calls)))
+    message = msgspec.structs.replace(turn.message, tool_calls=calls)
+    turns.append(turn._replace(message=message, call_places=(*turn.call_places, place)))
 
 
 def _call_output(item: Item, place: str) -> _Turn:
@@ -244,7 +285,9 @@ def _response_format(wanted: TextFormat) -> chat.ResponseFormat:
     if wanted.name is None or wanted.schema is None:
         param = "text.format.name" if wanted.name is None else "text.format.schema"
         raise invalid(param, f"'{param}' is required for the type 'json_schema'; add it.")
-    return chat.ResponseFormat("json_schema", chat.JsonSchema(wanted.schema, wanted.name, wanted.strict))
+    return chat.ResponseFormat(
+        "json_schema", chat.JsonSchema(wanted.schema, wanted.name, wanted.strict, wanted.description)
+    )
 
 
 def _tool_choice(body: ResponsesBody) -> _ChatToolChoice | None:

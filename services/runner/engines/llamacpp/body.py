@@ -99,18 +99,23 @@ def _sampling(job: Job, vocabulary: Vocabulary, context: int) -> dict[str, Any]:
         raise unknown_tokens("logit_bias")
     penalised = bool(sampling.presence_penalty or sampling.frequency_penalty)
     biases = _biases(job, vocabulary) if penalised else sampling.logit_bias
+    repeating = sampling.repetition_penalty != 1.0
+    # A `top_k` of all tokens would sort them, and a seed would choose others.
+    top_k = sampling.top_k if sampling.top_k < len(vocabulary.pieces) else 0
     fields: dict[str, Any] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "presence_penalty": sampling.presence_penalty,
         "frequency_penalty": sampling.frequency_penalty,
-        "repeat_last_n": context if penalised else 0,
+        "repeat_last_n": context if penalised or repeating else 0,
         "logit_bias": list(biases.items()),
-        "samplers": ["penalties", "temperature", "top_p"],
-        "repeat_penalty": 1.0,
-        "top_k": 0,
-        "min_p": 0.0,
+        "samplers": ["penalties", "temperature", *(["top_k"] if top_k else []), "top_p"],
+        "repeat_penalty": sampling.repetition_penalty,
+        "top_k": top_k,
+        "min_p": sampling.min_p,
     }
+    if sampling.min_p:
+        fields["samplers"].append("min_p")
     if sampling.seed is not None:
         fields["seed"] = sampling.seed % _SEEDS
     return fields

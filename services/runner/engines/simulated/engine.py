@@ -1,7 +1,7 @@
 """A real engine with a predictable voice, for benchmarks and fault tests: it batches continuously but needs no model.
 
 What it says depends on the prompt, the grammar and the position alone, so a resumed answer goes on exactly where it
-stopped. Temperature, penalties and biases change nothing. With a script it says what the script tells it to, in the
+stopped. Sampling parameters change nothing: it says what is most likely. With a script it says what the script tells it to, in the
 raw text of a model that thinks and calls functions.
 """
 

@@ -12,7 +12,7 @@ from services.runner.kinds.base import FinishReason, TokenCounts
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are chosen, with OpenAI's meaning and OpenAI's defaults."""
+    """How tokens are chosen, with OpenAI's meaning and OpenAI's defaults; what OpenAI does not have is off."""
 
     # 0 picks the most likely token always.
     temperature: float = 1.0
@@ -23,6 +23,12 @@ class Sampling:
     seed: int | None = None
     # Token id → value added to its logit, -100 to 100.
     logit_bias: dict[int, float] = field(default_factory=dict)
+    # The most likely tokens that there are to choose from; 0 means all.
+    top_k: int = 0
+    # The least probability of a token, after the temperature, as a share of the most likely one's.
+    min_p: float = 0.0
+    # Divides positive logits, and multiplies negative ones, of every token in the prompt or the answer.
+    repetition_penalty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

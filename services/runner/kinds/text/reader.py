@@ -13,16 +13,21 @@ from services.common.catalog import Model
 from services.common.chat_limits import (
     BIASES,
     LONGEST_STOP,
+    MIN_PS,
     MOST_BIASES,
     MOST_STOPS,
     PENALTIES,
+    REPETITION_PENALTIES,
     TEMPERATURES,
+    TOP_KS,
     TOP_LOGPROBS,
     TOP_PS,
     Range,
 )
 from services.common.errors import Code, MeshError
+from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
+from services.runner.kinds.text.format_instructions import format_instructions
 from services.runner.kinds.text.images import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar, check_offer
@@ -78,16 +83,19 @@ class RequestReader:
         check_offer(toolbox)
         if toolbox.callable and not self._template.shows_tools:
             raise tools_not_shown()
-        images = read_images(call.messages)
+        schema = read_schema(call)
+        instructions = format_instructions(call.response_format, schema) if schema and not toolbox.required else ""
+        conversation = arrange(call.messages, self._template.accepted, instructions)
+        images = read_images(conversation)
         if images and "vision" not in model.capabilities:
             raise unchecked("messages")
         marker = self._new_image_marker() if images else ""
-        messages = read_messages(call.messages, marker)
+        messages = read_messages(conversation, marker)
         effort = _read_effort(call)
         thinking = model.reasoning and not (effort == "none" and self._template.hybrid)
         prompt = self._template.render(messages, toolbox.documents(), thinking=thinking, effort=EFFORTS[effort])
         thought = self._template.thought(prompt) if thinking else None
-        grammar = answer_grammar(read_schema(call), toolbox, thought=thought, tool_format=self._template.tool_format)
+        grammar = answer_grammar(schema, toolbox, thought=thought, tool_format=self._template.tool_format)
         if images and prompt.count(marker) != len(images):
             raise images_misplaced()
         job = replace(_read_job(call, prompt, grammar), images=images, image_marker=marker)
@@ -159,6 +167,9 @@ def _read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
         frequency_penalty=_within(sampling.frequency_penalty, PENALTIES, "frequency_penalty"),
         seed=sampling.seed if sampling.HasField("seed") else None,
         logit_bias={token: _within(bias, BIASES, "logit_bias") for token, bias in sampling.logit_bias.items()},
+        top_k=int(_within(sampling.top_k, TOP_KS, "top_k")),
+        min_p=_within(sampling.min_p, MIN_PS, "min_p"),
+        repetition_penalty=_within(sampling.repetition_penalty, REPETITION_PENALTIES, "repetition_penalty") or 1.0,
     )
 
 

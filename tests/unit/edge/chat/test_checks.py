@@ -22,6 +22,7 @@ from tiermesh.runner.v1.runner_pb2 import ToolChoice
 
 CAPABLE = Model(id="capable", kind="chat", tier="max", price=15, context=8192, capabilities=("tools", "vision"))
 PLAIN = Model(id="plain", kind="chat", tier="pro", price=10, context=2048)
+HELLO = {"role": "user", "content": "hi"}
 UNENFORCEABLE = {"not": {"type": "string"}}
 
 
@@ -38,6 +39,15 @@ def answer(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
 
 
+def calling(*call_ids: str) -> dict[str, Any]:
+    calls = [{"id": call_id, "function": {"name": "f", "arguments": "{}"}} for call_id in call_ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def result(call_id: str, content: Any = "done") -> dict[str, Any]:
+    return {"role": "tool", "content": content, "tool_call_id": call_id}
+
+
 def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
     with pytest.raises(MeshError) as caught:
         check_chat(chat, model, max_choices=8)
@@ -49,6 +59,8 @@ def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
 @pytest.mark.parametrize(
     "fields",
     [
+        {"top_k": 1_000_000, "min_p": 1, "repetition_penalty": 2},
+        {"top_k": -1, "min_p": 0, "repetition_penalty": 0.01},
         {"temperature": 2, "top_p": 0, "presence_penalty": -2, "frequency_penalty": 2, "seed": -(2**63)},
         {"stop": ["a" * LONGEST_STOP] * 4, "logprobs": True, "top_logprobs": 20},
         {"logit_bias": {str(token): 100 for token in range(MOST_BIASES)}},
@@ -73,7 +85,18 @@ def refusal(chat: ChatBody, model: Model = CAPABLE) -> MeshError:
             ]
         },
         {"messages": [{"role": "user", "content": "x", "reasoning_content": ""}]},
-        {"messages": [{"role": "tool", "content": [{"type": "text", "text": "18C"}], "tool_call_id": "call_1"}]},
+        {"messages": [calling("call_1"), result("call_1", [{"type": "text", "text": "18C"}])]},
+        {"messages": [HELLO, calling("a", "b"), result("b"), {"role": "system", "content": "x"}, result("a"), HELLO]},
+        {
+            "messages": [
+                HELLO,
+                calling("a"),
+                result("a"),
+                calling("a"),
+                result("a"),
+                {"role": "assistant", "content": "y"},
+            ]
+        },
     ],
 )
 def test_a_runner_takes_what_the_edge_lets_through(fields: dict[str, Any]) -> None:
@@ -89,11 +112,37 @@ def test_tools_need_a_model_that_can_call() -> None:
     check_chat(body(tools=[]), PLAIN, max_choices=8)
 
 
+@pytest.mark.parametrize("off", [-1, 0, None])
+def test_no_top_k_is_said_in_several_ways(off: int | None) -> None:
+    assert generate_call(body(top_k=off), CAPABLE, "req_1", 0).sampling.top_k == 0
+
+
 def test_earlier_thoughts_reach_the_runner() -> None:
     thinking = body(messages=[{"role": "assistant", "content": "y", "reasoning_content": "TTT"}])
     assert generate_call(thinking, CAPABLE, "req_1", 0).messages[0].reasoning_content == "TTT"
     wrong = body(messages=[{"role": "user", "content": "y", "reasoning_content": "TTT"}])
     assert refusal(wrong).param == "messages[0].reasoning_content"
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([result("a")], "messages[0].tool_call_id"),
+        ([HELLO, result("a"), HELLO], "messages[1].tool_call_id"),
+        ([HELLO, calling("a"), result("b")], "messages[2].tool_call_id"),
+        ([HELLO, calling("a"), result("a"), result("a")], "messages[3].tool_call_id"),
+        ([HELLO, calling("a"), result("a"), HELLO, result("a")], "messages[4].tool_call_id"),
+        ([HELLO, calling("a"), result("a"), {"role": "assistant", "content": "y"}, result("a")],
+         "messages[4].tool_call_id"),
+        ([HELLO, calling("a"), HELLO, result("a")], "messages[1].tool_calls[0].id"),
+        ([HELLO, calling("a", "b"), result("a"), calling("c"), result("c")], "messages[1].tool_calls[1].id"),
+        ([HELLO, calling("a", "b"), result("b")], "messages[1].tool_calls[0].id"),
+        ([HELLO, calling("a")], "messages[1].tool_calls[0].id"),
+        ([HELLO, calling("a", "a"), result("a")], "messages[1].tool_calls[1].id"),
+    ],
+)  # fmt: skip
+def test_each_call_has_its_result_and_each_result_its_call(messages: list[dict[str, Any]], param: str) -> None:
+    assert refusal(body(messages=messages)).param == param
 
 
 def test_only_schemas_that_are_followed_must_be_enforceable() -> None:

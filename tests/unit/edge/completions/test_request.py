@@ -43,10 +43,21 @@ def test_every_prompt_gets_its_own_choices_with_their_own_seeds() -> None:
 
 
 def test_parameters_mean_what_they_mean_for_chats() -> None:
-    (call,) = calls(logprobs=2, stop="x", temperature=0.5, frequency_penalty=1, logit_bias={"3": -5}, max_tokens=4)
+    (call,) = calls(
+        logprobs=2,
+        stop="x",
+        temperature=0.5,
+        frequency_penalty=1,
+        logit_bias={"3": -5},
+        max_tokens=4,
+        top_k=5,
+        min_p=0.25,
+        repetition_penalty=1.5,
+    )
     assert (call.max_tokens, list(call.stop), call.logprobs, call.top_logprobs) == (4, ["x"], True, 2)
     assert (call.sampling.temperature, call.sampling.frequency_penalty) == (0.5, 1)
     assert dict(call.sampling.logit_bias) == {3: -5}
+    assert (call.sampling.top_k, call.sampling.min_p, call.sampling.repetition_penalty) == (5, 0.25, 1.5)
 
 
 def test_the_defaults_are_those_of_this_endpoint() -> None:

@@ -13,6 +13,7 @@ from services.edge.images.request import image_decoder
 from services.edge.transcriptions.request import TranscriptionFields
 
 MODEL = Model(id="m", kind="chat", tier="pro", price=10, context=2048, capabilities=("tools",))
+RESULT = '{"role": "tool", "tool_call_id": "call_1", "content": "done"}'
 
 
 def refusal(body: bytes) -> MeshError:
@@ -172,11 +173,11 @@ def test_an_assistant_turn_that_only_calls_tools_needs_no_content() -> None:
         '{"role": "assistant", "content": null, "tool_calls": '
         '[{"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}'
     )
-    body = parse_body(f'{{"model": "m", "messages": [{message}]}}'.encode(), chat_decoder)
+    body = parse_body(f'{{"model": "m", "messages": [{message}, {RESULT}]}}'.encode(), chat_decoder)
     check_chat(body, MODEL, max_choices=8)
 
 
 def test_a_call_of_a_function_that_the_model_made_up_may_be_sent_back() -> None:
     call = '{"id": "call_1", "type": "function", "function": {"name": "get the weather", "arguments": "{"}}'
-    body = parse_body(chat(f'"messages": [{{"role": "assistant", "tool_calls": [{call}]}}]'), chat_decoder)
+    body = parse_body(chat(f'"messages": [{{"role": "assistant", "tool_calls": [{call}]}}, {RESULT}]'), chat_decoder)
     check_chat(body, MODEL, max_choices=8)

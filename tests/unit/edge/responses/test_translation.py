@@ -9,6 +9,7 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.edge.chat import request as chat
+from services.edge.chat.results import check_results
 from services.edge.responses.request import parse_responses_body
 from services.edge.responses.translation import Translation
 from services.edge.responses.translation import translate as translate_body
@@ -73,6 +74,61 @@ def test_calls_join_the_turn_in_which_they_were_made() -> None:
     assert turns(USER, CALL, CALL, OUTPUT) == [USER, {"role": "assistant", "tool_calls": [call, call]}, answer]
     said = {"role": "assistant", "content": "wait"}
     assert turns(USER, said, CALL, OUTPUT) == [USER, {**said, "tool_calls": [call]}, answer]
+
+
+def test_results_come_after_the_turn_of_their_calls() -> None:
+    def called(call_id: str) -> dict[str, Any]:
+        return {**CALL, "call_id": call_id}
+
+    def output(call_id: str) -> dict[str, Any]:
+        return {**OUTPUT, "call_id": call_id}
+
+    def shape(*items: Any) -> list[str]:
+        found = []
+        for turn in turns(*items):
+            ids = [call["id"] for call in turn.get("tool_calls", ())] or [turn.get("tool_call_id", "")]
+            found.append(f"{turn['role']} {' '.join(ids)}".strip())
+        return found
+
+    assert shape(called("a"), USER, output("a"), USER) == ["assistant a", "tool a", "user", "user"]
+    assert shape(called("a"), called("b"), output("b"), output("a")) == ["assistant a b", "tool b", "tool a"]
+    assert shape(called("a"), USER, called("b"), output("b"), output("a")) == [
+        "assistant a", "tool a", "user", "assistant b", "tool b"
+    ]  # fmt: skip
+    # Ids may come again once they have been answered.
+    assert shape(called("a"), output("a"), called("a"), output("a")) == ["assistant a", "tool a"] * 2
+    assert shape(output("a"), called("a")) == ["tool a", "assistant a"]
+
+
+def test_what_is_said_after_a_call_belongs_to_its_turn() -> None:
+    said = {"role": "assistant", "content": "wait"}
+    call = {"id": "call_1", "function": {"name": "f", "arguments": "{}"}, "type": "function"}
+    other = {**call, "id": "call_2"}
+    answers = [{"role": "tool", "content": "done", "tool_call_id": call_id} for call_id in ("call_1", "call_2")]
+    second, result = {**CALL, "call_id": "call_2"}, {**OUTPUT, "call_id": "call_2"}
+    assert turns(CALL, said, OUTPUT, said) == [{**said, "tool_calls": [call]}, answers[0], said]
+    assert turns(CALL, said, second, OUTPUT, result) == [{**said, "tool_calls": [call, other]}, *answers]
+    parts = [{"type": "text", "text": "wait"}] * 2
+    assert turns(said, CALL, said, OUTPUT) == [{**said, "content": parts, "tool_calls": [call]}, answers[0]]
+
+
+@pytest.mark.parametrize(
+    ("items", "param"),
+    [
+        ([USER, OUTPUT], "input[1].call_id"),
+        ([USER, CALL], "input[1].call_id"),
+        ([CALL, {**CALL, "call_id": "call_2"}, OUTPUT, USER], "input[1].call_id"),
+        ([CALL, CALL, OUTPUT], "input[1].call_id"),
+        ([CALL, OUTPUT, USER, OUTPUT], "input[3].call_id"),
+        ([USER, {"role": "assistant", "content": "wait"}, CALL, USER], "input[2].call_id"),
+    ],
+)
+def test_a_call_or_result_alone_is_refused_by_its_item(items: list[Any], param: str) -> None:
+    translated = translation(input=items)
+    with pytest.raises(MeshError) as caught:
+        check_results(translated.chat.messages)
+    error = translated.error(caught.value)
+    assert (error.param, f"'{param}'" in error.message) == (param, True)
 
 
 def thought(text: str) -> dict[str, Any]:
@@ -266,6 +322,7 @@ def test_a_format_without_a_type_is_text() -> None:
 def test_what_chats_have_is_served_here_too() -> None:
     fields: dict[str, Any] = {
         "stop": ["a", "b"], "seed": 7, "presence_penalty": 1.5, "frequency_penalty": -1, "logit_bias": {"5": -100},
+        "top_k": 5, "min_p": 0.25, "repetition_penalty": 1.5,
     }  # fmt: skip
     body = msgspec.to_builtins(translate(**fields, n=1))
     assert {name: body[name] for name in fields} == fields

@@ -96,6 +96,14 @@ def test_llama_cpp_s_own_defaults_are_off(vocabulary: Vocabulary) -> None:
     expected = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "repeat_last_n": 0}
     assert sent.items() >= expected.items()
     assert "seed" not in sent
+    assert sent["samplers"] == ["penalties", "temperature", "top_p"]
+
+
+def test_what_openai_does_not_have_is_passed_on(vocabulary: Vocabulary) -> None:
+    sent = body(job(sampling=Sampling(top_k=5, min_p=0.25, repetition_penalty=1.5)), vocabulary)
+    expected = {"top_k": 5, "min_p": 0.25, "repeat_penalty": 1.5, "repeat_last_n": 2048, "presence_penalty": 0.0}
+    assert sent.items() >= expected.items()
+    assert sent["samplers"] == ["penalties", "temperature", "top_k", "top_p", "min_p"]
 
 
 def test_seeds_are_folded_into_32_bits_and_never_mean_random(vocabulary: Vocabulary) -> None:

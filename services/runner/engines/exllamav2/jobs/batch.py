@@ -114,7 +114,9 @@ class Batch:
         logit_filter = None
         if LogitFilter.needed(job):
             backend = self._backend
-            logit_filter = LogitFilter(backend.model, backend.tokenizer, self._vocabulary, job, prepared.matcher)
+            logit_filter = LogitFilter(
+                backend.model, backend.tokenizer, self._vocabulary, job, prepared.matcher, prompt
+            )
         handle = self._new_handle(run, token_ids, room, logit_filter, embeddings)
         self._enqueue(handle)
         self._active[run] = Active(run, handle, answer, logit_filter)

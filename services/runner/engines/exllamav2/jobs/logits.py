@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy
@@ -14,14 +15,22 @@ from services.runner.kinds.text.job import Job, TokenLogprob, TopLogprob
 
 
 class LogitFilter(ExLlamaV2Filter):
-    """Takes log probabilities, adds biases, takes penalties off, and masks what the grammar forbids; in this order.
+    """Takes log probabilities, takes penalties off, adds biases, and masks what the grammar forbids; in this order.
 
     The library calls it on its own threads, one call at a time: `mask_logits` and then `feed` for each token. If
     anything fails, the error is kept in `failure` for the engine to end this job, because an exception would end all.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, vocabulary: Vocabulary, job: Job, matcher: Any) -> None:
-        """`matcher` is an LLMatcher that has seen the resumed tokens, or None."""
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        vocabulary: Vocabulary,
+        job: Job,
+        matcher: Any,
+        prompt_token_ids: Sequence[int] = (),
+    ) -> None:
+        """`matcher` is an LLMatcher that has seen the resumed tokens, or None; the prompt may have ids of images."""
         super().__init__(model, tokenizer)
         self._vocabulary = vocabulary
         self._sampling = job.sampling
@@ -34,6 +43,12 @@ class LogitFilter(ExLlamaV2Filter):
         self.failure: Exception | None = None
         self._offsets: torch.Tensor | None = None
         self._seen: set[int] = set()
+        # Which tokens of the vocabulary are in the prompt or the answer, if those are penalised.
+        self._present: torch.Tensor | None = None
+        if self._sampling.repetition_penalty != 1.0:
+            self._present = torch.zeros(vocabulary.size, dtype=torch.bool)
+            for token_id in (*prompt_token_ids, *job.resume_token_ids):
+                self._note(token_id)
         penalised = bool(self._sampling.presence_penalty or self._sampling.frequency_penalty)
         if penalised or self._sampling.logit_bias:
             self._offsets = torch.zeros(vocabulary.size)
@@ -46,7 +61,7 @@ class LogitFilter(ExLlamaV2Filter):
     def needed(job: Job) -> bool:
         """Whether anything is to be done for a job; without a filter the library samples faster."""
         sampling = job.sampling
-        penalised = sampling.presence_penalty or sampling.frequency_penalty
+        penalised = sampling.presence_penalty or sampling.frequency_penalty or sampling.repetition_penalty != 1.0
         return bool(job.grammar or sampling.logit_bias or penalised or job.logprobs is not None)
 
     def begin(self, prefix_str: str) -> None:
@@ -89,6 +104,10 @@ class LogitFilter(ExLlamaV2Filter):
         if self._top is not None:
             # Before anything is changed, which is what OpenAI reports.
             self._logprobs = torch.log_softmax(logits[:size].float(), dim=-1)
+        if self._present is not None:
+            present, penalty = self._present[:size], self._sampling.repetition_penalty
+            values = logits[:size][present]
+            logits[:size][present] = torch.where(values > 0, values / penalty, values * penalty)
         if self._offsets is not None:
             logits[:size] += self._offsets[:size]
         if self._matcher is not None:
@@ -101,10 +120,16 @@ class LogitFilter(ExLlamaV2Filter):
     def _take(self, token_id: int) -> None:
         if self._logprobs is not None:
             self.entries.append(self._entry(token_id, self._logprobs))
+        self._note(token_id)
         if self._offsets is not None:
             self._penalise(token_id)
         if self._matcher is not None and not self._matcher.is_stopped():
             self._matcher.consume_token(token_id)
+
+    def _note(self, token_id: int) -> None:
+        """Notes that a token is there; the end of a turn is not, or a long conversation could not be ended."""
+        if self._present is not None and token_id < len(self._present):
+            self._present[token_id] = token_id not in self._vocabulary.eos_token_ids
 
     def _penalise(self, token_id: int) -> None:
         """Counts a token of the answer: OpenAI's penalties apply to what was said, not to what was asked."""

@@ -19,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
+from services.runner.kinds.text.prompt.accepted import Accepted, find_accepted
 from services.runner.kinds.text.prompt.earlier_calls import written_for_template
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.thought import Thought, ThoughtTags, thought_tags
@@ -71,6 +72,7 @@ class ChatTemplate:
         self._arguments_as_text = False
         self._find_arguments()
         self._shows_tools = self._find_tools()
+        self._accepted = find_accepted(self._render)
 
     @property
     def tool_format(self) -> ToolFormat:
@@ -86,6 +88,11 @@ class ChatTemplate:
     def thought_tags(self) -> ThoughtTags:
         """What the model's thoughts stand between."""
         return self._thought_tags
+
+    @property
+    def accepted(self) -> Accepted:
+        """What the template takes of a conversation."""
+        return self._accepted
 
     @property
     def hybrid(self) -> bool:

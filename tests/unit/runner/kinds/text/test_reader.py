@@ -76,6 +76,13 @@ def test_no_limit_and_no_seed_are_told_from_zero() -> None:
     assert read(call(logprobs=True)).job.logprobs == 0
 
 
+def test_what_openai_does_not_have_is_off_until_it_is_sent() -> None:
+    off = read(call()).job.sampling
+    assert (off.top_k, off.min_p, off.repetition_penalty) == (0, 0.0, 1.0)
+    sent = read(call(sampling=pb.Sampling(temperature=1, top_p=1, top_k=5, min_p=0.25, repetition_penalty=1.5)))
+    assert sent.job.sampling == Sampling(top_k=5, min_p=0.25, repetition_penalty=1.5)
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -86,6 +93,9 @@ def test_no_limit_and_no_seed_are_told_from_zero() -> None:
         ({"sampling": pb.Sampling(presence_penalty=3)}, "presence_penalty"),
         ({"sampling": pb.Sampling(frequency_penalty=float("inf"))}, "frequency_penalty"),
         ({"sampling": pb.Sampling(logit_bias={1: 101})}, "logit_bias"),
+        ({"sampling": pb.Sampling(top_k=1_000_001)}, "top_k"),
+        ({"sampling": pb.Sampling(min_p=1.5)}, "min_p"),
+        ({"sampling": pb.Sampling(repetition_penalty=-1)}, "repetition_penalty"),
         ({"sampling": pb.Sampling(logit_bias=dict.fromkeys(range(2000), 1.0))}, "logit_bias"),
         ({"stop": list("abcde")}, "stop"),
         ({"stop": [""]}, "stop"),
