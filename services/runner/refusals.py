@@ -55,6 +55,18 @@ def shape_lost() -> MeshError:
     return MeshError(Code.CANCELLED, message, retry_after=1.0)
 
 
+def tools_not_shown() -> MeshError:
+    """Returns the refusal of functions that the chat template does not show to the model."""
+    return invalid(
+        "'tools' are not shown to the model by its chat template; choose a model that can see them.", "tools"
+    )
+
+
+def not_carried(param: str, reason: str) -> MeshError:
+    """Returns the refusal of a shape of calls that the model's format of calls cannot be held to."""
+    return invalid(f"'{param}' cannot be enforced with this model: {reason}; change the schema.", param)
+
+
 def slots_taken(slots: int) -> MeshError:
     """Returns the refusal of a job that no slot is free for; another runner, or the same one later, may take it."""
     return MeshError(Code.OVERLOADED, f"All {slots} slots of the runner are in use. Try again.", retry_after=1.0)

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-# Plain ChatML, without tools.
+# Plain ChatML. It shows functions, though nothing calls them.
 PLAIN_TEMPLATE = (
+    "{% if tools %}<|im_start|>tools\n{{ tools | tojson }}<tool_call></tool_call><|im_end|>\n{% endif %}"
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )

@@ -37,7 +37,7 @@ from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.thought import EFFORTS
 from services.runner.kinds.text.prompt.tools import Toolbox
-from services.runner.refusals import context_exceeded, images_misplaced, unchecked, unknown_tokens
+from services.runner.refusals import context_exceeded, images_misplaced, tools_not_shown, unchecked, unknown_tokens
 from tiermesh.runner.v1 import runner_pb2
 
 
@@ -84,6 +84,8 @@ class RequestReader:
         if toolbox.tools and "tools" not in model.capabilities:
             raise unchecked("tools")
         check_offer(toolbox)
+        if toolbox.callable and not self._template.shows_tools:
+            raise tools_not_shown()
         schema = read_schema(call)
         instructions = format_instructions(call.response_format, schema) if schema and not toolbox.required else ""
         conversation = arrange(call.messages, self._template.accepted, instructions)
@@ -121,16 +123,17 @@ class RequestReader:
 
     def _parser(self, toolbox: Toolbox, model: Model, job: Job, *, opened: bool) -> OutputParser | None:
         """Returns the parser of the output, brought to where an interrupted run has stopped."""
-        if not toolbox.callable and not model.reasoning:
+        if not (toolbox.callable or model.reasoning or self._template.tool_format.framed):
             return None
         parser = OutputParser(
             calls=toolbox.callable,
             forced=bool(toolbox.required),
             reasoning=model.reasoning,
             reasoning_open=opened,
+            thought_tags=self._template.thought_tags,
             new_id=self._new_call_id,
             tool_format=self._template.tool_format,
-            names=toolbox.names,
+            functions=toolbox.schemas,
         )
         if job.resume_token_ids:
             # What this recognises has been delivered already.

@@ -14,7 +14,7 @@ from services.runner.kinds.choice import work_reader
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        ("{% for tool in tools %}<tool_call><function={{ tool.name }}>{% endfor %}", "the format of Qwen3-Coder"),
+        ("{% for tool in tools %}<minimax:tool_call>{{ tool.name }}{% endfor %}", "the format of MiniMax"),
         ("{% if %}", "is not valid: line 1"),
     ],
 )

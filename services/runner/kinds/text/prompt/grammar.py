@@ -18,7 +18,7 @@ from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
 from services.runner.kinds.text.prompt.formats.rules import json_rule
 from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
-from services.runner.refusals import not_compiled, unchecked
+from services.runner.refusals import not_carried, not_compiled, unchecked
 
 # Characters of a whole grammar, so of all functions together.
 LARGEST_GRAMMAR = LARGEST_SCHEMAS
@@ -42,18 +42,22 @@ def answer_grammar(
     the reason, for what cannot be compiled.
     """
     forced = toolbox.mode is Mode.REQUIRED and toolbox.callable
-    if forced:
-        answer, rules = "calls", _forced_rules(toolbox, tool_format)
-    elif schema is not None:
-        answer, rules = _content_rules(schema, toolbox, tool_format)
-    else:
-        answer, rules = _auto_rules(toolbox, tool_format)
+    try:
+        if forced:
+            answer, rules = "calls", _forced_rules(toolbox, tool_format)
+        elif schema is not None:
+            answer, rules = _content_rules(schema, toolbox, tool_format)
+        else:
+            answer, rules = _auto_rules(toolbox, tool_format)
+    except SchemaError as error:
+        raise not_carried("tools", str(error)) from None
     if not rules:
         if thought is None or thought.longest is None:
             return ""
         # Such a model may take its thought for the answer and end there.
         answer, rules = "text", [r"text: /\S(?s:.)*/"]
-    lines = ["%llguidance {}", f"start: {_before(thought)}({answer})", *rules, *_thought_rules(thought)]
+    before, thought_rules = tool_format.before(thought)
+    lines = ["%llguidance {}", f"start: {before}({answer})", *rules, *thought_rules]
     grammar = "\n".join(lines) + "\n"
     _check(grammar, "tools" if schema is None or forced else "response_format")
     return grammar
@@ -81,8 +85,11 @@ def _content_rules(schema: dict[str, Any], toolbox: Toolbox, tool_format: ToolFo
         raise unchecked("response_format") from None
     rules = [f"content: {json_rule(schema)}"]
     if not toolbox.callable:
-        return "content", rules
-    return "content | calls", [*rules, *tool_format.call_rules(_enforceable(toolbox), single=toolbox.single)]
+        return tool_format.content("content"), rules
+    return f"{tool_format.content('content')} | calls", [
+        *rules,
+        *tool_format.call_rules(_enforceable(toolbox), single=toolbox.single),
+    ]
 
 
 def _auto_rules(toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[str]]:
@@ -113,20 +120,6 @@ def check_offer(toolbox: Toolbox) -> None:
             check_size(tool.parameters)
         except SchemaError:
             raise unchecked("tools") from None
-
-
-def _before(thought: Thought | None) -> str:
-    if thought is None:
-        return ""
-    return r"thought /\s{0,2}/ " if thought.opened else r'("<think>" thought /\s{0,2}/)? '
-
-
-def _thought_rules(thought: Thought | None) -> list[str]:
-    if thought is None:
-        return []
-    if thought.longest is None:
-        return ['thought[suffix="</think>"]: /(?s:.)*/']
-    return [rf'thought: /[^<\n]{{1,{thought.longest}}}/ "\n</think>\n\n"']
 
 
 def _check(grammar: str, param: str) -> None:
@@ -160,12 +153,16 @@ def in_few_words(error: str) -> str:
 
 
 class _Bytes:
-    """The simplest vocabulary: one token for each byte, and an end. What compiles for it compiles for any other."""
+    """The simplest vocabulary: one token for each byte, an end, and the control tokens that rules name.
+
+    What compiles for it compiles for any other that has these.
+    """
 
     eos_token_id = 256
     bos_token_id = None
-    special_token_ids = (256,)
-    tokens = (*(bytes([value]) for value in range(256)), b"<end>")
+    controls = tuple(dict.fromkeys(token for known in FORMATS.values() for token in known.control_tokens))
+    special_token_ids = tuple(range(256, 257 + len(controls)))
+    tokens = (*(bytes([value]) for value in range(256)), b"<end>", *(token.encode() for token in controls))
 
     def __call__(self, text: bytes | str) -> list[int]:
         return list(text.encode() if isinstance(text, str) else text)

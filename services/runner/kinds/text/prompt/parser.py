@@ -1,17 +1,19 @@
 """Splits a model's text, as it arrives, into content, reasoning and function calls.
 
-Reasoning is `<think>…</think>` at the beginning; how calls look is a matter of the model's tool format. White space
+Reasoning stands between two tags at the beginning; how calls look is a matter of the model's tool format. White space
 next to a tag belongs to the tag. Everything else that is not the syntax of a well-formed call comes out as content, so
 that no character is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from services.runner.kinds.text.prompt.formats import FORMATS, ToolFormat
 from services.runner.kinds.text.prompt.output import ParsedText, add, add_content, decided
-from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN
+from services.runner.kinds.text.prompt.thought import ThoughtTags
 
 
 class OutputParser:
@@ -25,24 +27,28 @@ class OutputParser:
         reasoning: bool,
         new_id: Callable[[], str],
         reasoning_open: bool = False,
+        thought_tags: ThoughtTags = ThoughtTags(),  # noqa: B008 - it is immutable
         tool_format: ToolFormat = FORMATS["hermes"],
-        names: Collection[str] = (),
+        functions: Mapping[str, dict[str, Any]] = MappingProxyType({}),
     ) -> None:
-        """`calls` and `reasoning` say what to look for; `reasoning_open` that the prompt has opened `<think>`.
+        """`calls` and `reasoning` say what to look for; `reasoning_open` that the prompt has opened a thought.
 
         `forced` says that a grammar lets the model write nothing but calls, after its thought.
-        `names` are the functions on offer, and `tool_format` is how the model writes calls of them.
+        `functions` are those on offer, each with the schema of its arguments, and `tool_format` is how the model
+        writes calls of them.
         """
-        self._reader = tool_format.reader(names, new_id) if calls else None
+        self._reader = tool_format.reader(functions if calls else {}, new_id) if calls or tool_format.framed else None
         self._forced = forced
+        self._tags = thought_tags
         # Text that cannot be decided yet.
         self._text = ""
         self._state: Callable[[ParsedText], bool] = self._answer
         # The state after white space that belongs to a tag.
         self._after_space: Callable[[ParsedText], bool] = self._answer
-        if reasoning:
+        tagged = reasoning and not tool_format.framed
+        if tagged:
             self._state = self._before_thought
-        if reasoning and reasoning_open:
+        if tagged and reasoning_open:
             self._skip_space(self._in_thought)
 
     @property
@@ -64,7 +70,7 @@ class OutputParser:
     def thinking(self) -> bool:
         """Whether what comes next is reasoning, unless it is the closing tag."""
         state = self._after_space if self._state == self._space else self._state
-        return state == self._in_thought
+        return state == self._in_thought or (self._reader is not None and self._reader.thinking)
 
     def feed(self, text: str, out: ParsedText) -> None:
         """Takes the next characters and adds what they decide to `out`."""
@@ -86,23 +92,23 @@ class OutputParser:
     def _before_thought(self, out: ParsedText) -> bool:  # noqa: ARG002 - every state has this signature
         """At the beginning, where a thought may open."""
         start = self._text.lstrip()
-        if start.startswith(THINK_OPEN):
-            self._text = start.removeprefix(THINK_OPEN)
+        if start.startswith(self._tags.open):
+            self._text = start.removeprefix(self._tags.open)
             self._skip_space(self._in_thought)
             return True
-        if THINK_OPEN.startswith(start):
+        if self._tags.open.startswith(start):
             return False
         self._state = self._answer
         return True
 
     def _in_thought(self, out: ParsedText) -> bool:
-        before, tag, after = self._text.partition(THINK_CLOSE)
+        before, tag, after = self._text.partition(self._tags.close)
         if tag:
             add(out.reasoning, before.rstrip())
             self._text = after
             self._skip_space(self._answer)
             return True
-        thought = decided(self._text, THINK_CLOSE)
+        thought = decided(self._text, self._tags.close)
         add(out.reasoning, thought)
         self._text = self._text[len(thought) :]
         return False

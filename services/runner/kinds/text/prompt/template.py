@@ -6,6 +6,7 @@ Templates come with model files, so they are run in a sandbox: they cannot reach
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import product
@@ -21,9 +22,11 @@ from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.prompt.accepted import Accepted, find_accepted
 from services.runner.kinds.text.prompt.controls import ControlTexts, Prompt
+from services.runner.kinds.text.prompt.earlier_calls import written_for_template
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.origins import Origins
-from services.runner.kinds.text.prompt.thought import THINK_OPEN, Thought
+from services.runner.kinds.text.prompt.thought import Thought, ThoughtTags, thought_tags
+from services.runner.kinds.text.prompt.tools import Tool
 
 # A message or a tool as templates expect them: JSON-like, with tool-call arguments as objects.
 Document = Mapping[str, Any]
@@ -42,6 +45,8 @@ _PLAIN_CONVERSATIONS: Sequence[Sequence[Document]] = (
         {"role": "tool", "tool_call_id": "probe0001", "name": "look", "content": "Seen."},
     ),
 )
+# The variables by which templates turn thinking on and off; DeepSeek has the second.
+_THINKING_SWITCH = re.compile(r"\benable_thinking\b|\b(?:if|not) thinking\b")
 
 
 class _Generation(Extension):
@@ -91,8 +96,12 @@ class ChatTemplate:
             raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
         self._source = source
         self._tool_format = detect_format(source)
+        self._thought_tags = thought_tags(source)
         self._eos_token = eos_token
-        confirm_format(self._tool_format, self._render)
+        # Whether the template takes the arguments of earlier calls as JSON text, and not as objects.
+        self._arguments_as_text = False
+        self._find_arguments()
+        self._shows_tools = self._find_tools()
         self._accepted = find_accepted(self._render)
         self._confirm_controls(environment.from_string(source))
 
@@ -102,6 +111,16 @@ class ChatTemplate:
         return self._tool_format
 
     @property
+    def shows_tools(self) -> bool:
+        """Whether the model gets to see the functions on offer."""
+        return self._shows_tools
+
+    @property
+    def thought_tags(self) -> ThoughtTags:
+        """What the model's thoughts stand between."""
+        return self._thought_tags
+
+    @property
     def accepted(self) -> Accepted:
         """What the template takes of a conversation."""
         return self._accepted
@@ -109,7 +128,7 @@ class ChatTemplate:
     @property
     def hybrid(self) -> bool:
         """Whether thinking can be turned off."""
-        return "enable_thinking" in self._source
+        return _THINKING_SWITCH.search(self._source) is not None
 
     def thought(self, prompt: str) -> Thought:
         """Returns what is known of the thought that a rendered prompt asks for.
@@ -117,8 +136,8 @@ class ChatTemplate:
         A template bounds the thoughts that it opens by setting `longest_thought`, in characters. That is for small
         models that were never taught to reason: they can be asked to think, but would go on until the context is full.
         """
-        opened = prompt.rstrip().endswith(THINK_OPEN)
-        return Thought(opened, self._longest_thought if opened else None)
+        opened = prompt.rstrip().endswith(self._thought_tags.open)
+        return Thought(opened, self._longest_thought if opened else None, self._thought_tags)
 
     def render(
         self,
@@ -134,7 +153,7 @@ class ChatTemplate:
         """
         variables = {"reasoning_effort": effort} if effort else {}
         try:
-            return self._render(messages, tools, enable_thinking=thinking, **variables)
+            return self._render(messages, tools, enable_thinking=thinking, thinking=thinking, **variables)
         except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
             # The template's own words may quote the conversation; only a text that stands in the template does not.
             told = self._origins.unmarked(str(error))
@@ -145,15 +164,25 @@ class ChatTemplate:
 
     def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> Prompt:
         end = self._origins.marked(self._eos_token)
-        marked = self._origins.messages(messages)
+        marked = self._origins.messages(self._documents(messages))
         return self._origins.read(_rendered(self._template, marked, tools, eos_token=end, **variables))
+
+    def _documents(self, messages: Sequence[Document]) -> Sequence[Document]:
+        """Returns messages as the template takes them."""
+        return written_for_template(
+            messages,
+            call_id=self._tool_format.call_id,
+            arguments_as_text=self._arguments_as_text,
+            thinking=".thinking" in self._source,
+        )
 
     def _confirm_controls(self, unmarked: Template) -> None:
         """Raises ValueError if it is not known of all control tokens in prompts that the template has written them."""
         for messages, tools in product(_PLAIN_CONVERSATIONS, ([], [_TOOL])):
             try:
                 prompt = self._render(messages, tools)
-                same = prompt == _rendered(unmarked, messages, tools, eos_token=self._eos_token)
+                documents = self._documents(messages)
+                same = prompt == _rendered(unmarked, documents, tools, eos_token=self._eos_token)
             except Exception:  # noqa: BLE001, S112 - templates fail in any way, and may want other messages
                 continue
             if prompt.cuts or not same:
@@ -161,6 +190,30 @@ class ChatTemplate:
                     "the chat template puts a control token together from parts, which cannot be told from what a "
                     "client writes. Write the token as one text in the template"
                 )
+
+    def _find_tools(self) -> bool:
+        """Returns whether the template shows functions; one that refuses a plain question may show them elsewhere."""
+        name = "probe_of_tools"
+        try:
+            return name in self._render([{"role": "user", "content": "Which?"}], [Tool(name, name).document()])
+        except Exception:  # noqa: BLE001 - templates fail in any way when they refuse a conversation
+            return True
+
+    def _find_arguments(self) -> None:
+        """Finds out which arguments the template writes so that they can be read; raises ValueError if it is none."""
+        try:
+            if confirm_format(self._tool_format, self._render):
+                return
+        except ValueError:
+            self._arguments_as_text = True
+            if not confirm_format(self._tool_format, self._render):
+                raise
+            return
+        self._arguments_as_text = True
+        try:
+            self._arguments_as_text = confirm_format(self._tool_format, self._render)
+        except ValueError:
+            self._arguments_as_text = False
 
 
 def _rendered(

@@ -1,4 +1,4 @@
-"""The thought that a model has before its answer: `<think>…</think>`."""
+"""The thought that a model has before its answer, between tags: `<think>…</think>` for most."""
 
 from __future__ import annotations
 
@@ -18,6 +18,23 @@ EFFORTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class ThoughtTags:
+    """What a thought stands between."""
+
+    open: str = THINK_OPEN
+    close: str = THINK_CLOSE
+
+
+# Those of Mistral's models that think (https://huggingface.co/mistralai/Magistral-Small-2509).
+_OTHERS = (ThoughtTags("[THINK]", "[/THINK]"),)
+
+
+def thought_tags(template: str) -> ThoughtTags:
+    """Returns the tags of a model's thoughts by its chat template, which shows those of the past."""
+    return next((tags for tags in _OTHERS if tags.open in template), ThoughtTags())
+
+
+@dataclass(frozen=True, slots=True)
 class Thought:
     """What is known of the thought before it comes."""
 
@@ -25,3 +42,4 @@ class Thought:
     opened: bool = False
     # Most characters of its one paragraph, for a model that would never close it; None leaves that to the model.
     longest: int | None = None
+    tags: ThoughtTags = ThoughtTags()

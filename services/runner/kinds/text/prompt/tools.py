@@ -48,9 +48,9 @@ class Toolbox:
         return bool(self.tools) and self.mode is not Mode.NONE
 
     @property
-    def names(self) -> frozenset[str]:
-        """The names of all functions on offer."""
-        return frozenset(tool.name for tool in self.tools)
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """The functions on offer, each with the schema of its arguments."""
+        return {tool.name: tool.parameters for tool in self.tools}
 
     def documents(self) -> list[dict[str, Any]]:
         """Returns what the chat template shows; nothing if calls are forbidden, so that none is attempted."""

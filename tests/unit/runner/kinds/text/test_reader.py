@@ -150,6 +150,21 @@ def test_tools_need_a_model_that_can_call() -> None:
     assert refusal.value.param == "tools"
 
 
+def test_a_template_that_shows_no_tools_takes_none() -> None:
+    # Gemma 3, whose published template has no place for them.
+    template = (
+        "{% for message in messages %}<start_of_turn>{{ 'model' if message.role == 'assistant' else message.role }}\n"
+        "{{ message.content | trim }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+    )
+    for choice in (pb.ToolChoice.MODE_AUTO, pb.ToolChoice.MODE_REQUIRED):
+        with pytest.raises(MeshError, match="not shown to the model") as refusal:
+            read(call(tools=[WEATHER], tool_choice=pb.ToolChoice(mode=choice)), template=template)
+        assert refusal.value.param == "tools"
+    assert read(call(tools=[WEATHER], tool_choice=pb.ToolChoice(mode=pb.ToolChoice.MODE_NONE)), template=template)
+    assert read(call(), template=template)
+
+
 def test_offered_tools_are_shown_and_looked_for() -> None:
     request = read(call(tools=[WEATHER]))
     assert '"name": "get_weather"' in request.job.prompt
@@ -265,7 +280,9 @@ def test_an_unknown_effort_is_refused() -> None:
 
 def test_the_template_says_how_calls_look() -> None:
     choice = pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)
-    request = read(call(tools=[WEATHER], tool_choice=choice), template="{{ messages[0].content }}<|python_tag|>")
+    request = read(
+        call(tools=[WEATHER], tool_choice=choice), template="{{ tools }}{{ messages[0].content }}<|python_tag|>"
+    )
     assert '"parameters' in request.job.grammar.replace("\\", "")
     assert "<tool_call>" not in request.job.grammar
 

@@ -43,14 +43,14 @@ HERMES = Family(ChatTemplate(packaged_template("smollm2")), CALL, "")
 FAMILIES = (
     HERMES,
     Family(
-        ChatTemplate("{% if tools %}{{ '<|python_tag|>' }}{% endif %}"),
+        ChatTemplate("{% if tools %}{{ tools }}{{ '<|python_tag|>' }}{% endif %}"),
         '<|python_tag|>{"name": "f", "parameters": {"a": "ab}"}}',
     ),
     Family(
-        ChatTemplate("{{ '[AVAILABLE_TOOLS]' }}{{ '[TOOL_CALLS][' }}"),
+        ChatTemplate("{{ tools }}{{ '[AVAILABLE_TOOLS]' }}{{ '[TOOL_CALLS][' }}"),
         '[TOOL_CALLS][{"name": "f", "arguments": {"a": "ab}"}}]',
     ),
-    Family(ChatTemplate("{{ '[TOOL_CALLS]' }}{{ '[ARGS]' }}"), '[TOOL_CALLS]f[ARGS]{"a": "ab}"}'),
+    Family(ChatTemplate("{{ tools }}{{ '[TOOL_CALLS]' }}{{ '[ARGS]' }}"), '[TOOL_CALLS]f[ARGS]{"a": "ab}"}'),
 )
 WORDS = st.text(alphabet='ab }<"\n', max_size=8)
 STOPS = st.lists(

@@ -6,11 +6,13 @@ import json
 import re
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
+from services.runner.kinds.text.prompt.formats.rules import thought_rules
 from services.runner.kinds.text.prompt.nesting import Nesting
 from services.runner.kinds.text.prompt.output import CallDelta, ParsedText, add_content, decided
+from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Tool
 
 # A JSON string, and what may follow from its first characters.
@@ -22,7 +24,13 @@ CALL_HEAD = re.compile(rf'\s*\{{\s*"name"\s*:\s*({JSON_STRING})\s*,\s*"(?:argume
 class ToolFormat(ABC):
     """How one family of models writes function calls: the grammar for forced ones, and the reader of any."""
 
-    name: ClassVar[str]
+    name: str
+    # Whether the format says of the whole answer what is thought, content or call, so that its reader reads all of it.
+    framed: ClassVar[bool] = False
+    # The control tokens that its rules name.
+    control_tokens: ClassVar[tuple[str, ...]] = ()
+    # What a prompt has to call an earlier call of a function, by its number in the conversation; None leaves its id.
+    call_id: Callable[[str, int], str] | None = None
 
     @abstractmethod
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
@@ -36,9 +44,20 @@ class ToolFormat(ABC):
         del tools, single
         yield from ()
 
+    def content(self, rule: str) -> str:
+        """Returns the expression for content that is a rule."""
+        return rule
+
+    def before(self, thought: Thought | None) -> tuple[str, list[str]]:
+        """Returns the expression for what comes before content and calls, and its rules."""
+        return thought_rules(thought)
+
     @abstractmethod
-    def reader(self, names: Collection[str], new_id: Callable[[], str]) -> CallReader:
-        """Returns a reader for one answer; `names` are the functions on offer, `new_id` makes ids for calls."""
+    def reader(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> CallReader:
+        """Returns a reader for one answer; `functions` are those on offer, each with the schema of its arguments.
+
+        `new_id` makes ids for calls.
+        """
 
 
 class CallReader(ABC):
@@ -49,12 +68,12 @@ class CallReader(ABC):
     """
 
     # Opens a call within the text; white space before it belongs to it.
-    marker: ClassVar[str]
+    marker: str
     # What may stand after the last call without being content.
     separators: ClassVar[str] = string.whitespace
 
-    def __init__(self, names: Collection[str], new_id: Callable[[], str]) -> None:
-        self._names = names
+    def __init__(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> None:
+        self._functions = functions
         self._new_id = new_id
         self.call_count = 0
         # Text that cannot be decided yet.
@@ -73,6 +92,11 @@ class CallReader(ABC):
     def holding(self) -> bool:
         """Whether text is held back until more has come."""
         return bool(self._text or self._before)
+
+    @property
+    def thinking(self) -> bool:
+        """Whether what comes next is reasoning; only a format that frames the answer knows."""
+        return False
 
     @property
     def in_arguments(self) -> bool:

@@ -8,22 +8,36 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import ToolFormat
+from services.runner.kinds.text.prompt.formats.harmony import HarmonyFormat
 from services.runner.kinds.text.prompt.formats.hermes import HermesFormat
-from services.runner.kinds.text.prompt.formats.llama import LlamaFormat
+from services.runner.kinds.text.prompt.formats.llama import LLAMA4, LlamaFormat
 from services.runner.kinds.text.prompt.formats.mistral import ARGUMENTS_TAG, CALLS_TAG, MistralArgsFormat, MistralFormat
+from services.runner.kinds.text.prompt.formats.pythonic import PythonicFormat
+from services.runner.kinds.text.prompt.formats.sections import DEEPSEEK, DEEPSEEK_V3, KIMI, SectionFormat
+from services.runner.kinds.text.prompt.formats.tagged import GLM, QWEN3_CODER, TaggedFormat
 from services.runner.kinds.text.prompt.output import ParsedText
 
 FORMATS: dict[str, ToolFormat] = {
-    known.name: known for known in (HermesFormat(), LlamaFormat(), MistralFormat(), MistralArgsFormat())
+    known.name: known
+    for known in (
+        HermesFormat(),
+        LlamaFormat(),
+        MistralFormat(),
+        MistralArgsFormat(),
+        TaggedFormat("qwen3-coder", QWEN3_CODER),
+        TaggedFormat("glm", GLM),
+        HarmonyFormat(),
+        SectionFormat("deepseek", DEEPSEEK),
+        SectionFormat("deepseek-v3", DEEPSEEK_V3),
+        SectionFormat("kimi", KIMI),
+        LLAMA4,
+        PythonicFormat(),
+    )
 }
-# Formats without a reader: what only their templates hold, and whose it is. Several have a tag of a format with one.
+# Formats without a reader: what only their templates hold, and whose it is.
 _UNREAD = {
-    "<function=": "Qwen3-Coder, Qwen 3.5",
-    "<arg_key>": "GLM",
-    "<\uff5ctool\u2581call": "DeepSeek",
-    "\uff5cDSML\uff5c": "DeepSeek",
-    "<|tool_call_begin|>": "Kimi",
-    "<|channel|>": "gpt-oss",
+    "<seed:tool_call>": "Seed-OSS",
+    "\uff5cDSML\uff5c": "DeepSeek V3.2",
     "<|tool_call>": "Gemma 4",
     "<start_function_call>": "FunctionGemma",
     "<|tool_call_start|>": "LFM2",
@@ -32,9 +46,24 @@ _UNREAD = {
     "<TOOLCALL>": "Nemotron",
     "<|tool_call|>": "Granite, Phi",
 }
-_HERMES_TAG = "<tool_call>"
-# Llama 3 and Llama 4 begin a message with one of these.
-_LLAMA_HEADERS = ("<|start_header_id|>", "<|header_start|>")
+# What only the templates of a format hold, all of it; the first that fits counts, as some have the tag of another one.
+_SIGNS: Sequence[tuple[Sequence[str], str]] = (
+    (("<|channel|>", "<|message|>"), "harmony"),
+    ((DEEPSEEK.section, "```json"), "deepseek-v3"),
+    ((DEEPSEEK.section,), "deepseek"),
+    ((KIMI.section, KIMI.call), "kimi"),
+    (("<function=", "<parameter="), "qwen3-coder"),
+    (("<arg_key>", "<arg_value>"), "glm"),
+    ((CALLS_TAG, ARGUMENTS_TAG), "mistral-args"),
+    ((CALLS_TAG,), "mistral"),
+    (("<tool_call>",), "hermes"),
+    # So all published templates explain it.
+    (("func_name1(",), "pythonic"),
+    (("<|python_tag|>",), "llama"),
+    # These may have no tag in their templates, but are told the key of the arguments.
+    (('"parameters"', "<|start_header_id|>"), "llama"),
+    (('"parameters"', "<|header_start|>"), "llama4"),
+)
 _JINJA_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _TOOLS = re.compile(r"\btools\b|\btool_calls\b")
 # A call of the past, as documents for a template. Some templates want ids of nine characters.
@@ -61,32 +90,30 @@ def detect_format(template: str) -> ToolFormat:
     for sign, models in _UNREAD.items():
         if sign in template:
             raise ValueError(_refusal(f"the format of {models}"))
-    if CALLS_TAG in template:
-        return FORMATS["mistral-args" if ARGUMENTS_TAG in template else "mistral"]
-    if _HERMES_TAG in template:
-        return FORMATS["hermes"]
-    if "<|python_tag|>" in template:
-        return FORMATS["llama"]
-    # The small Llama models and Llama 4 have no tag, but are told the key of the arguments.
-    if '"parameters"' in template and any(header in template for header in _LLAMA_HEADERS):
-        return FORMATS["llama"]
+    for signs, name in _SIGNS:
+        if all(sign in template for sign in signs):
+            return FORMATS[name]
     if _TOOLS.search(template):
         raise ValueError(_refusal("a format that is not known"))
     return FORMATS["hermes"]
 
 
-def confirm_format(found: ToolFormat, render: Callable[[Sequence[Mapping[str, Any]]], str]) -> None:
-    """Raises ValueError if a call that the template itself writes is not one to the format's reader.
+def confirm_format(found: ToolFormat, render: Callable[[Sequence[Mapping[str, Any]]], str]) -> bool:
+    """Returns whether the template itself writes a call as the format's reader reads it.
 
     `render` renders messages. A template that refuses the conversation, or shows no calls of the past, says nothing.
+    Raises ValueError if it writes a call that is none to the reader.
     """
     try:
         prompt = render(_PROBE)
     except Exception:  # noqa: BLE001 - templates fail in any way, and those that want other messages may be right
-        return
+        return False
     written = prompt.rpartition(_QUESTION)[2]
-    if _NAME in written and not any(_reads(found, written[start:]) for start in _beginnings(written)):
+    if _NAME not in written:
+        return False
+    if not any(_reads(found, written[start:]) for start in _beginnings(written)):
         raise ValueError(_refusal("a format that is not known"))
+    return True
 
 
 def _beginnings(written: str) -> Iterator[int]:
@@ -97,7 +124,7 @@ def _beginnings(written: str) -> Iterator[int]:
 
 def _reads(found: ToolFormat, answer: str) -> bool:
     out = ParsedText()
-    reader = found.reader([_NAME], lambda: "")
+    reader = found.reader({_NAME: {}}, lambda: "")
     reader.feed(answer, out)
     reader.finish(out, cut=False)
     name = "".join(call.name for call in out.calls if call.index == 0)

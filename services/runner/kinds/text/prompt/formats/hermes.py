@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
-from services.runner.kinds.text.prompt.formats.rules import further, literal, object_rules
+from services.runner.kinds.text.prompt.formats.rules import further, literal, object_rules, text_before_calls
 from services.runner.kinds.text.prompt.output import ParsedText, add_content
 from services.runner.kinds.text.prompt.tools import Tool
 
@@ -24,19 +25,13 @@ class HermesFormat(ToolFormat):
         yield f"calls: {literal(_OPEN)} body {further(again, single=single)}"
 
     def auto_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
-        """Yields the rules of text in which a tag, once it is there, begins a call.
-
-        The tag ends a lazy lexeme, and the last text is any but one with a tag: so there is no other way on.
-        """
+        """Yields the rules of text in which a tag, once it is there, begins a call."""
         yield from self._body_rules(tools)
-        yield f"auto: (opened body {further('opened body', single=single)})? REST"
-        yield f"opened[lazy]: TEXT {literal(_OPEN)}"
-        yield "TEXT: /(?s:.)*/"
-        yield f"REST: TEXT & ~/(?s:.)*{_OPEN}(?s:.)*/"
+        yield from text_before_calls(_OPEN, single=single)
 
-    def reader(self, names: Collection[str], new_id: Callable[[], str]) -> CallReader:
+    def reader(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> CallReader:
         """Returns a reader that takes any name: what stands between the tags is meant to be a call."""
-        return _Reader(names, new_id)
+        return _Reader(functions, new_id)
 
     def _body_rules(self, tools: Sequence[Tool]) -> Iterator[str]:
         yield from object_rules(tools, "arguments")

@@ -8,7 +8,8 @@ https://github.com/mistralai/mistral-common the second. One reader understands b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
 from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
@@ -29,15 +30,19 @@ class MistralFormat(ToolFormat):
 
     name = "mistral"
 
+    def __init__(self) -> None:
+        """Earlier calls have ids of nine letters and digits: the templates take no others."""
+        self.call_id = lambda _, number: f"call{number % 10**5:05}"
+
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
         """Yields the rules of a tag and an array."""
         yield from object_rules(tools, "arguments")
         again = further('", " object', single=single)
         yield f'calls: {literal(CALLS_TAG + "[")} object {again} "]"'
 
-    def reader(self, names: Collection[str], new_id: Callable[[], str]) -> CallReader:
+    def reader(self, functions: Mapping[str, dict[str, Any]], new_id: Callable[[], str]) -> CallReader:
         """Returns a reader that takes any name: what follows the tag is meant to be a call."""
-        return _Reader(names, new_id)
+        return _Reader(functions, new_id)
 
 
 class MistralArgsFormat(MistralFormat):

@@ -192,7 +192,7 @@ FORMAT_CALLS = [
 ]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ["hermes", "llama", "mistral", "mistral-args"])
 @pytest.mark.parametrize(
     "parameters",
     [

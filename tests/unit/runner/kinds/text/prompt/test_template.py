@@ -8,6 +8,7 @@ from services.common.errors import MeshError
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.prompt.thought import Thought
 from services.runner.kinds.text.prompt.tools import Tool
+from tests.unit.runner.kinds.text.prompt.formats.families import DEEPSEEK, MISTRAL_ARGS
 
 QUESTION = {"role": "user", "content": "What is the capital of France?"}
 WEATHER = Tool("get_weather", "Weather in a café", {"type": "object", "properties": {"city": {"type": "string"}}})
@@ -62,6 +63,20 @@ def test_calls_and_their_results(smollm2: ChatTemplate) -> None:
         "<|im_start|>user\n<tool_response>\nrain\n</tool_response>\n<tool_response>\nsun\n</tool_response><|im_end|>\n"
         "<|im_start|>assistant\n"
     )
+
+
+def test_thinking_of_deepseek_can_be_turned_off() -> None:
+    template = ChatTemplate(DEEPSEEK.template)
+    assert template.hybrid
+    assert template.thought(template.render([QUESTION], thinking=True)).opened
+    assert not template.thought(template.render([QUESTION], thinking=False)).opened
+
+
+def test_thoughts_of_mistral_have_tags_of_their_own() -> None:
+    template = ChatTemplate(MISTRAL_ARGS.template + "{% if add_generation_prompt %}[THINK]{% endif %}")
+    thought = template.thought(template.render([QUESTION]))
+    assert thought.opened
+    assert thought.tags.close == "[/THINK]"
 
 
 def test_the_date_comes_from_the_clock() -> None:

@@ -14,7 +14,7 @@ from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_te
         ("{{ '<tool_call>\\n' }}{{ call | tojson }}", "hermes"),
         ("{% if tools %}{{ '<|python_tag|>' }}{% endif %}", "llama"),
         ('<|start_header_id|>{{ \'{"name": "\' + name + \'", "parameters": \' }}', "llama"),
-        ('<|header_start|>{% if tools %}{{ \'{"name": "\' + name + \'", "parameters": \' }}{% endif %}', "llama"),
+        ('<|header_start|>{% if tools %}{{ \'{"name": "\' + name + \'", "parameters": \' }}{% endif %}', "llama4"),
         ("{{ '[AVAILABLE_TOOLS]' }}{{ '[TOOL_CALLS][' }}", "mistral"),
         ("{{ '[TOOL_CALLS]' + name + '[ARGS]' }}", "mistral-args"),
         ("{{ messages[0].content }}", "hermes"),
@@ -48,12 +48,7 @@ QWEN3_CODER = (
 @pytest.mark.parametrize(
     ("call", "models"),
     [
-        (QWEN3_CODER, "Qwen3-Coder"),
-        (f"<seed:tool_call>{QWEN3_CODER}</seed:tool_call>", "Qwen3-Coder"),
-        ("<tool_call>{{ f.name }}\n" + ITEMS + "<arg_key>{{ k }}</arg_key>{% endfor %}</tool_call>", "GLM"),
-        ("<｜tool▁calls▁begin｜>{{ f.name }}<｜tool▁sep｜>{{ f.arguments | tojson }}", "DeepSeek"),  # noqa: RUF001
-        ("<|tool_call_begin|>functions.{{ f.name }}:0<|tool_call_argument_begin|>{{ f.arguments | tojson }}", "Kimi"),
-        ("<|channel|>commentary to=functions.{{ f.name }}<|message|>{{ f.arguments | tojson }}", "gpt-oss"),
+        (f"<seed:tool_call>{QWEN3_CODER}</seed:tool_call>", "Seed-OSS"),
         ("<|tool_call>call:{{ f.name }}{}<tool_call|>", "Gemma 4"),
         ("<|tool_call|>[{{ f | tojson }}]", "Granite"),
     ],
