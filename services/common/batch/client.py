@@ -27,7 +27,8 @@ Sink = Callable[[Any], None]
 
 @dataclass(slots=True)
 class _Pending(Generic[CallT, ReplyT]):
-    call: CallT
+    # None once it is on its way and will not be sent again: it may be large.
+    call: CallT | None
     sink: Sink
     deadline: float
     tick: int
@@ -175,7 +176,10 @@ class BatchClient(Generic[CallT, ReplyT]):
         lane = min(ready, key=lambda lane: len(lane.carried)) if len(ready) > 1 else ready[0]
         pending.lane = lane
         lane.carried.add(call_id)
-        lane.outbox.put(call_id, pending.call)
+        if pending.call is not None:
+            lane.outbox.put(call_id, pending.call)
+        if not self._retry:
+            pending.call = None
 
     def _deliver(self, lane: Lane[CallT, ReplyT], frame: ResponseFrame[ReplyT]) -> None:
         for reply in frame.replies:
@@ -234,7 +238,8 @@ class BatchClient(Generic[CallT, ReplyT]):
             self._dispatch_again(call_id, self._pending[call_id])
 
     def _dispatch_again(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
-        pending.call.timeout_ms = max(1, int((pending.deadline - self._loop.time()) * 1000))
+        if pending.call is not None:
+            pending.call.timeout_ms = max(1, int((pending.deadline - self._loop.time()) * 1000))
         self._dispatch(call_id, pending)
 
     def _fail_parked(self, what: str) -> None:

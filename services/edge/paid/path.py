@@ -58,7 +58,7 @@ class Order:
     context: RequestContext
     principal: Principal
     model: Model
-    # One for each choice.
+    # One for each choice. Choices that share one, next to each other, differ in their seeds only.
     calls: list[runner_pb2.GenerateCall]
     # How many prompts the choices belong to.
     prompts: int = 1

@@ -56,11 +56,11 @@ class _Turn(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Translation:
-    """The chat completion that a response amounts to, with the places of its messages."""
+class FieldNames:
+    """What the fields of a chat completion are called in the body that it was made from."""
 
-    chat: chat.ChatBody
-    turns: Sequence[_Turn]
+    # Of the content of each message, and of all that the message was made from.
+    places: Sequence[tuple[str, str]]
 
     def error(self, error: MeshError) -> MeshError:
         """Returns an error about the chat completion as one about the body that it was made from."""
@@ -73,10 +73,18 @@ class Translation:
         at, rest = int(match["at"]), match["rest"]
         if match["list"] == "tools":
             return f"tools[{at}]{rest.removeprefix('.function')}"
-        turn = self.turns[at]
+        content_place, place = self.places[at]
         if not rest.startswith(".content"):
-            return turn.place
-        return turn.content_place + rest.removeprefix(".content").replace(".image_url.url", ".image_url")
+            return place
+        return content_place + rest.removeprefix(".content").replace(".image_url.url", ".image_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The chat completion that a response amounts to."""
+
+    chat: chat.ChatBody
+    names: FieldNames
 
 
 def translate(body: ResponsesBody) -> Translation:
@@ -103,7 +111,7 @@ def translate(body: ResponsesBody) -> Translation:
         parallel_tool_calls=body.parallel_tool_calls,
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
     )
-    return Translation(completion, turns)
+    return Translation(completion, FieldNames([(turn.content_place, turn.place) for turn in turns]))
 
 
 def _check_kept(body: ResponsesBody) -> None:

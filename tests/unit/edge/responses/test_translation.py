@@ -232,12 +232,13 @@ SPOKEN: dict[str, Any] = {
     ],
 )
 def test_errors_speak_of_the_fields_that_were_sent(param: str, here: str) -> None:
-    error = translation(**SPOKEN).error(MeshError(Code.INVALID_REQUEST, f"'{param}' is for 'tools'.", param=param))
+    names = translation(**SPOKEN).names
+    error = names.error(MeshError(Code.INVALID_REQUEST, f"'{param}' is for 'tools'.", param=param))
     assert (error.code, error.message, error.param) == (Code.INVALID_REQUEST, f"'{here}' is for 'tools'.", here)
 
 
 def test_a_text_is_the_content_of_its_message() -> None:
-    error = translation().error(MeshError(Code.INVALID_REQUEST, "wrong", param="messages[0].content"))
+    error = translation().names.error(MeshError(Code.INVALID_REQUEST, "wrong", param="messages[0].content"))
     assert (error.message, error.param) == ("wrong", "input")
 
 

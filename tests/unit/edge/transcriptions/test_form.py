@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.common.errors import MeshError
+from services.edge.http.body_memory import BodyMemory
 from services.edge.http.errors import error_response
 from services.edge.transcriptions.form import read_form
 
@@ -29,7 +30,8 @@ async def post() -> AsyncIterator[Post]:
 
     async def read(request: web.Request) -> web.Response:
         try:
-            form = await read_form(request, 1000)
+            with BodyMemory(total=10_000, per_account=10_000).share("account") as share:
+                form = await read_form(request, 1000, share)
         except MeshError as error:
             return error_response(error)
         return web.Response(body=msgspec.json.encode({"fields": form.fields, "file": form.file}))

@@ -1,0 +1,95 @@
+"""Bounds what the bodies of all requests in progress take of this process's memory, together and for each account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from services.common.errors import Code, MeshError
+
+# When memory may be free again is not known; requests take seconds. Unit: seconds.
+_RETRY_AFTER = 2.0
+
+
+class BodyMemory:
+    """The bytes that are held, by account. What an account may hold at most shrinks as memory fills up.
+
+    An account gets no more than what is left free: so one alone holds half of `total` at most, and there is always room
+    for the requests of others, the smaller the more accounts hold much. Such a share needs no reservation, and is known
+    from switches (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
+    """
+
+    def __init__(self, *, total: int, per_account: int) -> None:
+        """`total` and `per_account` are the most that is held, in bytes."""
+        self._total = total
+        self._per_account = per_account
+        self._held = 0
+        self._accounts: dict[str, int] = {}
+
+    @property
+    def held(self) -> int:
+        """The bytes that all requests hold."""
+        return self._held
+
+    def of_account(self, account_id: str) -> int:
+        """Returns the bytes that the requests of an account hold."""
+        return self._accounts.get(account_id, 0)
+
+    @contextmanager
+    def share(self, account_id: str) -> Iterator[BodyShare]:
+        """Yields the share of one request; what it holds in the end is given back."""
+        share = BodyShare(self, account_id)
+        try:
+            yield share
+        finally:
+            if share.held:
+                share.give_back(share.held)
+
+    def check(self, account_id: str, count: int) -> None:
+        """Raises MeshError OVERLOADED if an account cannot get so many bytes now."""
+        mine = self.of_account(account_id) + count
+        if mine > self._per_account:
+            message = (
+                "The unfinished requests of this account are too large together: their bodies may have "
+                f"{self._per_account} bytes at one server. Wait until some have ended, or send smaller ones."
+            )
+            raise MeshError(Code.OVERLOADED, message, retry_after=_RETRY_AFTER)
+        if mine > self._total - self._held - count:
+            message = "This server has no memory left for a body of this size. Send the request again shortly."
+            raise MeshError(Code.OVERLOADED, message, retry_after=_RETRY_AFTER)
+
+    def add(self, account_id: str, count: int) -> None:
+        """Notes that an account holds so many bytes more, or fewer if it is negative."""
+        self._held += count
+        mine = self.of_account(account_id) + count
+        if mine:
+            self._accounts[account_id] = mine
+        else:
+            self._accounts.pop(account_id, None)
+
+
+class BodyShare:
+    """What one request holds of that memory."""
+
+    __slots__ = ("_account_id", "_memory", "held")
+
+    def __init__(self, memory: BodyMemory, account_id: str) -> None:
+        self._memory = memory
+        self._account_id = account_id
+        # Bytes.
+        self.held = 0
+
+    def expect(self, count: int) -> None:
+        """Raises MeshError OVERLOADED if so many bytes more could not be taken now."""
+        self._memory.check(self._account_id, count)
+
+    def take(self, count: int) -> None:
+        """Takes bytes, before or as they arrive; raises MeshError OVERLOADED if they cannot be had."""
+        self._memory.check(self._account_id, count)
+        self._memory.add(self._account_id, count)
+        self.held += count
+
+    def give_back(self, count: int) -> None:
+        """Gives back bytes that are not kept."""
+        self._memory.add(self._account_id, -count)
+        self.held -= count
