@@ -10,13 +10,12 @@ from aiohttp import web
 from services.common.catalog import Model
 from services.common.clock import Clock
 from services.edge.authentication import Principal
-from services.edge.chat.call import generate_call
 from services.edge.chat.checks import check_chat_body
-from services.edge.chat.images import load_images
+from services.edge.chat.images import call_with_images
 from services.edge.chat.request import ChatBody, chat_decoder
 from services.edge.chat.response import ChunkRenderer, completion_body
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import read_json
+from services.edge.http.incoming_body import BODY, read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
@@ -62,14 +61,14 @@ class Chat:
         """Reads the body, which is in memory no longer than this takes: the call that is made of it stays."""
         body, model = await self._parse(await read_json(request, images=True), principal)
         # Before anything is placed or paid for: an image that cannot be had costs nothing.
-        images = await load_images(body, self._images)
+        call, capabilities = await call_with_images(body, model, context.request_id, self._images, request[BODY].share)
         order = Order(
             request=request,
             context=context,
             principal=principal,
             model=model,
-            calls=[generate_call(body, model, context.request_id, images=images)] * (body.n or 1),
-            capabilities=("vision",) if images else (),
+            calls=[call] * (body.n or 1),
+            capabilities=capabilities,
         )
         return order, _Shape(bool(body.stream), body.include_usage, bool(body.logprobs))
 

@@ -11,6 +11,13 @@ from services.common.errors import Code, MeshError
 _RETRY_AFTER = 2.0
 
 
+class NoMemoryError(MeshError):
+    """There is no memory for a body now."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.OVERLOADED, message, retry_after=_RETRY_AFTER)
+
+
 class BodyMemory:
     """The bytes that are held, by account. What an account may hold at most shrinks as memory fills up.
 
@@ -46,17 +53,17 @@ class BodyMemory:
                 share.give_back(share.held)
 
     def check(self, account_id: str, count: int) -> None:
-        """Raises MeshError OVERLOADED if an account cannot get so many bytes now."""
+        """Raises NoMemoryError if an account cannot get so many bytes now."""
         mine = self.of_account(account_id) + count
         if mine > self._per_account:
             message = (
                 "The unfinished requests of this account are too large together: their bodies may have "
                 f"{self._per_account} bytes at one server. Wait until some have ended, or send smaller ones."
             )
-            raise MeshError(Code.OVERLOADED, message, retry_after=_RETRY_AFTER)
+            raise NoMemoryError(message)
         if mine > self._total - self._held - count:
             message = "This server has no memory left for a body of this size. Send the request again shortly."
-            raise MeshError(Code.OVERLOADED, message, retry_after=_RETRY_AFTER)
+            raise NoMemoryError(message)
 
     def add(self, account_id: str, count: int) -> None:
         """Notes that an account holds so many bytes more, or fewer if it is negative."""
@@ -80,14 +87,21 @@ class BodyShare:
         self.held = 0
 
     def expect(self, count: int) -> None:
-        """Raises MeshError OVERLOADED if so many bytes more could not be taken now."""
+        """Raises NoMemoryError if so many bytes more could not be taken now."""
         self._memory.check(self._account_id, count)
 
     def take(self, count: int) -> None:
-        """Takes bytes, before or as they arrive; raises MeshError OVERLOADED if they cannot be had."""
+        """Takes bytes, before or as they arrive; raises NoMemoryError if they cannot be had."""
         self._memory.check(self._account_id, count)
         self._memory.add(self._account_id, count)
         self.held += count
+
+    def keep(self, count: int) -> None:
+        """Gives back all but so many bytes, for that is what is left of the body; raises NoMemoryError for more."""
+        if count > self.held:
+            self.take(count - self.held)
+        else:
+            self.give_back(self.held - count)
 
     def give_back(self, count: int) -> None:
         """Gives back bytes that are not kept."""

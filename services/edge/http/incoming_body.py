@@ -47,7 +47,7 @@ class IncomingBody:
     async def read(self, *, images: bool = False) -> bytes:
         """Returns a JSON body that can be decoded at little cost; `images` says that it may hold some.
 
-        Raises BodyTooLargeError, or MeshError INVALID_REQUEST or OVERLOADED. None of it depends on what its fields are.
+        Raises BodyTooLargeError, NoMemoryError, or MeshError INVALID_REQUEST for more values than any request needs.
         """
         limits = self._limits
         body = await self._receive(limits.whole if images else limits.text)

@@ -161,6 +161,11 @@ class Generation:
             if choice.client is not None:
                 choice.client.cancel(choice.call_id)
 
+    def forget(self) -> None:
+        """Lets go of the calls, which may be large, once the answer has ended in whatever way."""
+        self._choices.clear()
+        self._write_step = None
+
     def _send(self, choice: _Choice) -> None:
         choice.client = self._runners.get(choice.assignment.address)
         timeout = self._deadline - self._clock()

@@ -90,6 +90,17 @@ class PaidPath:
     @asynccontextmanager
     async def open(self, order: Order) -> AsyncGenerator[Delivery]:
         """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot."""
+        generation = self._generation(order)
+        try:
+            async with self._open(order, generation) as delivery:
+                yield delivery
+        finally:
+            # What serves a request refers to itself, and so is there until the garbage collector comes, long after.
+            generation.forget()
+            order.calls.clear()
+
+    @asynccontextmanager
+    async def _open(self, order: Order, generation: Generation) -> AsyncGenerator[Delivery]:
         order.context.model = order.model.id
         key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
@@ -97,7 +108,6 @@ class PaidPath:
         async with self.cut_off.while_waiting():
             assignment = None if key else await self._place(order)
             hold = await self._reserve(order, key)
-        generation = self._generation(order)
         charge = Charge(
             generation,
             hold,

@@ -6,17 +6,14 @@ import re
 
 from aiohttp import web
 
-from services.common.catalog import Model
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal
-from services.edge.chat.call import generate_call
 from services.edge.chat.checks import check_chat_body
-from services.edge.chat.images import load_images
-from services.edge.chat.request import ChatBody
+from services.edge.chat.images import call_with_images
 from services.edge.context import RequestContext
 from services.edge.http.errors import unknown_url
-from services.edge.http.incoming_body import read_json
+from services.edge.http.incoming_body import BODY, read_json
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
@@ -24,7 +21,6 @@ from services.edge.responses.request import parse_responses_body
 from services.edge.responses.response import ResponseRenderer
 from services.edge.responses.translation import FieldNames, translate
 from services.edge.settings import EdgeSettings
-from tiermesh.runner.v1 import runner_pb2
 
 # What OpenAI serves of a stored response, by method.
 _OF_STORED = {
@@ -78,7 +74,10 @@ class Responses:
         size = len(content)
         del content
         try:
-            call, capabilities = await self._call(translation.chat, model, context.request_id, size)
+            await check_chat_body(translation.chat, model, max_choices=1, size=size)
+            call, capabilities = await call_with_images(
+                translation.chat, model, context.request_id, self._images, request[BODY].share
+            )
         except MeshError as error:
             raise translation.names.error(error) from None
         order = Order(
@@ -90,11 +89,3 @@ class Responses:
             capabilities=capabilities,
         )
         return order, renderer, translation.names
-
-    async def _call(
-        self, chat: ChatBody, model: Model, request_id: str, size: int
-    ) -> tuple[runner_pb2.GenerateCall, tuple[str, ...]]:
-        """Returns the call with its images, and what the runner must be able to do."""
-        await check_chat_body(chat, model, max_choices=1, size=size)
-        images = await load_images(chat, self._images)
-        return generate_call(chat, model, request_id, images=images), ("vision",) if images else ()
