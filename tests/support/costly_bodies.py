@@ -63,6 +63,16 @@ class Costly(NamedTuple):
     content_type: str = "application/json"
 
 
+_ALLOWED = b",".join(
+    [
+        *[b'{"a":0,"b":1,"c":2}'] * 49_000,
+        *[b"1.7976931348623157e308"] * 4_900,
+        *[b"7"] * 190_000,
+        b'"' + b"\\u00e9" * 300_000 + b'"',
+    ]
+)
+
+
 def fill(item: str, size: int, separator: str = ",") -> bytes:
     """Returns as many of one item as fit into `size` bytes."""
     return separator.join([item] * ((size + len(separator)) // (len(item.encode()) + len(separator)))).encode()
@@ -84,6 +94,10 @@ def named(size: int = TEXT) -> list[Costly]:
         + fill('{"":0}', size) + b"]}}}]}",
         "metadata": b"{" + _HELLO + b',"metadata":{' + fill('"a":"b"', size) + b"}}",
         "functions": b"{" + _HELLO + b',"functions":[' + fill("{}", size) + b"]}",
+        # What the bounds of the edge just let through.
+        "as much as is allowed": b"{" + _HELLO + b',"prediction":{"a":[' + _ALLOWED + b"]}}",
+        "tool calls as allowed": turn % b",".join([call.encode()] * 24_000),
+        "biases as allowed": b"{" + _HELLO + b',"logit_bias":{' + b",".join(biases.split(b",")[:149_000]) + b"}}",
         "numbers": b"{" + _HELLO + b',"prediction":{"a":[' + fill("1.7976931348623157e308", size) + b"]}}",
     }  # fmt: skip
     return [

@@ -36,7 +36,7 @@ def walk(value: Any) -> JsonCounts:
         return JsonCounts(fractions=text.count(".") + text.count("e"))
     if not isinstance(value, (dict, list)):
         return JsonCounts()
-    counts = JsonCounts(containers=1, values=len(value))
+    counts = JsonCounts(containers=1, values=len(value), members=len(value) if isinstance(value, dict) else 0)
     for member in value.values() if isinstance(value, dict) else value:
         counts = counts.plus(walk(member))
     return counts
@@ -51,10 +51,11 @@ def test_counts_are_those_of_the_document(ascii_only: bool) -> None:
 
 
 def test_every_count_has_its_bound() -> None:
-    most = JsonCounts(containers=2, values=3, fractions=1)
+    most = JsonCounts(containers=2, values=3, members=2, fractions=1)
     for text, told in [
         ("[[],[],0]", "2 objects and lists"),
         ("[1,2,3,4]", "3 values"),
+        ('{"a":1,"b":2,"c":3}', "2 members of objects"),
         ("[1.5e1]", "1 decimal points and exponents in numbers"),
         ("[1,2.5]", ""),
     ]:

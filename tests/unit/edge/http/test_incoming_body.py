@@ -89,7 +89,7 @@ async def test_images_may_be_larger_but_nothing_that_only_looks_like_one(post: P
 
 
 async def test_many_values_are_refused_by_their_number(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    most = JsonCounts(containers=100, values=100_000, fractions=10)
+    most = JsonCounts(containers=100, values=100_000, members=100, fractions=10)
     monkeypatch.setattr("services.edge.http.json_bounds.MOST_COUNTS", most)
     for item, told in [("[]", "100 objects and lists"), ("7", "100000 values"), ("0.5", "10 decimal points")]:
         status, message = await post(b"[" + fill(item, TEXT - 2) + b"]")
