@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Self
 
 from services.common.errors import Code, MeshError
 
@@ -42,19 +41,13 @@ class BodyMemory:
         """Returns the bytes that the requests of an account hold."""
         return self._accounts.get(account_id, 0)
 
-    @contextmanager
-    def share(self, account_id: str) -> Iterator[BodyShare]:
-        """Yields the share of one request; what it holds in the end is given back."""
-        share = BodyShare(self, account_id)
-        try:
-            yield share
-        finally:
-            if share.held:
-                share.give_back(share.held)
+    def share(self, account_id: str) -> BodyShare:
+        """Returns the share of one request, for a `with`: what it holds at the end of that is given back."""
+        return BodyShare(self, account_id)
 
     def check(self, account_id: str, count: int) -> None:
         """Raises NoMemoryError if an account cannot get so many bytes now."""
-        mine = self.of_account(account_id) + count
+        mine = self._accounts.get(account_id, 0) + count
         if mine > self._per_account:
             message = (
                 "The unfinished requests of this account are too large together: their bodies may have "
@@ -68,7 +61,7 @@ class BodyMemory:
     def add(self, account_id: str, count: int) -> None:
         """Notes that an account holds so many bytes more, or fewer if it is negative."""
         self._held += count
-        mine = self.of_account(account_id) + count
+        mine = self._accounts.get(account_id, 0) + count
         if mine:
             self._accounts[account_id] = mine
         else:
@@ -76,7 +69,7 @@ class BodyMemory:
 
 
 class BodyShare:
-    """What one request holds of that memory."""
+    """What one request holds of that memory, as long as a `with` lasts."""
 
     __slots__ = ("_account_id", "_memory", "held")
 
@@ -85,6 +78,13 @@ class BodyShare:
         self._account_id = account_id
         # Bytes.
         self.held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.held:
+            self.give_back(self.held)
 
     def expect(self, count: int) -> None:
         """Raises NoMemoryError if so many bytes more could not be taken now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -58,15 +59,15 @@ class IncomingBody:
         return body
 
     async def _receive(self, most: int) -> bytes:
-        length = self._request.content_length
-        if length is not None:
+        content, length = self._request.content, self._request.content_length
+        if length is not None and not content.is_eof():
             if length > most:
                 raise BodyTooLargeError(most)
             # Rather now than after most of it has come.
             self.share.expect(length)
         # Many small pieces take no more room in here than few large ones.
         body = bytearray()
-        receive = self._next_chunk if "Transfer-Encoding" in self._request.headers else self._request.content.readany
+        receive = self._next_chunk if "Transfer-Encoding" in self._request.headers else content.readany
         while piece := await receive():
             if len(body) + len(piece) > most:
                 raise BodyTooLargeError(most)
@@ -89,6 +90,6 @@ class IncomingBody:
 BODY = web.RequestKey("body", IncomingBody)
 
 
-async def read_json(request: web.Request, *, images: bool = False) -> bytes:
+def read_json(request: web.Request, *, images: bool = False) -> Awaitable[bytes]:
     """Returns the JSON body of a request, as `IncomingBody.read` does."""
-    return await request[BODY].read(images=images)
+    return request[BODY].read(images=images)
