@@ -57,7 +57,7 @@ def main() -> None:
 @contextmanager
 def running_runner(mesh: RunningMesh) -> Iterator[None]:
     """Runs one more runner beside the mesh's own."""
-    settings = {"ENGINE": "llamacpp", "ETCD_ENDPOINTS": mesh.etcd, "LISTEN": f"127.0.0.1:{free_port()}",
+    settings = {"ENGINE": "llamacpp", **mesh.etcd, "LISTEN": f"127.0.0.1:{free_port()}",
                 "ADMIN_LISTEN": f"127.0.0.1:{free_port()}", "LOG_LEVEL": "error"}  # fmt: skip
     environ = os.environ | {f"TIERMESH_RUNNER_{name}": value for name, value in settings.items()}
     process = subprocess.Popen([sys.executable, "-m", "services.runner"], stdout=subprocess.DEVNULL, env=environ)

@@ -55,10 +55,10 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     table = Table("database", "in flight", "pairs/s", "billing CPU-ms/pair", "database", "client",
                   title="Reserve + Settle, committed (target at 256 in flight: 3000 pairs/s)")  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder, _postgres() as server:
+    with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder, postgres_server() as server:
         databases = {"SQLite": f"sqlite:///{folder}/billing.db", "PostgreSQL": server.url}
         for name, url in databases.items():
-            with _billing(url) as (process, address):
+            with running_billing(url) as (process, address):
                 server_pid = server.pid if name == "PostgreSQL" else None
                 for figure in uvloop.run(_measure(address, process.pid, server_pid, seconds)):
                     cpu = (f"{value:.3f}" for value in (figure.billing, figure.database, figure.client))
@@ -68,7 +68,8 @@ def main() -> None:
 
 
 @contextmanager
-def _postgres() -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
+    """Runs a PostgreSQL that syncs every commit."""
     server = PostgresServer(durable=True)
     try:
         server.start()
@@ -78,7 +79,8 @@ def _postgres() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def _billing(database_url: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def running_billing(database_url: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Runs a billing process; gives its address too."""
     address = f"127.0.0.1:{free_port()}"
     settings = {"DATABASE_URL": database_url, "LISTEN": address, "LOG_LEVEL": "warning"}
     environment = os.environ | {f"TIERMESH_BILLING_{name}": value for name, value in settings.items()}

@@ -27,8 +27,8 @@ class RunningMesh:
     api_key: str
     pids: dict[str, int]
     metrics: dict[str, str]
-    # Where etcd listens, for further runners.
-    etcd: str
+    # The settings by which a further runner reaches etcd.
+    etcd: dict[str, str]
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
@@ -74,5 +74,10 @@ def _describe(process: subprocess.Popen[bytes], ready: Path, state: Path, log: P
     facts = json.loads(ready.read_text())
     create = [TIERMESH, "key", "create", facts["account_id"], "--rpm", "0", "--state-dir", str(state), "--json"]
     key = json.loads(subprocess.run(create, check=True, capture_output=True).stdout)
-    etcd = json.loads((state / "mesh.json").read_text())["addresses"]["etcd"]
+    mesh = json.loads((state / "mesh.json").read_text())
+    etcd = {
+        "ETCD_ENDPOINTS": mesh["addresses"]["etcd"],
+        "ETCD_USERNAME": "root",
+        "ETCD_PASSWORD": mesh["etcd_password"],
+    }
     return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], etcd)

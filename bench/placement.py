@@ -13,6 +13,7 @@ from services.common.registry import RunnerRecord
 from services.common.settings import DEFAULT_CATALOG
 from services.common.telemetry.logs import configure_logs
 from services.edge.paid.prefix_hashes import prefix_hashes
+from services.router.pauses import Pauses
 from services.router.placement import Needs, Placement
 from services.router.routing import Limits, Routing
 from services.router.runners.live_runner import LiveRunner
@@ -42,7 +43,7 @@ def main() -> None:
     configure_logs("bench", format="console", level="error")
     table = Table(NoStreams(), time.monotonic)
     placement = Placement(table, time.monotonic, random.Random(1).random)
-    routing = Routing(load_catalog(DEFAULT_CATALOG), table, placement, Limits(), time.monotonic)
+    routing = Routing(load_catalog(DEFAULT_CATALOG), table, placement, Limits(), time.monotonic, Pauses(time.monotonic))
     table.replace(record(number) for number in range(RUNNERS))
     fill(table, full=0)
     show("all have room", routing, Needs(MODEL))

@@ -117,7 +117,7 @@ async def _mesh(place: Place, model: Path, work: Path) -> AsyncIterator[LocalMes
                 "tier": "gpu",
                 "simulated_speed": str(place.speed),
                 "catalog_file": str(catalog),
-                "etcd_endpoints": mesh.etcd_endpoint,
+                **mesh.etcd_settings,
             }
             runner = ServiceProcess("runner", folder, fields, module=place.runner_module)
             try:

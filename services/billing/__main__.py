@@ -22,20 +22,24 @@ from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.billing.v1.billing_pb2_grpc import add_BillingServiceServicer_to_server
 
+# Longer than replicas that work on the same account wait for one another. Who waits longer is set aside, so that one
+# account that stays locked delays no other.
+_LOCK_SECONDS = 0.25
+
 
 async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then finishes what waits."""
     settings = load_settings(BillingSettings, "billing")
     async with Lifespan("billing", settings, stop) as lifespan:
         await lifespan.start_admin()
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, lock_seconds=_LOCK_SECONDS)
         lifespan.close_at_end(database.close)
         if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
             await _serve_ledger(settings, lifespan, LedgerStore(database))
 
 
 async def _serve_ledger(settings: BillingSettings, lifespan: Lifespan, store: LedgerStore) -> None:
-    committer = Committer(store.commit, system_clock, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
+    committer = Committer(store, system_clock, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
     sweeper = Sweeper(store, committer, system_clock, ttl=settings.hold_ttl_seconds)
     observer = Observer(store, system_clock, hold_ttl=settings.hold_ttl_seconds)
     transact = transact_server(committer, Prices(lifespan.catalog), lifespan.tracing)

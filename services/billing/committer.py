@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from services.billing.ledger import refusals
-from services.billing.ledger.operations import Effect, Operation, Result
+from services.billing.ledger.operations import Effect, Locked, Operation, Result
 from services.billing.metrics import COMMIT_FAILURES, COMMIT_SECONDS, COMMIT_SIZE, WAITING
 from services.common.clock import Clock, to_ms
+from services.common.database.transactions import RowLockedError
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 
@@ -26,11 +27,21 @@ log = get_logger()
 Done = Callable[[Result], None]
 
 
-class Commit(Protocol):
-    """Does operations in one transaction; `LedgerStore.commit` is one."""
+# How long operations on a locked account wait before they are tried again, in seconds.
+_LOCKED_PAUSE = 0.05
 
-    async def __call__(self, operations: list[Operation], now_ms: int) -> list[Result]:
-        """Returns what became of each operation; raises MeshError UNAVAILABLE if the transaction failed."""
+
+class Store(Protocol):
+    """Does operations in one transaction, as `LedgerStore` does."""
+
+    async def commit(self, operations: list[Operation], now_ms: int) -> list[Result]:
+        """Returns what became of each operation.
+
+        Raises MeshError UNAVAILABLE if the transaction failed, which is a RowLockedError if an account stays locked.
+        """
+
+    async def commit_unlocked(self, operations: list[Operation], now_ms: int) -> list[Result | Locked]:
+        """Does the same, but leaves out what is of locked accounts."""
 
 
 @dataclass(slots=True)
@@ -45,19 +56,28 @@ class _Waiting:
 
 
 class Committer:
-    """`run` it in a task. `done` is called from the event loop once what it reports is durable."""
+    """`run` it in a task. `done` is called from the event loop once what it reports is durable.
 
-    def __init__(self, commit: Commit, clock: Clock, *, max_waiting: int = 10_000, max_batch: int = 256) -> None:
-        self._commit = commit
+    An account that another process has locked holds up its own operations only: they wait aside, and are tried now and
+    then. Their order may change; each operation does the right thing in any order.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, max_waiting: int = 10_000, max_batch: int = 256) -> None:
+        self._store = store
         self._clock = clock
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._waiting: deque[_Waiting] = deque()
+        # Operations on accounts that another process has locked, and when they are tried again, in the loop's time.
+        self._locked: deque[_Waiting] = deque()
+        self._locked_until = 0.0
+        # Whether transactions leave locked accounts out; one that waits for them costs everybody that time.
+        self._skips_locked = False
         self._by_ticket: dict[object, _Waiting] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        WAITING.set_function(lambda: len(self._waiting))
+        WAITING.set_function(lambda: len(self._waiting) + len(self._locked))
 
     def submit(self, operation: Operation, timeout: float, done: Done, ticket: object = None) -> None:
         """Adds an operation to the next transaction; `withdraw` takes it back by its ticket.
@@ -65,7 +85,7 @@ class Committer:
         One that no transaction has taken after `timeout` seconds is answered with DEADLINE_EXCEEDED and not done.
         Raises MeshError UNAVAILABLE when too many wait.
         """
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._waiting) + len(self._locked) >= self._max_waiting:
             raise refusals.too_busy()
         deadline = asyncio.get_running_loop().time() + timeout
         one = _Waiting(operation, done, deadline, ticket)
@@ -93,12 +113,14 @@ class Committer:
     async def run(self) -> None:
         """Commits batch after batch until cancelled; no failure ends it."""
         while True:
-            await self._wake.wait()
-            if batch := self._take():
+            await self._until_work()
+            self._skips_locked = bool(self._locked)
+            if batch := self._take(self._waiting) + self._take_locked():
                 await self._commit_batch(batch)
             if not self._waiting:
                 self._wake.clear()
-                self._idle.set()
+                if not self._locked:
+                    self._idle.set()
 
     async def drain(self, seconds: float) -> None:
         """Waits until nothing waits, at most `seconds`."""
@@ -108,11 +130,26 @@ class Committer:
         except TimeoutError:
             log.warning("drain_incomplete", waiting=len(self._waiting))
 
-    def _take(self) -> list[_Waiting]:
+    async def _until_work(self) -> None:
+        """Waits until something waits, or those of locked accounts are to be tried again."""
+        try:
+            async with asyncio.timeout_at(self._locked_until if self._locked else None):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _take_locked(self) -> list[_Waiting]:
+        now = asyncio.get_running_loop().time()
+        if not self._locked or now < self._locked_until:
+            return []
+        self._locked_until = now + _LOCKED_PAUSE
+        return self._take(self._locked)
+
+    def _take(self, waiting: deque[_Waiting]) -> list[_Waiting]:
         now = asyncio.get_running_loop().time()
         batch: list[_Waiting] = []
-        while self._waiting and len(batch) < self._max_batch:
-            one = self._waiting.popleft()
+        while waiting and len(batch) < self._max_batch:
+            one = waiting.popleft()
             if one.withdrawn:
                 continue
             self._by_ticket.pop(one.ticket, None)
@@ -123,6 +160,7 @@ class Committer:
         return batch
 
     async def _commit_batch(self, batch: list[_Waiting]) -> None:
+        answers: Sequence[Result | Locked]
         try:
             answers = await self._attempt(batch)
         except MeshError as error:
@@ -136,9 +174,18 @@ class Committer:
                 return
             answers = [MeshError(Code.INTERNAL, "The ledger could not do this. Billing's log has the details.")]
         for one, answer in zip(batch, answers, strict=True):
-            _answer(one, answer)
+            if isinstance(answer, Locked):
+                self._set_aside(one)
+            else:
+                _answer(one, answer)
 
-    async def _attempt(self, batch: list[_Waiting]) -> list[Result]:
+    def _set_aside(self, one: _Waiting) -> None:
+        """Keeps an operation that was not done, until its account is free; it can be withdrawn meanwhile."""
+        self._locked.append(one)
+        if one.ticket is not None:
+            self._by_ticket[one.ticket] = one
+
+    async def _attempt(self, batch: list[_Waiting]) -> Sequence[Result | Locked]:
         started = time.perf_counter()
         try:
             answers = await self._commit([one.operation for one in batch], to_ms(self._clock()))
@@ -148,6 +195,16 @@ class Committer:
         COMMIT_SECONDS.observe(time.perf_counter() - started)
         COMMIT_SIZE.observe(len(batch))
         return answers
+
+    async def _commit(self, operations: list[Operation], now_ms: int) -> Sequence[Result | Locked]:
+        if not self._skips_locked:
+            try:
+                return await self._store.commit(operations, now_ms)
+            except RowLockedError:
+                # Which of the accounts it is, the next transaction tells.
+                self._skips_locked = True
+                self._locked_until = asyncio.get_running_loop().time() + _LOCKED_PAUSE
+        return await self._store.commit_unlocked(operations, now_ms)
 
 
 def _answer(one: _Waiting, answer: Result) -> None:

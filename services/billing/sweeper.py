@@ -17,6 +17,8 @@ log = get_logger()
 # How many holds are released at a time, and how long that may wait for its transactions, in seconds.
 BATCH = 500
 TIMEOUT = 30.0
+# A sleep that takes so many seconds too long, or a clock that jumps so far, was a pause.
+_PAUSE = 5.0
 
 
 class HoldReader(Protocol):
@@ -34,6 +36,8 @@ class Sweeper:
         self._committer = committer
         self._clock = clock
         self._ttl = ttl
+        # Of each pause: until when holds may be older because of it, on the clock, and by how many seconds.
+        self._excused: list[tuple[float, float]] = []
 
     async def run(self, every: float) -> None:
         """Sweeps every so many seconds until cancelled; a database that is away only delays it."""
@@ -44,11 +48,15 @@ class Sweeper:
                 log.warning("sweep_failed", reason=error.message)
             except Exception:
                 log.exception("sweep_failed")
+            slept_at = self._clock()
             await asyncio.sleep(every)
+            self._excuse(self._clock() - slept_at - every)
 
     async def sweep(self) -> int:
         """Releases every hold that is older than allowed; returns how many there were."""
-        before_ms = to_ms(self._clock() - self._ttl)
+        now = self._clock()
+        self._excused = [(until, seconds) for until, seconds in self._excused if now < until]
+        before_ms = to_ms(now - self._ttl - sum(seconds for _, seconds in self._excused))
         total = 0
         while overdue := await self._holds.overdue(before_ms, BATCH):
             await asyncio.gather(*(self._committer.execute(Expire(each), TIMEOUT) for each in overdue))
@@ -57,3 +65,12 @@ class Sweeper:
             EXPIRED_HOLDS.inc(len(overdue))
         SWEPT.set(self._clock())
         return total
+
+    def _excuse(self, late: float) -> None:
+        """Lets the holds that are open now live longer by the time in which this process stood still.
+
+        What edges said meanwhile has not been read yet, and they may have stood still with it.
+        """
+        if late > _PAUSE:
+            self._excused.append((self._clock() + self._ttl, late))
+            log.warning("sweep_paused", seconds=round(late))

@@ -76,6 +76,8 @@ class RunningMesh(msgspec.Struct, frozen=True, kw_only=True):
     catalog_file: str
     # The operator's certificate files, where the mesh runs with mutual TLS.
     tls: TlsSettings = TlsSettings()
+    # Of etcd's user root; empty where certificates are demanded instead.
+    etcd_password: str = ""
     # Of `tiermesh up`.
     pid: int
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-import yaml
+
+from services.common.yaml_file import YamlFileError, read_yaml
 
 ModelId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 Capability = Literal["tools", "vision"]
@@ -88,18 +89,11 @@ class Catalog:
 def load_catalog(path: str | Path) -> Catalog:
     """Loads and validates a catalog file; raises CatalogError."""
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return Catalog(msgspec.convert(content, _File).models)
-    except OSError as error:
-        raise CatalogError(f"cannot read the catalog {path}: {error.strerror}") from error
+        return Catalog(msgspec.convert(read_yaml(path, "catalog"), _File).models)
+    except YamlFileError as error:
+        raise CatalogError(str(error)) from error
     except (msgspec.ValidationError, CatalogError) as error:
         raise CatalogError(f"the catalog {path} is wrong: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        # PyYAML raises a bare ValueError for a date that does not exist, and UnicodeDecodeError is one too.
-        raise CatalogError(f"the catalog {path} is not valid YAML: {error}") from error
-    except (LookupError, AttributeError, TypeError, RecursionError) as error:
-        # PyYAML's defects: some scalars under a wrong tag, such as `!!bool x`, and lists that are nested too deeply.
-        raise CatalogError(f"the catalog {path} is not valid YAML ({type(error).__name__})") from error
 
 
 def catalog_digest(catalog: Catalog) -> str:

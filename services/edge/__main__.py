@@ -43,7 +43,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
     addresses = {name: first_addresses(listed) for name, listed in entries.items()}
     auth = auth_client(addresses["auth"], open_channel("auth"))
     billing_batch = billing_client(addresses["billing"], open_channel("billing"))
-    router = router_client(addresses["router"], open_channel("router"))
+    router = router_client(addresses["router"], open_channel("router"), silence=settings.call_timeout)
     clients = (auth, billing_batch, router)
     billing = BillingClient(
         billing_batch,

@@ -43,7 +43,8 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     unread_seconds: float = 60.0
     # Comma-separated origins whose web pages may use the API. `*` allows all origins, and an empty value allows none.
     cors_origins: str = "*"
-    # How long auth and billing may take to reply before the client gets status 503. Unit: seconds.
+    # How long auth and billing may take to reply, and how long the router may be silent, before the client gets status
+    # 503. Unit: seconds.
     call_timeout: float = 5.0
     # How long a request may wait for a free slot. Unit: seconds.
     queue_timeout: float = 30.0
@@ -65,7 +66,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     remote_image_http: bool = False
     # How long fetching one image may take, including redirects. Unit: seconds.
     remote_image_seconds: float = 10.0
-    # How many images this edge fetches at the same time, for all requests together. Further images wait.
+    # How many images this edge fetches at the same time; one account has at most a quarter of them. Others wait.
     remote_image_fetches: int = 32
     # Comma-separated networks that may be reached although they are not public. Dangerous: anyone with an API key can
     # make this edge connect to every machine in them. For tests, and for image stores on their own network.

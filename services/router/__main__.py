@@ -16,13 +16,14 @@ from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from services.router.availability import Availability
 from services.router.metrics import StateCollector
+from services.router.pauses import Pauses
 from services.router.placement import Placement
 from services.router.pulse import pulse
 from services.router.routing import Routing
 from services.router.runners.registrations import Registrations
 from services.router.runners.status import RunnerStatusStreams
 from services.router.runners.table import Table
-from services.router.service import SERVICE_NAME, RouteHandler, RouterService, route_server
+from services.router.service import LIFE_PERIOD, SERVICE_NAME, RouteHandler, RouterService, route_server
 from services.router.settings import RouterSettings
 from tiermesh.router.v1.router_pb2_grpc import add_RouterServiceServicer_to_server
 
@@ -45,9 +46,11 @@ async def _serve_routes(
     settings: RouterSettings, lifespan: Lifespan, table: Table, registrations: Registrations
 ) -> None:
     clock = time.monotonic
-    routing = Routing(lifespan.catalog, table, Placement(table, clock, random.random), settings.limits, clock)
+    pauses = Pauses(clock)
+    routing = Routing(lifespan.catalog, table, Placement(table, clock, random.random), settings.limits, clock, pauses)
     availability = Availability(lifespan.catalog, table)
-    routes = route_server(RouteHandler(routing, table), lifespan.tracing)
+    handler = RouteHandler(routing, table)
+    routes = route_server(handler, lifespan.tracing)
     REGISTRY.register(StateCollector(table.states, routing.tiers))
     server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
     add_RouterServiceServicer_to_server(RouterService(routes, availability, table, clock), server.server)
@@ -56,7 +59,8 @@ async def _serve_routes(
     lifespan.run_in_background(
         "unregistered_runners", registrations.forget_unregistered(settings.unregistered_grace_seconds)
     )
-    lifespan.run_in_background("pulse", pulse(routing.tick, availability.refresh))
+    lifespan.run_in_background("pulse", pulse(pauses.beat, routing.tick, availability.refresh))
+    lifespan.run_in_background("signs_of_life", pulse(handler.show_life, period=LIFE_PERIOD))
 
     await lifespan.serve()
     await server.stop([availability, routes], lifespan.drain_seconds)

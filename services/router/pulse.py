@@ -9,9 +9,9 @@ from collections.abc import Callable
 PERIOD = 0.05
 
 
-async def pulse(*beats: Callable[[], None]) -> None:
-    """Calls each function again and again, for ever."""
+async def pulse(*beats: Callable[[], None], period: float = PERIOD) -> None:
+    """Calls each function every `period` seconds, for ever."""
     while True:
         for beat in beats:
             beat()
-        await asyncio.sleep(PERIOD)
+        await asyncio.sleep(period)

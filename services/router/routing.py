@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
 from services.router.metrics import QUEUE_WAIT, REFUSALS, Tier
+from services.router.pauses import Pauses
 from services.router.placement import Lack, Needs, Placement
 from services.router.queue import FairQueue, OnPlaced, Waiter
 from services.router.runners.table import Table
@@ -29,8 +30,16 @@ class Routing:
     """Everything that happens between a request and its answer. `tick` must be called several times a second."""
 
     def __init__(
-        self, catalog: Catalog, table: Table, placement: Placement, limits: Limits, clock: Callable[[], float]
+        self,
+        catalog: Catalog,
+        table: Table,
+        placement: Placement,
+        limits: Limits,
+        clock: Callable[[], float],
+        pauses: Pauses,
     ) -> None:
+        """`pauses` says when this router stood still: it must not take its own silence for that of the runners."""
+        self._pauses = pauses
         self._catalog = catalog
         self._placement = placement
         self._limits = limits
@@ -63,7 +72,7 @@ class Routing:
             answer(outcome)
             return None
         waiter = self._waiter(needs, account_id, model, timeout, answer, prefix_hashes)
-        if outcome is Lack.NONE and waiter.start_by <= waiter.since:
+        if outcome is Lack.NONE and waiter.start_by <= waiter.since and not self._settling:
             answer(self._no_runner(model.tier, needs))
             return None
         if not queue.add(waiter, again=again):
@@ -88,6 +97,8 @@ class Routing:
     def tick(self) -> None:
         """Does what only time brings about: room by forgotten placements, and deadlines."""
         self.serve_waiting()
+        if self._settling:
+            return
         now = self._clock()
         for queue in self._queues.values():
             for waiter in queue or ():
@@ -105,6 +116,12 @@ class Routing:
         for model in self._catalog.models:
             cold_starts[model.tier] = max(model.cold_start_seconds, cold_starts.get(model.tier, 0.0))
         return [Tier(tier, len(self._queue(tier)), seconds) for tier, seconds in cold_starts.items()]
+
+    @property
+    def _settling(self) -> bool:
+        """Whether this router has stood still, and the runners have not had the time to be heard since."""
+        since = self._pauses.since()
+        return since is not None and since < self._limits.settle_seconds
 
     def _new_queue(self) -> FairQueue:
         return FairQueue(self._limits.queue, self._limits.account)
@@ -134,7 +151,7 @@ class Routing:
     def _settle(self, waiter: Waiter) -> bool:
         """Tries to place a waiting request; True if it has been answered."""
         outcome = self._placement.choose(waiter.needs, waiter.prefix_hashes)
-        if outcome is Lack.NONE and self._clock() >= waiter.start_by:
+        if outcome is Lack.NONE and self._clock() >= waiter.start_by and not self._settling:
             waiter.answer(self._no_runner(waiter.tier, waiter.needs))
         elif isinstance(outcome, Lack):
             return False

@@ -24,6 +24,8 @@ from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
 SERVICE_NAME = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 
+# Seconds. Edges give up a router that they have not heard for some multiple of it.
+LIFE_PERIOD = 1.0
 _Stream = BatchStream[router_pb2.RouteReply]
 RouteServer = BatchServer[router_pb2.RouteCall, router_pb2.RouteReply]
 
@@ -58,6 +60,12 @@ class RouteHandler:
         """Takes all waiting calls of an edge out of the queue."""
         for waiter in self._waiting.pop(stream, {}).values():
             self._routing.cancel(waiter)
+
+    def show_life(self) -> None:
+        """Tells every edge whose calls wait that this router lives; to be called every `LIFE_PERIOD` seconds."""
+        for stream, waiting in self._waiting.items():
+            if waiting:
+                stream.show_life()
 
     def _learn(self, attempt: router_pb2.Attempt) -> bool:
         """Hears of a call's last attempt and says whether the runner was only full.

@@ -120,6 +120,8 @@ class Generation(Generic[JobT, StepT]):
                 stream.reply(reply)
 
         ticket = self._engine.submit(work.job, emit)
+        if work.begin is not None:
+            work.begin(ticket)
         running[call_id] = _Running(ticket, self._time_limit(ticket, call.timeout_ms))
         self._status.admitted()
 

@@ -71,5 +71,8 @@ class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     simulated_speed: float = 0.0
     # After how much of each answer the simulated engine fails, for fault tests; 0 means never. Unit: tokens.
     simulated_fail_after: int = 0
+    # A YAML or JSON file that says what the simulated engine answers to which message. If it is empty, the engine says
+    # random words. See docs/agents.md.
+    simulated_script: str = ""
     # How long the registration of a killed runner remains in etcd. Unit: seconds.
     lease_seconds: int = 5

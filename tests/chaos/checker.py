@@ -58,8 +58,13 @@ class Violation:
 class Checker:
     """Checks one run after everything has come to rest."""
 
-    def __init__(self, books: Books, hits: Sequence[Hit], undisturbed: Sequence[Undisturbed]) -> None:
+    def __init__(
+        self, books: Books, hits: Sequence[Hit], undisturbed: Sequence[Undisturbed], slowness: float = 1.0
+    ) -> None:
+        """`slowness` is that of the plan."""
         self._books = books
+        self._slowness = slowness
+        self._noticed = _NOTICED * slowness
         self._hits = hits
         self._undisturbed = undisturbed
 
@@ -118,7 +123,7 @@ class Checker:
         if record.pieces == 0:
             # The prompt must be read before the first token. Who leaves earlier cannot have had one; who leaves later
             # cannot know whether it had reached the edge, which is what counts (docs/decisions/0003).
-            return NOTHING if record.ended - record.sent < _reading_seconds(record) else EITHER
+            return NOTHING if record.ended - record.sent < self._reading_seconds(record) else EITHER
         if row is not None and row.outcome == "expired" and self._hit("edge", since=record.sent, until=row.settled_ms):
             # The edge died before it could say how the request ended: nobody is left who knows.
             return EITHER
@@ -135,8 +140,9 @@ class Checker:
         if not record.plan.stream:
             # The body comes in one piece, after the charge: a client sees nothing of the moment between them. But it
             # knows that the engine cannot have been done before all tokens had their time (a tick may be early by one).
-            speaking_seconds = (len(text.split()) - 2) / SPEED
-            return EITHER if record.ended - record.sent > _reading_seconds(record) + speaking_seconds else NOTHING
+            speaking_seconds = (len(text.split()) - 2) / SPEED * self._slowness
+            least = self._reading_seconds(record) + speaking_seconds
+            return EITHER if record.ended - record.sent > least else NOTHING
         # All text goes out before the charge, so who has not seen all of it was not charged; except for slow readers,
         # whose unread text dies with the edge, and so may the end behind it.
         return EITHER if record.text == text or record.plan.pause else NOTHING
@@ -146,15 +152,15 @@ class Checker:
 
         This is the one hole that docs/decisions/0006 leaves open.
         """
-        unheard = [hit for hit in self._hits if hit.target in _BILLING and hit.ended + _NOTICED >= record.ended]
+        unheard = [hit for hit in self._hits if hit.target in _BILLING and hit.ended + self._noticed >= record.ended]
         edges = [hit for hit in self._hits if hit.target == "edge" and hit.dead >= record.ended]
         return any(
-            hit.began <= record.ended and edge.began <= hit.ended + _NOTICED for hit in unheard for edge in edges
+            hit.began <= record.ended and edge.began <= hit.ended + self._noticed for hit in unheard for edge in edges
         )
 
     def _content(self, record: Record) -> Iterable[tuple[str, str]]:
         text, finish_reason = self._undisturbed[record.plan.prompt].answer(record)
-        if _reached_time_limit(record) and text.startswith(record.text):
+        if self._reached_time_limit(record) and text.startswith(record.text):
             text, finish_reason = record.text, "length"
         if record.finish_reason not in {None, finish_reason}:
             yield "finish reason", f"{record.finish_reason!r} instead of {finish_reason!r}"
@@ -183,13 +189,13 @@ class Checker:
 
     def _hit(self, target: str, *, since: float, until: float | None) -> bool:
         """Whether a process died between two times; `until` is in milliseconds, as the ledger's times are."""
-        end = float("inf") if until is None else until / 1000 + _NOTICED
+        end = float("inf") if until is None else until / 1000 + self._noticed
         return any(hit.target == target and hit.dead >= since and hit.began <= end for hit in self._hits)
 
     def _disturbed(self, record: Record) -> bool:
         harmful = {"runner-1", "runner-2", "router", *_BILLING}
         return any(
-            hit.target in harmful and hit.began <= record.ended + _NOTICED and hit.ended >= record.sent
+            hit.target in harmful and hit.began <= record.ended + self._noticed and hit.ended >= record.sent
             for hit in self._hits
         )
 
@@ -207,12 +213,11 @@ class Checker:
         if total:
             yield Violation("sum", f"all entries together are {total} instead of 0")
 
+    def _reached_time_limit(self, record: Record) -> bool:
+        """Tells whether an answer took so long that it may end with `length` wherever it is."""
+        least = (REQUEST_TIMEOUT - _LIMIT_LEAD) * self._slowness
+        return record.finish_reason == "length" and record.ended - record.sent > least
 
-def _reached_time_limit(record: Record) -> bool:
-    """Tells whether an answer took so long that it may end with `length` wherever it is."""
-    return record.finish_reason == "length" and record.ended - record.sent > REQUEST_TIMEOUT - _LIMIT_LEAD
-
-
-def _reading_seconds(record: Record) -> float:
-    """The least time that the engine takes to read a prompt; the chat template adds some words to ours."""
-    return len(PROMPTS[record.plan.prompt].split()) / PREFILL_SPEED
+    def _reading_seconds(self, record: Record) -> float:
+        """The least time that the engine takes to read a prompt; the chat template adds some words to ours."""
+        return len(PROMPTS[record.plan.prompt].split()) / PREFILL_SPEED * self._slowness

@@ -14,8 +14,8 @@ from tests.chaos.ledger_view import LedgerView
 from tests.chaos.plan import PROMPTS
 from tests.chaos.record import End, Record
 
-# Longer than the edge's own limits allow any answer to take; what has not ended by then is stuck.
-PATIENCE = 20.0
+# Longer than the edge's own limits allow any answer to take; what has not ended by then is stuck. At full pace.
+_PATIENCE = 20.0
 _CONNECT_SECONDS = 6.0
 _CONNECT_PAUSE = 0.1
 _DONE = b"data: [DONE]"
@@ -24,8 +24,13 @@ _DONE = b"data: [DONE]"
 class Client:
     """Serves all records of a run; `stops` holds the first word of each prompt's answer."""
 
-    def __init__(self, session: aiohttp.ClientSession, base_url: str, ledger: LedgerView) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, base_url: str, ledger: LedgerView, slowness: float = 1.0
+    ) -> None:
+        """`slowness` is that of the plan."""
         self._session = session
+        self._patience = _PATIENCE * slowness
+        self._connect_seconds = _CONNECT_SECONDS * slowness
         self._url = base_url + "/chat/completions"
         self._ledger = ledger
         self.stops: dict[int, str] = {}
@@ -35,7 +40,7 @@ class Client:
         leave_after = record.plan.leave_after
         record.sent = time.time()
         try:
-            async with asyncio.timeout(PATIENCE if leave_after is None else leave_after):
+            async with asyncio.timeout(self._patience if leave_after is None else leave_after):
                 await self._connect(record)
         except TimeoutError:
             # An end that was seen stays seen, also when the client was about to leave.
@@ -46,7 +51,7 @@ class Client:
 
     async def _connect(self, record: Record) -> None:
         """Tries until somebody listens: a connection that was refused has carried nothing."""
-        give_up = time.monotonic() + _CONNECT_SECONDS
+        give_up = time.monotonic() + self._connect_seconds
         while True:
             record.sent = time.time()
             try:
@@ -129,7 +134,9 @@ async def _events(content: aiohttp.StreamReader, pause: float) -> AsyncIterator[
     async for chunk in content.iter_any():
         *events, rest = (rest + chunk).split(b"\n\n")
         for event in events:
-            yield event
+            # A comment only says that the stream lives.
+            if not event.startswith(b":"):
+                yield event
         if pause:
             await asyncio.sleep(pause)
 

@@ -21,12 +21,15 @@ from tests.chaos.record import End, Record
 from tests.chaos.world import HOLD_TTL, World
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.billing.billing_client import BillingClient
+from tests.support.deadlines import stretch
 from tests.support.mesh import run_tiermesh
 from tests.support.waiting import eventually
 
 # Keys that are made at the same time.
 _KEYS_AT_ONCE = 16
 _REST_SECONDS = HOLD_TTL + 20.0
+# A mesh at full pace has room for tests beside it that double a machine's load; a slower one than this shows nothing.
+_ROOM, _MOST_SLOWNESS = 2.0, 4.0
 # The first ones tell what it was; a mistake in the ledger breaks every later request as well.
 _SHOWN_VIOLATIONS = 20
 
@@ -46,17 +49,20 @@ class Report:
         ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
         line = (
             f"seed {self.plan.seed}: {len(self.plan.requests)} requests, {self.plan.kills} kills, "
-            f"{self.resumed} resumed, {len(self.violations)} violations, {self.seconds:.0f} s ({ends})"
+            f"{self.resumed} resumed, {len(self.violations)} violations, {self.seconds:.0f} s, "
+            f"slowed by {self.plan.slowness:.1f} ({ends})"
         )
         shown = self.violations[:_SHOWN_VIOLATIONS]
         return "\n".join([line, *(f"seed {self.plan.seed}: {violation}" for violation in shown)])
 
 
 async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mapping[str, str] | None = None) -> Report:
-    """Starts a mesh for one plan, runs it, and checks it."""
+    """Starts a mesh for one plan, runs it as fast as the machine can bear, and checks it."""
     began = time.monotonic()
+    plan = plan.slowed(min(max(1.0, stretch() / _ROOM), _MOST_SLOWNESS))
     with tempfile.TemporaryDirectory(prefix="tiermesh-chaos-") as directory:
-        async with World(Path(directory), database_server=database_server, modules=modules) as world:
+        world = World(Path(directory), database_server=database_server, modules=modules, slowness=plan.slowness)
+        async with world:
             ledger = LedgerView(world.ledger_url)
             try:
                 records, violations = await Driver(world, ledger, plan).run()
@@ -81,7 +87,7 @@ class Driver:
         # A client that leaves closes its own connection, and no request inherits one that is about to break.
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
-            client = Client(session, self._world.base_url, self._ledger)
+            client = Client(session, self._world.base_url, self._ledger, self._plan.slowness)
             calm = await self._records(_calm_requests())
             records = await self._records(self._plan.requests)
             undisturbed = await _listen(client, calm)
@@ -89,7 +95,7 @@ class Driver:
             await asyncio.gather(*(self._ask(client, record) for record in records))
             await asyncio.gather(*faults)
         violations = await self._rest()
-        checker = Checker(await self._ledger.books(), self._world.hits, undisturbed)
+        checker = Checker(await self._ledger.books(), self._world.hits, undisturbed, self._plan.slowness)
         return records, violations + checker.check([*calm, *records])
 
     async def _ask(self, client: Client, record: Record) -> None:
@@ -120,10 +126,11 @@ class Driver:
     async def _rest(self) -> list[Violation]:
         """Waits until nothing moves any more: every hold has ended, and the edge has nothing left to tell billing."""
         violations = []
+        rest_seconds = _REST_SECONDS * self._plan.slowness
         try:
-            await eventually(self._ledger.none_open, _REST_SECONDS)
+            await eventually(self._ledger.none_open, rest_seconds)
         except AssertionError:
-            violations.append(Violation("open hold", f"some are open {_REST_SECONDS:.0f} s after the last request"))
+            violations.append(Violation("open hold", f"some are open {rest_seconds:.0f} s after the last request"))
         if await self._world.services["edge"].stop() != 0:
             violations.append(Violation("exit", "the edge did not drain"))
         address = self._world.services["billing"].address

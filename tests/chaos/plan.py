@@ -7,7 +7,7 @@ machine; so a seed repeats the schedule of a failure, not every one of its micro
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Requests begin at this rate, a second. It keeps two dozen of them in flight, and two small cores busy.
 REQUESTS_PER_SECOND = 14.0
@@ -30,7 +30,7 @@ _SERVICES = ("edge", "auth", "billing", "router", "runner-1", "runner-2", "etcd"
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """One request and its client's manners. Times are in seconds."""
+    """One request and its client's manners. Times are in seconds of a mesh at full pace."""
 
     # After the start of the run.
     at: float
@@ -66,11 +66,20 @@ class Plan:
     seed: int
     requests: tuple[RequestPlan, ...]
     faults: tuple[Fault, ...]
+    # By how much everything takes longer: requests, faults, engines and time limits alike. On a busy machine the same
+    # faults then still meet the same requests.
+    slowness: float = 1.0
 
     @property
     def kills(self) -> int:
         """How many processes are killed."""
         return sum(fault.target != SWALLOW for fault in self.faults)
+
+    def slowed(self, factor: float) -> Plan:
+        """Returns the same plan for a mesh that is slower by a factor, which `World` must be told too."""
+        requests = tuple(_slowed(request, factor) for request in self.requests)
+        faults = tuple(replace(fault, at=fault.at * factor, seconds=fault.seconds * factor) for fault in self.faults)
+        return Plan(self.seed, requests, faults, self.slowness * factor)
 
 
 def make_plan(seed: int, *, requests: int, kills: int, database_server: bool) -> Plan:
@@ -81,6 +90,11 @@ def make_plan(seed: int, *, requests: int, kills: int, database_server: bool) ->
     services = (*_SERVICES, "database") if database_server else _SERVICES
     faults = sorted((*_kills(chance, length, kills, services), *_swallowed(chance, length)), key=lambda fault: fault.at)
     return Plan(seed, tuple(asked), tuple(faults))
+
+
+def _slowed(request: RequestPlan, factor: float) -> RequestPlan:
+    leave_after = None if request.leave_after is None else request.leave_after * factor
+    return replace(request, at=request.at * factor, leave_after=leave_after, pause=request.pause * factor)
 
 
 def _request(chance: random.Random, length: float) -> RequestPlan:

@@ -22,25 +22,21 @@ from tests.support.postgres import PostgresServer, create_database
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
+# All speeds and times are those of a mesh at full pace.
 # Tokens a second. The prompt takes a quarter of a second, so that clients can leave before the first token.
 PREFILL_SPEED, SPEED = 40, 60
 # Requests end, one way or the other, before their hold does; all in seconds.
 HOLD_TTL = 9.0
 REQUEST_TIMEOUT = 6.0
-_EDGE = {
-    "call_timeout": "2",
-    "queue_timeout": "3",
-    "request_timeout": str(REQUEST_TIMEOUT),
-    "settle_timeout": "2.5",
-    "drain_seconds": "15",
+_EDGE_SECONDS = {
+    "call_timeout": 2.0,
+    "queue_timeout": 3.0,
+    "request_timeout": REQUEST_TIMEOUT,
+    "settle_timeout": 2.5,
+    "drain_seconds": 15.0,
 }
-_BILLING = {"hold_ttl_seconds": str(HOLD_TTL), "sweep_seconds": "0.5"}
-_RUNNER = {
-    "engine": "simulated",
-    "slots": "12",
-    "simulated_speed": str(SPEED),
-    "simulated_prefill_speed": str(PREFILL_SPEED),
-}
+_BILLING_SECONDS = {"hold_ttl_seconds": HOLD_TTL, "sweep_seconds": 0.5}
+_RUNNER_SPEEDS = {"simulated_speed": SPEED, "simulated_prefill_speed": PREFILL_SPEED}
 _READY_SECONDS = 40.0
 
 
@@ -55,10 +51,19 @@ class Mortal(Protocol):
 
 
 class World:
-    """`async with` starts and ends everything. `modules` replaces services by others, by name, to plant mistakes."""
+    """`async with` starts and ends everything."""
 
-    def __init__(self, directory: Path, *, database_server: bool, modules: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_server: bool,
+        modules: Mapping[str, str] | None = None,
+        slowness: float = 1.0,
+    ) -> None:
+        """`modules` replaces services by others, by name, to plant mistakes; `slowness` is that of the plan."""
         self._directory = directory
+        self._slowness = slowness
         self._modules = modules or {}
         self._database_server = PostgresServer() if database_server else None
         self._stack = AsyncExitStack()
@@ -113,17 +118,23 @@ class World:
         self.ledger_url = urls["billing"]
         etcd = await self._stack.enter_async_context(EtcdServer(self._directory))
         auth = self._service("auth", {"database_url": urls["auth"]})
-        billing = self._service("billing", {"database_url": urls["billing"], **_BILLING})
+        billing = self._service("billing", {"database_url": urls["billing"], **self._slowed(_BILLING_SECONDS)})
         self._wire = await self._stack.enter_async_context(Wire(billing.address))
         router = self._service("router", {"etcd_endpoints": etcd.endpoint})
+        runner = {"engine": "simulated", "slots": "12", "etcd_endpoints": etcd.endpoint}
+        runner |= {name: str(speed / self._slowness) for name, speed in _RUNNER_SPEEDS.items()}
         for name in ("runner-1", "runner-2"):
-            self._service(name, {"etcd_endpoints": etcd.endpoint, **_RUNNER})
+            self._service(name, runner)
         addresses = {"auth": auth.address, "billing": self._wire.address, "router": router.address}
-        self._service("edge", {f"{name}_addresses": address for name, address in addresses.items()} | _EDGE)
+        known = {f"{name}_addresses": address for name, address in addresses.items()}
+        self._service("edge", known | self._slowed(_EDGE_SECONDS))
         self._mortals["etcd"] = _MortalEtcd(etcd)
         await asyncio.gather(*(self._mortals[name].revive() for name in self.services))
         for process in self.services.values():
             await eventually(process.ready, _READY_SECONDS)
+
+    def _slowed(self, seconds: Mapping[str, float]) -> dict[str, str]:
+        return {name: str(value * self._slowness) for name, value in seconds.items()}
 
     def _service(self, name: str, settings: Mapping[str, str]) -> ServiceProcess:
         process = ServiceProcess(name.partition("-")[0], self._directory, settings, module=self._modules.get(name, ""))

@@ -47,7 +47,7 @@ def image_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     directory = tmp_path_factory.mktemp("images")
     environ = {"TIERMESH_EDGE_IMAGE_SIZE": "64x64", "TIERMESH_EDGE_IMAGE_MOST_PIXELS": str(256 * 256)}
     with LocalMesh(directory, environ=environ) as mesh:
-        fields = {"engine": "diffusers", "tier": "image", "slots": "1", "etcd_endpoints": mesh.etcd_endpoint}
+        fields = {"engine": "diffusers", "tier": "image", "slots": "1", **mesh.etcd_settings}
         runner = ServiceProcess("runner", directory, fields | mesh.tls_settings("runner"), python=str(TORCH_PYTHON))
         asyncio.run(runner.start())
         try:

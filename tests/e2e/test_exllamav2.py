@@ -71,7 +71,7 @@ def gpu_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuMesh]:
             # Slow enough to be killed in the middle of an answer.
             "simulated_speed": "200",
             "catalog_file": str(catalog),
-            "etcd_endpoints": mesh.etcd_endpoint,
+            **mesh.etcd_settings,
             **mesh.tls_settings("runner"),
         }
         runners = [

@@ -76,6 +76,22 @@ def test_a_streamed_thought_is_the_same_and_comes_first(client: openai.OpenAI) -
     assert chunk.usage.completion_tokens_details.reasoning_tokens == reasoning_tokens(whole)
 
 
+def test_a_stop_string_in_the_thought_changes_nothing(client: openai.OpenAI) -> None:
+    free = ask(client)
+    thought, content = thought_of(free), free.choices[0].message.content or ""
+    word = next(word for word in thought.split() if word not in content)
+    stopped = ask(client, stop=[word, "</think>"])
+    assert (thought_of(stopped), stopped.choices[0].message.content) == (thought, content)
+    assert stopped.choices[0].finish_reason == free.choices[0].finish_reason
+    assert stopped.usage is not None
+    assert free.usage is not None
+    assert stopped.usage.completion_tokens == free.usage.completion_tokens
+    assert reasoning_tokens(stopped) == reasoning_tokens(free)
+    cut = ask(client, stop=content[3:7])
+    assert (thought_of(cut), cut.choices[0].message.content) == (thought, content[: content.index(content[3:7])])
+    assert cut.choices[0].finish_reason == "stop"
+
+
 def test_a_model_without_thinking_in_its_id_does_not_think(client: openai.OpenAI) -> None:
     completion = ask(client, model=SAME_WITHOUT, max_tokens=24)
     assert not thought_of(completion)

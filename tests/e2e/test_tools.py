@@ -116,6 +116,13 @@ async def test_a_stream_of_calls_adds_up_to_the_whole_answer(client: openai.Asyn
     assert "Paris" in str(calls(one))
 
 
+@pytest.mark.parametrize("ask", [whole, streamed])
+async def test_stop_strings_leave_a_forced_call_whole(client: openai.AsyncOpenAI, ask: Ask) -> None:
+    stops = ["}", "name", "\n", '"']
+    asked = {"messages": question("Paris"), "tool_choice": "required", "temperature": 0, "parallel_tool_calls": False}
+    assert calls(await ask(client, **asked, stop=stops)) == calls(await ask(client, **asked))
+
+
 async def test_deltas_say_id_and_name_once_and_arguments_in_pieces(client: openai.AsyncOpenAI) -> None:
     parameters: dict[str, Any] = {"messages": question("Paris"), "tools": [WEATHER], "tool_choice": NAMED}
     stream: Any = await client.chat.completions.create(

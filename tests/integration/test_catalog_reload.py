@@ -86,7 +86,7 @@ async def test_the_first_request_to_a_sleeping_tier_waits_for_its_runner(
         "engine": "simulated",
         "tier": "sleeping",
         "catalog_file": str(tmp_path / "models.yaml"),
-        "etcd_endpoints": mesh.etcd_endpoint,
+        **mesh.etcd_settings,
     }
     async with ServiceProcess("runner", tmp_path, fields | mesh.tls_settings("runner")):
         answer = await request

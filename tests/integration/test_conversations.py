@@ -77,7 +77,7 @@ class Conversation:
 async def runners(tmp_path: Path) -> AsyncIterator[Runners]:
     async with AsyncExitStack() as stack:
         mesh = await stack.enter_async_context(LocalMesh(tmp_path, environ={"TIERMESH_RUNNER_SIMULATED_SPEED": SPEED}))
-        fields = {"engine": "simulated", "simulated_speed": SPEED, "etcd_endpoints": mesh.etcd_endpoint}
+        fields = {"engine": "simulated", "simulated_speed": SPEED, **mesh.etcd_settings}
         others = {}
         for name in ("second", "third"):
             process = ServiceProcess("runner", tmp_path, {**fields, **mesh.tls_settings("runner"), "id": name})

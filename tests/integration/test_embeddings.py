@@ -109,7 +109,7 @@ async def test_a_client_that_leaves_frees_the_slot_and_pays_nothing(customer: Cu
 @pytest.fixture
 async def second(mesh: LocalMesh, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     """A second runner for embeddings."""
-    fields = {"engine": "minilm", "tier": "embedding", "etcd_endpoints": mesh.etcd_endpoint}
+    fields = {"engine": "minilm", "tier": "embedding", **mesh.etcd_settings}
     async with ServiceProcess("runner", tmp_path, fields) as runner:
         await eventually(lambda: len(_runners(mesh)) == 2)
         yield runner

@@ -24,7 +24,7 @@ async def meshes(tmp_path: Path) -> AsyncIterator[tuple[LocalMesh, ServiceProces
     """A mesh and a second runner beside its own."""
     settings = {"TIERMESH_RUNNER_SIMULATED_SPEED": SPEED}
     async with LocalMesh(tmp_path, environ=settings) as mesh:
-        fields = {"engine": "simulated", "simulated_speed": SPEED, "etcd_endpoints": mesh.etcd_endpoint}
+        fields = {"engine": "simulated", "simulated_speed": SPEED, **mesh.etcd_settings}
         async with ServiceProcess("runner", tmp_path, fields) as second:
             await eventually(lambda: len(mesh.command_now("runners")) == 2)
             yield mesh, second

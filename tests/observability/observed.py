@@ -59,7 +59,7 @@ class Observed:
         assert done.returncode == 0, done.stderr
         await self._stack.enter_async_context(self.prometheus)
         self.prometheus.scrape(json.loads(done.stdout))
-        settings = {"etcd_endpoints": self.mesh.etcd_endpoint, "engine": "simulated", "tier": "max", "slots": "2"}
+        settings = {**self.mesh.etcd_settings, "engine": "simulated", "tier": "max", "slots": "2"}
         self.runner = self.process("runner", {**settings, **self.mesh.tls_settings("runner")})
         await self._stack.enter_async_context(self.runner)
         self.scrape("tiermesh-runner", "runner-max", self.runner)

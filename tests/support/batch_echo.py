@@ -124,7 +124,12 @@ def echo(call_id: int, text: str) -> auth_pb2.AuthenticateReply:
 
 @asynccontextmanager
 async def echo_client(
-    *addresses: str, name: str = "echo", retry: bool = True, tls: TlsSettings = NO_TLS, max_pending: int = 10_000
+    *addresses: str,
+    name: str = "echo",
+    retry: bool = True,
+    tls: TlsSettings = NO_TLS,
+    max_pending: int = 10_000,
+    silence: float | None = None,
 ) -> AsyncIterator[EchoClient]:
     """Opens a client of echo servers and closes it at the end."""
     client: EchoClient = BatchClient(
@@ -135,6 +140,7 @@ async def echo_client(
         new_frame=auth_pb2.AuthenticateRequest,
         retry=retry,
         max_pending=max_pending,
+        silence=silence,
     )
     client.open()
     try:

@@ -25,14 +25,18 @@ from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox
+from tests.support.answers import answer
 from tests.support.recording import Recording, generate, submit
 from tests.support.waiting import eventually
+from tiermesh.runner.v1.runner_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS
 
 GREEDY = Sampling(temperature=0)
 SEEDED = Sampling(temperature=1, seed=7)
 QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2 + 2?", "Who wrote Hamlet?")
 # About 900 tokens.
 LONG = "The quick brown fox jumps over the lazy dog. " * 90
+THOUGHT, CONTENT = "<think>hm, a name</think>", "Let me see."
+CALLS = '\n<tool_call>\n{"name": "look", "arguments": {"city": "Paris"}}\n</tool_call>' * 2
 CITY: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string", "maxLength": 20}, "population": {"type": "integer", "maximum": 99999999}},
@@ -45,6 +49,16 @@ def job(engine: TextEngine, question: str = QUESTIONS[0], **fields: object) -> J
     messages = [{"role": "system", "content": "You are a helpful assistant."}, {"role": "user", "content": question}]
     prompt = ChatTemplate(engine.chat_template).render(messages)
     return Job("request", prompt, **{"sampling": GREEDY, **fields})  # type: ignore[arg-type] # fields of Job
+
+
+def tokens_until(free: Recording, end: int) -> int:
+    """Returns how many tokens an answer had when so many characters were complete."""
+    text, tokens = "", 0
+    for step in free.steps:
+        text, tokens = text + step.text, tokens + len(step.token_ids)
+        if len(text) >= end:
+            break
+    return tokens
 
 
 def healthy(engine: TextEngine) -> bool:
@@ -62,12 +76,12 @@ def boundaries(answer: Recording) -> list[int]:
 class EngineContract:
     """The suite. Engines have 4 slots and 1024 tokens of context."""
 
-    # Whether the engine can follow a grammar; one that cannot refuses it.
-    follows_grammars: ClassVar[bool] = True
     # Whether a sampled answer with a seed goes on as it would have, after it was interrupted.
     resumes_seeds: ClassVar[bool] = True
     # Whether it reads about 1000 tokens a second or fewer, so that a job can be caught while its prompt is read.
     reads_slowly: ClassVar[bool] = True
+    # The logit_bias that makes an answer long, for a model that would soon end it.
+    talkative: ClassVar[dict[int, float]] = {}
 
     @classmethod
     def build(cls, folder: Path) -> TextEngine:
@@ -137,21 +151,55 @@ class EngineContract:
         for step in answer.steps:
             assert engine.detokenize(step.token_ids) == step.text
 
+    @pytest.mark.parametrize("whole", [False, True])
     @pytest.mark.parametrize("width", [1, 5, 9])
-    async def test_a_stop_string_ends_the_answer_before_it(self, engine: TextEngine, width: int) -> None:
-        text = (await generate(engine, job(engine, max_tokens=12))).text
-        stop = text[10 : 10 + width]
-        answer = await generate(engine, job(engine, max_tokens=12, stop=("never", stop)))
-        assert answer.text == text[: text.index(stop)]
-        assert answer.finish is FinishReason.STOP
-        assert answer.text.startswith(engine.detokenize(answer.token_ids))
+    async def test_a_stop_string_ends_the_answer_before_it(self, engine: TextEngine, width: int, whole: bool) -> None:
+        asked = job(engine, max_tokens=12, logprobs=0)
+        free = await generate(engine, asked)
+        stop = free.text[10 : 10 + width]
+        # What follows it does not change what an answer with a stop string is, and is not charged for.
+        longer = replace(asked, max_tokens=300)
+        said = await answer(engine, longer, "never", stop, whole=whole)
+        assert said.content == said.logprobs.decode() == free.text[: free.text.index(stop)]
+        assert said.finish == FINISH_REASON_STOP
+        assert said.content.startswith(engine.detokenize(said.token_ids))
+        assert said.usage.completion_tokens == tokens_until(free, free.text.index(stop) + width)
+        assert said.usage.prompt_tokens == free.usage.prompt_tokens
+        assert 0 <= said.usage.cached_tokens <= said.usage.prompt_tokens
+        await eventually(lambda: engine.active == 0)
 
     async def test_text_held_back_for_a_stop_string_that_does_not_come_is_sent(self, engine: TextEngine) -> None:
-        whole = await generate(engine, job(engine, max_tokens=8))
+        asked = job(engine, max_tokens=8)
+        free = await generate(engine, asked)
         # The end of the text begins this stop string, but the answer ends there.
-        stop = whole.text[-4:] + "never"
-        answer = await generate(engine, job(engine, max_tokens=8, stop=(stop, whole.text[:3] + "never")))
-        assert (answer.text, answer.token_ids, answer.finish) == (whole.text, whole.token_ids, whole.finish)
+        said = await answer(engine, asked, free.text[-4:] + "never", free.text[:3] + "never")
+        assert (said.content, said.token_ids) == (free.text, free.token_ids)
+        by_limit = free.finish is FinishReason.LENGTH
+        assert said.finish == (FINISH_REASON_LENGTH if by_limit else FINISH_REASON_STOP)
+        assert said.usage.completion_tokens == free.usage.completion_tokens
+
+    async def test_an_answer_with_a_stop_string_goes_on_at_another_runner(self, engine: TextEngine) -> None:
+        asked = job(engine, max_tokens=12)
+        free = await generate(engine, asked)
+        stop = free.text[-6:]
+        said = await answer(engine, asked, stop)
+        for produced in range(1, len(said.token_ids)):
+            delivered = tuple(free.token_ids[:produced])
+            rest = await answer(engine, replace(asked, resume_token_ids=delivered), stop)
+            assert engine.detokenize(delivered) + rest.content == said.content
+            assert (rest.finish, rest.usage.completion_tokens) == (said.finish, said.usage.completion_tokens)
+
+    @pytest.mark.parametrize("whole", [False, True])
+    async def test_stop_strings_see_neither_thoughts_nor_calls(self, engine: TextEngine, whole: bool) -> None:
+        asked = job(engine, grammar=f"%llguidance {{}}\nstart: {json.dumps(THOUGHT + CONTENT + CALLS)}\n")
+        stops = ("}", "name", "\n", "hm", "</think>", "<tool_call>", "Paris")
+        said = await answer(engine, asked, *stops, whole=whole, parsed=True)
+        assert (said.reasoning, said.content) == ("hm, a name", CONTENT)
+        assert said.calls == [("look", '{"city": "Paris"}')] * 2
+        assert said.finish == FINISH_REASON_TOOL_CALLS
+        said = await answer(engine, asked, "me s", whole=whole, parsed=True)
+        assert (said.reasoning, said.content, said.calls) == ("hm, a name", "Let ", [])
+        assert said.finish == FINISH_REASON_STOP
 
     async def test_log_probabilities_come_with_the_tokens(self, engine: TextEngine) -> None:
         answer = await generate(engine, job(engine, max_tokens=5, logprobs=3))
@@ -165,6 +213,19 @@ class EngineContract:
         bare = await generate(engine, job(engine, max_tokens=2, logprobs=0))
         assert [entry.top for entry in bare.logprobs] == [(), ()]
         assert not (await generate(engine, job(engine, max_tokens=2))).logprobs
+
+    async def test_every_token_of_a_character_has_its_log_probability(self, engine: TextEngine) -> None:
+        text = "né日本語🎉!"
+        asked = job(engine, logprobs=1, grammar=f"%llguidance {{}}\nstart: {json.dumps(text)}\n")
+        whole = await generate(engine, asked)
+        assert whole.text == text
+        assert len(whole.logprobs) == len(whole.token_ids)
+        assert b"".join(entry.token for entry in whole.logprobs).decode() == text
+        for step in whole.steps:
+            assert b"".join(entry.token for entry in step.logprobs).decode() == step.text
+        said = await answer(engine, asked, "語🎉")
+        assert said.content == said.logprobs.decode() == "né日本"
+        assert said.usage.completion_tokens == tokens_until(whole, text.index("!"))
 
     @pytest.mark.parametrize("sampling", [GREEDY, SEEDED], ids=["greedy", "seeded"])
     async def test_an_answer_resumed_anywhere_goes_on_where_it_stopped(
@@ -191,11 +252,6 @@ class EngineContract:
 
     async def test_an_answer_follows_its_grammar_and_can_be_resumed(self, engine: TextEngine) -> None:
         shaped: dict[str, Any] = {"grammar": answer_grammar(CITY, Toolbox()), "max_tokens": 80}
-        if not self.follows_grammars:
-            with pytest.raises(MeshError) as refusal:
-                submit(engine, job(engine, **shaped))
-            assert refusal.value.code is Code.INVALID_REQUEST
-            return
         whole = await generate(engine, job(engine, **shaped))
         value = json.loads(whole.text)
         assert isinstance(value["city"], str)
@@ -245,7 +301,8 @@ class EngineContract:
         assert sum(recording.late for recording in running) == 0
 
     async def test_an_answer_cut_short_ends_with_length_and_what_it_has_said(self, engine: TextEngine) -> None:
-        asked = job(engine, "Tell me a long story.", max_tokens=400)
+        sampling = Sampling(temperature=0, logit_bias=self.talkative)
+        asked = job(engine, "Tell me a long story.", sampling=sampling, max_tokens=900)
         whole = await generate(engine, replace(asked, max_tokens=20))
         recording = submit(engine, asked)
         assert isinstance(recording.ticket, TextTicket)
@@ -256,7 +313,7 @@ class EngineContract:
         await recording.end()
         assert recording.finish is FinishReason.LENGTH
         assert recording.usage.prompt_tokens == whole.usage.prompt_tokens
-        assert len(recording.token_ids) <= recording.usage.completion_tokens < 400
+        assert len(recording.token_ids) <= recording.usage.completion_tokens < 900
         common = min(len(recording.text), len(whole.text))
         assert recording.text[:common] == whole.text[:common]
         recording.ticket.finish()

@@ -166,6 +166,14 @@ class LocalMesh:
         return str(self.command_now("key", "create", "--rpm", "0")["api_key"])
 
     @property
+    def etcd_settings(self) -> dict[str, str]:
+        """The settings by which a further runner or router reaches etcd."""
+        description = json.loads((self.state_dir / "mesh.json").read_bytes())
+        password = description["etcd_password"]
+        user = {"etcd_username": "root", "etcd_password": password} if password else {}
+        return {"etcd_endpoints": self.etcd_endpoint, **user}
+
+    @property
     def etcd_endpoint(self) -> str:
         """Where etcd listens, for further runners."""
         return self.addresses["etcd"]

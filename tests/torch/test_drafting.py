@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from services.runner.engines.exllamav2.errors import ModelError
-from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.tools import Toolbox
-from tests.support.engine_contract import CITY, QUESTIONS, SEEDED, job
+from tests.support.answers import answer
+from tests.support.engine_contract import CITY, QUESTIONS, SEEDED, job, tokens_until
 from tests.support.recording import generate, submit
 from tests.torch.stand_in.checkpoint import write_checkpoint
 from tests.torch.stand_in.engine import running, stand_in_engine
@@ -47,8 +47,9 @@ async def test_stop_strings_and_interruptions_fall_between_guesses(tiny_model: P
     async with running(stand_in_engine(tiny_model, draft_path=tiny_model)) as engine:
         whole = await generate(engine, job(engine, max_tokens=12))
         stop = whole.text[10:14]
-        stopped = await generate(engine, job(engine, max_tokens=12, stop=(stop,)))
-        assert (stopped.text, stopped.finish) == (whole.text[: whole.text.index(stop)], FinishReason.STOP)
+        stopped = await answer(engine, job(engine, max_tokens=60), stop)
+        assert stopped.content == whole.text[: whole.text.index(stop)]
+        assert stopped.usage.completion_tokens == tokens_until(whole, whole.text.index(stop) + len(stop))
         for produced in range(1, 12):
             delivered = tuple(whole.token_ids[:produced])
             rest = await generate(engine, job(engine, max_tokens=12, resume_token_ids=delivered))

@@ -65,7 +65,7 @@ class Eyes:
     def see(self, prompt: str, *images: bytes) -> Recording:
         job = Job("request", prompt, GREEDY, max_tokens=12, images=images, image_marker=MARKER)
         recording = Recording()
-        run = Run(job, recording, lambda run: None, lambda run: None)
+        run = Run(job, recording, lambda run: None, lambda run, reason: None)
         for refused, step in self.batch.admit(self._prompts.prepare(run)):
             refused.deliver(step)
         while self.batch.active:

@@ -1,4 +1,4 @@
-"""Tokens → text: whole characters, exact stop strings, and tokens behind exactly their text."""
+"""Tokens → text: whole characters, and tokens behind exactly their text."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from services.runner.engines.exllamav2.jobs.steps import StepAssembler
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason
-from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob
-from tests.support.engine_contract import GREEDY, job
+from services.runner.kinds.text.job import Job, Sampling, TokenLogprob
+from tests.support.answers import answer
+from tests.support.engine_contract import GREEDY, job, tokens_until
 from tests.support.recording import generate
 from tests.torch.stand_in.checkpoint import END_OF_TURN
 from tests.torch.stand_in.engine import running, stand_in_engine
@@ -25,12 +26,12 @@ def vocabulary(tiny_model: Path) -> Vocabulary:
     return Vocabulary(read_model_directory(tiny_model))
 
 
-def answer(vocabulary: Vocabulary, *stop: str, resumed: tuple[int, ...] = ()) -> StepAssembler:
-    return StepAssembler(Job("request", "prompt", Sampling(), stop=stop, resume_token_ids=resumed), vocabulary, 10)
+def assembler(vocabulary: Vocabulary, resumed: tuple[int, ...] = ()) -> StepAssembler:
+    return StepAssembler(Job("request", "prompt", Sampling(), resume_token_ids=resumed), vocabulary, 10)
 
 
 def test_tokens_come_with_whole_characters(vocabulary: Vocabulary) -> None:
-    said = answer(vocabulary)
+    said = assembler(vocabulary)
     token_ids = vocabulary.encode(TEXT)
     steps = [said.take([token_id], None) for token_id in token_ids]
     assert "".join(step.text for step in steps) == TEXT
@@ -42,30 +43,8 @@ def test_tokens_come_with_whole_characters(vocabulary: Vocabulary) -> None:
     assert (steps[1].text, steps[1].token_ids) == ("", [])
 
 
-@pytest.mark.parametrize("stop", ["é", "日本", "本語🎉", "🎉, f", "ox!"])
-def test_a_stop_string_is_found_wherever_its_tokens_part(vocabulary: Vocabulary, stop: str) -> None:
-    said = answer(vocabulary, "never", stop)
-    text = ""
-    for token_id in vocabulary.encode(TEXT):
-        step = said.take([token_id], None)
-        text += step.text
-        assert vocabulary.text(step.token_ids) == step.text or said.stopped
-        if said.stopped:
-            break
-    last = said.finish(Step(), FinishReason.LENGTH)
-    assert text + last.text == TEXT[: TEXT.index(stop)]
-    assert last.finish_reason is FinishReason.STOP
-
-
-def test_what_waits_at_the_end_is_said(vocabulary: Vocabulary) -> None:
-    said = answer(vocabulary, "fox!!")
-    token_ids = vocabulary.encode("a fox!")
-    step = said.finish(said.take(token_ids, None), FinishReason.LENGTH)
-    assert (step.text, step.token_ids) == ("a fox!", token_ids)
-
-
 def test_an_answer_cut_within_a_character_shows_that_something_is_missing(vocabulary: Vocabulary) -> None:
-    said = answer(vocabulary)
+    said = assembler(vocabulary)
     token_ids = vocabulary.encode("日")[:2]
     step = said.take(token_ids, None)
     assert step.text == ""
@@ -75,17 +54,17 @@ def test_an_answer_cut_within_a_character_shows_that_something_is_missing(vocabu
 
 
 def test_every_token_keeps_its_log_probability(vocabulary: Vocabulary) -> None:
-    said = answer(vocabulary, "語")
+    said = assembler(vocabulary)
     token_ids = vocabulary.encode("日本語")
     entries = deque(TokenLogprob(vocabulary.piece(token_id), -float(at)) for at, token_id in enumerate(token_ids))
     step = said.finish(said.take(token_ids, entries), FinishReason.LENGTH)
-    assert step.text == "日本"
+    assert step.text == "日本語"
     assert [entry.logprob for entry in step.logprobs] == [-float(at) for at in range(len(step.token_ids))]
-    assert b"".join(entry.token for entry in step.logprobs).decode() == "日本"
+    assert b"".join(entry.token for entry in step.logprobs).decode() == "日本語"
 
 
 def test_counts_include_what_was_resumed_and_what_was_cut(vocabulary: Vocabulary) -> None:
-    said = answer(vocabulary, "x", resumed=(300, 301))
+    said = assembler(vocabulary, resumed=(300, 301))
     step = said.finish(said.take(vocabulary.encode("fox"), None), FinishReason.LENGTH, cached_tokens=99)
     assert step.usage is not None
     assert step.usage.completion_tokens == 2 + len(vocabulary.encode("fox"))
@@ -106,5 +85,7 @@ async def test_characters_made_of_several_tokens_lose_none(tiny_model: Path) -> 
         assert b"".join(entry.token for entry in whole.logprobs).decode() == TEXT
         for step in whole.steps:
             assert engine.detokenize(step.token_ids) == step.text
-        stopped = await generate(engine, job(engine, grammar=grammar, stop=("語🎉",)))
-        assert (stopped.text, stopped.finish) == ("né日本", FinishReason.STOP)
+        for stop in ("é", "日本", "本語🎉", "🎉, f", "ox!"):
+            stopped = await answer(engine, job(engine, grammar=grammar), "never", stop)
+            assert stopped.content == TEXT[: TEXT.index(stop)]
+            assert stopped.usage.completion_tokens == tokens_until(whole, TEXT.index(stop) + len(stop))

@@ -68,3 +68,9 @@ class Effect(NamedTuple):
 
 
 Result = Effect | MeshError
+
+
+class Locked(NamedTuple):
+    """Says that an operation was not done yet, because another process has locked its account."""
+
+    account_id: str

@@ -173,9 +173,6 @@ CHECKS = [
 
 def audit(connection: sa.Connection) -> Report:
     """Runs every check on the connection's snapshot."""
-    if connection.dialect.name == "postgresql":
-        # This is the one reader of whole tables.
-        connection.exec_driver_sql("SET LOCAL enable_seqscan = on")
     violations: list[str] = []
     views = _VIEWS.replace("{elements}", _ELEMENTS[connection.dialect.name])
     for check in CHECKS:

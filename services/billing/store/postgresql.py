@@ -28,6 +28,8 @@ _LOCK_BALANCES = """
     WHERE account_id = ANY ($1::text[] || ARRAY(SELECT account_id FROM holds WHERE request_id = ANY ($2::text[])))
     ORDER BY account_id FOR UPDATE
 """
+_LOCK_FREE_BALANCES = _LOCK_BALANCES + " SKIP LOCKED"
+_READ_LOCKED = "SELECT account_id FROM balances WHERE account_id = ANY ($1::text[])"
 _READ_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE request_id = ANY ($1::text[])"  # noqa: S608 - constants only
 _READ_GRANTS = f"SELECT {', '.join(GRANT_COLUMNS)} FROM grants WHERE grant_id = ANY ($1::text[])"  # noqa: S608 - constants only
 
@@ -47,19 +49,25 @@ _UPDATE = """
 
 
 def read_holds(
-    connection: sa.Connection, request_ids: Collection[str], account_ids: Iterable[str]
-) -> tuple[dict[str, Hold], dict[str, Balance]]:
-    """Locks and reads the balances of the accounts of these holds and of the given accounts; reads the holds."""
-    ids = list(request_ids)
-    locked = fetch_postgresql(connection, _LOCK_BALANCES, list(account_ids), ids)
-    balances = {account: Balance(available, held) for account, available, held in locked}
-    if not ids:
-        return {}, balances
-    holds = {row[0]: Hold(*row) for row in fetch_postgresql(connection, _READ_HOLDS, ids)}
-    if any(hold.account_id not in balances and hold.account_id != NO_ACCOUNT for hold in holds.values()):
+    connection: sa.Connection, request_ids: Collection[str], account_ids: Iterable[str], *, skip_locked: bool
+) -> tuple[dict[str, Hold], dict[str, Balance], set[str]]:
+    """Locks and reads the balances of the accounts of these holds and of the given accounts; reads the holds.
+
+    Returns as well which of these accounts others have locked, if it is to skip them; otherwise it waits for them.
+    """
+    ids, accounts = list(request_ids), list(account_ids)
+    rows = fetch_postgresql(connection, _LOCK_FREE_BALANCES if skip_locked else _LOCK_BALANCES, accounts, ids)
+    balances = {account: Balance(available, held) for account, available, held in rows}
+    holds = {row[0]: Hold(*row) for row in fetch_postgresql(connection, _READ_HOLDS, ids)} if ids else {}
+    missing = {hold.account_id for hold in holds.values()} - balances.keys() - {NO_ACCOUNT}
+    if skip_locked:
+        # An account without a balance is new, and nobody else's.
+        missing |= set(accounts) - balances.keys()
+        return holds, balances, {row[0] for row in fetch_postgresql(connection, _READ_LOCKED, list(missing))}
+    if missing:
         # Another replica has made this hold between the two statements, and its account is not locked.
         raise RetryTransaction
-    return holds, balances
+    return holds, balances, set()
 
 
 def read_grants(connection: sa.Connection, grant_ids: Collection[str]) -> dict[str, Grant]:

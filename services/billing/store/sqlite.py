@@ -34,16 +34,20 @@ _INSERT_GRANTS = "INSERT INTO grants (grant_id, account_id, credits, note, at_ms
 
 
 def read_holds(
-    connection: sa.Connection, request_ids: Collection[str], account_ids: Iterable[str]
-) -> tuple[dict[str, Hold], dict[str, Balance]]:
-    """Reads the holds with these ids, and the balances of their accounts and of the given ones."""
+    connection: sa.Connection, request_ids: Collection[str], account_ids: Iterable[str], *, skip_locked: bool
+) -> tuple[dict[str, Hold], dict[str, Balance], set[str]]:
+    """Reads the holds with these ids, and the balances of their accounts and of the given ones.
+
+    The accounts that are locked are none: who has the database has all of it.
+    """
+    del skip_locked
     holds: dict[str, Hold] = {}
     if request_ids:
         rows = fetch_sqlite(connection, _READ_HOLDS, json.dumps(list(request_ids)))
         holds = {row[0]: Hold(*row) for row in rows}
     accounts = set(chain(account_ids, (hold.account_id for hold in holds.values())))
     balances = fetch_sqlite(connection, _READ_BALANCES, json.dumps(list(accounts)))
-    return holds, {account: Balance(available, held) for account, available, held in balances}
+    return holds, {account: Balance(available, held) for account, available, held in balances}, set()
 
 
 def read_grants(connection: sa.Connection, grant_ids: Collection[str]) -> dict[str, Grant]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from services.billing.ledger.entries import NumberedEntry
 from services.billing.ledger.holds import Hold
 from services.billing.ledger.idempotency import Claims, asked_keys
 from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
-from services.billing.ledger.operations import Expire, Grant, Operation, Reserve, Result, Settle
+from services.billing.ledger.operations import Expire, Grant, Locked, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending, asked_months
 from services.billing.ledger.usage import GroupBy, Sum
 from services.billing.metrics import CREDITS
@@ -24,6 +24,7 @@ from services.billing.store.idempotency import read_holders
 from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
 from services.common.database.base import Database
+from services.common.database.lanes import Lane
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
@@ -41,11 +42,16 @@ class LedgerStore:
         self._sql = store_sqlite if database.dialect == "sqlite" else store_postgresql
 
     async def commit(self, operations: Sequence[Operation], now_ms: int) -> list[Result]:
-        """Does all operations in one transaction and returns what became of each, once that is durable."""
-        answers, moved = await self._database.transaction(partial(self._apply, operations, now_ms))
-        for kind, moved_credits in moved.items():
-            CREDITS.labels(kind).inc(moved_credits)
-        return answers
+        """Does all operations in one transaction and returns what became of each, once that is durable.
+
+        Raises RowLockedError if another process has locked one of the accounts for long.
+        """
+        work = partial(self._apply, operations, now_ms, skip_locked=False)
+        return [answer for answer in await self._transact(work) if not isinstance(answer, Locked)]
+
+    async def commit_unlocked(self, operations: Sequence[Operation], now_ms: int) -> list[Result | Locked]:
+        """Does the same, but leaves out what is of accounts that another process has locked, and waits for none."""
+        return await self._transact(partial(self._apply, operations, now_ms, skip_locked=True))
 
     async def balance(self, account_id: str) -> Balance:
         """Reads one account's balance; zero if it has none."""
@@ -58,7 +64,7 @@ class LedgerStore:
     async def usage(self, account_id: str, from_ms: int, to_ms: int, group_by: GroupBy) -> list[Sum]:
         """Adds up an account's requests."""
         return await self._database.read(
-            lambda connection: read_usage(connection, account_id, from_ms, to_ms, group_by)
+            lambda connection: read_usage(connection, account_id, from_ms, to_ms, group_by), Lane.REPORT
         )
 
     async def newest_entries(self, account_id: str, limit: int) -> tuple[Balance, list[NumberedEntry]]:
@@ -75,7 +81,9 @@ class LedgerStore:
 
     async def entries(self, account_id: str, after: int, horizon: int, limit: int) -> list[NumberedEntry]:
         """Reads the entries of an account, or of all, oldest first."""
-        return await self._database.read(lambda connection: read_entries(connection, account_id, after, horizon, limit))
+        return await self._database.read(
+            lambda connection: read_entries(connection, account_id, after, horizon, limit), Lane.REPORT
+        )
 
     async def overdue(self, before_ms: int, limit: int) -> list[str]:
         """The ids of open holds made before a time, oldest first."""
@@ -89,11 +97,19 @@ class LedgerStore:
 
     async def audit(self) -> Report:
         """Checks every invariant over all rows."""
-        return await self._database.read(audit)
+        return await self._database.read(audit, Lane.WHOLE)
+
+    async def _transact(
+        self, work: Callable[[sa.Connection], tuple[list[Result | Locked], dict[str, int]]]
+    ) -> list[Result | Locked]:
+        answers, moved = await self._database.transaction(work)
+        for kind, moved_credits in moved.items():
+            CREDITS.labels(kind).inc(moved_credits)
+        return answers
 
     def _apply(
-        self, operations: Sequence[Operation], now_ms: int, connection: sa.Connection
-    ) -> tuple[list[Result], dict[str, int]]:
+        self, operations: Sequence[Operation], now_ms: int, connection: sa.Connection, *, skip_locked: bool
+    ) -> tuple[list[Result | Locked], dict[str, int]]:
         requests: set[str] = set()
         accounts: set[str] = set()
         grants: set[str] = set()
@@ -107,7 +123,14 @@ class LedgerStore:
                 case Grant():
                     grants.add(operation.grant_id)
                     accounts.add(operation.account_id)
-        holds, balances = self._sql.read_holds(connection, requests, accounts)
+        holds, balances, locked = self._sql.read_holds(connection, requests, accounts, skip_locked=skip_locked)
+        left_out = {
+            at: Locked(account)
+            for at, operation in enumerate(operations if locked else ())
+            if (account := _account(operation, holds)) in locked
+        }
+        if left_out:
+            operations = [operation for at, operation in enumerate(operations) if at not in left_out]
         known = self._sql.read_grants(connection, grants) if grants else {}
         # Both are empty, and cost no statement, unless a request in the batch has an idempotency key or a cap.
         keys, months = asked_keys(operations, holds), asked_months(operations, now_ms)
@@ -118,4 +141,13 @@ class LedgerStore:
         self._sql.write(connection, ledger, now_ms)
         if ledger.spending.changes:
             write_spent(connection, ledger.spending.changes)
-        return answers, ledger.moved
+        done = iter(answers)
+        return [left_out.get(at) or next(done) for at in range(len(answers) + len(left_out))], ledger.moved
+
+
+def _account(operation: Operation, holds: Mapping[str, Hold]) -> str:
+    """Returns whose account an operation is about; empty for a request that is unknown."""
+    if isinstance(operation, (Settle, Expire)):
+        hold = holds.get(operation.request_id)
+        return hold.account_id if hold else ""
+    return operation.account_id

@@ -15,6 +15,7 @@ from services.cli.doctor.finding import Finding, Verdict
 from services.cli.management.session import Session
 from services.cli.management.wording import counted
 from services.common.clock import system_clock
+from services.common.etcd import ROOT
 from services.common.settings import split_list
 
 _SERVICES = ("auth", "billing", "router")
@@ -53,18 +54,21 @@ async def doctor(session: Session, edge_url: str, etcd_endpoints: str, etcd_user
 
 def _installation(session: Session, edge_url: str, etcd_endpoints: str, etcd_username: str) -> Installation:
     """Takes what is not given from the local mesh, if one runs here."""
+    password = os.environ.get("TIERMESH_CLI_ETCD_PASSWORD", "")
     mesh, credentials = session.local_mesh(), session.local_credentials()
     services = {name: tuple(split_list(session.address(name))) for name in _SERVICES}
     local = mesh is not None and services["router"] == (mesh.addresses["router"],)
     if mesh is not None and local:
         edge_url = edge_url or mesh.base_url
+        if not etcd_endpoints and mesh.etcd_password:
+            etcd_username, password = ROOT, mesh.etcd_password
         etcd_endpoints = etcd_endpoints or mesh.addresses["etcd"]
     tls = session.tls("router")
     etcd = EtcdAccess(
         endpoints=tuple(part.rpartition("://")[2] for part in split_list(etcd_endpoints)),
         tls=tls,
         username=etcd_username,
-        password=os.environ.get("TIERMESH_CLI_ETCD_PASSWORD", ""),
+        password=password,
     )
     return Installation(
         services=services,

@@ -10,6 +10,7 @@ from pathlib import Path
 from services.cli.local.engines import LocalRunner
 from services.cli.local.ports import HOST
 from services.cli.state import StateDirectory, certificate_files
+from services.common.etcd import ROOT
 from services.common.settings import TlsSettings
 
 # The services of which there is one; runners are named by their tiers.
@@ -39,6 +40,12 @@ def etcd_command(
         "--election-timeout": "200",
         # It holds only what runners register anew by themselves: waiting for the disk would protect nothing.
         "--unsafe-no-fsync": "true",
+        # Its JSON gateway would take writes from any web page that a browser on this machine shows.
+        "--enable-grpc-gateway": "false",
+        # A page that gives a name of its own to the loopback address is refused.
+        "--host-whitelist": HOST,
+        # The password is random, so that a slow hash would protect nothing.
+        "--bcrypt-cost": "4",
         "--log-level": "warn",
         **(_tls_options(tls) if tls.enabled else {}),
     }
@@ -66,6 +73,8 @@ class Choices:
     runners: tuple[LocalRunner, ...]
     # Where the certificates of all parts are, for mutual TLS between them.
     certificates: Path | None = None
+    # What etcd demands where there are no certificates, of everybody on this machine.
+    etcd_password: str = field(default="", repr=False)
 
     @property
     def services(self) -> tuple[str, ...]:
@@ -140,7 +149,7 @@ def plan(
         _service(name, name, _specific(name, addresses), choices, addresses, state, environ) for name in SERVICES
     ]
     runners = [
-        _service(runner.name, "runner", _of_runner(runner, addresses), choices, addresses, state, environ)
+        _service(runner.name, "runner", _of_runner(runner, addresses, environ), choices, addresses, state, environ)
         for runner in choices.runners
     ]
     return [etcd, *services, *runners]
@@ -165,7 +174,7 @@ def _service(
         # Nobody else's certificates fit the loopback interface.
         **_tls_settings("TLS", choices.tls(service)),
         "TLS_DOMAIN": "",
-        **(_tls_settings("ETCD", choices.tls(service)) if "ETCD_ENDPOINTS" in specific else {}),
+        **(_etcd_settings(service, choices) if "ETCD_ENDPOINTS" in specific else {}),
         **specific,
     }
     defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
@@ -181,6 +190,12 @@ def _service(
     )
 
 
+def _etcd_settings(service: str, choices: Choices) -> dict[str, str]:
+    """Returns who a service is to etcd."""
+    password = {"ETCD_USERNAME": ROOT, "ETCD_PASSWORD": choices.etcd_password} if choices.etcd_password else {}
+    return _tls_settings("ETCD", choices.tls(service)) | password
+
+
 def _specific(name: str, addresses: Addresses) -> dict[str, str]:
     """Returns the settings that only this service has."""
     if name == "edge":
@@ -188,7 +203,7 @@ def _specific(name: str, addresses: Addresses) -> dict[str, str]:
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
 
 
-def _of_runner(runner: LocalRunner, addresses: Addresses) -> dict[str, str]:
+def _of_runner(runner: LocalRunner, addresses: Addresses, environ: Mapping[str, str]) -> dict[str, str]:
     settings = {
         "ETCD_ENDPOINTS": addresses.listen["etcd"],
         "ENGINE": runner.engine,
@@ -197,6 +212,9 @@ def _of_runner(runner: LocalRunner, addresses: Addresses) -> dict[str, str]:
     }
     if runner.context:
         settings["CONTEXT"] = str(runner.context)
+    if runner.engine == "simulated" and (wished := environ.get("TIERMESH_RUNNER_CONTEXT")):
+        # A longer context costs this engine nothing.
+        settings["CONTEXT"] = wished
     if runner.models[0].kind != "chat":
         # A model file that the user names is one that chats.
         settings["MODEL_PATH"] = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Plan:
             metrics={process.name: process.metrics_url for process in self.processes},
             catalog_file=str(self.choices.catalog_file),
             tls=self.tls,
+            etcd_password=self.choices.etcd_password,
             pid=os.getpid(),
         )
 
@@ -90,7 +92,12 @@ def make_plan(
     certificates = state.certificates if tls else None
     if certificates:
         ensure_dev_certificates(certificates)
-    choices = Choices(catalog_file=catalog_file.absolute(), runners=runners, certificates=certificates)
+    choices = Choices(
+        catalog_file=catalog_file.absolute(),
+        runners=runners,
+        certificates=certificates,
+        etcd_password="" if tls else secrets.token_urlsafe(),
+    )
     etcd = find_etcd_program()
     ports = free_ports(choices.ports_needed + 1, random.Random())  # noqa: S311 - ports are no secret
     if port:

@@ -18,6 +18,7 @@ from services.cli.local.ready_file import ReadyFile
 from services.cli.local.supervisor import Supervisor
 from services.cli.local.terminal import say, show_log_line
 from services.cli.management.clients import auth_client, billing_client, router_client, wait_until_available
+from services.common.etcd import ROOT, EtcdClient
 from services.common.rpc.channels import channel_opener
 
 # SIGHUP comes when the terminal is closed.
@@ -108,6 +109,7 @@ class LocalMesh:
         """Waits until everything serves, and makes the local account as soon as auth and billing do."""
         addresses = self._plan.addresses.listen
         tls = self._plan.tls
+        await self._protect_etcd()
         await self._supervisor.ready("auth", "billing")
         async with (
             auth_client(addresses["auth"], channel_opener(tls, "auth")) as auth,
@@ -118,6 +120,18 @@ class LocalMesh:
         async with router_client(addresses["router"], channel_opener(tls, "router")) as router:
             await wait_until_available(router, {model.id for model in self._plan.models})
         return account
+
+    async def _protect_etcd(self) -> None:
+        """Has etcd demand the password before anybody else uses it."""
+        password = self._plan.choices.etcd_password
+        if not password:
+            return
+        await self._supervisor.ready("etcd")
+        client = EtcdClient([self._plan.addresses.listen["etcd"]], username=ROOT, password=password)
+        try:
+            await client.require_password(password)
+        finally:
+            await client.close()
 
     def _announce(self, account: LocalAccount) -> None:
         plan, credentials = self._plan, account.credentials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ class _Pending(Generic[CallT, ReplyT]):
     sink: Sink
     deadline: float
     tick: int
+    # Since when a server could have been heard, on the loop's clock.
+    since: float
     # None while no lane is up: the call is parked.
     lane: Lane[CallT, ReplyT] | None = None
 
@@ -48,6 +51,10 @@ class BatchClient(Generic[CallT, ReplyT]):
     first attempt to connect fails. `is_last` tells which reply ends a call; by default the first does. Calls of many
     replies cannot be retried: their first replies would come twice. `weigh` is for calls that may be large: with the
     bytes of each, frames are bounded by bytes too.
+
+    `silence` is for calls that may wait long at a server that lives: it must be heard every so many seconds, by
+    whatever frame, while it has calls of this client. If it is not, they move to another replica, or fail if there is
+    none. A call without a server fails after as long.
     """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own, and only by name
@@ -62,6 +69,7 @@ class BatchClient(Generic[CallT, ReplyT]):
         is_last: Callable[[ReplyT], bool] = _always_last,
         max_pending: int = 10_000,
         weigh: Callable[[CallT], int] | None = None,
+        silence: float | None = None,
     ) -> None:
         if not addresses:
             raise ValueError(f"{name}: at least one address is needed")
@@ -71,6 +79,7 @@ class BatchClient(Generic[CallT, ReplyT]):
         self._retry = retry
         self._is_last = is_last
         self._max_pending = max_pending
+        self._silence = math.inf if silence is None else silence
         self._ids = itertools.count(1)
         self._pending: dict[int, _Pending[CallT, ReplyT]] = {}
         self._retried = RETRIED.labels(name)
@@ -145,8 +154,10 @@ class BatchClient(Generic[CallT, ReplyT]):
             raise MeshError(Code.UNAVAILABLE, "too many requests are waiting; try again shortly", retry_after=1.0)
         call_id = call.id = next(self._ids)
         call.timeout_ms = max(1, int(timeout * 1000))
-        deadline = self._loop.time() + timeout
-        pending = self._pending[call_id] = _Pending(call, sink, deadline, self._deadlines.add(call_id, deadline))
+        now = self._loop.time()
+        deadline = now + timeout
+        tick = self._deadlines.add(call_id, min(deadline, now + self._silence))
+        pending = self._pending[call_id] = _Pending(call, sink, deadline, tick, now)
         self._dispatch(call_id, pending)
         return call_id
 
@@ -167,7 +178,7 @@ class BatchClient(Generic[CallT, ReplyT]):
             pending.lane.outbox.cancel(call_id)
 
     def _dispatch(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
-        ready = [lane for lane in self._lanes if lane.state is LaneState.READY] if not self._closed else []
+        ready = self._ready()
         if not ready:
             draining = not self._retry and all(lane.state is LaneState.DRAINING for lane in self._lanes)
             if draining or self._closed:
@@ -181,7 +192,13 @@ class BatchClient(Generic[CallT, ReplyT]):
         if not self._retry:
             pending.call = None
 
+    def _ready(self) -> list[Lane[CallT, ReplyT]]:
+        """Returns the lanes for calls; those that have fallen silent only if there is no other."""
+        ready = [lane for lane in self._lanes if lane.state is LaneState.READY] if not self._closed else []
+        return [lane for lane in ready if not lane.silent] or ready
+
     def _deliver(self, lane: Lane[CallT, ReplyT], frame: ResponseFrame[ReplyT]) -> None:
+        lane.heard_at, lane.silent = self._loop.time(), False
         for reply in frame.replies:
             call_id = reply.id
             pending = self._pending.get(call_id)
@@ -211,16 +228,39 @@ class BatchClient(Generic[CallT, ReplyT]):
         pending = self._pending.get(call_id)
         if pending is None:
             return
+        now = self._loop.time()
+        if now < pending.deadline and self._waits_on(call_id, pending, now):
+            return
         self._expired.inc()
         self.cancel(call_id)
         if pending.lane is None:
             self._tell(call_id, pending, self._unavailable("cannot be reached"))
+        elif now < pending.deadline:
+            self._tell(call_id, pending, self._unavailable("does not answer"))
         else:
             error = MeshError(Code.DEADLINE_EXCEEDED, f"{self.name} did not answer in time; try again")
             self._tell(call_id, pending, error)
 
+    def _waits_on(self, call_id: int, pending: _Pending[CallT, ReplyT], now: float) -> bool:
+        """Lets a call wait on whose deadline has not come, if its server was heard of late or another one is there."""
+        lane = pending.lane
+        if max(pending.since, lane.heard_at if lane else 0.0) + self._silence <= now:
+            if lane is None or not self._retry:
+                return False
+            lane.silent = True
+            if all(other.silent for other in self._ready()):
+                return False
+            lane.outbox.cancel(call_id)
+            lane.carried.discard(call_id)
+            pending.lane = None
+            self._retried.inc()
+            self._dispatch_again(call_id, pending)
+        heard = max(pending.since, pending.lane.heard_at if pending.lane else 0.0)
+        pending.tick = self._deadlines.add(call_id, min(pending.deadline, heard + self._silence))
+        return True
+
     def _lane_up(self, lane: Lane[CallT, ReplyT]) -> None:
-        del lane
+        lane.heard_at, lane.silent = self._loop.time(), False
         for call_id, pending in self._pending.items():
             if pending.lane is None:
                 self._dispatch_again(call_id, pending)
@@ -238,8 +278,9 @@ class BatchClient(Generic[CallT, ReplyT]):
             self._dispatch_again(call_id, self._pending[call_id])
 
     def _dispatch_again(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
+        pending.since = self._loop.time()
         if pending.call is not None:
-            pending.call.timeout_ms = max(1, int((pending.deadline - self._loop.time()) * 1000))
+            pending.call.timeout_ms = max(1, int((pending.deadline - pending.since) * 1000))
         self._dispatch(call_id, pending)
 
     def _fail_parked(self, what: str) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 # Seconds; a call is told at most so much after its deadline, never before it.
 TICK = 0.02
+# A turn that is so many seconds late was held up by a pause of this process. Then nobody is told yet: what has come in
+# the pause is read first, for so many seconds.
+_PAUSE, _GRACE = 1.0, 0.25
 
 
 class Deadlines:
@@ -21,6 +24,8 @@ class Deadlines:
         self._on_due = on_due
         self._buckets: dict[int, set[int]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # When the timer is due.
+        self._turn_at = 0.0
         # Ticks before this one have been told.
         self._next = 0
 
@@ -34,7 +39,7 @@ class Deadlines:
             bucket.add(call_id)
         if self._timer is None:
             self._next = min(tick, math.floor(self._loop.time() / TICK))
-            self._timer = self._loop.call_later(TICK, self._turn)
+            self._schedule(TICK)
         return tick
 
     def remove(self, call_id: int, tick: int) -> None:
@@ -45,11 +50,23 @@ class Deadlines:
             if not bucket:
                 del self._buckets[tick]
 
+    def _schedule(self, seconds: float) -> None:
+        self._turn_at = self._loop.time() + seconds
+        self._timer = self._loop.call_at(self._turn_at, self._turn)
+
     def _turn(self) -> None:
+        if self._loop.time() - self._turn_at > _PAUSE:
+            self._timer = self._loop.call_later(_GRACE, self._tell)
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
         now = math.floor(self._loop.time() / TICK)
         due = [self._buckets.pop(tick) for tick in range(self._next, now + 1) if tick in self._buckets]
         self._next = now + 1
-        self._timer = self._loop.call_later(TICK, self._turn) if self._buckets else None
+        self._timer = None
+        if self._buckets:
+            self._schedule(TICK)
         for bucket in due:
             for call_id in bucket:
                 self._on_due(call_id)

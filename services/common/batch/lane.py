@@ -61,6 +61,9 @@ class Lane(Generic[CallT, ReplyT]):
         self.outbox: CallOutbox[CallT] = CallOutbox(weigh)
         # Ids of the calls that this lane carries.
         self.carried: set[int] = set()
+        # When the last frame came, on the loop's clock, and whether the client has given up waiting for the next.
+        self.heard_at = 0.0
+        self.silent = False
         self.on_up: Callable[[], None] = lambda: None
         self.on_frame: Callable[[ResponseFrame[ReplyT]], None] = lambda _: None
         self.on_down: Callable[[str], None] = lambda _: None

@@ -54,6 +54,10 @@ class BatchStream(Generic[ReplyT]):
         """Answers a call with an error."""
         self.reply(self._new_reply(id=call_id, error=error.to_proto()))
 
+    def show_life(self) -> None:
+        """Sends a frame even without replies, to a client that judges by its silence whether the server lives."""
+        self.outbox.poke()
+
     def drain(self) -> None:
         """Asks the client to send nothing new; it closes the stream once its calls are answered."""
         self.draining = True

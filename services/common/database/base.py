@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
+from services.common.database.lanes import Lane
 from services.common.database.schema import check_schema
 from services.common.errors import Code, MeshError
 from services.common.retry.backoff import Backoff
@@ -29,13 +30,17 @@ FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 2.0
 
 
+# How long a transaction waits for a row that another process has locked, in seconds.
+LOCK_SECONDS = 5.0
+
+
 class Backend(Protocol):
     """One kind of database."""
 
     async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs the function in one committed transaction; raises MeshError UNAVAILABLE if the database is gone."""
 
-    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+    async def read(self, work: Callable[[sa.Connection], T], lane: Lane) -> T:
         """Runs the function on one consistent snapshot, without holding up transactions."""
 
     async def close(self) -> None:
@@ -45,11 +50,14 @@ class Backend(Protocol):
 class Database:
     """Opens lazily: nothing is connected before `open` or the first transaction."""
 
-    def __init__(self, url: str) -> None:
-        """Takes `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://user:password@host/name`."""
+    def __init__(self, url: str, *, lock_seconds: float = LOCK_SECONDS) -> None:
+        """Takes `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://user:password@host/name`.
+
+        `lock_seconds` is how long a transaction waits for a row that another process of PostgreSQL has locked.
+        """
         self.url = parse_url(url)
         self.dialect = self.url.get_backend_name()
-        self._backend = _backend(self.url)
+        self._backend = _backend(self.url, lock_seconds)
 
     async def open(self, *, migrations: Path) -> None:
         """Waits for the database, as long as it takes, and checks its schema.
@@ -81,23 +89,25 @@ class Database:
         The function may run more than once, each time in a new transaction: when a deadlock or a broken connection
         undid the one before, or when it raised RetryTransaction. After a connection broke during the commit nobody
         knows whether it took place, so functions are idempotent. Raises what the function raises, and MeshError
-        UNAVAILABLE when the database cannot be reached or does not answer.
+        UNAVAILABLE when the database cannot be reached or does not answer, which is a RowLockedError if a row stays
+        locked.
         """
         return await self._backend.transaction(work)
 
-    async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs a function that only reads, on one consistent snapshot; however long it takes, transactions go on.
+    async def read(self, work: Callable[[sa.Connection], T], lane: Lane = Lane.SHORT) -> T:
+        """Runs a function that only reads, on one consistent snapshot.
 
-        Raises what the function raises, and MeshError UNAVAILABLE like `transaction`.
+        However long it takes, transactions and reads of other lanes go on. Raises what the function raises, and
+        MeshError UNAVAILABLE like `transaction`.
         """
-        return await self._backend.read(work)
+        return await self._backend.read(work, lane)
 
     async def close(self) -> None:
         """Closes every connection."""
         await self._backend.close()
 
 
-def _backend(url: sa.URL) -> Backend:
+def _backend(url: sa.URL, lock_seconds: float) -> Backend:
     # Each is imported only where it is used: the drivers cost every process memory.
     if url.get_backend_name() == "sqlite":
         from services.common.database.sqlite import SqliteBackend
@@ -105,7 +115,7 @@ def _backend(url: sa.URL) -> Backend:
         return SqliteBackend(url)
     from services.common.database.postgresql import PostgresqlBackend
 
-    return PostgresqlBackend(url)
+    return PostgresqlBackend(url, lock_seconds)
 
 
 def parse_url(url: str) -> sa.URL:

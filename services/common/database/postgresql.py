@@ -3,84 +3,92 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from services.common.database.transactions import ATTEMPTS, RetryTransaction, unavailable
+from services.common.database.lanes import Lane
+from services.common.database.transactions import ATTEMPTS, RetryTransaction, row_locked, unavailable
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 T = TypeVar("T")
 
-POOL_SIZE = 4
 CONNECT_SECONDS = 3.0
-STATEMENT_SECONDS = 10.0
 
 # serialization_failure and deadlock_detected: the server has undone the transaction, and the next try may pass.
 _RETRIED_STATES = {"40001", "40P01"}
 # Connection exceptions; admin_shutdown, crash_shutdown.
 _CONNECTION_STATES = ("08", "57P01", "57P02")
-# Insufficient resources, operator intervention, system errors; and lock_not_available, read_only_sql_transaction (a
-# replica after a fail-over), idle_in_transaction_session_timeout.
-_UNAVAILABLE_STATES = ("53", "57", "58", "55P03", "25006", "25P03")
+# Insufficient resources, operator intervention, system errors; and read_only_sql_transaction (a replica after a
+# fail-over), idle_in_transaction_session_timeout.
+_UNAVAILABLE_STATES = ("53", "57", "58", "25006", "25P03")
+# lock_not_available.
+_LOCKED_STATE = "55P03"
 
 _SERVER_SETTINGS = {
     "application_name": "tiermesh",
     # A process that hangs or is cut off must not keep its row locks for long.
     "idle_in_transaction_session_timeout": "10s",
-    "lock_timeout": "5s",
+    "jit": "off",
+}
+# For what runs often. Reports and audits read whole tables, and are planned for what they are each time.
+_HOT_SETTINGS = {
     # Statements that run often take arrays and find rows by an index, so that one plan is right for every array;
     # planning anew each time would cost more than running them.
     "plan_cache_mode": "force_generic_plan",
     # A plan made while a table was small would read the whole of it, and be kept after the table has grown. (Off means
     # a strong preference, not a ban.)
     "enable_seqscan": "off",
-    "jit": "off",
+}
+
+
+class _Pool(NamedTuple):
+    """The connections of a lane."""
+
+    size: int
+    # How long one statement may take.
+    statement_seconds: float
+    settings: Mapping[str, str]
+
+
+_POOLS = {
+    Lane.SHORT: _Pool(4, 10.0, _HOT_SETTINGS),
+    Lane.REPORT: _Pool(2, 60.0, {}),
+    Lane.WHOLE: _Pool(1, 900.0, {}),
 }
 
 
 class PostgresqlBackend:
-    """Runs each transaction on a connection of the pool."""
+    """Runs each transaction on a connection of its lane's pool."""
 
-    def __init__(self, url: sa.URL) -> None:
-        self._engine = create_async_engine(
-            url,
-            # SQLAlchemy begins no transactions of its own; asyncpg's are used, which serve its own statements as well.
-            isolation_level="AUTOCOMMIT",
-            pool_size=POOL_SIZE,
-            max_overflow=0,
-            pool_timeout=CONNECT_SECONDS,
-            connect_args={
-                "timeout": CONNECT_SECONDS,
-                "command_timeout": STATEMENT_SECONDS,
-                "server_settings": _SERVER_SETTINGS,
-            },
-        )
+    def __init__(self, url: sa.URL, lock_seconds: float) -> None:
+        self._engines = {lane: _engine(url, pool, lock_seconds) for lane, pool in _POOLS.items()}
 
     async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs the function on the event loop; see `Database.transaction`."""
-        return await self._retry(work)
+        return await self._retry(work, Lane.SHORT)
 
-    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+    async def read(self, work: Callable[[sa.Connection], T], lane: Lane) -> T:
         """Runs the function on a snapshot."""
-        return await self._retry(work, isolation="repeatable_read", readonly=True)
+        return await self._retry(work, lane, isolation="repeatable_read", readonly=True)
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self._engine.dispose()
+        for engine in self._engines.values():
+            await engine.dispose()
 
-    async def _retry(self, work: Callable[[sa.Connection], T], **options: Any) -> T:
+    async def _retry(self, work: Callable[[sa.Connection], T], lane: Lane, **options: Any) -> T:
         reconnected = False
         for _ in range(ATTEMPTS):
             try:
-                return await self._attempt(work, options)
+                return await self._attempt(work, self._engines[lane], options)
             except RetryTransaction:
                 continue
             except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, PoolTimeout) as error:
@@ -88,6 +96,8 @@ class PostgresqlBackend:
                 failure = _classify(error)
                 if failure is _Failure.OTHER:
                     raise
+                if failure is _Failure.LOCKED:
+                    raise row_locked() from error
                 # After a restart of the server every pooled connection is dead, but a new one may work.
                 if failure is _Failure.UNAVAILABLE or (failure is _Failure.CONNECTION and reconnected):
                     log.warning("database_failed", reason=_describe(error))
@@ -95,8 +105,8 @@ class PostgresqlBackend:
                 reconnected = reconnected or failure is _Failure.CONNECTION
         raise unavailable()
 
-    async def _attempt(self, work: Callable[[sa.Connection], T], options: dict[str, Any]) -> T:
-        async with self._engine.connect() as connection:
+    async def _attempt(self, work: Callable[[sa.Connection], T], engine: AsyncEngine, options: dict[str, Any]) -> T:
+        async with engine.connect() as connection:
             driver: Any = (await connection.get_raw_connection()).driver_connection
             failure: Exception | None = None
             try:
@@ -109,7 +119,7 @@ class PostgresqlBackend:
             except BaseException as error:
                 if driver.is_closed():
                     # The pool's other connections are as old and likely as dead.
-                    await self._engine.dispose()
+                    await engine.dispose()
                 if error is not failure or driver.is_closed():
                     # Beginning, committing or rolling back has failed or was cancelled half-way. The next user of this
                     # connection might find itself inside the old transaction, and its commit would mean nothing.
@@ -118,12 +128,30 @@ class PostgresqlBackend:
                 raise
 
 
+def _engine(url: sa.URL, pool: _Pool, lock_seconds: float) -> AsyncEngine:
+    lock_timeout = {"lock_timeout": f"{round(lock_seconds * 1000)}ms"}
+    return create_async_engine(
+        url,
+        # SQLAlchemy begins no transactions of its own; asyncpg's are used, which serve its own statements as well.
+        isolation_level="AUTOCOMMIT",
+        pool_size=pool.size,
+        max_overflow=0,
+        pool_timeout=CONNECT_SECONDS,
+        connect_args={
+            "timeout": CONNECT_SECONDS,
+            "command_timeout": pool.statement_seconds,
+            "server_settings": {**_SERVER_SETTINGS, **pool.settings, **lock_timeout},
+        },
+    )
+
+
 class _Failure(Enum):
     """What a failed transaction calls for."""
 
     RETRY = "another try at once"
     CONNECTION = "another connection"
     UNAVAILABLE = "patience"
+    LOCKED = "another way, without a row that stays locked"
     OTHER = "a programmer"
 
 
@@ -137,6 +165,8 @@ def _raise_if_cancelled(error: Exception) -> None:
 def _classify(error: Exception) -> _Failure:
     cause = error.orig if isinstance(error, DBAPIError) else error
     state = str(getattr(cause, "sqlstate", None) or "")
+    if state == _LOCKED_STATE:
+        return _Failure.LOCKED
     if state in _RETRIED_STATES:
         return _Failure.RETRY
     if isinstance(error, DBAPIError) and error.connection_invalidated:

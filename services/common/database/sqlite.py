@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from services.common.database.lanes import Lane
 from services.common.database.transactions import ATTEMPTS, RetryTransaction, unavailable
 from services.common.telemetry.logs import get_logger
 
@@ -50,19 +51,20 @@ class SqliteBackend:
     def __init__(self, url: sa.URL) -> None:
         # Beginning with the write lock means that no transaction fails half-way for want of it.
         self._writer = _Worker(_create_engine(url), "BEGIN IMMEDIATE", "sqlite-writer")
-        self._reader = _Worker(_create_engine(url), "BEGIN", "sqlite-reader")
+        self._readers = {lane: _Worker(_create_engine(url), "BEGIN", f"sqlite-{lane.value}") for lane in Lane}
 
     async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs the function with the write lock. Cancelling the caller does not stop a transaction that runs."""
         return await self._writer.run(work)
 
-    async def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """Runs the function on a snapshot."""
-        return await self._reader.run(work)
+    async def read(self, work: Callable[[sa.Connection], T], lane: Lane) -> T:
+        """Runs the function on a snapshot, in the thread of its lane."""
+        return await self._readers[lane].run(work)
 
     async def close(self) -> None:
         """Closes the connections; the last one folds the write-ahead log into the database file."""
-        await self._reader.close()
+        for reader in self._readers.values():
+            await reader.close()
         await self._writer.close()
 
 

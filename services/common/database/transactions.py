@@ -12,6 +12,15 @@ class RetryTransaction(Exception):  # noqa: N818 - it is an instruction
     """Raised inside a transaction whose decision another process has overtaken: undo it and run it again."""
 
 
+class RowLockedError(MeshError):
+    """Another process holds a row that the transaction needs; the others it needs may be free."""
+
+
+def row_locked() -> RowLockedError:
+    """The error for a row that stays locked."""
+    return RowLockedError(Code.UNAVAILABLE, "the database is held up; try again shortly", retry_after=1.0)
+
+
 def unavailable() -> MeshError:
     """The error for a database that cannot be reached, is too busy, or cannot write."""
     return MeshError(Code.UNAVAILABLE, "the database does not answer; try again shortly", retry_after=1.0)

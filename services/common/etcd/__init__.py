@@ -1,7 +1,7 @@
 """A client of etcd's v3 interface for asyncio: keys, a watch that heals itself, and registration under a lease."""
 
 from services.common.etcd.binary import EtcdBinaryError, find_etcd
-from services.common.etcd.client import EtcdClient, Lease, Listing, Status
+from services.common.etcd.client import ROOT, EtcdClient, Lease, Listing, Status
 from services.common.etcd.configured import etcd_client
 from services.common.etcd.errors import (
     AuthenticationError,
@@ -14,6 +14,7 @@ from services.common.etcd.lease import Registration
 from services.common.etcd.watch import Delete, Put, Snapshot, WatchEvent, watch_prefix
 
 __all__ = [
+    "ROOT",
     "AuthenticationError",
     "Delete",
     "EtcdBinaryError",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import Message
 
 from services.common.etcd import methods
 from services.common.etcd.connection import ATTEMPTS, Connection
+from services.common.etcd.errors import AlreadyThereError
 from services.common.retry.backoff import Backoff, Randomness
 from services.common.settings import TlsSettings
 from tiermesh.etcd.v1 import etcd_pb2
 
 _NO_TLS = TlsSettings()
+# The user and the role to whom etcd forbids nothing.
+ROOT = "root"
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,22 @@ class EtcdClient:
     async def revoke_lease(self, lease: int) -> None:
         """Ends a lease and deletes its keys; raises LeaseNotFoundError if it no longer exists."""
         await self._connection.call(methods.LEASE_REVOKE, etcd_pb2.LeaseRevokeRequest(ID=lease))
+
+    async def require_password(self, password: str) -> None:
+        """Makes the user root with this password, and has etcd refuse everybody else from now on.
+
+        The client must be that user's already: what comes after the first step of it needs the password. To do it again
+        changes nothing.
+        """
+        steps: tuple[tuple[methods.Method[Any, Any], Message], ...] = (
+            (methods.ROLE_ADD, etcd_pb2.AuthRoleAddRequest(name=ROOT)),
+            (methods.USER_ADD, etcd_pb2.AuthUserAddRequest(name=ROOT, password=password)),
+            (methods.USER_GRANT_ROLE, etcd_pb2.AuthUserGrantRoleRequest(user=ROOT, role=ROOT)),
+            (methods.AUTH_ENABLE, etcd_pb2.AuthEnableRequest()),
+        )
+        for method, request in steps:
+            with contextlib.suppress(AlreadyThereError):
+                await self._connection.call(method, request)
 
     def watch_stream(self, prefix: bytes, start_revision: int) -> AsyncGenerator[etcd_pb2.WatchResponse, None]:
         """Opens a watch that ends, by EtcdError, when its connection does; `watch_prefix` is the one that goes on."""

@@ -21,6 +21,8 @@ _TOKEN_FAULTS = {
 
 _WRONG_PASSWORD = "etcdserver: authentication failed, invalid user ID or password"  # noqa: S105 - etcd's error text
 _AUTH_DISABLED = "etcdserver: authentication is not enabled"
+# etcd reports these as FAILED_PRECONDITION, as it does much else.
+_ALREADY_THERE = {"etcdserver: role name already exists", "etcdserver: user name already exists"}
 
 
 class EtcdError(Exception):
@@ -47,6 +49,10 @@ class AuthenticationDisabledError(EtcdError):
     """etcd was asked for a token but does not use authentication."""
 
 
+class AlreadyThereError(EtcdError):
+    """The user or the role exists already."""
+
+
 class LeaseNotFoundError(EtcdError):
     """The lease has expired or was revoked."""
 
@@ -65,6 +71,8 @@ def _kind(code: grpc.StatusCode, details: str) -> type[EtcdError]:
     by_details = {_WRONG_PASSWORD: AuthenticationError, _AUTH_DISABLED: AuthenticationDisabledError}
     if kind := by_details.get(details):
         return kind
+    if details in _ALREADY_THERE:
+        return AlreadyThereError
     if code is grpc.StatusCode.UNAUTHENTICATED or details in _TOKEN_FAULTS:
         return TokenExpiredError
     if code in _TRANSIENT:

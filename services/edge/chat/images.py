@@ -34,4 +34,4 @@ async def _load_images(body: ChatBody, loader: ImageLoader, share: BodyShare) ->
         for at, part in enumerate(message.content)
         if isinstance(part, ImagePart)
     ]
-    return await loader.load(sources, share.take) if sources else []
+    return await loader.load(sources, share.account_id, share.take) if sources else []

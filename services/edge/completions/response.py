@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,6 +18,7 @@ from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
 
 encode = msgspec.json.encode
+_new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class TextLogprobs(Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,15 +58,26 @@ def logprobs_body(tokens: Sequence[runner_pb2.TokenLogprob], offset: int) -> Tex
     A token that is not among its own alternatives, because it was not one of the most likely, is added to them.
     """
     body = TextLogprobs([], [], [], [])
+    # Several tokens may make one character, which is counted with the last of them.
+    decoder = _new_decoder(errors="replace")
     for token in tokens:
-        top = {other.token: other.logprob for other in token.top}
-        top.setdefault(token.token, token.logprob)
-        body.tokens.append(token.token)
+        name = _name(token)
+        top = {_name(other): other.logprob for other in token.top}
+        top.setdefault(name, token.logprob)
+        body.tokens.append(name)
         body.token_logprobs.append(token.logprob)
         body.top_logprobs.append(top)
         body.text_offset.append(offset)
-        offset += len(token.token)
+        offset += len(decoder.decode(token.token_bytes))
     return body
+
+
+def _name(token: runner_pb2.TokenLogprob | runner_pb2.TopLogprob) -> str:
+    """Returns the text of a token or, as OpenAI writes it, the bytes of one that is not text by itself."""
+    try:
+        return token.token_bytes.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.token_bytes)
 
 
 class CompletionRenderer:

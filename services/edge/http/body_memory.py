@@ -71,11 +71,11 @@ class BodyMemory:
 class BodyShare:
     """What one request holds of that memory, as long as a `with` lasts."""
 
-    __slots__ = ("_account_id", "_memory", "held")
+    __slots__ = ("_memory", "account_id", "held")
 
     def __init__(self, memory: BodyMemory, account_id: str) -> None:
         self._memory = memory
-        self._account_id = account_id
+        self.account_id = account_id
         # Bytes.
         self.held = 0
 
@@ -88,12 +88,12 @@ class BodyShare:
 
     def expect(self, count: int) -> None:
         """Raises NoMemoryError if so many bytes more could not be taken now."""
-        self._memory.check(self._account_id, count)
+        self._memory.check(self.account_id, count)
 
     def take(self, count: int) -> None:
         """Takes bytes, before or as they arrive; raises NoMemoryError if they cannot be had."""
-        self._memory.check(self._account_id, count)
-        self._memory.add(self._account_id, count)
+        self._memory.check(self.account_id, count)
+        self._memory.add(self.account_id, count)
         self.held += count
 
     def keep(self, count: int) -> None:
@@ -105,5 +105,5 @@ class BodyShare:
 
     def give_back(self, count: int) -> None:
         """Gives back bytes that are not kept."""
-        self._memory.add(self._account_id, -count)
+        self._memory.add(self.account_id, -count)
         self.held -= count

@@ -13,7 +13,7 @@ from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.incoming_body import read_json
 from services.edge.http.parsing import json_response, parse_body
-from services.edge.images.files import ImageFiles
+from services.edge.images.files import Album, ImageFiles
 from services.edge.images.request import ImageBody, ImageFormat, Size, check_steps, image_decoder, read_size
 from services.edge.images.response import GeneratedImage, ImageList
 from services.edge.paid.delivery import receipt_headers
@@ -23,6 +23,8 @@ from tiermesh.runner.v1 import runner_pb2
 
 # Where images are fetched, below the base URL.
 FILES_PATH = "/images/files/"
+# What a pixel takes in a PNG of a picture, roughly; the other formats take less.
+_BYTES_OF_PIXEL = 2
 
 
 class Images:
@@ -51,13 +53,14 @@ class Images:
             calls=calls,
             quantity=len(calls),
         )
-        async with self._path.open(order) as delivery:
+        wanted: Literal["url", "b64_json"] = body.response_format or settings.image_response
+        expected = len(calls) * size.width * size.height * _BYTES_OF_PIXEL if wanted == "url" else 0
+        # Room is looked for before the work, and each image is stored before it is charged: what cannot be fetched is
+        # not sold.
+        async with self._files.album(principal.account_id, expected) as album, self._path.open(order) as delivery:
             while not delivery.complete:
                 await delivery.next_steps()
-            wanted: Literal["url", "b64_json"] = body.response_format or settings.image_response
-            # Stored before it is charged: an image that cannot be fetched is not sold.
-            owner = principal.account_id
-            data = [await self._image(request, last.image, form, wanted, owner) for last in delivery.last_replies]
+            data = [await self._image(request, last.image, form, wanted, album) for last in delivery.last_replies]
             receipt = await delivery.settle()
         response = json_response(ImageList(int(self._clock()), data, form))
         response.headers.update(receipt_headers(receipt))
@@ -74,11 +77,11 @@ class Images:
         return web.Response(body=image, content_type=content_type, headers=headers)
 
     async def _image(
-        self, request: web.Request, image: bytes, form: ImageFormat, wanted: Literal["url", "b64_json"], owner: str
+        self, request: web.Request, image: bytes, form: ImageFormat, wanted: Literal["url", "b64_json"], album: Album
     ) -> GeneratedImage:
         if wanted == "b64_json":
             return GeneratedImage(b64_json=base64.b64encode(image).decode())
-        signed = await self._files.keep(image, form, owner)
+        signed = await album.keep(image, form)
         base = self._settings.image_base_url or f"{request.scheme}://{request.host}{_prefix(request.path)}"
         return GeneratedImage(url=f"{base.rstrip('/')}{FILES_PATH}{signed}")
 

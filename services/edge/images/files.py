@@ -11,7 +11,8 @@ import hmac
 import math
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,47 @@ class SignedPath:
         return f"{self.name}?expires={self.expires}&signature={self.signature}"
 
 
+class Album:
+    """The images of one request."""
+
+    def __init__(
+        self,
+        storage: ImageStorage,
+        owner: str,
+        reserved: int,
+        new_path: Callable[[str], SignedPath],
+        clock: Clock,
+    ) -> None:
+        self._storage = storage
+        self._owner = owner
+        # Bytes that are set aside and not used yet.
+        self._reserved = reserved
+        self._new_path = new_path
+        self._clock = clock
+        self._names: list[str] = []
+
+    async def keep(self, image: bytes, form: str) -> SignedPath:
+        """Stores an image and returns where it can be fetched; raises MeshError UNAVAILABLE if it cannot be stored."""
+        self._use(min(self._reserved, len(image)))
+        path = self._new_path(form)
+        await self._storage.put(path.name, image, owner=self._owner, expires=path.expires, now=self._clock())
+        self._names.append(path.name)
+        return path
+
+    async def forget(self) -> None:
+        """Deletes what was stored."""
+        for name in self._names:
+            await self._storage.delete(name)
+
+    def close(self) -> None:
+        """Gives back what was set aside and is not needed."""
+        self._use(self._reserved)
+
+    def _use(self, count: int) -> None:
+        self._reserved -= count
+        self._storage.release(self._owner, count)
+
+
 class ImageFiles:
     """Keeps images for `seconds`. `key` signs; all edges that share a directory must share the key too."""
 
@@ -55,16 +97,21 @@ class ImageFiles:
         self._clock = clock
         self._new_id = new_id
 
-    async def keep(self, image: bytes, form: str, owner: str) -> SignedPath:
-        """Stores an image of an account and returns where it can be fetched.
+    @asynccontextmanager
+    async def album(self, owner: str, expected_bytes: int) -> AsyncIterator[Album]:
+        """Opens a place for the images of one request of an account; they are forgotten again if the request fails.
 
-        Raises MeshError UNAVAILABLE if it cannot be stored.
+        Raises MeshError UNAVAILABLE if there is no room for as many bytes as are expected, before anything is made.
         """
-        now = self._clock()
-        name = f"{self._new_id()}.{form}"
-        expires = math.ceil(now + self._seconds)
-        await self._storage.put(name, image, owner=owner, expires=expires, now=now)
-        return SignedPath(name, expires, self._sign(name, expires))
+        self._storage.reserve(owner, expected_bytes, self._clock())
+        album = Album(self._storage, owner, expected_bytes, self._new_path, self._clock)
+        try:
+            yield album
+        except BaseException:
+            await album.forget()
+            raise
+        finally:
+            album.close()
 
     async def fetch(self, name: str, expires: str, signature: str) -> tuple[bytes, str]:
         """Returns an image and its content type; raises MeshError NOT_FOUND for a URL that is wrong or has expired."""
@@ -78,6 +125,10 @@ class ImageFiles:
         if image is None:
             raise _gone()
         return image, CONTENT_TYPES[match[1]]
+
+    def _new_path(self, form: str) -> SignedPath:
+        name, expires = f"{self._new_id()}.{form}", math.ceil(self._clock() + self._seconds)
+        return SignedPath(name, expires, self._sign(name, expires))
 
     def _sign(self, name: str, expires: int) -> str:
         return hmac.new(self._key, f"{name}\n{expires}".encode(), hashlib.sha256).hexdigest()

@@ -7,8 +7,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -22,19 +21,33 @@ IMAGE_NAME = re.compile(r"[0-9a-f]{32}\.(png|jpeg|webp)")
 # What a draft is called, and for how many seconds it is somebody's who is still writing.
 _DRAFT = re.compile(r"\.[0-9a-f]{16}")
 _DRAFT_SECONDS = 3600.0
+# When to try again where there is no room.
+_FULL_RETRY_SECONDS = 60.0
 
 
 class ImageStorage(Protocol):
     """Keeps images by name. Times are in seconds since the Unix epoch."""
 
-    async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
-        """Keeps an image at least until `expires`, as far as there is room, and forgets those that have expired.
+    def reserve(self, owner: str, count: int, now: float) -> None:
+        """Sets bytes aside for an account; raises MeshError UNAVAILABLE if there are not so many.
 
-        `owner` is whoever else's images should not have to make room for it.
+        What was reserved must be released.
+        """
+
+    def release(self, owner: str, count: int) -> None:
+        """Gives back what was reserved."""
+
+    async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
+        """Keeps an image until `expires`, and forgets those that have expired.
+
+        Raises MeshError UNAVAILABLE if it cannot be kept so long: nothing that is kept makes room for it.
         """
 
     async def get(self, name: str) -> bytes | None:
         """Returns an image, or None if it is not there any more."""
+
+    async def delete(self, name: str) -> None:
+        """Forgets an image; harmless if it is not there."""
 
 
 class _Kept(NamedTuple):
@@ -43,55 +56,58 @@ class _Kept(NamedTuple):
     expires: int
 
 
-@dataclass(slots=True)
-class _Share:
-    """What one owner has here: bytes, and names from the oldest on."""
-
-    bytes: int = 0
-    names: OrderedDict[str, None] = field(default_factory=OrderedDict)
-
-
 class MemoryStorage:
-    """Keeps at most `most_bytes`. Whoever has most there makes room for new images, by the oldest of theirs.
+    """Keeps at most `most_bytes`, of which one account may have half.
 
-    So one owner alone may fill it, but can never push out the images of others that have less.
+    An image whose URL was sold stays until it expires, so what does not fit is refused.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._bytes = 0
+        self._most_of_owner = most_bytes // 2
         # In the order of their expiry, because all are kept equally long.
         self._images: OrderedDict[str, _Kept] = OrderedDict()
-        self._shares: dict[str, _Share] = {}
+        # Bytes by account, kept and reserved.
+        self._taken: Counter[str] = Counter()
+
+    def reserve(self, owner: str, count: int, now: float) -> None:
+        """Sets bytes aside; raises MeshError UNAVAILABLE if there are not so many."""
+        self._forget_expired(now)
+        if self._taken[owner] + count > self._most_of_owner or self._taken.total() + count > self._most_bytes:
+            raise _no_room()
+        self._taken[owner] += count
+
+    def release(self, owner: str, count: int) -> None:
+        """Gives back what was reserved."""
+        self._give_back(owner, count)
 
     async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
-        """Keeps an image; one that is larger than the whole memory is gone at once."""
-        share = self._shares.setdefault(owner, _Share())
+        """Keeps an image; raises MeshError UNAVAILABLE if there is no room."""
+        self.reserve(owner, len(image), now)
         self._images[name] = _Kept(image, owner, expires)
-        share.names[name] = None
-        self._add(share, len(image))
-        while self._images and next(iter(self._images.values())).expires <= now:
-            self._forget(next(iter(self._images)))
-        while self._bytes > self._most_bytes:
-            largest = max(self._shares.values(), key=lambda share: share.bytes)
-            self._forget(next(iter(largest.names)))
 
     async def get(self, name: str) -> bytes | None:
         """Returns an image, or None."""
         kept = self._images.get(name)
         return kept.image if kept else None
 
+    async def delete(self, name: str) -> None:
+        """Forgets an image."""
+        if name in self._images:
+            self._forget(name)
+
+    def _forget_expired(self, now: float) -> None:
+        while self._images and next(iter(self._images.values())).expires <= now:
+            self._forget(next(iter(self._images)))
+
     def _forget(self, name: str) -> None:
         kept = self._images.pop(name)
-        share = self._shares[kept.owner]
-        del share.names[name]
-        self._add(share, -len(kept.image))
-        if not share.names:
-            del self._shares[kept.owner]
+        self._give_back(kept.owner, len(kept.image))
 
-    def _add(self, share: _Share, count: int) -> None:
-        share.bytes += count
-        self._bytes += count
+    def _give_back(self, owner: str, count: int) -> None:
+        self._taken[owner] -= count
+        if not self._taken[owner]:
+            del self._taken[owner]
 
 
 class DirectoryStorage:
@@ -99,6 +115,12 @@ class DirectoryStorage:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+
+    def reserve(self, owner: str, count: int, now: float) -> None:
+        """Does nothing: how much room a directory has is told by writing to it."""
+
+    def release(self, owner: str, count: int) -> None:
+        """Does nothing."""
 
     async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
         """Writes an image, whoever's it is; raises MeshError UNAVAILABLE if the directory cannot be written."""
@@ -116,6 +138,10 @@ class DirectoryStorage:
             return await asyncio.to_thread((self._directory / name).read_bytes)
         except OSError:
             return None
+
+    async def delete(self, name: str) -> None:
+        """Deletes the file of an image."""
+        await asyncio.to_thread((self._directory / name).unlink, missing_ok=True)
 
     def _write(self, name: str, image: bytes, expires: int, now: float) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -143,3 +169,11 @@ class DirectoryStorage:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.is_file() and entry.stat().st_mtime <= forgotten:
                         Path(entry.path).unlink()
+
+
+def _no_room() -> MeshError:
+    message = (
+        "There is no room for more images until earlier ones expire. Ask for response_format 'b64_json', "
+        "or try again later."
+    )
+    return MeshError(Code.UNAVAILABLE, message, retry_after=_FULL_RETRY_SECONDS)

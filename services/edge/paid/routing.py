@@ -36,8 +36,11 @@ class Assignment:
     prefix_hashes: Sequence[int] = ()
 
 
-def router_client(addresses: list[str], open_channel: OpenChannel) -> RouterBatch:
-    """Returns the client of the router; asking twice for a place harms nothing."""
+def router_client(addresses: list[str], open_channel: OpenChannel, *, silence: float) -> RouterBatch:
+    """Returns the client of the router; asking twice for a place harms nothing.
+
+    A router shows life while requests wait for a slot, so one that is not heard for `silence` seconds is given up.
+    """
     return BatchClient(
         "router",
         addresses,
@@ -45,6 +48,7 @@ def router_client(addresses: list[str], open_channel: OpenChannel) -> RouterBatc
         open_stream=lambda channel: router_pb2_grpc.RouterServiceStub(channel).Route(),
         new_frame=router_pb2.RouteRequest,
         retry=True,
+        silence=silence,
     )
 
 

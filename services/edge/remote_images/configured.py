@@ -9,6 +9,7 @@ from services.edge.remote_images.fetcher import ImageFetcher
 from services.edge.remote_images.limits import ImageLimits
 from services.edge.remote_images.loader import ImageLoader
 from services.edge.remote_images.policy import FetchPolicy, read_hosts
+from services.edge.remote_images.turns import FairTurns
 from services.edge.settings import EdgeSettings
 
 
@@ -21,7 +22,9 @@ def image_loader(settings: EdgeSettings) -> ImageLoader:
         pixels=settings.vision_max_pixels,
     )
     fetcher = ImageFetcher(_policy(settings), system_resolver())
-    return ImageLoader(fetcher, limits, fetches=settings.remote_image_fetches)
+    # Whoever waits is next when a fetch ends, however it ends.
+    turns = FairTurns(settings.remote_image_fetches, wait_seconds=2 * settings.remote_image_seconds)
+    return ImageLoader(fetcher, limits, turns)
 
 
 def _policy(settings: EdgeSettings) -> FetchPolicy:

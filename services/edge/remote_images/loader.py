@@ -12,6 +12,7 @@ from services.edge.http.parsing import invalid
 from services.edge.remote_images.data_url import decode_data_url, is_data_url
 from services.edge.remote_images.fetcher import ImageFetcher
 from services.edge.remote_images.limits import ImageLimits, check_image
+from services.edge.remote_images.turns import FairTurns
 
 
 class ImageSource(NamedTuple):
@@ -23,22 +24,24 @@ class ImageSource(NamedTuple):
 
 
 class ImageLoader:
-    """Loads images within limits, at most `fetches` remote ones at a time for all requests together.
+    """Loads images within limits. Remote ones take `turns`, which all requests share.
 
     Images are fetched before anything is paid for, so it must not be possible to fill an edge's memory with them.
     """
 
-    def __init__(self, fetcher: ImageFetcher, limits: ImageLimits, *, fetches: int) -> None:
+    def __init__(self, fetcher: ImageFetcher, limits: ImageLimits, turns: FairTurns) -> None:
         self._fetcher = fetcher
         self._limits = limits
-        self._turns = asyncio.Semaphore(fetches)
+        self._turns = turns
 
-    async def load(self, sources: Sequence[ImageSource], take: Callable[[int], None] = lambda _: None) -> list[bytes]:
-        """Returns the images in the same order, remote ones fetched at the same time; none is decoded.
+    async def load(
+        self, sources: Sequence[ImageSource], account_id: str, take: Callable[[int], None] = lambda _: None
+    ) -> list[bytes]:
+        """Returns the images of an account's request in the same order; none is decoded.
 
         `take` is called with the bytes of each that was fetched, and may raise MeshError. Nothing is fetched before all
         that the request itself holds is found to be right. Raises MeshError INVALID_REQUEST, with the param of the
-        image at fault, as soon as one cannot be had.
+        image at fault, as soon as one cannot be had, and OVERLOADED.
         """
         limits = self._limits
         if len(sources) > limits.images:
@@ -49,7 +52,7 @@ class ImageLoader:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
-                    at: group.create_task(self._remote(source, total, take))
+                    at: group.create_task(self._remote(source, total, account_id, take))
                     for at, (source, image) in enumerate(zip(sources, images, strict=True))
                     if image is None
                 }
@@ -65,9 +68,9 @@ class ImageLoader:
                 return None
             return self._checked(decode_data_url(source.url, self._limits.bytes_each), total)
 
-    async def _remote(self, source: ImageSource, total: _Total, take: Callable[[int], None]) -> bytes:
+    async def _remote(self, source: ImageSource, total: _Total, account_id: str, take: Callable[[int], None]) -> bytes:
         with _refusing(source):
-            async with self._turns:
+            async with self._turns.turn(account_id):
                 image = await self._fetcher.fetch(source.url, self._limits.bytes_each)
             take(len(image))
             return self._checked(image, total)

@@ -69,14 +69,19 @@ def _exllamav2(settings: RunnerSettings) -> AnyEngine:
 
 
 def _simulated(settings: RunnerSettings) -> AnyEngine:
-    from services.runner.engines.simulated import SimulatedEngine
+    from services.runner.engines.simulated import ScriptError, SimulatedEngine, load_script
 
+    try:
+        script = load_script(settings.simulated_script) if settings.simulated_script else None
+    except ScriptError as error:
+        raise SettingsError(f"TIERMESH_RUNNER_SIMULATED_SCRIPT: {error}") from error
     return SimulatedEngine(
         slots=settings.slots,
         context=settings.context,
         prefill_tokens_per_second=settings.simulated_prefill_speed,
         tokens_per_second=settings.simulated_speed,
         fail_after_tokens=settings.simulated_fail_after or None,
+        script=script,
     )
 
 

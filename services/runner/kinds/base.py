@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.runner.engines.base import Ticket
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 
@@ -51,6 +52,8 @@ class Work(Generic[JobT, StepT]):
     job: JobT
     # Returns the reply to send for a step or an error, or None if there is nothing to send yet.
     write: Callable[[StepT | MeshError], GenerateReply | None]
+    # Is told the job's ticket before the first step, if what is written may end the job.
+    begin: Callable[[Ticket], None] | None = None
 
 
 class WorkReader(Protocol[JobT, StepT]):

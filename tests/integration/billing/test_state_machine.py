@@ -91,7 +91,7 @@ class LedgerMachine(RuleBasedStateMachine):
             store = LedgerStore(self.database)
 
             def work(connection: Any) -> None:
-                store._apply([operation for operation, _ in steps], NOW_MS, connection)
+                store._apply([operation for operation, _ in steps], NOW_MS, connection, skip_locked=False)
                 raise ZeroDivisionError
 
             with pytest.raises(ZeroDivisionError):

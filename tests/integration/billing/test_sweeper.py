@@ -9,6 +9,7 @@ import pytest
 
 from services.billing.committer import Committer
 from services.billing.ledger.ledger import Balance
+from services.billing.metrics import SWEPT
 from services.billing.store.store import LedgerStore
 from services.billing.sweeper import Sweeper
 from services.common.database.base import Database
@@ -35,7 +36,7 @@ def clock() -> Times:
 
 @pytest.fixture
 async def committer(store: LedgerStore, clock: Times) -> AsyncIterator[Committer]:
-    committer = Committer(store.commit, clock)
+    committer = Committer(store, clock)
     task = asyncio.create_task(committer.run())
     yield committer
     task.cancel()
@@ -92,3 +93,25 @@ async def test_it_sweeps_again_and_again(store: LedgerStore, committer: Committe
     await eventually(released)
     sweeping.cancel()
     await asyncio.gather(sweeping, return_exceptions=True)
+
+
+async def test_a_pause_of_the_process_makes_no_hold_older(
+    store: LedgerStore, committer: Committer, clock: Times
+) -> None:
+    await committer.execute(grant(100), 10.0)
+    await committer.execute(reserve("streaming"), 10.0)
+    sweeper = Sweeper(store, committer, clock, ttl=TTL)
+    SWEPT.set(0)
+    sweeping = asyncio.create_task(sweeper.run(0.2))
+    await eventually(lambda: SWEPT._value.get() == clock.now)
+    # While it sleeps the machine is suspended, and the edges with it.
+    clock.now += 10 * TTL
+    await eventually(lambda: SWEPT._value.get() == clock.now)
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
+    assert (await store.open_holds()).count == 1
+    clock.now += TTL - 1
+    assert await sweeper.sweep() == 0
+    clock.now += 1
+    assert await sweeper.sweep() == 1
+    await assert_sound(store)

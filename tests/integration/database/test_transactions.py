@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from services.common.database.base import Database
+from services.common.database.lanes import Lane
 from services.common.database.transactions import ATTEMPTS, RetryTransaction
 from services.common.errors import Code, MeshError
-from tests.support.deadlines import within
+from tests.support.deadlines import stretched, within
 
 
 def insert(connection: sa.Connection, number: int = 1) -> None:
@@ -132,3 +133,35 @@ async def test_callers_may_be_cancelled_at_any_moment(database: Database, url: s
         seen = await other.read(lambda connection: connection.execute(sa.text("SELECT max(n) FROM numbers")).scalar())
         assert seen == number
     await other.close()
+
+
+async def test_reads_of_one_lane_hold_up_no_other(database: Database) -> None:
+    """Waits inside a read in a way that both databases allow: another read must end it."""
+    going_on = threading.Event()
+
+    def wait(connection: sa.Connection) -> int:
+        if database.dialect == "sqlite":
+            assert going_on.wait(stretched(10))
+        else:
+            while not going_on.is_set():
+                connection.execute(sa.text("SELECT pg_sleep(0.01)"))
+        return count(connection)
+
+    await database.transaction(insert)
+    slow = [asyncio.create_task(database.read(wait, lane)) for lane in (Lane.WHOLE, Lane.REPORT)]
+    async with within(5):
+        # More than a pool has connections, one after another.
+        for _ in range(3):
+            assert await database.read(count) == 1
+            await database.transaction(insert)
+            await database.transaction(partial(_delete, keep=1))
+    assert not any(task.done() for task in slow)
+    going_on.set()
+    # They see the moment at which they began, or one between two transactions.
+    assert all(seen >= 1 for seen in await asyncio.gather(*slow))
+
+
+def _delete(connection: sa.Connection, keep: int) -> None:
+    connection.execute(sa.text("DELETE FROM numbers"))
+    for _ in range(keep):
+        insert(connection)

@@ -8,19 +8,18 @@ from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.kinds.text.engine import TextEngine
+from tests.support.conversation_contract import ConversationContract
 from tests.support.engine_contract import EngineContract
 
 
-class TestSimulated(EngineContract):
-    follows_grammars = False
-
+class TestSimulated(EngineContract, ConversationContract):
     @classmethod
     def build(cls, folder: Path) -> TextEngine:
         # Slow enough to be caught in the middle of a prompt or of an answer.
         return SimulatedEngine(slots=4, context=1024, prefill_tokens_per_second=1000, tokens_per_second=200)
 
 
-class TestLlamaCpp(EngineContract):
+class TestLlamaCpp(EngineContract, ConversationContract):
     resumes_seeds = False
 
     @classmethod

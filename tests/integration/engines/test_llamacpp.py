@@ -74,12 +74,14 @@ async def test_an_answer_by_schema(llamacpp: TextEngine) -> None:
 
 async def test_characters_made_of_several_tokens_lose_none(llamacpp: TextEngine) -> None:
     text = "é日本語🎉"
-    said = await generate(llamacpp, job(llamacpp, grammar=f'%llguidance {{}}\nstart: "{text}"\n'))
+    said = await generate(llamacpp, job(llamacpp, grammar=f'%llguidance {{}}\nstart: "{text}"\n', logprobs=1))
     assert said.text == text
     assert llamacpp.detokenize(said.token_ids) == text
     assert len(said.token_ids) == said.usage.completion_tokens - 1
     for step in said.steps:
         assert llamacpp.detokenize(step.token_ids) == step.text
+    assert len(said.logprobs) == len(said.token_ids) > len(text)
+    assert b"".join(entry.token for entry in said.logprobs).decode() == text
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from services.billing.committer import Committer
-from services.billing.ledger.operations import Effect, Expire, Operation, Result
+from services.billing.ledger.operations import Effect, Expire, Locked, Operation, Result
+from services.common.database.transactions import row_locked
 from services.common.errors import Code, MeshError
 from tests.support.waiting import eventually
 
@@ -21,8 +22,26 @@ class Ledger:
         self.gate = asyncio.Event()
         self.gate.set()
         self.fail: Callable[[list[str]], None] = lambda _: None
+        # Requests whose account is locked.
+        self.locked: set[str] = set()
+        # Transactions that waited for a locked account, in vain.
+        self.waits = 0
 
     async def commit(self, operations: list[Operation], now_ms: int) -> list[Result]:
+        effects = await self._commit(operations, now_ms)
+        if self.locked.intersection(self.batches[-1]):
+            self.waits += 1
+            raise row_locked()
+        return effects
+
+    async def commit_unlocked(self, operations: list[Operation], now_ms: int) -> list[Result | Locked]:
+        effects = await self._commit(operations, now_ms)
+        return [
+            Locked("account") if name in self.locked else effect
+            for name, effect in zip(self.batches[-1], effects, strict=True)
+        ]
+
+    async def _commit(self, operations: list[Operation], now_ms: int) -> list[Result]:
         assert now_ms == 5_000
         names = [operation.request_id for operation in operations if isinstance(operation, Expire)]
         self.batches.append(names)
@@ -38,7 +57,7 @@ def ledger() -> Ledger:
 
 @pytest.fixture
 async def committer(ledger: Ledger) -> AsyncIterator[Committer]:
-    committer = Committer(ledger.commit, lambda: 5.0, max_waiting=6, max_batch=4)
+    committer = Committer(ledger, lambda: 5.0, max_waiting=6, max_batch=4)
     task = asyncio.create_task(committer.run())
     yield committer
     assert not task.done(), "the committer has died"
@@ -175,3 +194,39 @@ async def test_draining_waits_for_what_waits(ledger: Ledger, committer: Committe
     await draining
     assert ledger.batches == [["first"]]
     assert (await first).amount == 5
+
+
+async def test_a_locked_account_waits_aside_and_delays_nobody(ledger: Ledger, committer: Committer) -> None:
+    ledger.locked = {"x", "y"}
+    held = [start(committer, "x"), start(committer, "y")]
+    await eventually(lambda: len(ledger.batches) >= 4)
+    for name in "abc":
+        assert (await start(committer, name)).amount == 1
+    assert not any(task.done() for task in held)
+    # It takes one such wait to know that something is locked.
+    assert ledger.waits == 1
+    ledger.locked = {"y"}
+    assert (await held[0]).amount == 1
+    assert not held[1].done()
+    draining = asyncio.create_task(committer.drain(10.0))
+    ledger.locked = set()
+    assert (await held[1]).amount == 1
+    await draining
+    assert ledger.waits == 1
+
+
+async def test_what_waits_for_a_locked_account_ends_at_its_deadline_or_is_withdrawn(
+    ledger: Ledger, committer: Committer
+) -> None:
+    ledger.locked = {"late", "gone", "first"}
+    answers: list[Result] = []
+    committer.submit(Expire("first"), 60.0, answers.append)
+    committer.submit(Expire("gone"), 60.0, answers.append, "ticket")
+    with pytest.raises(MeshError) as refused:
+        await start(committer, "late", 0.2)
+    assert refused.value.code is Code.DEADLINE_EXCEEDED
+    committer.withdraw("ticket")
+    ledger.locked = set()
+    await eventually(lambda: len(answers) == 1)
+    await committer.drain(10.0)
+    assert ledger.batches[-1] == ["first"]

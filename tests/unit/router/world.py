@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from services.common.catalog import Catalog, Model
 from services.common.errors import MeshError
 from services.common.registry import RunnerRecord
+from services.router.pauses import Pauses
 from services.router.placement import Needs, Placement
 from services.router.queue import Waiter
 from services.router.routing import Limits, Routing
@@ -75,12 +76,21 @@ def record(
 class World:
     """The router's domain, with helpers that say in one line what a runner or an edge does."""
 
-    def __init__(self, limits: Limits | None = None, *, synced: bool = True, catalog: Catalog = CATALOG) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        synced: bool = True,
+        catalog: Catalog = CATALOG,
+        pausing: bool = False,
+    ) -> None:
         self.clock = ManualClock()
         self.streams = StreamsLog()
         self.table = Table(self.streams, self.clock)
         self.placement = Placement(self.table, self.clock, random.Random(7).random)
-        self.routing = Routing(catalog, self.table, self.placement, limits or Limits(), self.clock)
+        # Of a clock that stands still: the tests' great steps are no pauses of the process.
+        self.pauses = Pauses(self.clock if pausing else ManualClock())
+        self.routing = Routing(catalog, self.table, self.placement, limits or Limits(), self.clock, self.pauses)
         # What became of each request, by name, in order.
         self.answers: list[tuple[str, LiveRunner | MeshError]] = []
         if synced:

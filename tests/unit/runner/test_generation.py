@@ -11,6 +11,7 @@ import pytest
 from services.common.catalog import Model, load_catalog
 from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG
+from services.runner.engines.base import Ticket
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.generation import Generation, RunnerStream
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
@@ -41,6 +42,9 @@ class Engine:
 class Reader:
     """Reads every call as a job whose steps cannot be written if they hold the word `unwritable`."""
 
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+
     def read(self, call: GenerateCall, _model: Model) -> Work[Job, Step]:
         call_id = call.id
 
@@ -50,7 +54,7 @@ class Reader:
                 raise ValueError(step.text)
             return GenerateReply(id=call_id, text=step.text)
 
-        return Work(cast("Job", None), write)
+        return Work(cast("Job", None), write, begin=self.tickets.append)
 
 
 class BatchStream:
@@ -70,9 +74,11 @@ class BatchStream:
 def test_a_step_that_cannot_be_written_ends_its_call(last: bool, capsys: pytest.CaptureFixture[str]) -> None:
     engine, stream = Engine(), BatchStream()
     status = StatusBoard("runner", cast("SimulatedEngine", engine))
-    generation = Generation(cast("SimulatedEngine", engine), Reader(), {MODEL.id: MODEL}, status)
+    reader = Reader()
+    generation = Generation(cast("SimulatedEngine", engine), reader, {MODEL.id: MODEL}, status)
     calls = [GenerateCall(id=number, request_id=f"req_{number}", model=MODEL.id) for number in (1, 2)]
     generation.on_calls(calls, cast("RunnerStream", stream))
+    assert reader.tickets == [engine, engine]
     step = Step("unwritable")
     if last:
         step.finish_reason, step.usage = FinishReason.STOP, TokenCounts(1, 1)

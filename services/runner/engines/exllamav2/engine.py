@@ -18,6 +18,7 @@ from services.runner.engines.exllamav2.facts import Facts
 from services.runner.engines.exllamav2.jobs.run import Run
 from services.runner.engines.exllamav2.model_directory import ModelDirectory, check_draft, read_model_directory
 from services.runner.engines.exllamav2.options import ExLlamaV2Options
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
 from services.runner.kinds.text.prompt.grammar import grammar_error
@@ -218,9 +219,9 @@ class ExLlamaV2Engine:
         if self._worker is not None:
             self._worker.cancel(run)
 
-    def _finish(self, run: Run) -> None:
+    def _finish(self, run: Run, reason: FinishReason) -> None:
         if self._worker is not None:
-            self._worker.finish(run)
+            self._worker.finish(run, reason)
 
     def _post(self, posts: Sequence[tuple[Run, Step | MeshError]]) -> None:
         """Hands steps to the event loop; what comes at about the same time is handled in one turn."""

@@ -19,6 +19,7 @@ from services.runner.engines.exllamav2.facts import Throughput
 from services.runner.engines.exllamav2.jobs.batch import Batch
 from services.runner.engines.exllamav2.jobs.run import Prepared, Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Step
 
 log = get_logger()
@@ -36,6 +37,7 @@ class _Cancel:
 @dataclass(frozen=True, slots=True)
 class _Finish:
     run: Run
+    reason: FinishReason
 
 
 class Worker:
@@ -78,9 +80,9 @@ class Worker:
         """Stops a job before the next iteration; harmless if it has ended."""
         self._inbox.put(_Cancel(run))
 
-    def finish(self, run: Run) -> None:
+    def finish(self, run: Run, reason: FinishReason) -> None:
         """Ends a job before the next iteration with what it has said; harmless if that is nothing, or it has ended."""
-        self._inbox.put(_Finish(run))
+        self._inbox.put(_Finish(run, reason))
 
     def stop(self) -> None:
         """Stops the thread after the iteration that runs, and waits until the model has been freed."""
@@ -152,7 +154,7 @@ class Worker:
                 if isinstance(command, _Cancel):
                     batch.cancel(command.run)
                 elif isinstance(command, _Finish):
-                    posts += batch.finish(command.run)
+                    posts += batch.finish(command.run, command.reason)
                 elif not command.run.over:
                     posts += batch.admit(command)
         except queue.Empty:

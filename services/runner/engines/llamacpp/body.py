@@ -62,7 +62,6 @@ def completion_fields(
     fields = {
         "prompt": prompt,
         "n_predict": budget,
-        "stop": job.stop,
         "n_probs": 0 if job.logprobs is None else max(job.logprobs, 1),
         "grammar": _ending(job.grammar, vocabulary.eos_token_id),
         "preserved_tokens": vocabulary.shown,

@@ -79,6 +79,7 @@ class EventReader:
         self._predicted = 0
         # Tokens of the prompt as the engine counts them, with those of an interrupted run where they are part of it.
         self._prompt_tokens = 0
+        self._cached_tokens = 0
         self._top = job.logprobs
         self._images = bool(job.images)
         self._resumed = len(job.resume_token_ids)
@@ -95,6 +96,7 @@ class EventReader:
             return self._failure(event.error)
         if event.prompt_progress is not None:
             self._prompt_tokens = int(event.prompt_progress.get("total", 0))
+            self._cached_tokens = int(event.prompt_progress.get("cache", 0))
             return None
         if event.verbose is None:
             return None
@@ -103,13 +105,14 @@ class EventReader:
             return _diverged() if self._replay and not self._mute else self._last(event.verbose, event.usage)
         return Step("", [], []) if self._mute else self._next(event.verbose)
 
-    def cut_short(self) -> Step | None:
+    def cut_short(self, reason: FinishReason) -> Step | None:
         """Returns the last step of an answer that ends where it is now; None if it has no token yet."""
         completion_tokens = max(self._predicted + self._in_prompt, self._resumed)
         if not completion_tokens:
             return None
-        usage = TokenCounts(max(0, self._prompt_tokens - self._in_prompt), completion_tokens)
-        return Step("", [], [], FinishReason.LENGTH, usage)
+        prompt_tokens = max(0, self._prompt_tokens - self._in_prompt)
+        usage = TokenCounts(prompt_tokens, completion_tokens, min(self._cached_tokens, prompt_tokens))
+        return Step("", [], [], reason, usage)
 
     def _next(self, event: _Verbose) -> Step | MeshError:
         untold = event.tokens_predicted - self._predicted - len(event.tokens)
@@ -136,13 +139,8 @@ class EventReader:
         if step.token_ids[:again] != self._replay[:again]:
             return _diverged()
         del self._replay[:again]
-        new, logprobs = step.token_ids[again:], step.logprobs
-        # One entry may be of several tokens.
-        delivered = sum(len(self._vocabulary.pieces[token_id]) for token_id in step.token_ids[:again])
-        while logprobs and delivered > 0:
-            delivered -= len(logprobs[0].token)
-            logprobs = logprobs[1:]
-        return Step(self._vocabulary.text(new), new, logprobs)
+        new = step.token_ids[again:]
+        return Step(self._vocabulary.text(new), new, step.logprobs[again:])
 
     def _last(self, event: _Verbose, usage: _Usage | None) -> Step:
         if usage is None:

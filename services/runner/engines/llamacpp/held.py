@@ -1,7 +1,7 @@
 """Matches tokens with the text that llama.cpp releases.
 
-Text comes later than its tokens while it may begin a stop string, and llama.cpp does not tell the ids of tokens that
-end within a UTF-8 character: only that there were some. Both are put right here by the tokens' bytes.
+Text comes later than its tokens while a UTF-8 character is not complete, and llama.cpp does not tell the ids of tokens
+that end within one: only that there were some. They are found here by their bytes.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class HeldTokens:
         self._held.append((untold, token_id, logprob))
 
     def take(self, text: str) -> tuple[list[int], list[TokenLogprob]]:
-        """Returns the tokens that lie wholly within the text just released.
+        """Returns the tokens that lie wholly within the text just released, each with its log probability.
 
-        If several tokens make one character, llama.cpp tells the log probability of the last one alone: the entry has
-        the value of that one and the bytes of all, so that entries joined are the text.
+        If several tokens make one character, llama.cpp tells the log probability of the last one alone. Those before it
+        have the value 0 and no alternatives, so that a sum over the entries is one of what is known.
         """
         data = text.encode()
         token_ids: list[int] = []
@@ -41,11 +41,14 @@ class HeldTokens:
                 break
             token_ids += matched[1]
             if logprob is not None:
-                logprobs.append(replace(logprob, token=data[at : at + matched[0]]) if untold else logprob)
+                pieces = [self._vocabulary.pieces[token_id] for token_id in matched[1]]
+                logprobs += [TokenLogprob(piece, 0.0) for piece in pieces[:-1]]
+                # Of such a character, llama.cpp says that its last token has all of its bytes.
+                logprobs.append(replace(logprob, token=pieces[-1]) if untold else logprob)
             at += matched[0]
             taken += 1
         del self._held[:taken]
-        if at < len(data) and self._held and not self._cut(data[at:]):
+        if at < len(data) and self._held:
             # Bytes that are no UTF-8 at all come as U+FFFD: the text cannot be matched, but all of it is here.
             token_ids += [token_id for _, token_id, _ in self._held]
             logprobs += [logprob for _, _, logprob in self._held if logprob is not None]
@@ -63,8 +66,3 @@ class HeldTokens:
                 if before is not None:
                     return start + len(piece), [*before, token_id]
         return None
-
-    def _cut(self, rest: bytes) -> bool:
-        """Whether the text ends within the next token because a stop string was found there."""
-        _, token_id, _ = self._held[0]
-        return self._vocabulary.pieces[token_id].startswith(rest)

@@ -9,6 +9,7 @@ import msgspec
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.llamacpp.events import EventReader
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Step
 
@@ -35,9 +36,9 @@ class Run:
             self._emit = None
             self._forget(self)
 
-    def finish(self) -> None:
+    def finish(self, reason: FinishReason = FinishReason.LENGTH) -> None:
         """Ends the job with what it has said, unless it has said nothing; llama.cpp stops as it does when cancelled."""
-        step = self._reader.cut_short()
+        step = self._reader.cut_short(reason)
         if step is not None:
             self.end(step)
 

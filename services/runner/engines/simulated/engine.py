@@ -1,7 +1,8 @@
 """A real engine with a predictable voice, for benchmarks and fault tests: it batches continuously but needs no model.
 
-What it says depends on the prompt and the position alone, so a resumed answer goes on exactly where it stopped.
-Temperature, penalties and biases change nothing; a grammar is refused, because the voice could not follow it.
+What it says depends on the prompt, the grammar and the position alone, so a resumed answer goes on exactly where it
+stopped. Temperature, penalties and biases change nothing. With a script it says what the script tells it to, in the
+raw text of a model that thinks and calls functions.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from collections.abc import Sequence
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
-from services.runner.engines.simulated import voice
+from services.runner.engines.simulated import spelling, voice
+from services.runner.engines.simulated.completion import complete
+from services.runner.engines.simulated.conversation import PLAIN_TEMPLATE, SCRIPTED_TEMPLATE, read_prompt
 from services.runner.engines.simulated.run import Run
+from services.runner.engines.simulated.script import Rule, Script
+from services.runner.engines.simulated.speech import Speech, WrittenSpeech
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
+from services.runner.kinds.text.prompt.thought import THINK_OPEN
 from services.runner.refusals import context_exceeded, engine_closed, slots_taken, unknown_tokens
-
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 class SimulatedEngine:
@@ -40,6 +41,7 @@ class SimulatedEngine:
         tokens_per_second: float = 0.0,
         fail_after_tokens: int | None = None,
         failure: Code = Code.INTERNAL,
+        script: Script | None = None,
     ) -> None:
         self.name = "simulated"
         self.kind: Kind = "chat"
@@ -49,6 +51,7 @@ class SimulatedEngine:
         self._interval = 1 / tokens_per_second if tokens_per_second else 0.0
         self._fail_after = fail_after_tokens
         self._failure = failure
+        self._script = script
         # A dict, because it keeps the order of arrival and forgets a job at once.
         self._running: dict[Run, None] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,18 +66,16 @@ class SimulatedEngine:
         self._loop = asyncio.get_running_loop()
 
     def submit(self, job: Job, emit: Emit) -> Run:
-        """Accepts a job; raises MeshError OVERLOADED, CONTEXT_LENGTH_EXCEEDED or, for a grammar, INVALID_REQUEST."""
+        """Accepts a job; raises MeshError OVERLOADED, CONTEXT_LENGTH_EXCEEDED or, for its grammar, INVALID_REQUEST."""
         if self._loop is None:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
-        prompt_tokens = voice.count_tokens(job.prompt)
+        prompt_tokens = len(job.prompt_token_ids) or voice.count_tokens(job.prompt)
         if prompt_tokens >= self.context:
             raise context_exceeded(self.context, prompt_tokens)
-        if job.grammar:
-            message = "'response_format' and forced calls cannot be enforced by the simulated engine; leave them out."
-            raise MeshError(Code.INVALID_REQUEST, message, param="response_format")
-        run = Run(job, emit, self._forget, prompt_tokens=prompt_tokens, room=self.context - prompt_tokens)
+        speech = self._speech(job)
+        run = Run(job, speech, emit, self._forget, prompt_tokens=prompt_tokens, room=self.context - prompt_tokens)
         if self._fail_after is not None:
             run.fail_at = run.position + self._fail_after
         now = self._loop.time()
@@ -84,6 +85,18 @@ class SimulatedEngine:
         self._running[run] = None
         self._schedule(self._loop)
         return run
+
+    def _speech(self, job: Job) -> Speech:
+        """Returns what is said in answer to a job; raises MeshError INVALID_REQUEST for a bad grammar."""
+        prompt = "".join(job.prompt_parts)
+        own = voice.Voice(prompt)
+        if self._script is None and not job.grammar:
+            return own
+        rule = self._script and self._script.answer(read_prompt(prompt))
+        thinking = prompt.rstrip().endswith(THINK_OPEN)
+        parts = (rule or Rule(thought=own.thought, content=own.text)).write(thinking=thinking)
+        text = complete(parts, job.grammar, own, thinking=thinking) if job.grammar else "".join(parts)
+        return WrittenSpeech(text, own)
 
     def _forget(self, run: Run) -> None:
         """Frees the slot of a cancelled job, and stops ticking if it was the last one."""
@@ -99,8 +112,8 @@ class SimulatedEngine:
 
     @property
     def chat_template(self) -> str:
-        """Plain ChatML, without tools."""
-        return _CHAT_TEMPLATE
+        """Plain ChatML, without tools; with a script, a template that knows functions and thoughts."""
+        return PLAIN_TEMPLATE if self._script is None else SCRIPTED_TEMPLATE
 
     @property
     def healthy(self) -> bool:
@@ -114,9 +127,10 @@ class SimulatedEngine:
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of this engine; raises MeshError for tokens of another one."""
-        if any(token_id >= len(voice.TEXTS) for token_id in token_ids):
-            raise unknown_tokens("resume_token_ids")
-        return voice.detokenize(token_ids)
+        try:
+            return spelling.detokenize(token_ids)
+        except ValueError:
+            raise unknown_tokens("resume_token_ids") from None
 
     async def close(self) -> None:
         """Ends what runs with UNAVAILABLE, so that another runner can resume it."""

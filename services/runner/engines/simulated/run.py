@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable
 
 from services.common.errors import MeshError
-from services.runner.engines.simulated import voice
-from services.runner.engines.stops import StopScanner
+from services.runner.engines.simulated.speech import Speech
+from services.runner.engines.simulated.spelling import text_of
+from services.runner.engines.simulated.voice import BYTES, TEXTS
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
+
+_WORDS = len(TEXTS)
 
 
 class Run:
@@ -19,9 +22,7 @@ class Run:
     __slots__ = (
         "_emit",
         "_forget",
-        "_scanner",
-        "_sent",
-        "_voice",
+        "_speech",
         "end",
         "fail_at",
         "logprobs",
@@ -31,20 +32,22 @@ class Run:
         "reason",
     )
 
-    def __init__(self, job: Job, emit: Emit, forget: Callable[[Run], None], *, prompt_tokens: int, room: int) -> None:
+    def __init__(
+        self, job: Job, speech: Speech, emit: Emit, forget: Callable[[Run], None], *, prompt_tokens: int, room: int
+    ) -> None:
         # None once the job has ended.
         self._emit: Emit | None = emit
         # Tells the engine of a cancellation.
         self._forget = forget
         self.prompt_tokens = prompt_tokens
-        self._voice = voice.Voice("".join(job.prompt_parts))
-        self._scanner: StopScanner[int] | None = StopScanner(job.stop) if job.stop else None
+        self._speech = speech
         self.logprobs = job.logprobs
-        # Next position to speak, and the first one not sent yet: they differ while text is held back.
-        self.position = self._sent = len(job.resume_token_ids)
-        wanted = self._voice.length if job.max_tokens is None else job.max_tokens
-        self.end = min(wanted, room)
-        by_itself = job.max_tokens is None and self.end == wanted
+        # Next position to speak.
+        self.position = len(job.resume_token_ids)
+        most = room if job.max_tokens is None else min(job.max_tokens, room)
+        endless = speech.endless and job.max_tokens is not None
+        self.end = most if endless else min(speech.length, most)
+        by_itself = not endless and self.end == speech.length
         self.reason = FinishReason.STOP if by_itself else FinishReason.LENGTH
         self.fail_at = sys.maxsize
         self.ready_at = 0.0
@@ -54,15 +57,12 @@ class Run:
         self._emit = None
         self._forget(self)
 
-    def finish(self) -> None:
+    def finish(self, reason: FinishReason = FinishReason.LENGTH) -> None:
         """Ends the job with what it has said, unless it has said nothing."""
         if self._emit is None or not self.position:
             return
-        step = Step("", [], [])
-        if self._scanner is not None:
-            step.text, step.token_ids = self._scanner.flush()
         self._forget(self)
-        self.deliver(self._finished(step, FinishReason.LENGTH))
+        self.deliver(self._finished(Step("", [], []), reason))
 
     def deliver(self, step: Step | MeshError) -> None:
         """Hands a step over, unless the receiver of an earlier step of the same tick has cancelled this job."""
@@ -78,37 +78,25 @@ class Run:
         position = self.position
         if position >= self.end:
             return self._finished(Step("", [], []), self.reason)
-        token = self._voice.token(position)
+        token = self._speech.token(position)
+        text = TEXTS[token] if token < _WORDS else text_of(token)
         self.position = position + 1
-        if self._scanner is None:
-            step = Step(voice.TEXTS[token], [token], [])
-        else:
-            text, tokens, stopped = self._scanner.push(token, voice.TEXTS[token])
-            step = Step(text, tokens, [])
-            if stopped:
-                return self._finished(step, FinishReason.STOP)
-        if self.position == self.end:
-            if self._scanner is not None:
-                text, tokens = self._scanner.flush()
-                step.text += text
-                step.token_ids += tokens
-            return self._finished(step, self.reason)
+        step = Step(text, [token], [])
         if self.logprobs is not None:
-            self._add_logprobs(step)
-        return step
+            self._add_logprob(step, position)
+        return self._finished(step, self.reason) if self.position == self.end else step
 
     def _finished(self, step: Step, reason: FinishReason) -> Step:
-        if self.logprobs is not None:
-            self._add_logprobs(step)
         step.finish_reason = reason
         step.usage = TokenCounts(self.prompt_tokens, self.position)
         return step
 
-    def _add_logprobs(self, step: Step) -> None:
-        count = max(self.logprobs or 0, 1)
-        for position in range(self._sent, self._sent + len(step.token_ids)):
-            words = self._voice.alternatives(position, count)
-            # The k-th most likely word has probability 2^-(k+1).
-            tops = [TopLogprob(voice.BYTES[word], -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
-            step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
-        self._sent += len(step.token_ids)
+    def _add_logprob(self, step: Step, position: int) -> None:
+        words = self._speech.alternatives(position, max(self.logprobs or 0, 1))
+        # The k-th most likely word has probability 2^-(k+1).
+        tops = [TopLogprob(_bytes_of(word), -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
+        step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
+
+
+def _bytes_of(token_id: int) -> bytes:
+    return BYTES[token_id] if token_id < _WORDS else text_of(token_id).encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 
 _SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "po", "ri", "su", "ta", "ve", "wi", "xo", "yu", "za")
 _WORDS = tuple(first + second for first in _SYLLABLES for second in _SYLLABLES)
@@ -12,12 +11,15 @@ _SIZE = len(_WORDS)
 TEXTS = tuple(" " + word for word in _WORDS) + _WORDS
 BYTES = tuple(text.encode() for text in TEXTS)
 SHORTEST, LONGEST = 16, 64
+_THOUGHT = 8
 
 
 class Voice:
     """What is said in answer to one prompt. The same prompt gives the same answer in every process."""
 
     __slots__ = ("_first", "_stride", "length")
+
+    endless = True
 
     def __init__(self, prompt: str) -> None:
         digest = zlib.crc32(prompt.encode())
@@ -38,12 +40,25 @@ class Voice:
         base = token - token % _SIZE
         return [base + (token + step) % _SIZE for step in range(count)]
 
+    @property
+    def text(self) -> str:
+        """The whole answer, as it ends by itself."""
+        return "".join(TEXTS[self.token(position)] for position in range(self.length))
+
+    @property
+    def thought(self) -> str:
+        """A few words for a thought before the answer."""
+        return " ".join(map(self.word, range(_THOUGHT)))
+
+    def word(self, number: int) -> str:
+        """Returns one of its words."""
+        return _WORDS[self.token(number) % _SIZE]
+
+    def order(self, number: int) -> int:
+        """Returns the place of a number from 0 to 255 in an order of these numbers."""
+        return (self._first + number * self._stride) % _SIZE
+
 
 def count_tokens(text: str) -> int:
     """Returns the length of a prompt in this voice's tokens: its words."""
     return len(text.split())
-
-
-def detokenize(token_ids: Iterable[int]) -> str:
-    """Returns the text of these tokens."""
-    return "".join(TEXTS[token_id] for token_id in token_ids)

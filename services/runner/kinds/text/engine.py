@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from services.common.errors import MeshError
 from services.runner.engines.base import Engine, Ticket
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Job, Step
 
 # Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
@@ -18,10 +19,10 @@ Emit = Callable[[Step | MeshError], None]
 class TextTicket(Ticket, Protocol):
     """A job that an engine has accepted, whose answer can be cut short."""
 
-    def finish(self) -> None:
-        """Ends the answer where it is, with LENGTH and its usage; does nothing if it has no token yet, or has ended.
+    def finish(self, reason: FinishReason = FinishReason.LENGTH) -> None:
+        """Ends the answer where it is, with its usage; does nothing if it has no token yet, or has ended.
 
-        The last step may come later.
+        The last step may come later, and other steps before it.
         """
 
 

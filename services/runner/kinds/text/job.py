@@ -36,8 +36,6 @@ class Job:
     sampling: Sampling
     # Most tokens to produce, those of `resume_token_ids` included; None means as many as the context allows.
     max_tokens: int | None = None
-    # Strings that end the answer and are not part of it.
-    stop: tuple[str, ...] = ()
     # None: no log probabilities; n: with the n most likely alternatives.
     logprobs: int | None = None
     # An llguidance grammar (Lark syntax) that the answer must match; empty means free text.
@@ -76,7 +74,10 @@ class TokenLogprob:
 
 @dataclass(slots=True)
 class Step:
-    """What one engine iteration produced for one job. The last step has `finish_reason` and `usage`."""
+    """What one engine iteration produced for one job. The last step has `finish_reason` and `usage`.
+
+    It has one token, or several that make one character: an answer that a stop string ends is counted up to the step.
+    """
 
     text: str = ""
     # The tokens behind exactly this text: tokens whose text is still held back come with the text.

@@ -44,6 +44,8 @@ class Request:
     parser: OutputParser | None
     # One delta with the whole answer instead of one an iteration.
     whole: bool
+    # Strings that end the answer where they stand in its content, and are not part of it.
+    stop: tuple[str, ...] = ()
 
 
 class RequestReader:
@@ -88,7 +90,7 @@ class RequestReader:
             raise images_misplaced()
         job = replace(_read_job(call, prompt, grammar), images=images, image_marker=marker)
         opened = thought is not None and thought.opened
-        return Request(job, self._parser(toolbox, model, job, opened=opened), call.whole)
+        return Request(job, self._parser(toolbox, model, job, opened=opened), call.whole, _read_stop(call.stop))
 
     def _read_completion(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         """Returns the request for a text that is to be continued as it is; nothing in the output has a meaning."""
@@ -104,7 +106,7 @@ class RequestReader:
         elif not prompt:
             raise unchecked("prompt")
         grammar = answer_grammar(read_schema(call), Toolbox())
-        return Request(_read_job(call, prompt, grammar, token_ids), None, call.whole)
+        return Request(_read_job(call, prompt, grammar, token_ids), None, call.whole, _read_stop(call.stop))
 
     def _parser(self, toolbox: Toolbox, model: Model, job: Job, *, opened: bool) -> OutputParser | None:
         """Returns the parser of the output, brought to where an interrupted run has stopped."""
@@ -131,7 +133,6 @@ def _read_job(call: runner_pb2.GenerateCall, prompt: str, grammar: str, prompt_t
         prompt=prompt,
         sampling=_read_sampling(call.sampling),
         max_tokens=call.max_tokens or None,
-        stop=_read_stop(call.stop),
         logprobs=_read_logprobs(call),
         grammar=grammar,
         resume_token_ids=tuple(call.resume_token_ids),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.kinds.text.content_logprobs import ContentLogprobs
+from services.runner.kinds.text.engine import TextTicket
 from services.runner.kinds.text.job import Job, Step, TokenLogprob
-from services.runner.kinds.text.prompt.output import ParsedText
+from services.runner.kinds.text.prompt.output import add
 from services.runner.kinds.text.reader import Request, RequestReader
+from services.runner.kinds.text.stops import HeldSegments, Segment
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
@@ -22,20 +26,33 @@ _FINISH = {
 class ReplyWriter:
     """Writes the replies of one call.
 
-    Tokens travel with exactly the text that they stand for: while the parser holds text back, nothing is sent.
+    Tokens travel with exactly the text that they stand for: while the parser holds text back, nothing is sent. Stop
+    strings are looked for in the content alone. The first one ends the job, and what the engine says until it has
+    stopped is dropped.
     """
 
     def __init__(self, call_id: int, request: Request) -> None:
         self._id = call_id
         self._whole = request.whole
         self._parser = request.parser
-        self._direct = request.parser is None and not request.whole and request.job.logprobs is None
+        self._held = HeldSegments(request.stop) if request.stop else None
+        self._direct = (
+            request.parser is None and self._held is None and not request.whole and request.job.logprobs is None
+        )
         self._started = False
-        self._output = ParsedText()
-        self._token_ids: list[int] = []
-        self._logprobs: list[TokenLogprob] = []
+        # What was taken since the last segment was complete.
+        self._segment = Segment()
+        # Tokens of the answer so far, those of an interrupted run included.
+        self._tokens = len(request.job.resume_token_ids)
+        self._ticket: TextTicket | None = None
+        # Whether a stop string has come.
+        self._stopped = False
         self._content_logprobs = None if self._parser is None or request.job.logprobs is None else ContentLogprobs()
         self._reasoning_tokens = _resumed_reasoning(request)
+
+    def begin(self, ticket: TextTicket) -> None:
+        """Takes the ticket of the job, which a stop string ends."""
+        self._ticket = ticket
 
     def write(self, step: Step | MeshError) -> GenerateReply | None:
         """Returns the reply to send for one step of the engine, or None if there is nothing to send yet."""
@@ -51,7 +68,13 @@ class ReplyWriter:
         return self._last(step, step.finish_reason, step.usage or TokenCounts(0, 0))
 
     def _next(self, step: Step) -> GenerateReply | None:
-        self._take(step)
+        if self._stopped:
+            return None
+        if self._take(step):
+            # The last step may come within this call.
+            if self._ticket is not None:
+                self._ticket.finish(FinishReason.STOP)
+            return None
         if self._whole:
             if self._started:
                 return None
@@ -59,54 +82,80 @@ class ReplyWriter:
             return GenerateReply(id=self._id, started=True)
         if self._parser is not None and self._parser.holding:
             return None
-        anything = self._token_ids or self._output.content or self._output.reasoning or self._output.calls
-        return self._flush() if anything else None
+        segment = self._complete()
+        if self._held is not None:
+            self._held.add(segment)
+            segment = self._held.certain()
+        return None if segment.empty else self._reply(segment)
 
     def _last(self, step: Step, finish: FinishReason, usage: TokenCounts) -> GenerateReply:
-        self._take(step)
-        reason = _FINISH[finish]
-        if self._parser is not None:
-            self._parser.finish(self._output, cut=finish is FinishReason.LENGTH)
+        stopped = self._stopped or self._take(step)
+        if self._parser is not None and not stopped:
+            self._parser.finish(self._segment.output, cut=finish is FinishReason.LENGTH)
             self._note_content()
-            # A client acts on this reason, so each of the calls has to be whole.
-            if self._parser.call_count and not self._parser.in_arguments and finish is FinishReason.STOP:
-                reason = runner_pb2.FINISH_REASON_TOOL_CALLS
-        reply = self._flush()
+        segment = self._complete()
+        if self._held is not None:
+            self._held.add(segment)
+            segment = self._held.rest()
+        reply = self._reply(segment)
         reply.started = self._whole and usage.completion_tokens > 0
-        reply.finish_reason = reason
+        reply.finish_reason = self._reason(finish)
         reply.usage.prompt_tokens = usage.prompt_tokens
-        reply.usage.completion_tokens = usage.completion_tokens
+        reply.usage.completion_tokens = self._tokens if self._stopped else usage.completion_tokens
         reply.usage.cached_tokens = usage.cached_tokens
         reply.usage.reasoning_tokens = self._reasoning_tokens
         return reply
 
-    def _take(self, step: Step) -> None:
-        """Adds a step to what the next reply will say."""
-        self._token_ids += step.token_ids
+    def _reason(self, finish: FinishReason) -> runner_pb2.FinishReason.ValueType:
+        parser = self._parser
+        if self._stopped:
+            finish = FinishReason.STOP
+        if parser is None or finish is not FinishReason.STOP:
+            return _FINISH[finish]
+        # A client acts on this reason, so each of the calls has to be whole. Those before a stop string are.
+        if self._stopped and self._held is not None:
+            calling = parser.call_count > self._held.calls_dropped
+        else:
+            calling = parser.call_count > 0 and not parser.in_arguments
+        return runner_pb2.FINISH_REASON_TOOL_CALLS if calling else _FINISH[finish]
+
+    def _take(self, step: Step) -> bool:
+        """Adds a step to what the next reply will say; returns whether a stop string is complete."""
+        self._tokens += len(step.token_ids)
+        segment = self._segment
+        segment.token_ids += step.token_ids
         if self._parser is None:
-            self._logprobs += step.logprobs
-            self._output.content.append(step.text)
-            return
+            segment.logprobs += step.logprobs
+            add(segment.output.content, step.text)
+            if self._held is not None:
+                self._stopped = self._held.look(segment.output)
+            return self._stopped
         if self._content_logprobs is not None:
             self._content_logprobs.add(step)
         thinking = self._parser.thinking
-        self._parser.feed(step.text, self._output)
+        self._parser.feed(step.text, segment.output)
         self._note_content()
         if thinking or self._parser.thinking:
             self._reasoning_tokens += len(step.token_ids)
+        return self._stopped
 
     def _note_content(self) -> None:
+        output = self._segment.output
+        if self._held is not None:
+            self._stopped = self._held.look(output)
         if self._content_logprobs is not None:
-            self._content_logprobs.add_content(self._output.places)
-        self._output.places.clear()
+            self._content_logprobs.add_content(output.places)
+        output.places.clear()
 
-    def _flush(self) -> GenerateReply:
-        """Returns all that was taken since the last reply."""
-        output, self._output = self._output, ParsedText()
-        token_ids, self._token_ids = self._token_ids, []
-        logprobs, self._logprobs = self._logprobs, []
+    def _complete(self) -> Segment:
+        """Returns the segment at hand, which is complete, and begins the next one."""
+        segment, self._segment = self._segment, Segment()
         if self._content_logprobs is not None:
-            logprobs = self._content_logprobs.take()
+            segment.logprobs = self._content_logprobs.take()
+        return segment
+
+    def _reply(self, segment: Segment) -> GenerateReply:
+        output = segment.output
         calls = [
             runner_pb2.ToolCallDelta(index=call.index, id=call.id, name=call.name, arguments=call.arguments)
             for call in output.calls
@@ -116,8 +165,8 @@ class ReplyWriter:
             text="".join(output.content),
             reasoning="".join(output.reasoning),
             tool_calls=calls,
-            token_ids=token_ids,
-            logprobs=[_write_logprob(logprob) for logprob in logprobs],
+            token_ids=segment.token_ids,
+            logprobs=[_write_logprob(logprob) for logprob in segment.logprobs],
         )
 
 
@@ -148,4 +197,7 @@ class TextReader:
     def read(self, call: GenerateCall, model: Model) -> Work[Job, Step]:
         """Returns the work; raises MeshError INVALID_REQUEST."""
         request = self._requests.read(call, model)
-        return Work(request.job, ReplyWriter(call.id, request).write)
+        writer = ReplyWriter(call.id, request)
+        if not request.stop:
+            return Work(request.job, writer.write)
+        return Work(request.job, writer.write, begin=lambda ticket: writer.begin(cast("TextTicket", ticket)))

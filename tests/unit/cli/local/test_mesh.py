@@ -91,11 +91,15 @@ def test_databases_are_in_the_state_directory_and_migrated_first() -> None:
 
 
 def test_the_user_may_tune_what_is_not_decided() -> None:
-    tuned = {"TIERMESH_RUNNER_SIMULATED_SPEED": "5", "TIERMESH_BILLING_DATABASE_URL": "postgresql://db/x"}
+    tuned = {
+        "TIERMESH_RUNNER_SIMULATED_SPEED": "5",
+        "TIERMESH_RUNNER_CONTEXT": "131072",
+        "TIERMESH_BILLING_DATABASE_URL": "postgresql://db/x",
+    }
     runner, billing = settings("runner-max", tuned), settings("billing", tuned)
     assert isinstance(runner, RunnerSettings)
     assert isinstance(billing, BillingSettings)
-    assert runner.simulated_speed == 5
+    assert (runner.simulated_speed, runner.context) == (5, 131072)
     assert billing.database_url == "postgresql://db/x"
 
 

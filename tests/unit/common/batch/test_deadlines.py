@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from services.common.batch.deadlines import TICK, Deadlines
 from tests.support.waiting import eventually
@@ -70,3 +72,55 @@ async def test_removing_what_was_told_is_ignored() -> None:
     tick = recorder.deadlines.add(1, recorder.loop.time())
     await eventually(lambda: 1 in recorder.told)
     recorder.deadlines.remove(1, tick)
+
+
+class SteppedLoop:
+    """The clock and the timers of an event loop, which stand still until the test moves them."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, call: Callable[[], None]) -> object:
+        self._timers.append((when, call))
+        return call
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> object:
+        return self.call_at(self.now + delay, call)
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = [call for when, call in self._timers if when <= self.now]
+        self._timers = [(when, call) for when, call in self._timers if when > self.now]
+        for call in due:
+            call()
+
+
+def test_after_a_pause_of_the_process_what_has_come_is_read_first() -> None:
+    loop: Any = SteppedLoop()
+    told: list[int] = []
+    deadlines = Deadlines(loop, told.append)
+    answered = deadlines.add(1, loop.now + 5)
+    deadlines.add(2, loop.now + 5)
+    loop.advance(20.0)
+    assert told == []
+    # An answer that waited in the socket.
+    deadlines.remove(1, answered)
+    deadlines.add(3, loop.now + 5)
+    loop.advance(0.3)
+    assert told == [2]
+    # Others are told in time again.
+    for _ in range(300):
+        loop.advance(TICK)
+    assert told == [2, 3]
+
+
+def test_a_busy_loop_delays_nothing_further() -> None:
+    loop: Any = SteppedLoop()
+    told: list[int] = []
+    Deadlines(loop, told.append).add(1, loop.now + 0.1)
+    loop.advance(0.5)
+    assert told == [1]

@@ -28,8 +28,8 @@ def finished(text: str = "", **fields: Any) -> GenerateReply:
 
 
 def logprob(token: str, *others: str) -> runner_pb2.TokenLogprob:
-    top = [runner_pb2.TopLogprob(token=other, logprob=-0.25) for other in others]
-    return runner_pb2.TokenLogprob(token=token, logprob=-0.5, top=top)
+    top = [runner_pb2.TopLogprob(token=other, token_bytes=other.encode(), logprob=-0.25) for other in others]
+    return runner_pb2.TokenLogprob(token=token, token_bytes=token.encode(), logprob=-0.5, top=top)
 
 
 def chunks(data: bytes) -> list[dict[str, Any]]:
@@ -62,6 +62,22 @@ def test_logprobs_have_their_old_form_with_offsets_into_the_text() -> None:
     assert (logprobs.tokens, logprobs.token_logprobs, logprobs.text_offset) == (["Hi", " you"], [-0.5, -0.5], [0, 2])
     # The chosen token is always among the alternatives.
     assert logprobs.top_logprobs == [{"Hi": -0.25, "Ho": -0.25}, {" me": -0.25, " you": -0.5}]
+
+
+def test_tokens_that_make_one_character_together_are_bytes_and_count_as_one() -> None:
+    parts = [
+        runner_pb2.TokenLogprob(
+            token="\ufffd", token_bytes=part, top=[runner_pb2.TopLogprob(token="\ufffd", token_bytes=b"\xa6")]
+        )
+        for part in (b"\xe6\x97", b"\xa5")
+    ]
+    body = renderer(logprobs=True).body([finished("日!", logprobs=[*parts, logprob("!")])])
+    logprobs = Completion.model_validate_json(body, strict=True).choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.tokens == [r"bytes:\xe6\x97", r"bytes:\xa5", "!"]
+    assert logprobs.text_offset == [0, 0, 1]
+    assert logprobs.top_logprobs is not None
+    assert list(logprobs.top_logprobs[0]) == [r"bytes:\xa6", r"bytes:\xe6\x97"]
 
 
 def test_offsets_go_on_from_chunk_to_chunk_for_each_choice() -> None:

@@ -16,7 +16,7 @@ def settings(**fields: str) -> EdgeSettings:
 
 async def refusal(url: str, **fields: str) -> str:
     with pytest.raises(MeshError) as error:
-        await image_loader(settings(**fields)).load([ImageSource(url, "place")])
+        await image_loader(settings(**fields)).load([ImageSource(url, "place")], "account")
     return error.value.message
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.edge.remote_images import FetchPolicy, ImageFetcher, ImageLimits, ImageLoader, ImageSource
+from services.edge.remote_images.turns import FairTurns
 from tests.support.images import plain_image
 
+TURNS = FairTurns(4, wait_seconds=10)
 PARAM = "messages[0].content[1].image_url.url"
 
 
@@ -19,7 +21,7 @@ async def no_network(host: str) -> Sequence[str]:
 
 
 def loader(**limits: int) -> ImageLoader:
-    return ImageLoader(ImageFetcher(FetchPolicy(enabled=False), no_network), ImageLimits(**limits), fetches=4)
+    return ImageLoader(ImageFetcher(FetchPolicy(enabled=False), no_network), ImageLimits(**limits), TURNS)
 
 
 def data_url(image: bytes, kind: str = "image/png") -> str:
@@ -28,21 +30,21 @@ def data_url(image: bytes, kind: str = "image/png") -> str:
 
 async def refusal(url: str, **limits: int) -> str:
     with pytest.raises(MeshError) as error:
-        await loader(**limits).load([ImageSource(url, PARAM)])
+        await loader(**limits).load([ImageSource(url, PARAM)], "account")
     assert (error.value.code, error.value.param) == (Code.INVALID_REQUEST, PARAM)
     return error.value.message
 
 
 async def test_images_come_in_their_order() -> None:
     images = [plain_image(colour) for colour in ("red", "green", "blue")]
-    assert await loader().load([ImageSource(data_url(image), PARAM) for image in images]) == images
-    assert await loader().load([]) == []
+    assert await loader().load([ImageSource(data_url(image), PARAM) for image in images], "account") == images
+    assert await loader().load([], "account") == []
 
 
 @pytest.mark.parametrize("kind", ["image/png", "IMAGE/JPEG", "image/svg+xml", "image/png;charset=utf-8"])
 async def test_the_declared_type_may_be_wrong(kind: str) -> None:
     image = plain_image()
-    assert await loader().load([ImageSource(data_url(image, kind), PARAM)]) == [image]
+    assert await loader().load([ImageSource(data_url(image, kind), PARAM)], "account") == [image]
 
 
 @pytest.mark.parametrize(
@@ -81,16 +83,16 @@ async def test_limits() -> None:
     url = data_url(image)
     assert "is larger than the limit of 20 bytes" in await refusal(url, bytes_each=20)
     assert "has 100 x 50 pixels; at most 4,999" in await refusal(url, pixels=4999)
-    assert await loader(bytes_each=len(image), pixels=5000).load([ImageSource(url, PARAM)]) == [image]
+    assert await loader(bytes_each=len(image), pixels=5000).load([ImageSource(url, PARAM)], "account") == [image]
 
 
 async def test_limits_of_all_together() -> None:
     sources = [ImageSource(data_url(plain_image()), f"messages[0].content[{at}].image_url.url") for at in range(3)]
     with pytest.raises(MeshError, match="one image too many: at most 2") as error:
-        await loader(images=2).load(sources)
+        await loader(images=2).load(sources, "account")
     assert error.value.param == "messages[0].content[2].image_url.url"
     with pytest.raises(MeshError, match="bytes together"):
-        await loader(bytes_together=2 * len(plain_image())).load(sources)
+        await loader(bytes_together=2 * len(plain_image())).load(sources, "account")
 
 
 async def test_a_huge_text_is_not_even_decoded() -> None:
@@ -100,11 +102,11 @@ async def test_a_huge_text_is_not_even_decoded() -> None:
 
 
 async def test_nothing_is_fetched_if_another_image_is_wrong() -> None:
-    remote = ImageLoader(ImageFetcher(FetchPolicy(), no_network), ImageLimits(), fetches=4)
+    remote = ImageLoader(ImageFetcher(FetchPolicy(), no_network), ImageLimits(), TURNS)
     good = ImageSource("https://example.com/a.png", PARAM)
     for bad in ("data:image/png;base64,AAAA", "https://user:password@example.com/", "ftp://example.com/a.png"):
         with pytest.raises(MeshError) as error:
-            await remote.load([good, ImageSource(bad, "messages[1].content[0].image_url.url")])
+            await remote.load([good, ImageSource(bad, "messages[1].content[0].image_url.url")], "account")
         assert error.value.param == "messages[1].content[0].image_url.url"
 
 
@@ -126,4 +128,4 @@ async def test_base64_is_read_as_browsers_do(form: str) -> None:
     assert encoded.endswith("==")
     lines = "\r\n".join(encoded[at : at + 76] for at in range(0, len(encoded), 76))
     for text in (encoded, lines, encoded.rstrip("="), encoded.replace("+", "%2B").replace("=", "%3D")):
-        assert await loader().load([ImageSource(form.format(text), PARAM)]) == [image]
+        assert await loader().load([ImageSource(form.format(text), PARAM)], "account") == [image]

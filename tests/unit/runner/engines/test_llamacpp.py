@@ -14,7 +14,7 @@ from services.runner.engines.llamacpp.events import EventReader
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.engines.llamacpp.held import HeldTokens
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
-from services.runner.kinds.base import FinishReason
+from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob
 
 # In SmolLM2's vocabulary: " is", " Paris", the last byte of the character, and the end of a turn.
@@ -71,13 +71,6 @@ def test_the_end_of_the_turn_has_no_text(vocabulary: Vocabulary) -> None:
     assert held.take(" is")[0] == [IS]
 
 
-def test_a_token_cut_by_a_stop_string_is_not_among_the_tokens(vocabulary: Vocabulary) -> None:
-    held = HeldTokens(vocabulary)
-    held.add(0, IS, None)
-    held.add(0, PARIS, None)
-    assert held.take(" is Pa")[0] == [IS]
-
-
 def test_tokens_that_llama_cpp_does_not_tell_are_found_by_their_bytes(vocabulary: Vocabulary) -> None:
     held = HeldTokens(vocabulary)
     held.add(1, LAST_BYTE, None)
@@ -86,14 +79,16 @@ def test_tokens_that_llama_cpp_does_not_tell_are_found_by_their_bytes(vocabulary
     assert vocabulary.text(token_ids) == "日"
 
 
-def test_log_probabilities_joined_are_the_text(vocabulary: Vocabulary) -> None:
+def test_every_token_has_its_log_probability_and_its_bytes(vocabulary: Vocabulary) -> None:
     held = HeldTokens(vocabulary)
     held.add(0, IS, TokenLogprob(b" is", -1.0))
-    held.add(1, LAST_BYTE, TokenLogprob(b"\xa5", -2.0))
+    # llama.cpp says that the last token of a character has all of its bytes.
+    held.add(1, LAST_BYTE, TokenLogprob("日".encode(), -2.0))
     held.add(0, PARIS, TokenLogprob(b" Paris", -3.0))
     token_ids, entries = held.take(" is日 Paris")
     assert len(token_ids) == 4
-    assert [(entry.token.decode(), entry.logprob) for entry in entries] == [(" is", -1), ("日", -2), (" Paris", -3)]
+    said = [(b" is", -1), (b"\xe6\x97", 0), (b"\xa5", -2), (b" Paris", -3)]
+    assert [(entry.token, entry.logprob) for entry in entries] == said
 
 
 def test_llama_cpp_s_own_defaults_are_off(vocabulary: Vocabulary) -> None:
@@ -176,6 +171,14 @@ def test_a_job_that_has_all_its_tokens_only_ends(vocabulary: Vocabulary) -> None
     assert last.finish_reason is FinishReason.LENGTH
     assert last.usage is not None
     assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (10, 2)
+
+
+def test_an_answer_that_is_cut_short_has_its_usage(vocabulary: Vocabulary) -> None:
+    reader = EventReader(job(resume_token_ids=(PARIS,)), vocabulary)
+    reader.read(msgspec.json.encode({"prompt_progress": {"total": 12, "cache": 8, "processed": 12}}))
+    reader.read(event(" is", [IS], 1))
+    last = reader.cut_short(FinishReason.STOP)
+    assert last == Step(finish_reason=FinishReason.STOP, usage=TokenCounts(11, 2, 8))
 
 
 def test_the_servers_words_are_not_repeated(vocabulary: Vocabulary) -> None:

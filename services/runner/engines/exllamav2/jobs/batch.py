@@ -65,13 +65,13 @@ class Batch:
         if active is not None:
             self.generator.cancel(active.handle)
 
-    def finish(self, run: Run) -> Sequence[_Post]:
+    def finish(self, run: Run, reason: FinishReason) -> Sequence[_Post]:
         """Takes a job out and returns its last step; does nothing if it has no token yet, or is not there."""
         active = self._active.get(run)
         if active is None or not active.answer.completion_tokens:
             return ()
         self.cancel(run)
-        return [(run, active.answer.finish(Step(), FinishReason.LENGTH, _cached(active)))]
+        return [(run, active.answer.finish(Step(), reason, _cached(active)))]
 
     def abandon(self) -> list[Run]:
         """Forgets all jobs and returns them; the generator must not be used any more."""
@@ -182,9 +182,9 @@ def _read(active: Active, result: dict[str, Any]) -> Step:
         token_ids.pop()
     answer = active.answer
     step = answer.take(token_ids, active.filter.entries if active.filter is not None else None)
-    if by_token and not answer.stopped:
+    if by_token:
         answer.completion_tokens += 1
-    if ended or answer.stopped:
+    if ended:
         reason = FinishReason.STOP if by_token else FinishReason.LENGTH
         return answer.finish(step, reason, _cached(active))
     return step

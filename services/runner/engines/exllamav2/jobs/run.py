@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.common.errors import MeshError
 from services.runner.engines.exllamav2.jobs.steps import StepAssembler
+from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
 
@@ -21,7 +22,9 @@ class Run:
 
     __slots__ = ("_emit", "_finish", "_forget", "job")
 
-    def __init__(self, job: Job, emit: Emit, forget: Callable[[Run], None], finish: Callable[[Run], None]) -> None:
+    def __init__(
+        self, job: Job, emit: Emit, forget: Callable[[Run], None], finish: Callable[[Run, FinishReason], None]
+    ) -> None:
         """`forget` is told when the job has been cancelled or has ended, `finish` when it is to be cut short."""
         self.job = job
         # None once the job has ended.
@@ -40,10 +43,10 @@ class Run:
             self._emit = None
             self._forget(self)
 
-    def finish(self) -> None:
+    def finish(self, reason: FinishReason = FinishReason.LENGTH) -> None:
         """Has the job ended with what it has said, unless it has said nothing."""
         if self._emit is not None:
-            self._finish(self)
+            self._finish(self, reason)
 
     def deliver(self, step: Step | MeshError) -> None:
         """Hands a step over, unless the job has been cancelled meanwhile."""

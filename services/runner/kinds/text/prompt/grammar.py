@@ -23,7 +23,7 @@ from services.runner.refusals import not_compiled, unchecked
 # Characters of a whole grammar, so of all functions together.
 LARGEST_GRAMMAR = LARGEST_SCHEMAS
 # Half of what engines allow while they generate, where a grammar that turns out too costly could only be dropped.
-_LIMITS = llguidance.LLParserLimits(max_items_in_row=1000, step_max_items=25_000, verbose_errors=False)
+LIMITS = llguidance.LLParserLimits(max_items_in_row=1000, step_max_items=25_000, verbose_errors=False)
 _ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
@@ -134,7 +134,7 @@ def _check(grammar: str, param: str) -> None:
 @lru_cache(maxsize=256)
 def grammar_error(grammar: str) -> str:
     """Returns why llguidance cannot compile a grammar, in a few words, or "" if it can."""
-    matcher = llguidance.LLMatcher(_byte_tokenizer(), grammar, log_level=0, limits=_LIMITS)
+    matcher = llguidance.LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=LIMITS)
     if not matcher.get_error():
         # What can come first is often as costly as it gets.
         matcher.compute_bitmask()
@@ -161,5 +161,6 @@ class _Bytes:
 
 
 @cache
-def _byte_tokenizer() -> llguidance.LLTokenizer:
+def byte_tokenizer() -> llguidance.LLTokenizer:
+    """Returns the tokenizer of that vocabulary, whose ids are the bytes."""
     return llguidance.LLTokenizer(llguidance.TokenizerWrapper(_Bytes()))

@@ -23,6 +23,8 @@ class ParsedText:
     # Where each piece of content stands in the model's text: how many characters of what has been fed come after its
     # beginning, and after its end. Pieces of several feeds count from the end of their own.
     places: list[tuple[int, int]] = field(default_factory=list)
+    # How many of `calls` had come before each piece of content.
+    calls_before: list[int] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
     calls: list[CallDelta] = field(default_factory=list)
 
@@ -38,6 +40,7 @@ def add_content(out: ParsedText, text: str, held: int) -> None:
     if text:
         out.content.append(text)
         out.places.append((held, held - len(text)))
+        out.calls_before.append(len(out.calls))
 
 
 def decided(text: str, *tags: str) -> str:

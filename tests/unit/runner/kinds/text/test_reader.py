@@ -10,7 +10,7 @@ import pytest
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.runner.kinds.text.job import Sampling
-from services.runner.kinds.text.prompt.grammar import _byte_tokenizer
+from services.runner.kinds.text.prompt.grammar import byte_tokenizer
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import Request, RequestReader
 from tests.unit.runner.prompt.said import parse
@@ -43,7 +43,7 @@ def test_a_plain_call() -> None:
     assert request.parser is None
     assert request.whole
     job = request.job
-    assert (job.request_id, job.max_tokens, job.stop, job.resume_token_ids) == ("r", 5, ("\n",), (1, 2))
+    assert (job.request_id, job.max_tokens, request.stop, job.resume_token_ids) == ("r", 5, ("\n",), (1, 2))
     assert (job.sampling, job.logprobs, job.grammar) == (Sampling(), None, "")
     assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
@@ -63,7 +63,7 @@ def test_earlier_thoughts_reach_templates_that_show_them() -> None:
 def test_a_function_without_parameters_takes_none() -> None:
     forced = pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)
     grammar = read(call(tools=[pb.Tool(name="now")], tool_choice=forced)).job.grammar
-    matcher = llguidance.LLMatcher(_byte_tokenizer(), grammar)
+    matcher = llguidance.LLMatcher(byte_tokenizer(), grammar)
     written = b'<tool_call>\n{"name": "now", "arguments": {'
     assert matcher.try_consume_tokens(list(written)) == len(written)
     assert matcher.compute_ff_tokens()[:1] == [ord("}")]

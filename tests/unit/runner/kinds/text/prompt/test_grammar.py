@@ -27,7 +27,7 @@ NO_TOOLS = Toolbox()
 
 
 def accepts(lark: str, text: str) -> bool:
-    tokenizer = grammar._byte_tokenizer()
+    tokenizer = grammar.byte_tokenizer()
     matcher = llguidance.LLMatcher(tokenizer, lark)
     data = list(text.encode())
     return bool(matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting())
