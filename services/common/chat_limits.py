@@ -33,4 +33,5 @@ MOST_BIASES = 1024
 # Strings that end an answer, and the characters of one.
 MOST_STOPS, LONGEST_STOP = 4, 256
 MOST_TOOLS = 128
+MOST_MESSAGES = 10_000
 FUNCTION_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")

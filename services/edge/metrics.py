@@ -17,6 +17,7 @@ _SHORT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 
 REQUESTS = Counter("tiermesh_edge_requests_total", "Requests answered.", ["route", "model", "status"])
 IN_FLIGHT = Gauge("tiermesh_edge_requests_in_flight", "Requests being served.")
+BODY_BYTES = Gauge("tiermesh_edge_body_bytes", "Memory that the bodies of requests being served take.")
 FIRST_TOKEN = Histogram(
     "tiermesh_edge_time_to_first_token_seconds",
     "From the request to the first token of a chat.",
@@ -62,6 +63,8 @@ _REASONS = {
     Code.UNAVAILABLE: "unavailable",
     Code.INTERNAL: "internal",
 }
+# Of a body for which there is no memory now.
+NO_MEMORY = "no_memory"
 # What the same codes mean when the router says them.
 _ROUTER_REASONS = {Code.UNAVAILABLE: "no_runner", Code.DEADLINE_EXCEEDED: "queue_timeout"}
 
@@ -73,7 +76,7 @@ def reason_of(code: Code, *, placing: bool = False) -> str:
 
 
 # All from the start, so that the first rejection of a kind is an increase and not a new series.
-for _reason in {"bad_request", *_REASONS.values(), *_ROUTER_REASONS.values()}:
+for _reason in {"bad_request", NO_MEMORY, *_REASONS.values(), *_ROUTER_REASONS.values()}:
     REJECTIONS.labels(_reason)
 
 

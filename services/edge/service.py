@@ -13,6 +13,7 @@ from services.common.telemetry.logs import get_logger
 from services.common.telemetry.tracing import Tracing
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.context import RequestContext, RequestIds
+from services.edge.http.body_memory import BodyMemory, NoMemoryError
 from services.edge.http.compression import check_encoding, compress
 from services.edge.http.cors import Cors, options
 from services.edge.http.errors import (
@@ -25,9 +26,10 @@ from services.edge.http.errors import (
     unknown_url,
     wrong_method,
 )
+from services.edge.http.incoming_body import BODY, BodyLimits, BodyTooLargeError, IncomingBody
 from services.edge.http.protocol import SERVER_NAME
 from services.edge.http.request_body import SlowBodyError, arriving
-from services.edge.metrics import AUTHENTICATE, IN_FLIGHT, REJECTIONS, RouteMetrics, reason_of
+from services.edge.metrics import AUTHENTICATE, BODY_BYTES, IN_FLIGHT, NO_MEMORY, REJECTIONS, RouteMetrics, reason_of
 from services.edge.openapi.serving import Document
 from services.edge.route import AnyRoute, Handler, PublicRoute, Route
 from services.edge.scopes import scoped
@@ -61,10 +63,13 @@ class EdgeService:
         self._monotonic = monotonic
         self._tracing = tracing
         self._request_ids = RequestIds()
+        self._body_limits = BodyLimits(settings.max_text_bytes, settings.max_body_bytes)
+        self._body_memory = BodyMemory(total=settings.body_memory_bytes, per_account=settings.account_body_memory_bytes)
+        BODY_BYTES.set_function(lambda: self._body_memory.held)
 
     def application(self) -> web.Application:
         """Returns the application with every route."""
-        app = web.Application(client_max_size=self._settings.max_body_bytes)
+        app = web.Application()
         app.on_response_prepare.append(Cors(split_list(self._settings.cors_origins)).add_headers)
         app.on_response_prepare.append(self._name)
         for prefix in PREFIXES:
@@ -115,15 +120,18 @@ class EdgeService:
         try:
             check_encoding(request)
             principal = await self._authenticate(request, context)
-            if request.content.is_eof():
-                response = await handler(request, context, principal)
-            else:
-                response = await self._receive(request, context, principal, handler)
+            with self._body_memory.share(principal.account_id) as share:
+                request[BODY] = IncomingBody(request, self._body_limits, share)
+                if request.content.is_eof():
+                    response = await handler(request, context, principal)
+                else:
+                    response = await self._receive(request, context, principal, handler)
         except MeshError as error:
-            REJECTIONS.labels(reason_of(error.code, placing=context.placing)).inc()
+            full = isinstance(error, NoMemoryError)
+            REJECTIONS.labels(NO_MEMORY if full else reason_of(error.code, placing=context.placing)).inc()
             response = error_response(error)
-        except web.HTTPRequestEntityTooLarge:
-            response = body_too_large(self._settings.max_body_bytes)
+        except BodyTooLargeError as error:
+            response = body_too_large(error.limit, beside_images=error.beside_images)
         except SlowBodyError:
             response = slow_body(self._settings.body_seconds)
         except web.RequestPayloadError:

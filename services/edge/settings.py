@@ -21,8 +21,16 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     billing_addresses: str = "127.0.0.1:7102"
     # Addresses of the routers, in the same form.
     router_addresses: str = "127.0.0.1:7103"
-    # The largest request body. The default is enough for all images of a request as data: URLs. Unit: bytes.
+    # The largest request body, after decompression. The default is enough for all images of a request as data: URLs.
+    # Unit: bytes.
     max_body_bytes: int = 28 * 1024 * 1024
+    # The most that a request body may have beside images as data: URLs. Unit: bytes.
+    max_text_bytes: int = 4 * 1024 * 1024
+    # The most that the bodies of all requests in progress may take of this process's memory. Further requests get
+    # status 503. The process can use one and a half times as much for them. Unit: bytes.
+    body_memory_bytes: int = 256 * 1024 * 1024
+    # The same for the requests of one account. It must be at least as much as the largest body. Unit: bytes.
+    account_body_memory_bytes: int = 64 * 1024 * 1024
     # The largest recording for transcription. Unit: bytes.
     max_audio_bytes: int = 25 * 1024 * 1024
     # The most choices (`n`) of one request. They share one price.

@@ -28,7 +28,8 @@ Sink = Callable[[Any], None]
 
 @dataclass(slots=True)
 class _Pending(Generic[CallT, ReplyT]):
-    call: CallT
+    # None once it is on its way and will not be sent again: it may be large.
+    call: CallT | None
     sink: Sink
     deadline: float
     tick: int
@@ -186,7 +187,10 @@ class BatchClient(Generic[CallT, ReplyT]):
         lane = min(ready, key=lambda lane: len(lane.carried)) if len(ready) > 1 else ready[0]
         pending.lane = lane
         lane.carried.add(call_id)
-        lane.outbox.put(call_id, pending.call)
+        if pending.call is not None:
+            lane.outbox.put(call_id, pending.call)
+        if not self._retry:
+            pending.call = None
 
     def _ready(self) -> list[Lane[CallT, ReplyT]]:
         """Returns the lanes for calls; those that have fallen silent only if there is no other."""
@@ -275,7 +279,8 @@ class BatchClient(Generic[CallT, ReplyT]):
 
     def _dispatch_again(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
         pending.since = self._loop.time()
-        pending.call.timeout_ms = max(1, int((pending.deadline - pending.since) * 1000))
+        if pending.call is not None:
+            pending.call.timeout_ms = max(1, int((pending.deadline - pending.since) * 1000))
         self._dispatch(call_id, pending)
 
     def _fail_parked(self, what: str) -> None:

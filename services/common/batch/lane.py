@@ -144,8 +144,13 @@ class Lane(Generic[CallT, ReplyT]):
             while True:
                 calls, cancels, since_ms = await self.outbox.take()
                 if calls or cancels:
-                    await stream.write(self._new_frame(calls=calls, cancels=cancels, sent_ms=since_ms))
-                    self._sent.count(len(calls))
+                    count = len(calls)
+                    frame = self._new_frame(calls=calls, cancels=cancels, sent_ms=since_ms)
+                    # Calls may be large: nothing here keeps them while the next ones are waited for.
+                    calls.clear()
+                    await stream.write(frame)
+                    del frame
+                    self._sent.count(count)
                 if self.state is LaneState.DRAINING and not self.carried:
                     # The server waits for this before it exits.
                     await stream.done_writing()

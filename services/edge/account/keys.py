@@ -17,6 +17,7 @@ from services.common.errors import MeshError
 from services.edge.account.replicas import AuthReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.http.incoming_body import read_json
 from services.edge.http.parsing import invalid, json_response, parse_body
 from tiermesh.auth.v1 import auth_pb2
 
@@ -104,7 +105,7 @@ class Keys:
 
     async def create(self, request: web.Request, _context: RequestContext, principal: Principal) -> web.Response:
         """Answers POST /v1/keys: the one response that holds the new key itself, in `key`."""
-        body = parse_body(await request.read() or b"{}", _decoder)
+        body = parse_body(await read_json(request) or b"{}", _decoder)
         if body.expires_at and body.expires_at <= self._clock():
             raise invalid("expires_at", "'expires_at' is in the past. Send a future time in seconds since 1970.")
         try:

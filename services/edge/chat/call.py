@@ -1,4 +1,4 @@
-"""Translates a validated chat body into the calls that runners understand: one for each choice."""
+"""Translates a validated chat body into the call that runners understand."""
 
 from __future__ import annotations
 
@@ -25,18 +25,15 @@ _MODES = {
 
 
 def generate_call(
-    body: ChatBody, model: Model, request_id: str, choice: int, images: Iterable[bytes] = ()
+    body: ChatBody, model: Model, request_id: str, *, images: Iterable[bytes] = ()
 ) -> runner_pb2.GenerateCall:
-    """Returns the call for one choice; with a seed, each choice gets its own, so that they differ but repeat.
-
-    `images` are those of all messages, in order.
-    """
+    """Returns the call for all choices; `images` are those of all messages, in order."""
     remaining = iter(images)
     call = runner_pb2.GenerateCall(
         request_id=request_id,
         model=model.id,
         messages=[_message(message, remaining) for message in body.messages],
-        sampling=_sampling(body, choice),
+        sampling=_sampling(body),
         max_tokens=body.max_completion_tokens or body.max_tokens or 0,
         stop=body.stop_strings,
         logprobs=bool(body.logprobs),
@@ -51,7 +48,7 @@ def generate_call(
     return call
 
 
-def _sampling(body: ChatBody, choice: int) -> runner_pb2.Sampling:
+def _sampling(body: ChatBody) -> runner_pb2.Sampling:
     return runner_pb2.Sampling(
         temperature=1.0 if body.temperature is None else body.temperature,
         top_p=1.0 if body.top_p is None else body.top_p,
@@ -60,7 +57,7 @@ def _sampling(body: ChatBody, choice: int) -> runner_pb2.Sampling:
         top_k=max(body.top_k or 0, 0),
         min_p=body.min_p or 0.0,
         repetition_penalty=body.repetition_penalty or 1.0,
-        seed=None if body.seed is None else min(body.seed + choice, 2**63 - 1),
+        seed=body.seed,
         logit_bias={int(token): bias for token, bias in body.logit_bias.items()} if body.logit_bias else None,
     )
 

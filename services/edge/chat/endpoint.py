@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 from aiohttp import web
 
 from services.common.catalog import Model
 from services.common.clock import Clock
 from services.edge.authentication import Principal
-from services.edge.chat.call import generate_call
 from services.edge.chat.checks import check_chat_body
-from services.edge.chat.images import load_images
+from services.edge.chat.images import call_with_images
 from services.edge.chat.request import ChatBody, chat_decoder
 from services.edge.chat.response import ChunkRenderer, completion_body
 from services.edge.context import RequestContext
+from services.edge.http.incoming_body import BODY, read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.settings import EdgeSettings
+
+
+class _Shape(NamedTuple):
+    """What the client wants to see of the answer."""
+
+    stream: bool
+    # At the end of a stream.
+    usage: bool
+    logprobs: bool
 
 
 class Chat:
@@ -33,29 +43,34 @@ class Chat:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        body, model = await self._parse(await request.read(), principal)
+        order, shape = await self._order(request, context, principal)
+        model, logprobs = order.model.id, shape.logprobs
+        completion_id = "chatcmpl-" + context.request_id.removeprefix("req_")
+        created = int(self._clock())
+        async with self._path.open(order) as delivery:
+            if not shape.stream:
+                return await deliver_whole(
+                    delivery, partial(completion_body, completion_id, model, created, logprobs=logprobs)
+                )
+            renderer = ChunkRenderer(
+                completion_id, model, created, choices=delivery.choices, usage=shape.usage, logprobs=logprobs
+            )
+            return await deliver_stream(delivery, renderer)
+
+    async def _order(self, request: web.Request, context: RequestContext, principal: Principal) -> tuple[Order, _Shape]:
+        """Reads the body, which is in memory no longer than this takes: the call that is made of it stays."""
+        body, model = await self._parse(await read_json(request, images=True), principal)
         # Before anything is placed or paid for: an image that cannot be had costs nothing.
-        images = await load_images(body, self._images, principal.account_id)
+        call, capabilities = await call_with_images(body, model, context.request_id, self._images, request[BODY].share)
         order = Order(
             request=request,
             context=context,
             principal=principal,
             model=model,
-            calls=[generate_call(body, model, context.request_id, choice, images) for choice in range(body.n or 1)],
-            capabilities=("vision",) if images else (),
+            calls=[call] * (body.n or 1),
+            capabilities=capabilities,
         )
-        completion_id = "chatcmpl-" + context.request_id.removeprefix("req_")
-        created = int(self._clock())
-        logprobs = bool(body.logprobs)
-        async with self._path.open(order) as delivery:
-            if not body.stream:
-                return await deliver_whole(
-                    delivery, partial(completion_body, completion_id, model.id, created, logprobs=logprobs)
-                )
-            renderer = ChunkRenderer(
-                completion_id, model.id, created, choices=delivery.choices, usage=body.include_usage, logprobs=logprobs
-            )
-            return await deliver_stream(delivery, renderer)
+        return order, _Shape(bool(body.stream), body.include_usage, bool(body.logprobs))
 
     async def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
         body = parse_body(content, chat_decoder)

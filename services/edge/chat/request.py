@@ -11,6 +11,7 @@ from services.common.chat_limits import (
     BIASES,
     FUNCTION_NAME,
     MIN_PS,
+    MOST_MESSAGES,
     MOST_STOPS,
     MOST_TOOLS,
     PENALTIES,
@@ -165,7 +166,7 @@ class ChatBody(ToleratedChatFields, frozen=True):
     """The whole body. None and absent mean the same for every optional field."""
 
     model: str
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=10_000)]
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=MOST_MESSAGES)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Temperature | None = None

@@ -10,6 +10,7 @@ from services.edge.authentication import Principal
 from services.edge.completions.request import completion_calls, completion_decoder, read_prompts, translated
 from services.edge.completions.response import CompletionRenderer
 from services.edge.context import RequestContext
+from services.edge.http.incoming_body import read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
@@ -26,7 +27,22 @@ class Completions:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        body = parse_body(await request.read(), completion_decoder)
+        order, renderer = await self._order(request, context, principal)
+        try:
+            async with self._path.open(order) as delivery:
+                return await (
+                    deliver_whole(delivery, renderer.body)
+                    if order.calls[0].whole
+                    else deliver_stream(delivery, renderer)
+                )
+        except MeshError as error:
+            raise translated(error) from None
+
+    async def _order(
+        self, request: web.Request, context: RequestContext, principal: Principal
+    ) -> tuple[Order, CompletionRenderer]:
+        """Reads the body, which is in memory no longer than this takes: the calls that are made of it stay."""
+        body = parse_body(await read_json(request), completion_decoder)
         model = self._path.find_model(body.model, "chat", principal)
         prompts = read_prompts(body, max_choices=self._settings.max_choices)
         order = Order(
@@ -46,10 +62,4 @@ class Completions:
             logprobs=body.logprobs is not None,
             usage=body.include_usage,
         )
-        try:
-            async with self._path.open(order) as delivery:
-                return await (
-                    deliver_stream(delivery, renderer) if body.stream else deliver_whole(delivery, renderer.body)
-                )
-        except MeshError as error:
-            raise translated(error) from None
+        return order, renderer

@@ -108,17 +108,16 @@ def translated(error: MeshError) -> MeshError:
 def completion_calls(
     body: CompletionBody, prompts: list[TextInput], model: Model, request_id: str
 ) -> list[runner_pb2.GenerateCall]:
-    """Returns one call for each choice: those of the first prompt, then those of the next."""
+    """Returns the call of each choice: those of the first prompt, which share one, then those of the next."""
     chat = _chat_body(body)
     calls = []
     for prompt in prompts:
-        for choice in range(body.choices_each):
-            call = generate_call(chat, model, request_id, choice)
-            if isinstance(prompt, str):
-                call.completion.prompt = prompt
-            else:
-                call.completion.token_ids.extend(prompt)
-            calls.append(call)
+        call = generate_call(chat, model, request_id)
+        if isinstance(prompt, str):
+            call.completion.prompt = prompt
+        else:
+            call.completion.token_ids.extend(prompt)
+        calls += [call] * body.choices_each
     return calls
 
 

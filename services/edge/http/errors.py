@@ -80,9 +80,12 @@ def internal_error() -> MeshError:
     return MeshError(Code.INTERNAL, "An internal error occurred. Nothing was charged. Report the x-request-id.")
 
 
-def body_too_large(limit: int) -> web.Response:
-    """Returns the response to a body of more than `limit` bytes."""
-    return _response(_BODY_TOO_LARGE, f"The request body is larger than the limit of {limit} bytes. Send less.", None)
+def body_too_large(limit: int, *, beside_images: bool = False) -> web.Response:
+    """Returns the response to a body of more than `limit` bytes; `beside_images` says that its images do not count."""
+    message = f"The request body is larger than the limit of {limit} bytes. Send less."
+    if beside_images:
+        message = f"The request body has more than {limit} bytes beside images as data: URLs. Send less text."
+    return _response(_BODY_TOO_LARGE, message, None)
 
 
 def slow_body(seconds: float) -> web.Response:

@@ -11,6 +11,7 @@ from services.common.catalog import Model
 from services.common.clock import Clock
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.http.incoming_body import read_json
 from services.edge.http.parsing import json_response, parse_body
 from services.edge.images.files import Album, ImageFiles
 from services.edge.images.request import ImageBody, ImageFormat, Size, check_steps, image_decoder, read_size
@@ -37,7 +38,7 @@ class Images:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.Response:
         """Answers one request; raises MeshError for anything that goes wrong."""
-        body = parse_body(await request.read(), image_decoder)
+        body = parse_body(await read_json(request), image_decoder)
         model = self._path.find_model(body.model, "image", principal)
         settings = self._settings
         size = read_size(body.size, default=settings.image_size, most_pixels=settings.image_most_pixels)

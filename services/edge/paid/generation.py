@@ -54,7 +54,10 @@ StepWriter = Callable[[int, runner_pb2.GenerateReply], None]
 @dataclass(slots=True)
 class _Choice:
     index: int
+    # Choices may share it: what is sent is `outgoing`.
     call: runner_pb2.GenerateCall
+    # How many choices before this one share its call, or None if it has one of its own.
+    position: int | None
     assignment: Assignment
     client: RunnerBatch | None = None
     call_id: int = 0
@@ -70,6 +73,22 @@ class _Choice:
     # Whether its last reply has reached this edge.
     complete: bool = False
     moving: asyncio.Task[None] | None = None
+
+    def outgoing(self) -> runner_pb2.GenerateCall:
+        """Returns the call as it is sent: to go on after the tokens that have come.
+
+        With a seed, each choice gets its own, so that they differ but repeat. A copy for the choices that share a call
+        lives until it is sent; what they keep for another runner is there once.
+        """
+        call = self.call
+        if self.position is not None:
+            call = runner_pb2.GenerateCall()
+            call.CopyFrom(self.call)
+            if call.sampling.HasField("seed"):
+                call.sampling.seed = min(call.sampling.seed + self.position, 2**63 - 1)
+        if self.token_ids and not call.whole:
+            call.resume_token_ids[:] = self.token_ids
+        return call
 
 
 class Generation:
@@ -110,7 +129,9 @@ class Generation:
         """Starts every choice on the runner that was found for the request."""
         self.runner_id = assignment.runner_id
         for index, call in enumerate(calls):
-            choice = _Choice(index, call, assignment)
+            sharing = [at for at, other in enumerate(calls) if other is call] if len(calls) > 1 else [index]
+            position = sharing.index(index) if len(sharing) > 1 else None
+            choice = _Choice(index, call, position, assignment)
             self._choices.append(choice)
             self._send(choice)
 
@@ -140,11 +161,16 @@ class Generation:
             if choice.client is not None:
                 choice.client.cancel(choice.call_id)
 
+    def forget(self) -> None:
+        """Lets go of the calls, which may be large, once the answer has ended in whatever way."""
+        self._choices.clear()
+        self._write_step = None
+
     def _send(self, choice: _Choice) -> None:
         choice.client = self._runners.get(choice.assignment.address)
         timeout = self._deadline - self._clock()
         try:
-            choice.call_id = choice.client.start(choice.call, partial(self._on_reply, choice), timeout)
+            choice.call_id = choice.client.start(choice.outgoing(), partial(self._on_reply, choice), timeout)
         except MeshError as error:
             self._mailbox.put(ChoiceStep(choice.index, error))
 
@@ -221,8 +247,6 @@ class Generation:
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
             self.runner_id = choice.assignment.runner_id
-            if not choice.call.whole:
-                choice.call.resume_token_ids[:] = choice.token_ids
             self._send(choice)
         except Exception as error:  # noqa: BLE001 - a task that nobody waits for: the answer would never end
             if isinstance(error, MeshError) and self._is_cut_short(error):

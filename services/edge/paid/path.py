@@ -58,7 +58,7 @@ class Order:
     context: RequestContext
     principal: Principal
     model: Model
-    # One for each choice.
+    # One for each choice. Choices that share one, next to each other, differ in their seeds only.
     calls: list[runner_pb2.GenerateCall]
     # How many prompts the choices belong to.
     prompts: int = 1
@@ -90,6 +90,17 @@ class PaidPath:
     @asynccontextmanager
     async def open(self, order: Order) -> AsyncGenerator[Delivery]:
         """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot."""
+        generation = self._generation(order)
+        try:
+            async with self._open(order, generation) as delivery:
+                yield delivery
+        finally:
+            # What serves a request refers to itself, and so is there until the garbage collector comes, long after.
+            generation.forget()
+            order.calls.clear()
+
+    @asynccontextmanager
+    async def _open(self, order: Order, generation: Generation) -> AsyncGenerator[Delivery]:
         order.context.model = order.model.id
         if order.model.kind == "chat":
             for call in order.calls:
@@ -100,7 +111,6 @@ class PaidPath:
         async with self.cut_off.while_waiting():
             assignment = None if key else await self._place(order)
             hold = await self._reserve(order, key)
-        generation = self._generation(order)
         charge = Charge(
             generation,
             hold,

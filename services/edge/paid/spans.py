@@ -30,6 +30,7 @@ def begin_generation(context: RequestContext, model: Model, calls: Sequence[Gene
         each.set("tiermesh.tier", model.tier)
     if len(calls) > 1:
         span.set("gen_ai.request.choice.count", len(calls))
+    # Choices may share their call; to write the same twice does no harm.
     for call in calls:
         call.trace.CopyFrom(span.context())
     return span

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -34,11 +34,14 @@ class ImageLoader:
         self._limits = limits
         self._turns = turns
 
-    async def load(self, sources: Sequence[ImageSource], account_id: str) -> list[bytes]:
+    async def load(
+        self, sources: Sequence[ImageSource], account_id: str, take: Callable[[int], None] = lambda _: None
+    ) -> list[bytes]:
         """Returns the images of an account's request in the same order; none is decoded.
 
-        Nothing is fetched before all that the request itself holds is found to be right. Raises MeshError
-        INVALID_REQUEST, with the param of the image at fault, as soon as one cannot be had, and OVERLOADED.
+        `take` is called with the bytes of each that was fetched, and may raise MeshError. Nothing is fetched before all
+        that the request itself holds is found to be right. Raises MeshError INVALID_REQUEST, with the param of the
+        image at fault, as soon as one cannot be had, and OVERLOADED.
         """
         limits = self._limits
         if len(sources) > limits.images:
@@ -49,7 +52,7 @@ class ImageLoader:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = {
-                    at: group.create_task(self._remote(source, total, account_id))
+                    at: group.create_task(self._remote(source, total, account_id, take))
                     for at, (source, image) in enumerate(zip(sources, images, strict=True))
                     if image is None
                 }
@@ -65,10 +68,11 @@ class ImageLoader:
                 return None
             return self._checked(decode_data_url(source.url, self._limits.bytes_each), total)
 
-    async def _remote(self, source: ImageSource, total: _Total, account_id: str) -> bytes:
+    async def _remote(self, source: ImageSource, total: _Total, account_id: str, take: Callable[[int], None]) -> bytes:
         with _refusing(source):
             async with self._turns.turn(account_id):
                 image = await self._fetcher.fetch(source.url, self._limits.bytes_each)
+            take(len(image))
             return self._checked(image, total)
 
     def _checked(self, image: bytes, total: _Total) -> bytes:

@@ -6,22 +6,20 @@ import re
 
 from aiohttp import web
 
-from services.common.catalog import Model
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal
-from services.edge.chat.call import generate_call
 from services.edge.chat.checks import check_chat_body
-from services.edge.chat.images import load_images
-from services.edge.chat.request import ChatBody
+from services.edge.chat.images import call_with_images
 from services.edge.context import RequestContext
 from services.edge.http.errors import unknown_url
+from services.edge.http.incoming_body import BODY, read_json
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.responses.request import parse_responses_body
 from services.edge.responses.response import ResponseRenderer
-from services.edge.responses.translation import translate
+from services.edge.responses.translation import FieldNames, translate
 from services.edge.settings import EdgeSettings
 
 # What OpenAI serves of a stored response, by method.
@@ -44,20 +42,16 @@ class Responses:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        content = await request.read()
-        body = parse_responses_body(content)
-        model = self._path.find_model(body.model, "chat", principal)
-        translation = translate(body)
-        renderer = ResponseRenderer(context.request_id.removeprefix("req_"), model.id, body, translation, self._clock)
+        order, renderer, names = await self._order(request, context, principal)
         try:
-            await check_chat_body(translation.chat, model, max_choices=1, size=len(content))
-            order = await self._order(request, context, principal, model, translation.chat)
             async with self._path.open(order) as delivery:
                 return await (
-                    deliver_stream(delivery, renderer) if body.stream else deliver_whole(delivery, renderer.body)
+                    deliver_whole(delivery, renderer.body)
+                    if order.calls[0].whole
+                    else deliver_stream(delivery, renderer)
                 )
         except MeshError as error:
-            raise translation.error(error) from None
+            raise names.error(error) from None
 
     async def stored(self, request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
         """Answers whatever asks for an earlier response; other URLs below are unknown."""
@@ -67,14 +61,31 @@ class Responses:
         raise MeshError(Code.NOT_FOUND, message)
 
     async def _order(
-        self, request: web.Request, context: RequestContext, principal: Principal, model: Model, chat: ChatBody
-    ) -> Order:
-        images = await load_images(chat, self._images, principal.account_id)
-        return Order(
+        self, request: web.Request, context: RequestContext, principal: Principal
+    ) -> tuple[Order, ResponseRenderer, FieldNames]:
+        """Reads the body, which is in memory no longer than this takes: the call that is made of it stays."""
+        content = await read_json(request, images=True)
+        body = parse_responses_body(content)
+        model = self._path.find_model(body.model, "chat", principal)
+        translation = translate(body)
+        renderer = ResponseRenderer(
+            context.request_id.removeprefix("req_"), model.id, body, translation.names, self._clock
+        )
+        size = len(content)
+        del content
+        try:
+            await check_chat_body(translation.chat, model, max_choices=1, size=size)
+            call, capabilities = await call_with_images(
+                translation.chat, model, context.request_id, self._images, request[BODY].share
+            )
+        except MeshError as error:
+            raise translation.names.error(error) from None
+        order = Order(
             request=request,
             context=context,
             principal=principal,
             model=model,
-            calls=[generate_call(chat, model, context.request_id, 0, images)],
-            capabilities=("vision",) if images else (),
+            calls=[call],
+            capabilities=capabilities,
         )
+        return order, renderer, translation.names

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from services.common.chat_limits import MOST_TOOLS
+from services.common.chat_limits import MOST_MESSAGES, MOST_TOOLS
 from services.common.errors import MeshError
 from services.edge.chat.request import (
     Bias,
@@ -165,7 +165,7 @@ class ResponsesBody(ToleratedFields, frozen=True):
     """The whole body. None and absent mean the same for every optional field."""
 
     model: str
-    input: Text | Annotated[list[Item], Meta(min_length=1, max_length=10_000)]
+    input: Text | Annotated[list[Item], Meta(min_length=1, max_length=MOST_MESSAGES)]
     instructions: Text | None = None
     stream: bool | None = None
     temperature: Temperature | None = None

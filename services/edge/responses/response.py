@@ -23,7 +23,7 @@ from services.edge.responses.response_object import (
     ResponseText,
     ResponseUsage,
 )
-from services.edge.responses.translation import Translation
+from services.edge.responses.translation import FieldNames
 from tiermesh.runner.v1 import runner_pb2
 
 # OpenAI knows few codes for a response that failed; anything else is the server's fault.
@@ -37,10 +37,10 @@ _CODES = {
 class ResponseRenderer:
     """Renders one answer. `clock` gives seconds since 1970."""
 
-    def __init__(self, identity: str, model: str, body: ResponsesBody, translation: Translation, clock: Clock) -> None:
+    def __init__(self, identity: str, model: str, body: ResponsesBody, names: FieldNames, clock: Clock) -> None:
         """`identity` makes the ids of the response and its items."""
         self._clock = clock
-        self._translation = translation
+        self._names = names
         self._response = _response(f"resp_{identity}", model, int(clock()), body)
         self._output = ResponseOutput(identity, summarised=body.summarised)
         self._sequence_number = 0
@@ -72,7 +72,7 @@ class ResponseRenderer:
 
     def error(self, error: MeshError) -> bytes:
         """Returns the event that tells of a response that failed; the item at hand is not part of it."""
-        error = self._translation.error(error)
+        error = self._names.error(error)
         told = ResponseError(_CODES.get(error.code, "server_error"), error.message, error.param or None)
         failed = replace(self._response, status="failed", error=told, output=self._output.items)
         return self._events([{"type": "response.failed", "response": failed}])

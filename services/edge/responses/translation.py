@@ -58,12 +58,20 @@ class _Turn(NamedTuple):
     call_places: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """The chat completion that a response amounts to, with the places of its messages."""
+class _Places(NamedTuple):
+    """Where the parts of a message stand in the body: its content, all that it was made from, and its calls."""
 
-    chat: chat.ChatBody
-    turns: Sequence[_Turn]
+    content: str
+    whole: str
+    calls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """What the fields of a chat completion are called in the body that it was made from."""
+
+    # Of each message.
+    places: Sequence[_Places]
 
     def error(self, error: MeshError) -> MeshError:
         """Returns an error about the chat completion as one about the body that it was made from."""
@@ -76,12 +84,20 @@ class Translation:
         at, rest = int(match["at"]), match["rest"]
         if match["list"] == "tools":
             return f"tools[{at}]{rest.removeprefix('.function')}"
-        turn = self.turns[at]
+        places = self.places[at]
         if call := _CALL_ID.fullmatch(rest):
-            return f"{turn.place if call['at'] is None else turn.call_places[int(call['at'])]}.call_id"
+            return f"{places.whole if call['at'] is None else places.calls[int(call['at'])]}.call_id"
         if not rest.startswith(".content"):
-            return turn.place
-        return turn.content_place + rest.removeprefix(".content").replace(".image_url.url", ".image_url")
+            return places.whole
+        return places.content + rest.removeprefix(".content").replace(".image_url.url", ".image_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """The chat completion that a response amounts to."""
+
+    chat: chat.ChatBody
+    names: FieldNames
 
 
 def translate(body: ResponsesBody) -> Translation:
@@ -111,7 +127,9 @@ def translate(body: ResponsesBody) -> Translation:
         parallel_tool_calls=body.parallel_tool_calls,
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
     )
-    return Translation(completion, turns)
+    return Translation(
+        completion, FieldNames([_Places(turn.content_place, turn.place, turn.call_places) for turn in turns])
+    )
 
 
 def _check_kept(body: ResponsesBody) -> None:

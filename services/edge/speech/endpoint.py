@@ -6,6 +6,7 @@ from aiohttp import web
 
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.http.incoming_body import read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.path import Order, PaidPath
 from services.edge.speech.frames import AudioEvents, AudioFile
@@ -21,7 +22,7 @@ class Speech:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        body = parse_body(await request.read(), speech_decoder)
+        body = parse_body(await read_json(request), speech_decoder)
         model = self._path.find_model(body.model, "speech", principal)
         order = Order(
             request=request,

@@ -9,12 +9,12 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
-from services.edge.http.errors import body_too_large
 from services.edge.http.event_stream import set_content_type
+from services.edge.http.incoming_body import BODY
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings
-from services.edge.transcriptions.form import FileTooLargeError, Form, read_form
+from services.edge.transcriptions.form import read_form
 from services.edge.transcriptions.request import TranscriptionFields, read_fields, transcription_call
 from services.edge.transcriptions.response import CONTENT_TYPES, TranscriptEvents, transcription_body
 
@@ -28,12 +28,7 @@ class Transcriptions:
 
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
-        try:
-            form = await read_form(request, self._settings.max_audio_bytes)
-        except FileTooLargeError:
-            return body_too_large(self._settings.max_audio_bytes)
-        fields = read_fields(form)
-        order = self._order(request, context, principal, form, fields)
+        order, fields = await self._order(request, context, principal)
         async with self._path.open(order) as delivery:
             if fields.stream:
                 return await deliver_stream(delivery, TranscriptEvents())
@@ -49,19 +44,18 @@ class Transcriptions:
         )
         raise MeshError(Code.NOT_FOUND, message)
 
-    def _order(
-        self,
-        request: web.Request,
-        context: RequestContext,
-        principal: Principal,
-        form: Form,
-        fields: TranscriptionFields,
-    ) -> Order:
+    async def _order(
+        self, request: web.Request, context: RequestContext, principal: Principal
+    ) -> tuple[Order, TranscriptionFields]:
+        """Reads the form, which is in memory no longer than this takes: the call that is made of it stays."""
+        form = await read_form(request, self._settings.max_audio_bytes, request[BODY].share)
+        fields = read_fields(form)
         model = self._path.find_model(fields.model, "transcription", principal)
-        return Order(
+        order = Order(
             request=request,
             context=context,
             principal=principal,
             model=model,
             calls=[transcription_call(form, fields, model, context.request_id)],
         )
+        return order, fields

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from typing import cast
 
 import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from services.common.errors import Code, MeshError
+from services.edge.http.body_memory import BodyShare
+from services.edge.http.incoming_body import BodyTooLargeError
 from services.edge.http.parsing import invalid
 
 _MOST_PARTS = 64
 _LONGEST_FIELD = 64 * 1024
 _LONGEST_NAME = 100
+# The most lines that are no content: boundaries, headers of parts, and what may come before the first boundary.
+_MOST_LINES = 1024
 # What boundaries and headers of parts may take beside the file and the fields.
 _OVERHEAD = 1024 * 1024
 
@@ -29,10 +34,6 @@ for category in (aiohttp.BadContentDispositionHeader, aiohttp.BadContentDisposit
     warnings.simplefilter("ignore", category)
 
 
-class FileTooLargeError(Exception):
-    """The file is larger than the limit."""
-
-
 @dataclass(slots=True)
 class Form:
     """A form that has arrived."""
@@ -43,10 +44,28 @@ class Form:
     file: bytes | None = None
 
 
-async def read_form(request: web.Request, max_file_bytes: int) -> Form:
-    """Reads a form whose field `file` is a file.
+class _Lines:
+    """A stream of which no more than so many lines are read: each costs a microsecond, and all come at once."""
 
-    Raises FileTooLargeError, or MeshError INVALID_REQUEST for what is not such a form. How long it may take is bounded
+    def __init__(self, content: aiohttp.StreamReader) -> None:
+        self._content = content
+        self._lines = 0
+        # What else readers of forms use.
+        self.read = content.read
+        self.at_eof = content.at_eof
+        self.unread_data = content.unread_data
+
+    async def readline(self, *, max_line_length: int | None = None) -> bytes:
+        self._lines += 1
+        if self._lines > _MOST_LINES:
+            raise ValueError("too many lines beside the content")
+        return await self._content.readline(max_line_length=max_line_length)
+
+
+async def read_form(request: web.Request, max_file_bytes: int, share: BodyShare) -> Form:
+    """Reads a form whose field `file` is a file; what it takes of memory is taken from `share`.
+
+    Raises BodyTooLargeError, or MeshError INVALID_REQUEST for what is not such a form. How long it may take is bounded
     for all bodies alike (services/edge/http/request_body.py).
     """
     if request.content_type != "multipart/form-data":
@@ -55,11 +74,12 @@ async def read_form(request: web.Request, max_file_bytes: int) -> Form:
         )
         raise MeshError(Code.INVALID_REQUEST, message)
     if (request.content_length or 0) > max_file_bytes + _OVERHEAD:
-        raise FileTooLargeError
+        raise BodyTooLargeError(max_file_bytes)
+    share.expect(request.content_length or 0)
     form = Form()
     try:
         # aiohttp reports what is malformed by several types, assertions among them.
-        reader = await request.multipart()
+        reader = aiohttp.MultipartReader(request.headers, cast("aiohttp.StreamReader", _Lines(request.content)))
         for _ in range(_MOST_PARTS):
             part = await reader.next()
             if part is None:
@@ -67,13 +87,15 @@ async def read_form(request: web.Request, max_file_bytes: int) -> Form:
                 while await request.content.readany():
                     pass
                 return form
-            await _read_part(form, part, max_file_bytes)
+            await _read_part(form, part, max_file_bytes, share)
     except (ValueError, RuntimeError, AssertionError, LookupError, HttpProcessingError) as error:
         raise _malformed() from error
     raise MeshError(Code.INVALID_REQUEST, f"The form has more than {_MOST_PARTS} parts. Send fewer.")
 
 
-async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.MultipartReader, max_file_bytes: int) -> None:
+async def _read_part(
+    form: Form, part: aiohttp.BodyPartReader | aiohttp.MultipartReader, max_file_bytes: int, share: BodyShare
+) -> None:
     if not isinstance(part, aiohttp.BodyPartReader) or not part.name or len(part.name) > _LONGEST_NAME:
         raise _malformed()
     if any(part.headers.get(name, "").strip().lower() not in plain for name, plain in _PLAIN_ENCODINGS.items()):
@@ -81,12 +103,12 @@ async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.Multipar
     if part.name == "file":
         if form.file is not None:
             raise invalid("file", "The form has more than one 'file'. Send one recording per request.")
-        form.file = await _read(part, max_file_bytes)
+        form.file = await _read(part, max_file_bytes, share)
         if form.file is None:
-            raise FileTooLargeError
+            raise BodyTooLargeError(max_file_bytes)
         return
     name = part.name.removesuffix("[]")
-    value = await _read(part, _LONGEST_FIELD)
+    value = await _read(part, _LONGEST_FIELD, share)
     if value is None:
         raise invalid(name, f"A field of the form is longer than {_LONGEST_FIELD} bytes. Send a shorter value.")
     # Browsers and SDKs send fields that were not filled in so.
@@ -94,13 +116,14 @@ async def _read_part(form: Form, part: aiohttp.BodyPartReader | aiohttp.Multipar
         form.fields.setdefault(name, []).append(value.decode())
 
 
-async def _read(part: aiohttp.BodyPartReader, limit: int) -> bytes | None:
+async def _read(part: aiohttp.BodyPartReader, limit: int, share: BodyShare) -> bytes | None:
     """Returns the content of a part, or None if it has more than `limit` bytes."""
     content = bytearray()
     while chunk := await part.read_chunk(_LONGEST_FIELD):
-        content += chunk
-        if len(content) > limit:
+        if len(content) + len(chunk) > limit:
             return None
+        share.take(len(chunk))
+        content += chunk
     return bytes(content)
 
 

@@ -10,9 +10,10 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.json_counts import MOST_COUNTS
 from services.runner.engines.base import Engine
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
-from services.runner.refusals import invalid
+from services.runner.refusals import invalid, unchecked
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
@@ -66,6 +67,8 @@ class EmbeddingReader:
             raise invalid("The model of this runner only embeds texts. Use POST /v1/embeddings.", "model")
         if not 1 <= len(call.embedding.inputs) <= MOST_INPUTS:
             raise invalid(f"'input' must contain 1 to {MOST_INPUTS} texts, not {len(call.embedding.inputs)}.", "input")
+        if sum(len(given.token_ids) for given in call.embedding.inputs) > MOST_COUNTS.values:
+            raise unchecked("input")
         job = EmbeddingJob(
             request_id=call.request_id,
             inputs=tuple(map(_read_input, call.embedding.inputs)),

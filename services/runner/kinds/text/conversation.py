@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
-from services.common.chat_limits import FUNCTION_NAME, MOST_TOOLS
+from services.common.chat_limits import FUNCTION_NAME, MOST_MESSAGES, MOST_TOOLS
 from services.common.json_schema.arguments import NO_PARAMETERS
 from services.runner.kinds.text.images import text_with_markers
+from services.runner.kinds.text.json_texts import JsonTexts
 from services.runner.kinds.text.prompt.grammar import any_object
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox
 from services.runner.refusals import unchecked
@@ -24,12 +23,13 @@ def read_messages(messages: Sequence[runner_pb2.Message], image_marker: str = ""
 
     Raises MeshError INVALID_REQUEST.
     """
-    if not messages:
+    if not 1 <= len(messages) <= MOST_MESSAGES:
         raise unchecked("messages")
-    return [_read_message(message, f"messages[{at}]", image_marker) for at, message in enumerate(messages)]
+    texts = JsonTexts()
+    return [_read_message(message, f"messages[{at}]", image_marker, texts) for at, message in enumerate(messages)]
 
 
-def _read_message(message: runner_pb2.Message, param: str, image_marker: str) -> dict[str, Any]:
+def _read_message(message: runner_pb2.Message, param: str, image_marker: str, texts: JsonTexts) -> dict[str, Any]:
     if message.role not in _ROLES:
         raise unchecked(f"{param}.role")
     document: dict[str, Any] = {"role": message.role, "content": text_with_markers(message, image_marker)}
@@ -40,7 +40,7 @@ def _read_message(message: runner_pb2.Message, param: str, image_marker: str) ->
     if message.tool_calls:
         if message.role != "assistant":
             raise unchecked(f"{param}.tool_calls")
-        document["tool_calls"] = [_read_call(call) for call in message.tool_calls]
+        document["tool_calls"] = [_read_call(call, texts) for call in message.tool_calls]
     if message.reasoning_content:
         if message.role != "assistant":
             raise unchecked(f"{param}.reasoning_content")
@@ -48,27 +48,30 @@ def _read_message(message: runner_pb2.Message, param: str, image_marker: str) ->
     return document
 
 
-def _read_call(call: runner_pb2.ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": _read_arguments(call.arguments)}
+def _read_call(call: runner_pb2.ToolCall, texts: JsonTexts) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": _read_arguments(call.arguments, texts)}
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _read_arguments(text: str) -> dict[str, Any]:
+def _read_arguments(text: str, texts: JsonTexts) -> dict[str, Any]:
     """Returns the arguments of an earlier call as an object, for that is what templates expect.
 
-    A model wrote them: they may have been cut off by a limit, or be no JSON at all. A conversation goes on after that,
-    as with OpenAI, so they become a member of an object.
+    A model wrote them: they may have been cut off by a limit, be no JSON at all, or hold more than anybody should read.
+    A conversation goes on after that, as with OpenAI, so they become a member of an object.
     """
     if not text.strip():
         return {}
-    value = _json_object(text)
+    value = texts.read_object(text)
     return {"arguments": text} if value is None else value
 
 
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
     """Returns the offered functions and which of them must be called; raises MeshError INVALID_REQUEST."""
-    tools = tuple(_read_tool(tool, f"tools[{at}].function") for at, tool in enumerate(call.tools))
-    if len(tools) > MOST_TOOLS or len({tool.name for tool in tools}) < len(tools):
+    if len(call.tools) > MOST_TOOLS:
+        raise unchecked("tools")
+    texts = JsonTexts()
+    tools = tuple(_read_tool(tool, f"tools[{at}].function", texts) for at, tool in enumerate(call.tools))
+    if len({tool.name for tool in tools}) < len(tools):
         raise unchecked("tools")
     choice = call.tool_choice
     if choice.mode == _CHOICE.MODE_NONE:
@@ -85,11 +88,11 @@ def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
     return Toolbox(tools, Mode.AUTO, single=choice.single)
 
 
-def _read_tool(tool: runner_pb2.Tool, param: str) -> Tool:
+def _read_tool(tool: runner_pb2.Tool, param: str, texts: JsonTexts) -> Tool:
     if not FUNCTION_NAME.fullmatch(tool.name):
         raise unchecked(f"{param}.name")
     json = tool.parameters_json
-    parameters = _read_object(json, f"{param}.parameters") if json else dict(NO_PARAMETERS)
+    parameters = _read_object(json, f"{param}.parameters", texts) if json else dict(NO_PARAMETERS)
     return Tool(tool.name, tool.description, parameters, strict=tool.strict)
 
 
@@ -97,26 +100,14 @@ def read_schema(call: runner_pb2.GenerateCall) -> dict[str, Any] | None:
     """Returns the JSON Schema that the answer's content must satisfy, or None; raises MeshError INVALID_REQUEST."""
     kind = call.response_format.WhichOneof("format")
     if kind == "json_schema":
-        return _read_object(call.response_format.json_schema, "response_format")
+        return _read_object(call.response_format.json_schema, "response_format", JsonTexts())
     if kind == "json_object" and call.response_format.json_object:
         return any_object()
     return None
 
 
-def _read_object(text: str, param: str) -> dict[str, Any]:
-    value = _json_object(text)
+def _read_object(text: str, param: str, texts: JsonTexts) -> dict[str, Any]:
+    value = texts.read_object(text)
     if value is None:
         raise unchecked(param)
     return value
-
-
-def _json_object(text: str) -> dict[str, Any] | None:
-    """Returns the JSON object that a text is; None if it is none.
-
-    Python's own reader would let half of a surrogate pair through, which no engine can be sent.
-    """
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -107,10 +107,10 @@ class RequestReader:
 
     def _read_completion(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         """Returns the request for a text that is to be continued as it is; nothing in the output has a meaning."""
+        prompt, count = self._controls.plain(call.completion.prompt), len(call.completion.token_ids)
+        if count >= model.context:
+            raise context_exceeded(model.context, count)
         token_ids = tuple(call.completion.token_ids)
-        prompt = self._controls.plain(call.completion.prompt)
-        if len(token_ids) >= model.context:
-            raise context_exceeded(model.context, len(token_ids))
         if token_ids:
             try:
                 prompt = Prompt(self._detokenize(token_ids))

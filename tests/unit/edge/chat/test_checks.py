@@ -104,7 +104,7 @@ def test_a_runner_takes_what_the_edge_lets_through(fields: dict[str, Any]) -> No
     check_chat(chat, CAPABLE, max_choices=8)
     template = ChatTemplate(packaged_template("smollm2"))
     reader = RequestReader(template, detokenize=lambda _: "", new_call_id=lambda: "call_1")
-    assert reader.read(generate_call(chat, CAPABLE, "req_1", 0), CAPABLE).job.prompt
+    assert reader.read(generate_call(chat, CAPABLE, "req_1"), CAPABLE).job.prompt
 
 
 def test_tools_need_a_model_that_can_call() -> None:
@@ -114,12 +114,12 @@ def test_tools_need_a_model_that_can_call() -> None:
 
 @pytest.mark.parametrize("off", [-1, 0, None])
 def test_no_top_k_is_said_in_several_ways(off: int | None) -> None:
-    assert generate_call(body(top_k=off), CAPABLE, "req_1", 0).sampling.top_k == 0
+    assert generate_call(body(top_k=off), CAPABLE, "req_1").sampling.top_k == 0
 
 
 def test_earlier_thoughts_reach_the_runner() -> None:
     thinking = body(messages=[{"role": "assistant", "content": "y", "reasoning_content": "TTT"}])
-    assert generate_call(thinking, CAPABLE, "req_1", 0).messages[0].reasoning_content == "TTT"
+    assert generate_call(thinking, CAPABLE, "req_1").messages[0].reasoning_content == "TTT"
     wrong = body(messages=[{"role": "user", "content": "y", "reasoning_content": "TTT"}])
     assert refusal(wrong).param == "messages[0].reasoning_content"
 
@@ -207,7 +207,7 @@ def test_allowed_tools_are_all_that_the_model_sees(mode: str, shown: str) -> Non
     chat = body(tools=tools, tool_choice=allowed(mode, "h", "g"))
     # What cannot be called need not be enforceable.
     check_chat(chat, CAPABLE, max_choices=8)
-    call = generate_call(chat, CAPABLE, "r", 0)
+    call = generate_call(chat, CAPABLE, "r")
     assert [tool.name for tool in call.tools] == ["g", "h"]
     assert ToolChoice.Mode.Name(call.tool_choice.mode) == shown
     bound = refusal(body(tools=tools, tool_choice=allowed(mode, "f")))

@@ -37,9 +37,11 @@ def test_a_prompt_is_a_text_or_tokens_or_a_list_of_them(prompt: Any, texts: list
     assert [list(call.completion.token_ids) for call in made] == tokens
 
 
-def test_every_prompt_gets_its_own_choices_with_their_own_seeds() -> None:
+def test_the_choices_of_a_prompt_share_its_call() -> None:
     made = calls(prompt=["a", "b"], n=2, best_of=2, seed=7)
-    assert [(call.completion.prompt, call.sampling.seed) for call in made] == [("a", 7), ("a", 8), ("b", 7), ("b", 8)]
+    assert [(call.completion.prompt, call.sampling.seed) for call in made] == [("a", 7), ("a", 7), ("b", 7), ("b", 7)]
+    assert made[0] is made[1]
+    assert made[1] is not made[2]
 
 
 def test_parameters_mean_what_they_mean_for_chats() -> None:

@@ -34,6 +34,7 @@ class Mesh:
         self.told: list[list[router_pb2.Attempt.Result.ValueType]] = []
         self.timeouts: list[float] = []
         self.prefix_hashes: list[Sequence[int]] = []
+        self.calls: list[runner_pb2.GenerateCall] = []
         # Called when the first runner fails.
         self.on_move: Callable[[], None] = lambda: None
 
@@ -49,7 +50,8 @@ class Mesh:
     def get(self, _address: str) -> Mesh:
         return self
 
-    def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
+    def start(self, call: runner_pb2.GenerateCall, sink: Callable[[Any], None], _timeout: float) -> int:
+        self.calls.append(call)
         code = self._codes.pop(0) if self._codes else None
         if code is not None:
             self.on_move()
@@ -57,8 +59,8 @@ class Mesh:
         asyncio.get_running_loop().call_soon(sink, reply if code is None else MeshError(code, "refused"))
         return 1
 
-    async def ask(self) -> runner_pb2.GenerateReply | Exception:
-        """Starts an answer and returns how it ends."""
+    async def ask(self, calls: Sequence[runner_pb2.GenerateCall] = ()) -> runner_pb2.GenerateReply | Exception:
+        """Starts an answer, of one choice unless `calls` says otherwise, and returns how the first choice ends."""
         answer = Generation(
             model=load_catalog(Path(DEFAULT_CATALOG)).models[0],
             account_id="acct",
@@ -69,8 +71,12 @@ class Mesh:
             deadline=600.0,
             clock=lambda: self.now,
         )
-        answer.start([runner_pb2.GenerateCall()], Assignment("runner", "address", prefix_hashes=PREFIX_HASHES))
-        return (await answer.events())[0].reply
+        asked = list(calls) or [runner_pb2.GenerateCall()]
+        answer.start(asked, Assignment("runner", "address", prefix_hashes=PREFIX_HASHES))
+        ended: dict[int, runner_pb2.GenerateReply | Exception] = {}
+        while len(ended) < len(asked):
+            ended.update(await answer.events())
+        return ended[0]
 
 
 @pytest.fixture(autouse=True)
@@ -131,3 +137,16 @@ async def test_a_defect_of_the_search_for_another_runner_ends_the_answer(broken:
     mesh.on_move = lambda: setattr(mesh, broken, defect)
     async with within(10):
         assert isinstance(await mesh.ask(), ValueError)
+
+
+@pytest.mark.parametrize(("seed", "seeds"), [(7, [7, 8, 9]), (2**63 - 1, [2**63 - 1] * 3), (None, [0, 0, 0])])
+async def test_choices_share_a_call_and_have_seeds_of_their_own(seed: int | None, seeds: list[int]) -> None:
+    mesh = Mesh([Code.UNAVAILABLE])
+    shared = runner_pb2.GenerateCall(max_tokens=5, sampling=runner_pb2.Sampling(seed=seed))
+    await mesh.ask([shared] * 3)
+    first, *others, again = mesh.calls
+    assert [call.sampling.seed for call in (first, *others)] == seeds
+    # The one that failed is sent again as it was.
+    assert again == first
+    assert all(call.max_tokens == 5 and call is not shared for call in mesh.calls)
+    assert shared.sampling.HasField("seed") == (seed is not None)

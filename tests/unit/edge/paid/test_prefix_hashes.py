@@ -26,7 +26,7 @@ def tool(name: str) -> dict[str, Any]:
 def chat(*messages: dict[str, Any], account: str = "acct_1", model: Model = MODEL, **fields: Any) -> list[int]:
     body = chat_decoder.decode(msgspec.json.encode({"model": model.id, "messages": messages, **fields}))
     images = [b"pixels"] * sum(isinstance(message["content"], list) for message in messages)
-    return prefix_hashes(account, generate_call(body, model, "req_1", 0, images))
+    return prefix_hashes(account, generate_call(body, model, "req_1", images=images))
 
 
 def completion(text: str = "", token_ids: list[int] | None = None, account: str = "acct_1") -> list[int]:
@@ -117,7 +117,7 @@ def test_only_the_last_are_sent_and_they_cover_all_before() -> None:
 
 def test_responses_are_the_same_conversation() -> None:
     body = {"model": "small", "instructions": "Be brief.", "input": "Hello"}
-    call = generate_call(translate(responses_decoder.decode(msgspec.json.encode(body))).chat, MODEL, "req_1", 0)
+    call = generate_call(translate(responses_decoder.decode(msgspec.json.encode(body))).chat, MODEL, "req_1")
     assert prefix_hashes("acct_1", call) == chat(SYSTEM, HELLO)
 
 

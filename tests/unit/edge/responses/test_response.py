@@ -43,7 +43,7 @@ CALLS = [
 def renderer(**fields: Any) -> ResponseRenderer:
     body = {"model": "tiermesh-pro", "input": "hi", **fields}
     parsed = parse_body(msgspec.json.encode(body), responses_decoder)
-    return ResponseRenderer("1", "tiermesh-pro", parsed, translate(parsed), lambda: 1.7e9)
+    return ResponseRenderer("1", "tiermesh-pro", parsed, translate(parsed).names, lambda: 1.7e9)
 
 
 def last(reason: int = runner_pb2.FINISH_REASON_STOP, **fields: Any) -> GenerateReply:

@@ -127,7 +127,7 @@ def test_a_call_or_result_alone_is_refused_by_its_item(items: list[Any], param: 
     translated = translation(input=items)
     with pytest.raises(MeshError) as caught:
         check_results(translated.chat.messages)
-    error = translated.error(caught.value)
+    error = translated.names.error(caught.value)
     assert (error.param, f"'{param}'" in error.message) == (param, True)
 
 
@@ -288,12 +288,13 @@ SPOKEN: dict[str, Any] = {
     ],
 )
 def test_errors_speak_of_the_fields_that_were_sent(param: str, here: str) -> None:
-    error = translation(**SPOKEN).error(MeshError(Code.INVALID_REQUEST, f"'{param}' is for 'tools'.", param=param))
+    names = translation(**SPOKEN).names
+    error = names.error(MeshError(Code.INVALID_REQUEST, f"'{param}' is for 'tools'.", param=param))
     assert (error.code, error.message, error.param) == (Code.INVALID_REQUEST, f"'{here}' is for 'tools'.", here)
 
 
 def test_a_text_is_the_content_of_its_message() -> None:
-    error = translation().error(MeshError(Code.INVALID_REQUEST, "wrong", param="messages[0].content"))
+    error = translation().names.error(MeshError(Code.INVALID_REQUEST, "wrong", param="messages[0].content"))
     assert (error.message, error.param) == ("wrong", "input")
 
 

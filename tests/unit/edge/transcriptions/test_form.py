@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.common.errors import MeshError
+from services.edge.http.body_memory import BodyMemory
 from services.edge.http.errors import error_response
 from services.edge.transcriptions.form import read_form
 
@@ -29,7 +30,8 @@ async def post() -> AsyncIterator[Post]:
 
     async def read(request: web.Request) -> web.Response:
         try:
-            form = await read_form(request, 1000)
+            with BodyMemory(total=10_000, per_account=10_000).share("account") as share:
+                form = await read_form(request, 1000, share)
         except MeshError as error:
             return error_response(error)
         return web.Response(body=msgspec.json.encode({"fields": form.fields, "file": form.file}))
@@ -79,3 +81,14 @@ async def test_empty_fields_are_absent(post: Post) -> None:
 
 async def test_an_empty_file_is_one(post: Post) -> None:
     assert (await post(part("file", b"", '; filename="a.mp3"')))["file"] == ""
+
+
+async def test_lines_beside_the_content_have_a_bound(post: Post) -> None:
+    few, many = b"\r\n" * 1000, b"\r\n" * 1100
+    assert (await post(few + part("model", b"m")))["fields"] == {"model": ["m"]}
+    assert "is not valid multipart/form-data" in (await post(many + part("model", b"m")))["error"]["message"]
+
+
+async def test_a_form_takes_memory_as_other_bodies_do(post: Post) -> None:
+    answer = await post(b"".join(part(name, b"x" * 900) for name in "abcdefghijklmn"))
+    assert answer["error"]["code"] == "overloaded"

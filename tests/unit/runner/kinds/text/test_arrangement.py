@@ -106,7 +106,7 @@ def test_instructions_and_a_developer_item_are_one_system_message() -> None:
     same = chat_decoder.decode(msgspec.json.encode({"model": "m", "messages": turns}))
     model = Model(id="m", kind="chat", tier="pro", price=1, context=100)
     for body in (sent.chat, same):
-        assert prompt(STRICT, *generate_call(body, model, "r", 0).messages) == "<system>A\n\nB<user>Q"
+        assert prompt(STRICT, *generate_call(body, model, "r").messages) == "<system>A\n\nB<user>Q"
 
 
 def test_a_later_system_message_stays_where_a_template_takes_it() -> None:

@@ -1,0 +1,95 @@
+"""Reads the body of a request within the bounds of its size and of what its account may hold in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from services.common.errors import Code, MeshError
+from services.common.json_counts import LEAST_BYTES
+from services.edge.http.body_memory import BodyShare
+from services.edge.http.json_bounds import check_json, image_bytes
+
+# The most chunks of a chunked body: each costs a microsecond, however small it is.
+MOST_CHUNKS = 65_536
+
+
+class BodyTooLargeError(Exception):
+    """A body is larger than `limit` bytes; `beside_images` says that its images do not count."""
+
+    def __init__(self, limit: int, *, beside_images: bool = False) -> None:
+        super().__init__(limit)
+        self.limit = limit
+        self.beside_images = beside_images
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """The most bytes of a body, after decompression."""
+
+    # Without images.
+    text: int
+    # With them.
+    whole: int
+
+
+class IncomingBody:
+    """The body of one request. Nothing here keeps it: what is returned is gone when its reader is done with it."""
+
+    def __init__(self, request: web.Request, limits: BodyLimits, share: BodyShare) -> None:
+        self._request = request
+        self._limits = limits
+        # Of the memory for bodies; it belongs to the request until that ends.
+        self.share = share
+        self._chunks = 0
+
+    async def read(self, *, images: bool = False) -> bytes:
+        """Returns a JSON body that can be decoded at little cost; `images` says that it may hold some.
+
+        Raises BodyTooLargeError, NoMemoryError, or MeshError INVALID_REQUEST for more values than any request needs.
+        """
+        limits = self._limits
+        body = await self._receive(limits.whole if images else limits.text)
+        if len(body) > LEAST_BYTES:
+            pieces = check_json(body)
+            if len(body) > limits.text and (pieces is None or len(body) - image_bytes(pieces) > limits.text):
+                raise BodyTooLargeError(limits.text, beside_images=True)
+        return body
+
+    async def _receive(self, most: int) -> bytes:
+        content, length = self._request.content, self._request.content_length
+        if length is not None and not content.is_eof():
+            if length > most:
+                raise BodyTooLargeError(most)
+            # Rather now than after most of it has come.
+            self.share.expect(length)
+        # Many small pieces take no more room in here than few large ones.
+        body = bytearray()
+        receive = self._next_chunk if "Transfer-Encoding" in self._request.headers else content.readany
+        while piece := await receive():
+            if len(body) + len(piece) > most:
+                raise BodyTooLargeError(most)
+            self.share.take(len(piece))
+            body += piece
+        return bytes(body)
+
+    async def _next_chunk(self) -> bytes:
+        """Returns the next piece of a chunked body, empty at its end."""
+        piece, ended = b"", True
+        while ended and not piece:
+            self._chunks += 1
+            if self._chunks > MOST_CHUNKS:
+                message = f"The request body comes in more than {MOST_CHUNKS} chunks. Send fewer and larger ones."
+                raise MeshError(Code.INVALID_REQUEST, message)
+            piece, ended = await self._request.content.readchunk()
+        return piece
+
+
+BODY = web.RequestKey("body", IncomingBody)
+
+
+def read_json(request: web.Request, *, images: bool = False) -> Awaitable[bytes]:
+    """Returns the JSON body of a request, as `IncomingBody.read` does."""
+    return request[BODY].read(images=images)
