@@ -19,6 +19,7 @@ from services.edge.endpoints import endpoint_routes
 from services.edge.http.server import HttpServer
 from services.edge.paid.hold import BillingClient, billing_client
 from services.edge.paid.path import Mesh, PaidPath
+from services.edge.paid.progress import ProgressWatch
 from services.edge.paid.routing import AvailableModels, Placer, router_client
 from services.edge.paid.runners import RunnerPool
 from services.edge.remote_images.configured import image_loader
@@ -53,7 +54,8 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
     )
     runners = RunnerPool(open_channel("runner"), time.monotonic)
     available_models = AvailableModels(addresses["router"], open_channel("router"))
-    mesh = Mesh(lifespan.catalog, available_models, Placer(router), billing, runners)
+    progress = ProgressWatch(time.monotonic)
+    mesh = Mesh(lifespan.catalog, available_models, Placer(router), billing, runners, progress)
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
     auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
     path = PaidPath(mesh, settings, time.monotonic)
@@ -91,6 +93,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
     discovery.follow(entries["router"], router.set_addresses, available_models.set_addresses)
     lifespan.run_in_background("available_models", available_models.run())
     lifespan.run_in_background("idle_runners", runners.run())
+    lifespan.run_in_background("progress", progress.run())
     lifespan.run_in_background("discovery", discovery.run())
     await http.start()
     lifespan.run_in_background("stalled_readers", http.cut_stalled_readers())

@@ -109,7 +109,7 @@ class Placement:
             if runner not in runners or not load.has_room(now):
                 continue
             current = load.current(now)
-            if current < ALWAYS_ALLOWED or current < BOUND * self._mean_share(model, now) * load.slots:
+            if current < ALWAYS_ALLOWED or current < BOUND * self._mean_share(model, now) * load.proven_slots:
                 return runner
         return None
 
@@ -118,7 +118,7 @@ class Placement:
         until, share = self._mean_shares.get(model, (0.0, 0.0))
         if now >= until:
             loads = [runner.load for runner in self._table.serving(model)]
-            share = (sum(load.current(now) for load in loads) + 1) / sum(load.slots for load in loads)
+            share = (sum(load.current(now) for load in loads) + 1) / sum(load.proven_slots for load in loads)
             self._mean_shares[model] = now + MEAN_LIFE, share
         return share
 
@@ -149,6 +149,6 @@ class Placement:
 
 
 def _less_loaded(one: LiveRunner, other: LiveRunner, now: float) -> LiveRunner:
-    """Compares by the share of slots in use."""
+    """Compares by the share of slots in use, of those that the runners have proven to have."""
     first, second = one.load, other.load
-    return one if first.current(now) * second.slots <= second.current(now) * first.slots else other
+    return one if first.current(now) * second.proven_slots <= second.current(now) * first.proven_slots else other

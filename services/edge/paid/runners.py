@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.batch import BatchClient
+from services.common.catalog import Model
 from services.common.rpc.channels import OpenChannel
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
@@ -35,8 +36,9 @@ class RunnerPool:
         self._clock = clock
         self._connections: dict[str, _Connection] = {}
 
-    def get(self, address: str) -> RunnerBatch:
+    def get(self, address: str, model: Model) -> RunnerBatch:
         """Returns the client of the runner at `host:port`, connecting if there is none yet."""
+        del model
         connection = self._connections.get(address)
         if connection is None:
             connection = self._connections[address] = _Connection(self._connect(address), 0.0)
