@@ -9,7 +9,7 @@ from functools import partial
 from services.common.clock import system_clock
 from services.common.lifecycle.lifespan import Lifespan
 from services.common.lifecycle.process import run_service
-from services.common.rpc.channels import channel_opener
+from services.common.rpc.channels import channel_opener, with_most_bytes
 from services.common.rpc.discovery import Discovery, first_addresses
 from services.common.settings import load_settings, split_list
 from services.edge.account.replicas import auth_replicas, billing_replicas
@@ -52,7 +52,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
         settle_timeout=settings.settle_timeout,
         release_timeout=settings.release_timeout,
     )
-    runners = RunnerPool(open_channel("runner"), time.monotonic)
+    runners = RunnerPool(lambda size: open_channel("runner", with_most_bytes(size)), time.monotonic)
     available_models = AvailableModels(addresses["router"], open_channel("router"))
     progress = ProgressWatch(time.monotonic)
     mesh = Mesh(lifespan.catalog, available_models, Placer(router), billing, runners, progress)

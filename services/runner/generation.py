@@ -11,6 +11,7 @@ from typing import Generic, cast
 from services.common.batch import BatchStream
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.reply_sizes import largest_reply
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import JobT, StepT, WorkReader
@@ -108,7 +109,7 @@ class Generation(Generic[JobT, StepT]):
         # Not the call itself, which may hold images, for as long as the job runs.
         call_id, request_id = call.id, call.request_id
 
-        submitted, first_at = self._clock(), 0.0
+        submitted, first_at, largest = self._clock(), 0.0, largest_reply(model)
 
         def emit(step: StepT | MeshError) -> None:
             nonlocal first_at
@@ -122,8 +123,14 @@ class Generation(Generic[JobT, StepT]):
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call and no other
                 self._not_written(call_id, request_id, stream, error)
                 return
-            if reply is not None:
-                stream.reply(reply)
+            if reply is None:
+                return
+            if reply.finish_reason and reply.ByteSize() > largest:
+                # It would break the stream, and all calls on it.
+                error = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
+                stream.reply_error(call_id, error)
+                return
+            stream.reply(reply)
 
         ticket = self._engine.submit(work.job, emit)
         if work.begin is not None:
