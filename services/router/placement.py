@@ -40,9 +40,13 @@ class Needs(NamedTuple):
     capabilities: frozenset[str] = frozenset()
     # Ids of runners that failed this very request.
     excluded: frozenset[str] = frozenset()
+    # The digest of the vocabulary that it must have; empty for any.
+    vocabulary: str = ""
 
     def met_by(self, runner: LiveRunner) -> bool:
         """Whether a runner that serves the model can serve this request."""
+        if self.vocabulary and runner.record.vocabulary != self.vocabulary:
+            return False
         return runner.id not in self.excluded and self.capabilities <= runner.capabilities
 
 
@@ -96,7 +100,7 @@ class Placement:
 
     def _able(self, needs: Needs) -> list[LiveRunner]:
         runners = self._table.serving(needs.model)
-        if needs.capabilities or needs.excluded:
+        if needs.capabilities or needs.excluded or needs.vocabulary:
             return [runner for runner in runners if needs.met_by(runner)]
         return runners
 

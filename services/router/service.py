@@ -93,7 +93,11 @@ class RouteHandler:
             waited_ms = int(self._routing.waited(waiter) * 1000) if waiter else 0
             stream.reply(
                 router_pb2.RouteReply(
-                    id=call_id, runner_id=outcome.id, address=outcome.record.address, waited_ms=waited_ms
+                    id=call_id,
+                    runner_id=outcome.id,
+                    address=outcome.record.address,
+                    waited_ms=waited_ms,
+                    vocabulary=outcome.record.vocabulary,
                 ),
             )
 
@@ -157,13 +161,14 @@ def route_server(handler: RouteHandler, tracing: Tracing | None = None) -> Route
 
 
 def _needs(call: router_pb2.RouteCall) -> Needs:
-    if not call.capabilities and not call.attempts:
+    if not (call.capabilities or call.attempts or call.vocabulary):
         return Needs(call.model)
     full = router_pb2.Attempt.RESULT_FULL
     return Needs(
         call.model,
         frozenset(call.capabilities),
         frozenset(attempt.runner_id for attempt in call.attempts if attempt.result != full),
+        call.vocabulary,
     )
 
 

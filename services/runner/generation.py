@@ -127,8 +127,8 @@ class Generation(Generic[JobT, StepT]):
                 return
             if reply.finish_reason and reply.ByteSize() > largest:
                 # It would break the stream, and all calls on it.
-                error = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
-                stream.reply_error(call_id, error)
+                too_large = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
+                stream.reply_error(call_id, too_large)
                 return
             stream.reply(reply)
 

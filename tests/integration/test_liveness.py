@@ -11,7 +11,9 @@ from typing import Any
 import openai
 import pytest
 
+from services.common.errors import Code, MeshError
 from services.common.etcd import EtcdClient
+from services.runner.engines.simulated import spelling
 from tests.support.account import FundedAccount
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
@@ -46,10 +48,12 @@ async def client(mesh: LocalMesh) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 @asynccontextmanager
-async def stand_in(mesh: LocalMesh, runner_id: str, *, slots: int = 1_000_000) -> AsyncIterator[RunnerStub]:
+async def stand_in(
+    mesh: LocalMesh, runner_id: str, *, slots: int = 1_000_000, vocabulary: str = ""
+) -> AsyncIterator[RunnerStub]:
     """Adds a runner to the mesh that does as the test says."""
     etcd = EtcdClient([mesh.etcd_endpoint])
-    stub = RunnerStub(etcd, runner_id, models=("tiermesh-pro",), slots=slots)
+    stub = RunnerStub(etcd, runner_id, models=("tiermesh-pro",), slots=slots, vocabulary=vocabulary)
     try:
         await stub.start()
         stub.register()
@@ -128,3 +132,41 @@ async def test_what_was_not_asked_for_is_neither_delivered_nor_charged(mesh: Loc
                 answers += 1
         await eventually(lambda: mesh.command_now("balance", customer.account)["held"] == 0)
         assert mesh.command_now("balance", customer.account)["available"] == 1_000 - 10 * answers
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "text"),
+    [("another", "Paris is the"), ("", "Paris is the"), (spelling.VOCABULARY, "Paris is the"), (spelling.VOCABULARY, None)],
+    ids=["another vocabulary", "no vocabulary", "other words", "the same words"],
+)
+async def test_tokens_are_continued_only_where_they_spell_what_was_sent(
+    mesh: LocalMesh, vocabulary: str, text: str | None
+) -> None:
+    token_ids = [300, 1, 2]
+    spelled = spelling.detokenize(token_ids)
+
+    def break_off(call: GenerateCall) -> list[GenerateReply]:
+        error = MeshError(Code.UNAVAILABLE, "the engine was interrupted")
+        step = GenerateReply(id=call.id, text=text or spelled, token_ids=token_ids)
+        return [step, GenerateReply(id=call.id, error=error.to_proto())]
+
+    customer = FundedAccount(mesh)
+    key = customer.new_key()["api_key"]
+    texts, failures = [], 0
+    async with stand_in(mesh, f"speaker-{vocabulary}-{text is None}", vocabulary=vocabulary) as stub:
+        stub.answer = break_off
+        async with openai.AsyncOpenAI(base_url=mesh.base_url, api_key=key, max_retries=0) as client:
+            while not stub.taken:
+                texts.append("")
+                stream = await client.chat.completions.create(**hello(len(texts)), stream=True)
+                try:
+                    async for chunk in stream:
+                        texts[-1] += chunk.choices[0].delta.content or ""
+                except openai.APIError:
+                    failures += 1
+    # What was sent came from the stand-in alone, or was continued.
+    assert failures == (0 if text is None else 1)
+    assert texts[-1].startswith(text or spelled)
+    assert len(texts[-1]) > len(spelled) if text is None else texts[-1] == text
+    await eventually(lambda: mesh.command_now("balance", customer.account)["held"] == 0)
+    assert mesh.command_now("balance", customer.account)["available"] == 1_000 - 10 * (len(texts) - failures)

@@ -21,7 +21,14 @@ class RunnerStub(runner_pb2_grpc.RunnerServiceServicer):
     """One runner. `kill` leaves its registration alive, as a crash does until the lease ends."""
 
     def __init__(
-        self, etcd: EtcdClient, runner_id: str, *, models: tuple[str, ...], slots: int = 4, address: str = ""
+        self,
+        etcd: EtcdClient,
+        runner_id: str,
+        *,
+        models: tuple[str, ...],
+        slots: int = 4,
+        address: str = "",
+        vocabulary: str = "",
     ) -> None:
         self.id = runner_id
         self.record = RunnerRecord(
@@ -33,6 +40,7 @@ class RunnerStub(runner_pb2_grpc.RunnerServiceServicer):
             slots=slots,
             engine="stub",
             version="1",
+            vocabulary=vocabulary,
         )
         # The calls of edges, what they are answered with at once, and whether the status counts them.
         self.taken: list[runner_pb2.GenerateCall] = []

@@ -190,6 +190,8 @@ class Generation:
             self._on_fault(choice, fault)
             return
         self.started = True
+        if not choice.vocabulary:
+            choice.vocabulary = choice.assignment.vocabulary
         if reply.finish_reason:
             choice.complete = True
             self._unwatch(choice)
@@ -266,6 +268,8 @@ class Generation:
         if choice.refusals > QUICK_REFUSALS:
             await asyncio.sleep(REFUSED_PAUSE)
         timeout = min(choice.waits_until, self._deadline) - self._clock()
+        output, call = choice.output, choice.call
+        resumes = bool(output.token_ids) and not call.whole
         try:
             choice.assignment = await self._placer.place(
                 self._model,
@@ -274,12 +278,15 @@ class Generation:
                 attempts=choice.attempts,
                 capabilities=self._capabilities,
                 prefix_hashes=choice.assignment.prefix_hashes,
+                vocabulary=choice.vocabulary if resumes and self._model.kind == "chat" else "",
                 request_id=choice.call.request_id,
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
             self.runner_id = choice.assignment.runner_id
-            if not choice.call.whole:
-                choice.call.resume_token_ids[:] = choice.output.token_ids
+            if resumes:
+                call.resume_token_ids[:] = output.token_ids
+                call.resume_vocabulary = choice.vocabulary
+                call.resume_text_digest = output.text_digest()
             self._send(choice)
         except Exception as error:  # noqa: BLE001 - a task that nobody waits for: the answer would never end
             if isinstance(error, MeshError) and self._is_cut_short(error):

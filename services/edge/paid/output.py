@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 
 from services.common.catalog import Model
+from services.common.text_digest import text_digest
 from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 # A token is rarely longer than a few characters; what is far beyond that is no answer of a language model. A step
@@ -42,7 +42,8 @@ class Output:
 
     def take(self, reply: GenerateReply) -> str:
         """Adds a step, or returns what is wrong with it and leaves it out."""
-        token_ids, text = reply.token_ids, reply.text
+        # Reasoning precedes the answer, within a step too.
+        token_ids, text = reply.token_ids, reply.reasoning + reply.text
         if (not token_ids or reply.finish_reason) and not self._has_only_its_kind(reply):
             return "another kind of output"
         size = self._size + (len(text) or reply.ByteSize())
@@ -58,13 +59,8 @@ class Output:
         return ""
 
     def text_digest(self) -> bytes:
-        """Returns a digest of the text, for a runner that is to go on after the tokens."""
+        """Returns a digest of reasoning and answer, for a runner that is to go on after the tokens."""
         return text_digest("".join(self._texts))
 
     def _has_only_its_kind(self, reply: GenerateReply) -> bool:
         return all(field.name in self._fields for field, _ in reply.ListFields())
-
-
-def text_digest(text: str) -> bytes:
-    """Returns a digest of a text."""
-    return hashlib.sha256(text.encode()).digest()[:8]

@@ -37,6 +37,8 @@ class Assignment:
     waited: float = 0.0
     # What the router was told of the prompt, to tell it again if the request must move.
     prefix_hashes: Sequence[int] = ()
+    # Digest of what the runner's tokens spell.
+    vocabulary: str = ""
 
 
 def router_client(addresses: list[str], open_channel: OpenChannel, *, silence: float) -> RouterBatch:
@@ -63,7 +65,7 @@ class Placer:
         # The router would not miss a report whose task was collected.
         self._reports: set[asyncio.Task[None]] = set()
 
-    async def place(
+    async def place(  # noqa: PLR0913 - each is a choice of its own, and only by name
         self,
         model: Model,
         account_id: str,
@@ -72,23 +74,28 @@ class Placer:
         attempts: Sequence[router_pb2.Attempt] = (),
         capabilities: Sequence[str] = (),
         prefix_hashes: Sequence[int] = (),
+        vocabulary: str = "",
         request_id: str,
         trace: TraceContext | None,
     ) -> Assignment:
-        """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none."""
+        """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none.
+
+        Of a `vocabulary`, the runner's has to have this digest.
+        """
         call = router_pb2.RouteCall(
             model=model.id,
             account_id=account_id,
             attempts=attempts,
             capabilities=capabilities,
             prefix_hashes=prefix_hashes,
+            vocabulary=vocabulary,
             request_id=request_id,
             trace=trace,
         )
         reply = await self._client.request(call, timeout)
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)
-        return Assignment(reply.runner_id, reply.address, reply.waited_ms / 1000, prefix_hashes)
+        return Assignment(reply.runner_id, reply.address, reply.waited_ms / 1000, prefix_hashes, reply.vocabulary)
 
     def report(self, attempt: router_pb2.Attempt, request_id: str) -> None:
         """Tells the router how an attempt ended after which no other one follows; nobody waits for that."""

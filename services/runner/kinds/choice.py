@@ -26,6 +26,7 @@ def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
             RequestReader(
                 _chat_template(engine),
                 detokenize=engine.detokenize,
+                vocabulary=engine.vocabulary,
                 new_call_id=lambda: f"call_{secrets.token_hex(12)}",
             )
         )

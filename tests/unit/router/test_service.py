@@ -136,3 +136,18 @@ async def test_a_request_is_not_placed_again_where_it_made_no_progress() -> None
     world.table.report(world.runner("a"), Report(slots=4, active=0, admitted=1))
     edge.send(call(2, attempt("a", router_pb2.Attempt.RESULT_STALLED), attempt("x", FULL)))
     assert [reply.runner_id for reply in edge.replies()] == ["b", "b"]
+
+
+async def test_a_call_that_goes_on_after_tokens_gets_a_runner_with_their_vocabulary() -> None:
+    world = World()
+    for name in ("a", "b", "c"):
+        world.up(name, vocabulary="words" if name == "b" else name)
+    edge = Edge(world)
+    asked = call(1)
+    asked.vocabulary = "words"
+    edge.send(*[asked] * 4)
+    assert [(reply.runner_id, reply.vocabulary) for reply in edge.replies()] == [("b", "words")] * 4
+    asked.vocabulary = "other words"
+    edge.send(asked)
+    (reply,) = edge.replies()
+    assert reply.error.code == error_pb2.CODE_UNAVAILABLE

@@ -58,6 +58,7 @@ def record(
     state: str = "ready",
     capabilities: tuple[str, ...] = (),
     address: str = "",
+    vocabulary: str = "",
 ) -> RunnerRecord:
     return RunnerRecord(
         id=runner_id,
@@ -67,6 +68,7 @@ def record(
         capabilities=list(capabilities),
         context=64,
         slots=slots,
+        vocabulary=vocabulary,
         engine="simulated",
         version="1",
         state=state,

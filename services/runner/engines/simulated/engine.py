@@ -133,6 +133,11 @@ class SimulatedEngine:
         """CPU time of its own work, without what the receivers of its steps do, so that benchmarks can subtract it."""
         return self._cpu_seconds
 
+    @property
+    def vocabulary(self) -> str:
+        """The digest of what its tokens spell."""
+        return VOCABULARY
+
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of this engine; raises MeshError for tokens of another one."""
         try:

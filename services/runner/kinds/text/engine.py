@@ -34,6 +34,10 @@ class TextEngine(Engine[Job, Step], Protocol):
     def chat_template(self) -> str:
         """The model's Jinja chat template."""
 
+    @property
+    def vocabulary(self) -> str:
+        """A digest of what its tokens spell (`vocabulary_digest`); known after `start`."""
+
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of an answer, so that a resumed answer can be parsed on from there.
 

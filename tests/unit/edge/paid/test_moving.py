@@ -9,6 +9,7 @@ import pytest
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
+from services.common.text_digest import text_digest
 from services.edge.paid.generation import Generation
 from services.edge.paid.progress import FIRST_CALLS, TICK, ProgressWatch
 from services.edge.paid.routing import Assignment, Placer
@@ -28,7 +29,7 @@ Result = router_pb2.Attempt.Result.ValueType
 class World:
     """Router and runners, named 0, 1, 2 in the order in which they are chosen; the test sends what they send."""
 
-    def __init__(self, kind: Kind = "chat", **call: Any) -> None:
+    def __init__(self, kind: Kind = "chat", vocabulary: str = "", **call: Any) -> None:
         self.now = 0.0
         self.watch = ProgressWatch(lambda: self.now)
         # What the router was told, with each choice or by itself.
@@ -49,9 +50,12 @@ class World:
             deadline=600.0,
             clock=lambda: self.now,
         )
-        self.answer.start([GenerateCall(**call)], Assignment("0", "address"))
+        # What was asked for at each move.
+        self.vocabularies: list[str] = []
+        self.answer.start([GenerateCall(**call)], Assignment("0", "address", vocabulary=vocabulary))
 
-    async def place(self, *_: Any, attempts: Sequence[router_pb2.Attempt], **__: Any) -> Assignment:
+    async def place(self, *_: Any, attempts: Sequence[router_pb2.Attempt], vocabulary: str, **__: Any) -> Assignment:
+        self.vocabularies.append(vocabulary)
         self.told.append((attempts[-1].runner_id, attempts[-1].result))
         self._chosen += 1
         return Assignment(str(self._chosen), "address")
@@ -190,3 +194,27 @@ async def test_another_runner_goes_on_before_what_was_too_much() -> None:
     assert list(world.calls[-1].resume_token_ids) == [1, 2]
     world.send(finish_reason=LENGTH)
     await eventually(lambda: world.answer.complete)
+
+
+async def test_what_follows_needs_a_runner_whose_tokens_spell_the_same() -> None:
+    world = World(vocabulary="words")
+    world.send(text="Par", token_ids=[1])
+    world.send(reasoning="so", text="is", token_ids=[2])
+    world.be_silent()
+    await world.until_moved(1)
+    assert world.vocabularies == ["words"]
+    call = world.calls[-1]
+    assert (list(call.resume_token_ids), call.resume_vocabulary) == ([1, 2], "words")
+    assert call.resume_text_digest == text_digest("Parsois")
+
+
+@pytest.mark.parametrize(("kind", "whole"), [("chat", True), ("transcription", False), ("chat", False)])
+async def test_what_begins_again_may_go_anywhere(kind: Kind, whole: bool) -> None:
+    world = World(kind, vocabulary="words", whole=whole)
+    if kind == "transcription":
+        world.send(text="word", token_ids=[1])
+    elif whole:
+        world.send(started=True)
+    world.be_silent()
+    await world.until_moved(1)
+    assert world.vocabularies == [""]
