@@ -52,7 +52,10 @@ async def stand_in(
     mesh: LocalMesh, runner_id: str, *, slots: int = 1_000_000, vocabulary: str = ""
 ) -> AsyncIterator[RunnerStub]:
     """Adds a runner to the mesh that does as the test says."""
-    etcd = EtcdClient([mesh.etcd_endpoint])
+    settings = mesh.etcd_settings
+    etcd = EtcdClient(
+        [mesh.etcd_endpoint], username=settings.get("etcd_username", ""), password=settings.get("etcd_password", "")
+    )
     stub = RunnerStub(etcd, runner_id, models=("tiermesh-pro",), slots=slots, vocabulary=vocabulary)
     try:
         await stub.start()

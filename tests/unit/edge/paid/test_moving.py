@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 
@@ -23,7 +23,7 @@ from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
 
 STALLED, FAILED = router_pb2.Attempt.RESULT_STALLED, router_pb2.Attempt.RESULT_FAILED
 LENGTH = runner_pb2.FINISH_REASON_LENGTH
-Result = router_pb2.Attempt.Result.ValueType
+Result: TypeAlias = router_pb2.Attempt.Result.ValueType
 
 
 class World:
