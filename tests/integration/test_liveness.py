@@ -139,7 +139,12 @@ async def test_what_was_not_asked_for_is_neither_delivered_nor_charged(mesh: Loc
 
 @pytest.mark.parametrize(
     ("vocabulary", "text"),
-    [("another", "Paris is the"), ("", "Paris is the"), (spelling.VOCABULARY, "Paris is the"), (spelling.VOCABULARY, None)],
+    [
+        ("another", "Paris is the"),
+        ("", "Paris is the"),
+        (spelling.VOCABULARY, "Paris is the"),
+        (spelling.VOCABULARY, None),
+    ],
     ids=["another vocabulary", "no vocabulary", "other words", "the same words"],
 )
 async def test_tokens_are_continued_only_where_they_spell_what_was_sent(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 
-
 _SYLLABLES = ("ba", "de", "fi", "go", "lu", "ma", "ne", "po", "ri", "su", "ta", "ve", "wi", "xo", "yu", "za")
 _WORDS = tuple(first + second for first in _SYLLABLES for second in _SYLLABLES)
 _SIZE = len(_WORDS)
