@@ -162,7 +162,8 @@ class EngineContract:
             progress.append(ticket.progress)
             answer(step)
 
-        ticket = engine.submit(job(engine, LONG, max_tokens=2), emit)
+        # Another text than that of other tests, which must not find it in the cache.
+        ticket = engine.submit(job(engine, "The lazy dog sleeps. " * 80, max_tokens=2), emit)
         before = ticket.progress
         await answer.end()
         # One step for the token itself, and at least one for the prompt.
