@@ -123,14 +123,8 @@ class Generation(Generic[JobT, StepT]):
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call and no other
                 self._not_written(call_id, request_id, stream, error)
                 return
-            if reply is None:
-                return
-            if reply.finish_reason and reply.ByteSize() > largest:
-                # It would break the stream, and all calls on it.
-                too_large = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
-                stream.reply_error(call_id, too_large)
-                return
-            stream.reply(reply)
+            if reply is not None:
+                _send(reply, stream, largest)
 
         ticket = self._engine.submit(work.job, emit)
         if work.begin is not None:
@@ -191,3 +185,12 @@ class Generation(Generic[JobT, StepT]):
                 if step.usage.completion_tokens > 1:
                     OUTPUT_TOKEN.observe((self._clock() - first_at) / (step.usage.completion_tokens - 1))
         self._status.changed()
+
+
+def _send(reply: GenerateReply, stream: RunnerStream, largest: int) -> None:
+    """Sends a reply, unless it is so large that it would break the stream, and all calls on it."""
+    if reply.finish_reason and reply.ByteSize() > largest:
+        error = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
+        stream.reply_error(reply.id, error)
+    else:
+        stream.reply(reply)

@@ -136,7 +136,7 @@ class SimulatedEngine:
     @property
     def vocabulary(self) -> str:
         """The digest of what its tokens spell."""
-        return VOCABULARY
+        return spelling.VOCABULARY
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of this engine; raises MeshError for tokens of another one."""
