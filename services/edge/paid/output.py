@@ -36,26 +36,30 @@ class Output:
         self._texts: list[str] = []
         self._size = 0
         self._fields = _FIELDS[model.kind]
-        bounded = model.kind == "chat"
-        self._most_tokens = (call.max_tokens or model.context) if bounded else sys.maxsize
-        self._most_size = self._most_tokens * _BYTES_PER_TOKEN + _FIRST_BYTES
+        # Other kinds are bounded by the size of their frames.
+        self._most_tokens = self._most_size = sys.maxsize
+        if model.kind == "chat":
+            self._most_tokens = call.max_tokens or model.context
+            self._most_size = self._most_tokens * _BYTES_PER_TOKEN + _FIRST_BYTES
 
     def take(self, reply: GenerateReply) -> str:
         """Adds a step, or returns what is wrong with it and leaves it out."""
-        # Reasoning precedes the answer, within a step too.
-        token_ids, text = reply.token_ids, reply.reasoning + reply.text
-        if (not token_ids or reply.finish_reason) and not self._has_only_its_kind(reply):
-            return "another kind of output"
+        # Most replies are a token and its text; this runs for each.
+        new, text = list(reply.token_ids), reply.text
+        if not new or reply.finish_reason:
+            if not self._has_only_its_kind(reply):
+                return "another kind of output"
+            if reply.audio:
+                self.has_audio = True
+        if reasoning := reply.reasoning:
+            # It precedes the answer, within a step too.
+            text = reasoning + text
         size = self._size + (len(text) or reply.ByteSize())
-        if len(self.token_ids) + len(token_ids) > self._most_tokens or (
-            size > self._most_size and self._most_tokens < sys.maxsize
-        ):
+        if size > self._most_size or len(self.token_ids) + len(new) > self._most_tokens:
             return "more output than requested"
         self._size = size
-        self.token_ids += token_ids
+        self.token_ids += new
         self._texts.append(text)
-        if reply.audio:
-            self.has_audio = True
         return ""
 
     def text_digest(self) -> bytes:
