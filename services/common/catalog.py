@@ -36,6 +36,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     # Seconds for which a request waits while its tier, scaled to zero, has no runner; 0 refuses it at once. What is
     # left of the edge's request_timeout, 600 s, must be enough for the answer.
     cold_start_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
+    # Seconds for which a runner may show no progress with a request before another one gets it. Progress is a step of
+    # the answer, and what the engine does towards it, such as reading a long prompt.
+    silence_seconds: Annotated[int, msgspec.Meta(ge=3, le=3600)] = 60
     # The day from which on it is sold.
     created: datetime.date | None = None
     owned_by: str = "tiermesh"

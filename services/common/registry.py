@@ -31,6 +31,9 @@ class RunnerRecord(msgspec.Struct, frozen=True, kw_only=True):
     gpus: list[str] = []
     gpu_memory: int = 0
     pages: int = 0
+    # Digest of what the tokens of its model spell; empty where there are none. Another runner goes on after the tokens
+    # of this one only with the same.
+    vocabulary: str = ""
     # "ready" or "draining".
     state: str = "ready"
 

@@ -9,7 +9,7 @@ from functools import partial
 from services.common.clock import system_clock
 from services.common.lifecycle.lifespan import Lifespan
 from services.common.lifecycle.process import run_service
-from services.common.rpc.channels import channel_opener
+from services.common.rpc.channels import channel_opener, with_most_bytes
 from services.common.rpc.discovery import Discovery, first_addresses
 from services.common.settings import load_settings, split_list
 from services.edge.account.replicas import auth_replicas, billing_replicas
@@ -19,6 +19,7 @@ from services.edge.endpoints import endpoint_routes
 from services.edge.http.server import HttpServer
 from services.edge.paid.hold import BillingClient, billing_client
 from services.edge.paid.path import Mesh, PaidPath
+from services.edge.paid.progress import ProgressWatch
 from services.edge.paid.routing import AvailableModels, Placer, router_client
 from services.edge.paid.runners import RunnerPool
 from services.edge.remote_images.configured import image_loader
@@ -51,9 +52,10 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
         settle_timeout=settings.settle_timeout,
         release_timeout=settings.release_timeout,
     )
-    runners = RunnerPool(open_channel("runner"), time.monotonic)
+    runners = RunnerPool(lambda size: open_channel("runner", with_most_bytes(size)), time.monotonic)
     available_models = AvailableModels(addresses["router"], open_channel("router"))
-    mesh = Mesh(lifespan.catalog, available_models, Placer(router), billing, runners)
+    progress = ProgressWatch(time.monotonic)
+    mesh = Mesh(lifespan.catalog, available_models, Placer(router), billing, runners, progress)
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
     auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
     path = PaidPath(mesh, settings, time.monotonic)
@@ -91,6 +93,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
     discovery.follow(entries["router"], router.set_addresses, available_models.set_addresses)
     lifespan.run_in_background("available_models", available_models.run())
     lifespan.run_in_background("idle_runners", runners.run())
+    lifespan.run_in_background("progress", progress.run())
     lifespan.run_in_background("discovery", discovery.run())
     await http.start()
     lifespan.run_in_background("stalled_readers", http.cut_stalled_readers())

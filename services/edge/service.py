@@ -75,7 +75,8 @@ class EdgeService:
         for prefix in PREFIXES:
             self._register(app, prefix, self._routes)
         self._register(app, "", [route for route in self._routes if isinstance(route, PublicRoute) and route.at_root])
-        app.router.add_route("*", "/{tail:.*}", self._unknown)
+        # A path may hold line breaks, which a dot alone does not match.
+        app.router.add_route("*", "/{tail:(?s:.*)}", self._unknown)
         return app
 
     def _register(self, app: web.Application, prefix: str, routes: Iterable[AnyRoute]) -> None:

@@ -33,7 +33,7 @@ async def serve(stop: asyncio.Event) -> None:
     settings = load_settings(RouterSettings, "router")
     async with Lifespan("router", settings, stop) as lifespan:
         streams = RunnerStatusStreams(channel_opener(settings.tls, "runner"), random.random)
-        table = Table(streams, time.monotonic)
+        table = Table(streams, time.monotonic, settings.most_slots)
         streams.listen(table)
         await lifespan.start_admin(ready=lambda: table.synced)
         etcd = etcd_client(settings)

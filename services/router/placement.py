@@ -40,9 +40,13 @@ class Needs(NamedTuple):
     capabilities: frozenset[str] = frozenset()
     # Ids of runners that failed this very request.
     excluded: frozenset[str] = frozenset()
+    # The digest of the vocabulary that it must have; empty for any.
+    vocabulary: str = ""
 
     def met_by(self, runner: LiveRunner) -> bool:
         """Whether a runner that serves the model can serve this request."""
+        if self.vocabulary and runner.record.vocabulary != self.vocabulary:
+            return False
         return runner.id not in self.excluded and self.capabilities <= runner.capabilities
 
 
@@ -96,7 +100,7 @@ class Placement:
 
     def _able(self, needs: Needs) -> list[LiveRunner]:
         runners = self._table.serving(needs.model)
-        if needs.capabilities or needs.excluded:
+        if needs.capabilities or needs.excluded or needs.vocabulary:
             return [runner for runner in runners if needs.met_by(runner)]
         return runners
 
@@ -109,7 +113,7 @@ class Placement:
             if runner not in runners or not load.has_room(now):
                 continue
             current = load.current(now)
-            if current < ALWAYS_ALLOWED or current < BOUND * self._mean_share(model, now) * load.slots:
+            if current < ALWAYS_ALLOWED or current < BOUND * self._mean_share(model, now) * load.proven_slots:
                 return runner
         return None
 
@@ -118,7 +122,7 @@ class Placement:
         until, share = self._mean_shares.get(model, (0.0, 0.0))
         if now >= until:
             loads = [runner.load for runner in self._table.serving(model)]
-            share = (sum(load.current(now) for load in loads) + 1) / sum(load.slots for load in loads)
+            share = (sum(load.current(now) for load in loads) + 1) / sum(load.proven_slots for load in loads)
             self._mean_shares[model] = now + MEAN_LIFE, share
         return share
 
@@ -149,6 +153,6 @@ class Placement:
 
 
 def _less_loaded(one: LiveRunner, other: LiveRunner, now: float) -> LiveRunner:
-    """Compares by the share of slots in use."""
+    """Compares by the share of slots in use, of those that the runners have proven to have."""
     first, second = one.load, other.load
-    return one if first.current(now) * second.slots <= second.current(now) * first.slots else other
+    return one if first.current(now) * second.proven_slots <= second.current(now) * first.proven_slots else other

@@ -42,6 +42,9 @@ class RouteHandler:
         """Places each call or lets it wait."""
         for call in calls:
             again = bool(call.attempts) and self._learn(call.attempts[-1])
+            if call.report_only:
+                stream.reply(router_pb2.RouteReply(id=call.id))
+                continue
             answer = partial(self._answer, stream, call.id)
             timeout = call.timeout_ms / 1000
             waiter = self._routing.route(
@@ -75,6 +78,9 @@ class RouteHandler:
         if attempt.result == router_pb2.Attempt.RESULT_FAILED:
             self._table.fail(attempt.runner_id)
             return False
+        if attempt.result == router_pb2.Attempt.RESULT_STALLED:
+            self._table.stall(attempt.runner_id)
+            return False
         self._table.refuse(attempt.runner_id)
         return True
 
@@ -87,7 +93,11 @@ class RouteHandler:
             waited_ms = int(self._routing.waited(waiter) * 1000) if waiter else 0
             stream.reply(
                 router_pb2.RouteReply(
-                    id=call_id, runner_id=outcome.id, address=outcome.record.address, waited_ms=waited_ms
+                    id=call_id,
+                    runner_id=outcome.id,
+                    address=outcome.record.address,
+                    waited_ms=waited_ms,
+                    vocabulary=outcome.record.vocabulary,
                 ),
             )
 
@@ -151,13 +161,14 @@ def route_server(handler: RouteHandler, tracing: Tracing | None = None) -> Route
 
 
 def _needs(call: router_pb2.RouteCall) -> Needs:
-    if not call.capabilities and not call.attempts:
+    if not (call.capabilities or call.attempts or call.vocabulary):
         return Needs(call.model)
-    failed = router_pb2.Attempt.RESULT_FAILED
+    full = router_pb2.Attempt.RESULT_FULL
     return Needs(
         call.model,
         frozenset(call.capabilities),
-        frozenset(attempt.runner_id for attempt in call.attempts if attempt.result == failed),
+        frozenset(attempt.runner_id for attempt in call.attempts if attempt.result != full),
+        call.vocabulary,
     )
 
 

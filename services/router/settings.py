@@ -20,6 +20,8 @@ class RouterSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     queue_account_limit: int = 500
     # How long a request waits while a new router does not know yet whether there is a runner for it. Unit: seconds.
     settle_seconds: float = 2.0
+    # The most slots of one runner that are believed, whatever it advertises.
+    most_slots: int = 256
     # How long the router keeps choosing a runner that is alive but no longer registered in etcd. Unit: seconds.
     unregistered_grace_seconds: float = 60.0
 

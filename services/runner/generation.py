@@ -11,6 +11,7 @@ from typing import Generic, cast
 from services.common.batch import BatchStream
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.reply_sizes import largest_reply
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import JobT, StepT, WorkReader
@@ -31,14 +32,18 @@ log = get_logger()
 # when it begins, that its end still reaches the edge in time.
 _LEAD_SECONDS = 1.0
 _LEAD_SHARE = 0.1
+# Seconds between two looks at what makes progress without saying anything.
+BEAT_SECONDS = 1.0
 RunnerStream = BatchStream[GenerateReply]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Running:
     ticket: Ticket
     # Ends the answer when the time of its request is over; None for what cannot be cut short.
     limit: asyncio.TimerHandle | None
+    # The progress that the edge has been told of.
+    told: int
 
     def forget_limit(self) -> None:
         if self.limit is not None:
@@ -63,6 +68,8 @@ class Generation(Generic[JobT, StepT]):
         self._clock = clock
         self._texts = isinstance(engine, TextEngine)
         self._running: dict[RunnerStream, dict[int, _Running]] = {}
+        # Is due only while calls run.
+        self._beat: asyncio.TimerHandle | None = None
 
     def on_calls(self, calls: Sequence[GenerateCall], stream: RunnerStream) -> None:
         """Starts a job for each call; what is refused is answered at once."""
@@ -102,7 +109,7 @@ class Generation(Generic[JobT, StepT]):
         # Not the call itself, which may hold images, for as long as the job runs.
         call_id, request_id = call.id, call.request_id
 
-        submitted, first_at = self._clock(), 0.0
+        submitted, first_at, largest = self._clock(), 0.0, largest_reply(model)
 
         def emit(step: StepT | MeshError) -> None:
             nonlocal first_at
@@ -117,13 +124,32 @@ class Generation(Generic[JobT, StepT]):
                 self._not_written(call_id, request_id, stream, error)
                 return
             if reply is not None:
-                stream.reply(reply)
+                _send(reply, stream, largest)
 
         ticket = self._engine.submit(work.job, emit)
         if work.begin is not None:
             work.begin(ticket)
-        running[call_id] = _Running(ticket, self._time_limit(ticket, call.timeout_ms))
+        running[call_id] = _Running(ticket, self._time_limit(ticket, call.timeout_ms), ticket.progress)
+        if self._beat is None:
+            self._beat = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._tell_progress)
         self._status.admitted()
+
+    def _tell_progress(self) -> None:
+        """Tells edges which calls have come further, whether or not there was anything to deliver.
+
+        An edge gives a call to another runner that seems to stand still, and long prompts take their time.
+        """
+        self._beat = None
+        anything = False
+        for stream, calls in self._running.items():
+            for call_id, running in calls.items():
+                anything = True
+                progress = running.ticket.progress
+                if progress != running.told:
+                    running.told = progress
+                    stream.reply(GenerateReply(id=call_id, progress=True))
+        if anything:
+            self._beat = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._tell_progress)
 
     def _time_limit(self, ticket: Ticket, timeout_ms: int) -> asyncio.TimerHandle | None:
         """Has an answer of text end as its length limit would, if it reaches the time limit of its request."""
@@ -159,3 +185,12 @@ class Generation(Generic[JobT, StepT]):
                 if step.usage.completion_tokens > 1:
                     OUTPUT_TOKEN.observe((self._clock() - first_at) / (step.usage.completion_tokens - 1))
         self._status.changed()
+
+
+def _send(reply: GenerateReply, stream: RunnerStream, largest: int) -> None:
+    """Sends a reply, unless it is so large that it would break the stream, and all calls on it."""
+    if reply.finish_reason and reply.ByteSize() > largest:
+        error = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
+        stream.reply_error(reply.id, error)
+    else:
+        stream.reply(reply)

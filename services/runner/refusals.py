@@ -30,6 +30,15 @@ def unknown_tokens(param: str) -> MeshError:
     return invalid(f"'{param}' holds token ids that this model does not have; leave them out.", param)
 
 
+def not_continued() -> MeshError:
+    """Returns the refusal to go on after what another runner has said, where that cannot be done faithfully.
+
+    It is no failure of this runner, so it has a code for which no other one is tried, and this one is not ejected.
+    """
+    message = "the answer was interrupted and could not be continued; try again"
+    return MeshError(Code.CANCELLED, message, retry_after=1.0)
+
+
 def images_refused() -> MeshError:
     """Returns the refusal of images by a model that cannot be shown any."""
     return invalid("'messages' hold images, and this model cannot see images; choose a model with vision.", "messages")

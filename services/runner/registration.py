@@ -9,6 +9,7 @@ from services.common.registry import RunnerRecord
 from services.common.settings import SettingsError, split_list
 from services.common.version import VERSION
 from services.runner.engines.base import AnyEngine
+from services.runner.kinds.text.engine import TextEngine
 from services.runner.metrics import KnowsFacts
 from services.runner.settings import RunnerSettings
 
@@ -61,6 +62,7 @@ def runner_record(
         gpus=list(facts.gpus) if facts else [],
         gpu_memory=facts.gpu_memory_total if facts else 0,
         pages=facts.pages_total if facts else 0,
+        vocabulary=engine.vocabulary if isinstance(engine, TextEngine) else "",
     )
 
 

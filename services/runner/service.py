@@ -27,7 +27,13 @@ def generate_server(generation: Generation[Any, Any], tracing: Tracing | None = 
         new_frame=runner_pb2.GenerateResponse,
         new_reply=runner_pb2.GenerateReply,
         notes=Notes(tracing=tracing, describe_call=_describe_call, describe_reply=_describe_reply, is_last=_is_last),
+        weigh=_weigh,
     )
+
+
+def _weigh(reply: runner_pb2.GenerateReply) -> int:
+    """Returns the bytes of a reply that may be large; steps of text are not worth a look."""
+    return reply.ByteSize() if reply.finish_reason or reply.audio else 0
 
 
 def _describe_call(call: runner_pb2.GenerateCall, span: Span) -> None:

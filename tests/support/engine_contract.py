@@ -22,7 +22,7 @@ import pytest_asyncio
 from services.common.errors import Code, MeshError
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import TextEngine, TextTicket
-from services.runner.kinds.text.job import Job, Sampling
+from services.runner.kinds.text.job import Job, Sampling, Step
 from services.runner.kinds.text.prompt.controls import ControlTexts
 from services.runner.kinds.text.prompt.formats.rules import json_rule
 from services.runner.kinds.text.prompt.grammar import answer_grammar
@@ -230,6 +230,24 @@ class EngineContract:
         assert engine.detokenize(answer.token_ids) == answer.text
         for step in answer.steps:
             assert engine.detokenize(step.token_ids) == step.text
+
+    async def test_the_vocabulary_is_known(self, engine: TextEngine) -> None:
+        assert re.fullmatch("[0-9a-f]{16}", engine.vocabulary)
+
+    async def test_reading_the_prompt_is_progress_before_the_first_token(self, engine: TextEngine) -> None:
+        answer, progress = Recording(), []
+
+        def emit(step: Step | MeshError) -> None:
+            progress.append(ticket.progress)
+            answer(step)
+
+        # Another text than that of other tests, which must not find it in the cache.
+        ticket = engine.submit(job(engine, "The lazy dog sleeps. " * 80, max_tokens=2), emit)
+        before = ticket.progress
+        await answer.end()
+        # One step for the token itself, and at least one for the prompt.
+        assert progress[0] - before >= 2
+        assert progress == sorted(progress)
 
     @pytest.mark.parametrize("whole", [False, True])
     @pytest.mark.parametrize("width", [1, 5, 9])

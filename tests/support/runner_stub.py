@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -21,7 +21,14 @@ class RunnerStub(runner_pb2_grpc.RunnerServiceServicer):
     """One runner. `kill` leaves its registration alive, as a crash does until the lease ends."""
 
     def __init__(
-        self, etcd: EtcdClient, runner_id: str, *, models: tuple[str, ...], slots: int = 4, address: str = ""
+        self,
+        etcd: EtcdClient,
+        runner_id: str,
+        *,
+        models: tuple[str, ...],
+        slots: int = 4,
+        address: str = "",
+        vocabulary: str = "",
     ) -> None:
         self.id = runner_id
         self.record = RunnerRecord(
@@ -33,7 +40,12 @@ class RunnerStub(runner_pb2_grpc.RunnerServiceServicer):
             slots=slots,
             engine="stub",
             version="1",
+            vocabulary=vocabulary,
         )
+        # The calls of edges, what they are answered with at once, and whether the status counts them.
+        self.taken: list[runner_pb2.GenerateCall] = []
+        self.answer: Callable[[runner_pb2.GenerateCall], list[runner_pb2.GenerateReply]] = lambda _: []
+        self.counts = False
         self._etcd = etcd
         self._slots = slots
         self._active = 0
@@ -114,9 +126,17 @@ class RunnerStub(runner_pb2_grpc.RunnerServiceServicer):
             await changed.wait()
 
     async def Generate(self, request_iterator: Any, context: Any) -> AsyncIterator[runner_pb2.GenerateResponse]:  # noqa: N802 - gRPC names methods in upper camel case
-        """Is never called by a router."""
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "this runner only has a status")
+        """Takes calls and answers them as `answer` says; without it, it swallows them."""
+        del context
         yield runner_pb2.GenerateResponse()
+        async for frame in request_iterator:
+            for call in frame.calls:
+                self.taken.append(call)
+                if self.counts:
+                    self.admit()
+                replies = self.answer(call)
+                if replies:
+                    yield runner_pb2.GenerateResponse(replies=replies)
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -23,10 +23,14 @@ async def _gather() -> None:
 
 
 class ReplyOutbox(Generic[ItemT]):
-    """Replies, in order. Whoever fills it never waits; `full` says when to stop."""
+    """Replies, in order. Whoever fills it never waits; `full` says when to stop.
 
-    def __init__(self, limit: int) -> None:
+    `weigh` returns the bytes of a reply, if replies may be large: then frames are bounded by bytes too.
+    """
+
+    def __init__(self, limit: int, weigh: Callable[[ItemT], int] | None = None) -> None:
         self._limit = limit
+        self._weigh = weigh
         self._replies: list[ItemT] = []
         self._wake = asyncio.Event()
 
@@ -56,9 +60,10 @@ class ReplyOutbox(Generic[ItemT]):
         await self._wake.wait()
         await _gather()
         replies = self._replies
-        if len(replies) > MAX_FRAME_ITEMS:
-            self._replies = replies[MAX_FRAME_ITEMS:]
-            return replies[:MAX_FRAME_ITEMS]
+        count = _frame_length(replies, self._weigh)
+        if len(replies) > count:
+            self._replies = replies[count:]
+            return replies[:count]
         self._replies = []
         self._wake.clear()
         return replies
@@ -115,7 +120,7 @@ class CallOutbox(Generic[ItemT]):
         await self._wake.wait()
         await _gather()
         calls, cancels, self._cancels = self._calls, self._cancels, []
-        count, since_ms = self._frame_length(calls), int(self._since * 1000)
+        count, since_ms = _frame_length(calls.values(), self._weigh), int(self._since * 1000)
         if len(calls) > count:
             head = list(islice(calls, count))
             return [calls.pop(call_id) for call_id in head], cancels, since_ms
@@ -123,13 +128,14 @@ class CallOutbox(Generic[ItemT]):
         self._wake.clear()
         return list(calls.values()), cancels, since_ms
 
-    def _frame_length(self, calls: dict[int, ItemT]) -> int:
-        """Returns how many of the calls go into the next frame."""
-        if self._weigh is None or len(calls) < 2:
-            return MAX_FRAME_ITEMS
-        total = 0
-        for count, call in enumerate(islice(calls.values(), MAX_FRAME_ITEMS), start=1):
-            total += self._weigh(call)
-            if total >= MAX_FRAME_BYTES:
-                return count
+
+def _frame_length(items: Collection[ItemT], weigh: Callable[[ItemT], int] | None) -> int:
+    """Returns how many of the items go into the next frame."""
+    if weigh is None or len(items) < 2:
         return MAX_FRAME_ITEMS
+    total = 0
+    for count, item in enumerate(islice(items, MAX_FRAME_ITEMS), start=1):
+        total += weigh(item)
+        if total >= MAX_FRAME_BYTES:
+            return count
+    return MAX_FRAME_ITEMS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
@@ -28,8 +28,8 @@ CallT_contra = TypeVar("CallT_contra", contravariant=True)
 class BatchStream(Generic[ReplyT]):
     """One client's stream. Handlers reply through it at any later time; replies after its end go nowhere."""
 
-    def __init__(self, new_reply: NewReply[ReplyT], limit: int) -> None:
-        self.outbox: ReplyOutbox[ReplyT] = ReplyOutbox(limit)
+    def __init__(self, new_reply: NewReply[ReplyT], limit: int, weigh: Callable[[ReplyT], int] | None = None) -> None:
+        self.outbox: ReplyOutbox[ReplyT] = ReplyOutbox(limit, weigh)
         self.draining = False
         # Why the server ends the stream, if it does.
         self.cut_reason = ""
@@ -95,7 +95,10 @@ class BatchHandler(Protocol[CallT_contra, ReplyT]):
 
 
 class BatchServer(Generic[CallT, ReplyT]):
-    """Serves one hot-path rpc; the servicer's method is `await server.serve(context)`."""
+    """Serves one hot-path rpc; the servicer's method is `await server.serve(context)`.
+
+    `weigh` is for replies that may be large: with the bytes of each, frames are bounded by bytes too.
+    """
 
     def __init__(
         self,
@@ -106,7 +109,9 @@ class BatchServer(Generic[CallT, ReplyT]):
         new_reply: NewReply[ReplyT],
         outbox_limit: int = 100_000,
         notes: Notes = _PLAIN,
+        weigh: Callable[[ReplyT], int] | None = None,
     ) -> None:
+        self._weigh = weigh
         self._name = name
         self._handler = handler
         self._new_frame = new_frame
@@ -123,7 +128,7 @@ class BatchServer(Generic[CallT, ReplyT]):
 
     async def serve(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Serves one stream until the client closes it."""
-        stream = BatchStream(self._new_reply, self._outbox_limit)
+        stream = BatchStream(self._new_reply, self._outbox_limit, self._weigh)
         stream.draining = self._draining
         if self._notes.wanted:
             stream.notes = CallNotes(self._name, self._notes)

@@ -29,14 +29,24 @@ CONNECTION_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+# The largest message that a channel takes, and a server, in bytes: no peer may fill this process's memory. Frames hold
+# at most 256 small items. Only calls for runners are larger: images and recordings, which the edge bounds.
+MOST_REPLY_BYTES = 32 << 20
+MOST_REQUEST_BYTES = 256 << 20
+
 OPTIONS: tuple[tuple[str, int], ...] = (
     *CONNECTION_OPTIONS,
-    # The edge bounds bodies; inside the mesh a frame may be as large as what it carries.
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", MOST_REPLY_BYTES),
+    # Whoever sends knows what it sends.
     ("grpc.max_send_message_length", -1),
 )
 
 OpenChannel = Callable[[str], grpc.aio.Channel]
+
+
+def with_most_bytes(size: int) -> tuple[tuple[str, int], ...]:
+    """Returns the options of a channel that takes messages of this size, in bytes."""
+    return (*OPTIONS, ("grpc.max_receive_message_length", size))
 
 
 def channel_opener(tls: TlsSettings, role: str = "", options: Sequence[tuple[str, int]] = OPTIONS) -> OpenChannel:

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from services.common.catalog import Catalog, catalog_digest
 from services.common.rpc.callers import CallerInterceptor
 from services.common.rpc.certificate_files import CertificateFiles
-from services.common.rpc.channels import OPTIONS
+from services.common.rpc.channels import MOST_REQUEST_BYTES, OPTIONS
 from services.common.rpc.interceptors import ErrorInterceptor
 from services.common.settings import TlsSettings
 from services.common.telemetry.logs import get_logger
@@ -25,6 +25,8 @@ CATALOG_METADATA_KEY = "tiermesh-catalog"
 
 _SERVER_OPTIONS = (
     *OPTIONS,
+    # The last of several values counts.
+    ("grpc.max_receive_message_length", MOST_REQUEST_BYTES),
     # Two processes never share a port by accident.
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),

@@ -12,6 +12,8 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.edge.paid.mailbox import Mailbox
+from services.edge.paid.output import Output
+from services.edge.paid.progress import ProgressWatch, WatchedCall
 from services.edge.paid.routing import Assignment, Placer
 from services.edge.paid.runners import RunnerBatch, RunnerPool
 from tiermesh.router.v1 import router_pb2
@@ -22,8 +24,8 @@ log = get_logger()
 # How many runners may fail one choice before the client gets the error. One that was only full does not count: several
 # routers that place on it do not know of each other's placements, so that a busy mesh refuses and places again all the
 # time. Such a choice waits on, in the place it had in the queue, as long as any request may wait.
-# An engine that fails inside, INTERNAL, gets one other chance only: the next one may fail of the request itself, and
-# each that is told of to the router is taken out of service for a while.
+# An engine that fails inside, INTERNAL, or makes no progress gets one other chance only: the next one may fail of the
+# request itself, and each that is told of to the router is taken out of service for a while.
 MAX_FAILURES = 4
 # After so many refusals in a row there is a pause, in seconds, before the next attempt.
 QUICK_REFUSALS = 4
@@ -37,6 +39,9 @@ _FAILED = {Code.UNAVAILABLE, Code.INTERNAL}
 _LATE = {Code.DEADLINE_EXCEEDED, Code.OVERLOADED, Code.UNAVAILABLE}
 _LAST_MOMENT = 0.25
 _RESULT_FULL, _RESULT_FAILED = router_pb2.Attempt.RESULT_FULL, router_pb2.Attempt.RESULT_FAILED
+_RESULT_STALLED = router_pb2.Attempt.RESULT_STALLED
+# Of the time that a request may take, a runner may be silent for this share at most: then there is time for another.
+_SILENT_SHARE = 0.5
 
 
 class ChoiceStep(NamedTuple):
@@ -59,17 +64,18 @@ class _Choice:
     # How many choices before this one share its call, or None if it has one of its own.
     position: int | None
     assignment: Assignment
+    output: Output
     client: RunnerBatch | None = None
     call_id: int = 0
+    # None while it does not run.
+    watched: WatchedCall | None = None
+    # The vocabulary of the runner that has delivered tokens.
+    vocabulary: str = ""
     # The runners that have failed, and the last one if it was full.
     attempts: list[router_pb2.Attempt] = field(default_factory=list)
     # How many runners in a row were full, and when it has waited long enough for one that is not.
     refusals: int = 0
     waits_until: float = 0.0
-    # Tokens that have reached this edge; another runner goes on after them.
-    token_ids: list[int] = field(default_factory=list)
-    # Whether audio has reached this edge: no other runner could go on from there.
-    has_audio: bool = False
     # Whether its last reply has reached this edge.
     complete: bool = False
     moving: asyncio.Task[None] | None = None
@@ -86,15 +92,22 @@ class _Choice:
             call.CopyFrom(self.call)
             if call.sampling.HasField("seed"):
                 call.sampling.seed = min(call.sampling.seed + self.position, 2**63 - 1)
-        if self.token_ids and not call.whole:
-            call.resume_token_ids[:] = self.token_ids
+        if self.resumes:
+            call.resume_token_ids[:] = self.output.token_ids
+            call.resume_vocabulary = self.vocabulary
+            call.resume_text_digest = self.output.text_digest()
         return call
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a runner that is sent the call goes on after tokens that have come."""
+        return bool(self.output.token_ids) and not self.call.whole
 
 
 class Generation:
     """Generates all choices of one request. `clock` is the event loop's, in seconds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of its own, and only by name
         self,
         *,
         model: Model,
@@ -102,7 +115,9 @@ class Generation:
         capabilities: tuple[str, ...],
         placer: Placer,
         runners: RunnerPool,
+        progress: ProgressWatch,
         queue_timeout: float,
+        request_timeout: float,
         deadline: float,
         clock: Callable[[], float],
     ) -> None:
@@ -111,6 +126,8 @@ class Generation:
         self._capabilities = capabilities
         self._placer = placer
         self._runners = runners
+        self._progress = progress
+        self._most_silence = min(model.silence_seconds, request_timeout * _SILENT_SHARE)
         self._queue_timeout = queue_timeout
         self._deadline = deadline
         self._clock = clock
@@ -131,7 +148,7 @@ class Generation:
         for index, call in enumerate(calls):
             sharing = [at for at, other in enumerate(calls) if other is call] if len(calls) > 1 else [index]
             position = sharing.index(index) if len(sharing) > 1 else None
-            choice = _Choice(index, call, position, assignment)
+            choice = _Choice(index, call, position, assignment, Output(self._model, call))
             self._choices.append(choice)
             self._send(choice)
 
@@ -158,6 +175,7 @@ class Generation:
         for choice in self._choices:
             if choice.moving is not None:
                 choice.moving.cancel()
+            self._unwatch(choice)
             if choice.client is not None:
                 choice.client.cancel(choice.call_id)
 
@@ -167,26 +185,65 @@ class Generation:
         self._write_step = None
 
     def _send(self, choice: _Choice) -> None:
-        choice.client = self._runners.get(choice.assignment.address)
+        assignment = choice.assignment
+        try:
+            choice.watched = self._progress.begin(
+                assignment.runner_id, self._most_silence, partial(self._on_silence, choice)
+            )
+        except MeshError as error:
+            self._on_error(choice, error)
+            return
+        choice.client = self._runners.get(assignment.address, self._model)
         timeout = self._deadline - self._clock()
         try:
             choice.call_id = choice.client.start(choice.outgoing(), partial(self._on_reply, choice), timeout)
         except MeshError as error:
+            self._unwatch(choice)
             self._mailbox.put(ChoiceStep(choice.index, error))
+
+    def _unwatch(self, choice: _Choice) -> None:
+        if choice.watched is not None:
+            self._progress.end(choice.watched)
+            choice.watched = None
 
     def _on_reply(self, choice: _Choice, reply: runner_pb2.GenerateReply | MeshError) -> None:
         if isinstance(reply, MeshError):
             self._on_error(choice, reply)
-        elif reply.HasField("error"):
+            return
+        if reply.HasField("error"):
             self._on_error(choice, MeshError.from_proto(reply.error))
-        else:
-            self.started = True
-            choice.token_ids.extend(reply.token_ids)
-            if reply.audio:
-                choice.has_audio = True
-            if reply.finish_reason:
-                choice.complete = True
-            self._pass_on(ChoiceStep(choice.index, reply))
+            return
+        if (watched := choice.watched) is not None:
+            watched.heard = True
+            if not watched.proven:
+                self._progress.prove(watched)
+        if reply.progress:
+            return
+        if fault := choice.output.take(reply):
+            self._on_fault(choice, fault)
+            return
+        self.started = True
+        if not choice.vocabulary:
+            choice.vocabulary = choice.assignment.vocabulary
+        if reply.finish_reason:
+            choice.complete = True
+            self._unwatch(choice)
+        self._pass_on(ChoiceStep(choice.index, reply))
+
+    def _on_fault(self, choice: _Choice, fault: str) -> None:
+        """Ends a call whose runner sends what it was not asked for."""
+        self._stop(choice)
+        self._on_error(choice, MeshError(Code.INTERNAL, f"The runner sent {fault}. Try again."), at_fault=True)
+
+    def _on_silence(self, choice: _Choice) -> None:
+        """Ends a call with which its runner makes no progress."""
+        self._stop(choice)
+        error = MeshError(Code.UNAVAILABLE, "The runner made no progress. Try again.", retry_after=1.0)
+        self._on_error(choice, error, _RESULT_STALLED, at_fault=True)
+
+    def _stop(self, choice: _Choice) -> None:
+        if choice.client is not None:
+            choice.client.cancel(choice.call_id)
 
     def _pass_on(self, event: ChoiceStep) -> None:
         reply = event.reply
@@ -200,20 +257,29 @@ class Generation:
             self._write_step = None
             self._mailbox.put(ChoiceStep(event.choice, error))
 
-    def _on_error(self, choice: _Choice, error: MeshError) -> None:
+    def _on_error(
+        self,
+        choice: _Choice,
+        error: MeshError,
+        failure: router_pb2.Attempt.Result.ValueType = _RESULT_FAILED,
+        *,
+        at_fault: bool = False,
+    ) -> None:
+        """Moves a choice or ends the answer; `at_fault` says that the router hears of the runner in either case."""
+        self._unwatch(choice)
         if self._is_cut_short(error):
             self._cut_short(choice)
             return
-        if not self._may_move(choice, error):
+        full = error.code in _FULL
+        attempt = router_pb2.Attempt(runner_id=choice.assignment.runner_id, result=_RESULT_FULL if full else failure)
+        if not self._may_move(choice, error, stalled=failure == _RESULT_STALLED):
+            if at_fault and not _failures(choice):
+                self._placer.report(attempt, choice.call.request_id)
             self._mailbox.put(ChoiceStep(choice.index, error))
             return
-        full = error.code in _FULL
         tell = log.debug if full else log.warning
         tell("generation_moves", request_id=choice.call.request_id, runner=choice.assignment.runner_id,
-             code=error.code.name, tokens=len(choice.token_ids))  # fmt: skip
-        attempt = router_pb2.Attempt(
-            runner_id=choice.assignment.runner_id, result=_RESULT_FULL if full else _RESULT_FAILED
-        )
+             code=error.code.name, tokens=len(choice.output.token_ids))  # fmt: skip
         choice.attempts = [*_failures(choice), attempt]
         choice.moving = asyncio.get_running_loop().create_task(self._move(choice))
 
@@ -227,7 +293,7 @@ class Generation:
 
     def _cut_short(self, choice: _Choice) -> None:
         choice.complete = True
-        usage = runner_pb2.Usage(completion_tokens=len(choice.token_ids))
+        usage = runner_pb2.Usage(completion_tokens=len(choice.output.token_ids))
         last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_LENGTH, usage=usage)
         self._pass_on(ChoiceStep(choice.index, last))
 
@@ -243,6 +309,7 @@ class Generation:
                 attempts=choice.attempts,
                 capabilities=self._capabilities,
                 prefix_hashes=choice.assignment.prefix_hashes,
+                vocabulary=choice.vocabulary if choice.resumes and self._model.kind == "chat" else "",
                 request_id=choice.call.request_id,
                 trace=choice.call.trace if choice.call.HasField("trace") else None,
             )
@@ -254,9 +321,9 @@ class Generation:
             else:
                 self._mailbox.put(ChoiceStep(choice.index, error))
 
-    def _may_move(self, choice: _Choice, error: MeshError) -> bool:
+    def _may_move(self, choice: _Choice, error: MeshError, *, stalled: bool) -> bool:
         """Tells whether another runner may be tried, and until when it may be waited for."""
-        if error.code not in _FULL | _FAILED or choice.has_audio:
+        if error.code not in _FULL | _FAILED or choice.output.has_audio:
             return False
         full = error.code in _FULL
         choice.refusals = choice.refusals + 1 if full else 0
@@ -266,9 +333,9 @@ class Generation:
             choice.waits_until = self._clock() + self._queue_timeout if alone else self._deadline
         if full:
             return self._clock() < choice.waits_until
-        most = MAX_FAILURES if error.code is not Code.INTERNAL else 1
+        most = 1 if stalled or error.code is Code.INTERNAL else MAX_FAILURES
         return len(_failures(choice)) < most
 
 
 def _failures(choice: _Choice) -> list[router_pb2.Attempt]:
-    return [attempt for attempt in choice.attempts if attempt.result == _RESULT_FAILED]
+    return [attempt for attempt in choice.attempts if attempt.result != _RESULT_FULL]

@@ -22,6 +22,7 @@ from services.edge.paid.generation import Generation
 from services.edge.paid.hold import BillingClient, Hold
 from services.edge.paid.idempotency import idempotency_key
 from services.edge.paid.prefix_hashes import cache_scope, prefix_hashes
+from services.edge.paid.progress import ProgressWatch
 from services.edge.paid.routing import Assignment, AvailableModels, Placer
 from services.edge.paid.runners import RunnerPool
 from services.edge.paid.spans import begin_generation
@@ -48,6 +49,7 @@ class Mesh:
     placer: Placer
     billing: BillingClient
     runners: RunnerPool
+    progress: ProgressWatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +188,9 @@ class PaidPath:
             capabilities=order.capabilities,
             placer=self._mesh.placer,
             runners=self._mesh.runners,
+            progress=self._mesh.progress,
             queue_timeout=self._settings.queue_timeout,
+            request_timeout=self._settings.request_timeout,
             deadline=order.context.arrived + self._settings.request_timeout,
             clock=self._monotonic,
         )

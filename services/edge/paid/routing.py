@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ RouterBatch = BatchClient[router_pb2.RouteCall, router_pb2.RouteReply]
 
 # Seconds between two attempts to follow what is available.
 _PAUSE = 0.2
+# How long a report may wait for a router, in seconds.
+_REPORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Assignment:
     waited: float = 0.0
     # What the router was told of the prompt, to tell it again if the request must move.
     prefix_hashes: Sequence[int] = ()
+    # Digest of what the runner's tokens spell.
+    vocabulary: str = ""
 
 
 def router_client(addresses: list[str], open_channel: OpenChannel, *, silence: float) -> RouterBatch:
@@ -57,8 +62,10 @@ class Placer:
 
     def __init__(self, client: RouterBatch) -> None:
         self._client = client
+        # The router would not miss a report whose task was collected.
+        self._reports: set[asyncio.Task[None]] = set()
 
-    async def place(
+    async def place(  # noqa: PLR0913 - each is a choice of its own, and only by name
         self,
         model: Model,
         account_id: str,
@@ -67,23 +74,41 @@ class Placer:
         attempts: Sequence[router_pb2.Attempt] = (),
         capabilities: Sequence[str] = (),
         prefix_hashes: Sequence[int] = (),
+        vocabulary: str = "",
         request_id: str,
         trace: TraceContext | None,
     ) -> Assignment:
-        """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none."""
+        """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none.
+
+        Of a `vocabulary`, the runner's has to have this digest.
+        """
         call = router_pb2.RouteCall(
             model=model.id,
             account_id=account_id,
             attempts=attempts,
             capabilities=capabilities,
             prefix_hashes=prefix_hashes,
+            vocabulary=vocabulary,
             request_id=request_id,
             trace=trace,
         )
         reply = await self._client.request(call, timeout)
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)
-        return Assignment(reply.runner_id, reply.address, reply.waited_ms / 1000, prefix_hashes)
+        return Assignment(reply.runner_id, reply.address, reply.waited_ms / 1000, prefix_hashes, reply.vocabulary)
+
+    def report(self, attempt: router_pb2.Attempt, request_id: str) -> None:
+        """Tells the router how an attempt ended after which no other one follows; nobody waits for that."""
+        call = router_pb2.RouteCall(attempts=[attempt], report_only=True, request_id=request_id)
+        task = asyncio.get_running_loop().create_task(self._report(call))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _report(self, call: router_pb2.RouteCall) -> None:
+        try:
+            await self._client.request(call, _REPORT_SECONDS)
+        except MeshError as error:
+            log.warning("attempt_not_reported", request_id=call.request_id, code=error.code.name)
 
 
 class AvailableModels:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.batch import BatchClient
+from services.common.batch.frames import MAX_FRAME_BYTES
+from services.common.catalog import Model
+from services.common.reply_sizes import largest_reply
 from services.common.rpc.channels import OpenChannel
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
@@ -28,18 +31,28 @@ class _Connection:
 
 
 class RunnerPool:
-    """The runners that this edge talks to, by address. `clock` counts seconds and never goes back."""
+    """The runners that this edge talks to, by address.
 
-    def __init__(self, open_channel: OpenChannel, clock: Callable[[], float]) -> None:
+    `open_channel` makes what opens channels that take messages of so many bytes. `clock` counts seconds and never goes
+    back.
+    """
+
+    def __init__(self, open_channel: Callable[[int], OpenChannel], clock: Callable[[], float]) -> None:
         self._open_channel = open_channel
         self._clock = clock
-        self._connections: dict[str, _Connection] = {}
+        self._connections: dict[tuple[str, int], _Connection] = {}
 
-    def get(self, address: str) -> RunnerBatch:
-        """Returns the client of the runner at `host:port`, connecting if there is none yet."""
-        connection = self._connections.get(address)
+    def get(self, address: str, model: Model) -> RunnerBatch:
+        """Returns the client of the runner at `host:port`, connecting if there is none yet.
+
+        No frame may be larger than replies of this model make it.
+        """
+        largest = largest_reply(model)
+        # Models of one runner may differ in size.
+        key = address, largest
+        connection = self._connections.get(key)
         if connection is None:
-            connection = self._connections[address] = _Connection(self._connect(address), 0.0)
+            connection = self._connections[key] = _Connection(self._connect(address, largest), 0.0)
         connection.used_at = self._clock()
         return connection.client
 
@@ -47,11 +60,11 @@ class RunnerPool:
         """Closes the connections that nothing has used for a while."""
         oldest = self._clock() - IDLE_SECONDS
         idle = [
-            address
-            for address, connection in self._connections.items()
+            key
+            for key, connection in self._connections.items()
             if connection.used_at < oldest and connection.client.pending == 0
         ]
-        for connection in [self._connections.pop(address) for address in idle]:
+        for connection in [self._connections.pop(key) for key in idle]:
             await connection.client.close()
 
     async def run(self) -> None:
@@ -67,11 +80,12 @@ class RunnerPool:
         for connection in connections:
             await connection.client.close()
 
-    def _connect(self, address: str) -> RunnerBatch:
+    def _connect(self, address: str, largest: int) -> RunnerBatch:
         client: RunnerBatch = BatchClient(
             "runner",
             [address],
-            open_channel=self._open_channel,
+            # A frame takes no further reply once it has so many bytes.
+            open_channel=self._open_channel(MAX_FRAME_BYTES + largest),
             open_stream=lambda channel: runner_pb2_grpc.RunnerServiceStub(channel).Generate(),
             new_frame=runner_pb2.GenerateRequest,
             retry=False,

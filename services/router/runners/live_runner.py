@@ -7,7 +7,7 @@ from enum import Enum
 from services.common.registry import RunnerRecord
 from services.common.retry.outage import Outage
 from services.router.runners.ejection import Ejection
-from services.router.runners.load import Load
+from services.router.runners.load import MOST_SLOTS, Load
 
 
 class Health(Enum):
@@ -26,9 +26,9 @@ class Health(Enum):
 class LiveRunner:
     """One registered runner; only the table changes it."""
 
-    def __init__(self, record: RunnerRecord) -> None:
+    def __init__(self, record: RunnerRecord, most_slots: int = MOST_SLOTS) -> None:
         self.id = record.id
-        self.load = Load(record.slots)
+        self.load = Load(record.slots, most_slots)
         self.ejection = Ejection()
         self.health = Health.CONNECTING
         # Begins when the stream breaks or cannot be opened.

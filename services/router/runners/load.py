@@ -10,6 +10,10 @@ PLACEMENT_LIFE = 2.0
 # How long a runner that refused a request counts as full, in seconds, if no status says otherwise. The room may have
 # been told of before the refusal was, and then no further status would come.
 FULL_LIFE = 0.5
+# No runner is believed to have more slots, unless the settings say otherwise.
+MOST_SLOTS = 256
+# Next to other runners, one that has admitted nothing yet counts as if it had so many; then twice what it has admitted.
+FIRST_SLOTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,27 @@ class Load:
     `admitted` tells which placements a status has counted: a status that was under way while a placement was made
     does not hide it. Placements by other routers are counted too, so the sum may be low for a moment; the runner's own
     admission has the last word.
+
+    `slots` are those that the runner advertises, at most `most_slots`. `proven_slots` are as many of them as its
+    admissions bear out: by these it is compared with others, or one that advertises many would never look busy.
     """
 
-    __slots__ = ("_admitted", "_full_until", "_placed", "active", "pages_free", "slots", "tokens_per_second")
+    __slots__ = (
+        "_admitted",
+        "_full_until",
+        "_most_slots",
+        "_placed",
+        "active",
+        "pages_free",
+        "proven_slots",
+        "slots",
+        "tokens_per_second",
+    )
 
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
+    def __init__(self, slots: int, most_slots: int = MOST_SLOTS) -> None:
+        self._most_slots = most_slots
+        self.slots = min(slots, most_slots)
+        self.proven_slots = min(self.slots, FIRST_SLOTS)
         self.active = 0
         self.pages_free = 0
         self.tokens_per_second = 0.0
@@ -52,7 +71,9 @@ class Load:
     def report(self, report: Report) -> None:
         """Takes over a status; placements that it counts are forgotten."""
         counted = report.admitted - self._admitted
-        self.slots, self.active, self._admitted = report.slots, report.active, report.admitted
+        self.active, self._admitted = report.active, report.admitted
+        self.slots = min(report.slots, self._most_slots)
+        self.proven_slots = min(self.slots, max(FIRST_SLOTS, 2 * report.admitted))
         self.pages_free, self.tokens_per_second = report.pages_free, report.tokens_per_second
         self._full_until = 0.0
         for _ in range(min(counted, len(self._placed))):

@@ -17,7 +17,7 @@ from services.common.registry import RunnerRecord
 from services.common.telemetry.logs import get_logger
 from services.router.metrics import EJECTIONS, Runner
 from services.router.runners.live_runner import Health, LiveRunner
-from services.router.runners.load import Report
+from services.router.runners.load import MOST_SLOTS, Report
 
 log = get_logger()
 
@@ -35,12 +35,14 @@ class StatusStreams(Protocol):
 class Table:
     """All runners by id. `on_change` is called when a runner has come, gone or got room."""
 
-    def __init__(self, streams: StatusStreams, clock: Callable[[], float]) -> None:
+    def __init__(self, streams: StatusStreams, clock: Callable[[], float], most_slots: int = MOST_SLOTS) -> None:
+        """`most_slots` are believed of one runner at most."""
         self.on_change: Callable[[], None] = lambda: None
         # Whether etcd has told us once who exists.
         self.synced = False
         self._streams = streams
         self._clock = clock
+        self._most_slots = most_slots
         self._runners: dict[str, LiveRunner] = {}
         self._serving: dict[str, list[LiveRunner]] = {}
 
@@ -88,7 +90,7 @@ class Table:
         if runner is None or runner.record.address != record.address:
             if runner is not None:
                 self._streams.close(runner)
-            runner = self._runners[record.id] = LiveRunner(record)
+            runner = self._runners[record.id] = LiveRunner(record, self._most_slots)
             log.info("runner_registered", runner=record.id, tier=record.tier, address=record.address)
             self._streams.open(runner, 0.0)
         else:
@@ -154,12 +156,22 @@ class Table:
     def fail(self, runner_id: str) -> None:
         """Takes a runner out because it failed a request; one that is out already is not punished twice."""
         runner = self._runners.get(runner_id)
-        if runner is None or runner.health is not Health.UP:
-            return
-        seconds = runner.ejection.fail(self._clock())
+        if runner is not None and runner.health is Health.UP:
+            self._eject(runner, runner.ejection.fail(self._clock()), "request_failed")
+
+    def stall(self, runner_id: str) -> None:
+        """Takes a runner out because it took a request and made no progress, however well its status looks.
+
+        Reports of requests that it took before it was ejected count too: each has lost its bound of silence to it.
+        """
+        runner = self._runners.get(runner_id)
+        if runner is not None and runner.health in {Health.UP, Health.PROBING}:
+            self._eject(runner, runner.ejection.stall(self._clock()), "stalled")
+
+    def _eject(self, runner: LiveRunner, seconds: float, reason: str) -> None:
         runner.health = Health.PROBING
-        EJECTIONS.labels(runner.record.tier, "request_failed").inc()
-        log.warning("runner_ejected", runner=runner_id, tier=runner.record.tier, seconds=seconds)
+        EJECTIONS.labels(runner.record.tier, reason).inc()
+        log.warning("runner_ejected", runner=runner.id, tier=runner.record.tier, reason=reason, seconds=seconds)
         self._streams.open(runner, seconds)
         self._changed()
 

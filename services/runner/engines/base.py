@@ -15,6 +15,10 @@ StepT_co = TypeVar("StepT_co", covariant=True)
 class Ticket(Protocol):
     """A job that an engine has accepted."""
 
+    @property
+    def progress(self) -> int:
+        """Changes whenever the engine has come further with the job, or with one that the job waits for."""
+
     def cancel(self) -> None:
         """Stops the job: `emit` is not called again. Harmless after the end.
 

@@ -30,6 +30,11 @@ class ThreadedJob(Generic[StepT]):
         self._emit: Callable[[StepT | MeshError], None] | None = emit
 
     @property
+    def progress(self) -> int:
+        """Changes with the progress of any job, because a job may wait for its turn behind others."""
+        return self._jobs.progress_count
+
+    @property
     def cancelled(self) -> bool:
         """Whether nobody waits for the job any more; its work asks this often and stops."""
         self._jobs.progress()
@@ -89,6 +94,8 @@ class ThreadedJobs(Generic[StepT]):
         self._running: set[ThreadedJob[StepT]] = set()
         self._workers: set[Future[None]] = set()
         self._progress_at = 0.0
+        # How often the library has come back to us; several threads count, and only a change matters.
+        self.progress_count = 0
         # Called on the event loop's thread when the slot of a job becomes free that was cancelled before.
         self.on_freed: Callable[[], None] = lambda: None
 
@@ -139,6 +146,7 @@ class ThreadedJobs(Generic[StepT]):
     def progress(self) -> None:
         """Notes that the library has come back to us."""
         self._progress_at = self._clock()
+        self.progress_count += 1
 
     def free(self, job: ThreadedJob[StepT]) -> None:
         """Frees the slot of a job, if it has one."""

@@ -29,6 +29,7 @@ def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
                 _chat_template(engine, controls),
                 controls=controls,
                 detokenize=engine.detokenize,
+                vocabulary=engine.vocabulary,
                 new_call_id=lambda: f"call_{secrets.token_hex(12)}",
             )
         )

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
+from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Authenticator, Principal, Verdict
 from services.edge.context import RequestContext
@@ -27,7 +28,7 @@ from services.edge.settings import EdgeSettings
 from services.edge.speech.sending import send_audio
 from tests.support.raw_http import connect, request
 from tests.support.waiting import eventually
-from tests.unit.edge.backend import MODEL, Backend
+from tests.unit.edge.backend import MODELS, Backend
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1 import runner_pb2
 
@@ -103,7 +104,12 @@ class Runner(Backend):
 
     def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
         last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
-        replies = [*(runner_pb2.GenerateReply(text=text, audio=text.encode()) for text in ("one", "two")), last]
+        speaks = self.model.kind == "speech"
+        replies = [
+            runner_pb2.GenerateReply(audio=text.encode()) if speaks else runner_pb2.GenerateReply(text=text)
+            for text in ("one", "two")
+        ]
+        replies.append(last)
 
         def send() -> None:
             sink(replies.pop(0))
@@ -155,7 +161,7 @@ def streaming(
             reply = Delivery(
                 request=asked,
                 headers={},
-                model=MODEL,
+                model=backend.model,
                 charge=charge,
                 choices=1,
                 elapsed=lambda: 0.0,
@@ -177,17 +183,22 @@ def audio(fails_at: str) -> Callable[[Delivery], Awaitable[web.StreamResponse]]:
 
 
 @pytest.mark.parametrize(
-    ("send", "seen", "outcomes"),
-    [(text("two"), 1, [FAILED]), (text("end"), 2, [COMPLETED, FAILED]), (audio("two"), 1, [FAILED])],
+    ("model", "send", "seen", "outcomes"),
+    [
+        (MODELS["chat"], text("two"), 1, [FAILED]),
+        (MODELS["chat"], text("end"), 2, [COMPLETED, FAILED]),
+        (MODELS["speech"], audio("two"), 1, [FAILED]),
+    ],
     ids=["text", "end of text", "audio"],
 )
 async def test_a_stream_that_cannot_be_written_says_so_breaks_off_and_is_free(
     serve: Callable[[Handler], Awaitable[str]],
+    model: Model,
     send: Callable[[Delivery], Awaitable[web.StreamResponse]],
     seen: int,
     outcomes: list[Outcome],
 ) -> None:
-    backend = Runner()
+    backend = Runner(model)
     async with connect(await serve(streaming(backend, send))) as connection:
         await connection.send(request("POST", "/v1/chat/completions"))
         head, _, body = (await connection.until_closed()).partition(b"\r\n\r\n")
@@ -237,14 +248,17 @@ class SlowToBegin(SlowRunner):
         return 1
 
 
-@pytest.mark.parametrize("send", [text("nothing"), audio("nothing")], ids=["text", "audio"])
+@pytest.mark.parametrize(
+    ("model", "send"), [(MODELS["chat"], text("nothing")), (MODELS["speech"], audio("nothing"))], ids=["text", "audio"]
+)
 @pytest.mark.parametrize("backend", [SlowRunner, SlowToBegin])
 async def test_a_comment_breaks_every_silence(
     serve: Callable[[Handler], Awaitable[str]],
     backend: type[SlowRunner],
+    model: Model,
     send: Callable[[Delivery], Awaitable[web.StreamResponse]],
 ) -> None:
-    slow = backend()
+    slow = backend(model)
     async with connect(await serve(streaming(slow, send, keep_alive_seconds=0.2))) as connection:
         for _ in range(2):
             await connection.send(request("POST", "/v1/chat/completions"))

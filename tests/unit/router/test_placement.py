@@ -28,10 +28,18 @@ def test_two_choices_keep_the_loads_close_together() -> None:
 
 def test_load_is_weighed_by_slots() -> None:
     world = World()
-    world.up("big", slots=300)
-    world.up("little", slots=100)
+    world.up("big", slots=240, admitted=1000)
+    world.up("little", slots=80, admitted=1000)
     counts = Counter(choose(world) for _ in range(200))
     assert counts["big"] == 150
+
+
+def test_slots_that_no_admission_bears_out_attract_no_more_than_a_few_would() -> None:
+    world = World()
+    world.up("boaster", slots=1_000_000)
+    world.up("honest", slots=8)
+    counts = Counter(choose(world) for _ in range(16))
+    assert counts["honest"] == 8
 
 
 def test_of_two_the_less_loaded_is_chosen() -> None:

@@ -1,5 +1,5 @@
 from services.common.batch import BatchStream
-from services.router.runners.load import PLACEMENT_LIFE
+from services.router.runners.load import PLACEMENT_LIFE, Report
 from services.router.service import RouteHandler
 from tests.unit.router.world import World
 from tiermesh.common.v1 import error_pb2
@@ -114,3 +114,40 @@ async def test_cancelled_calls_and_closed_sessions_leave_the_queue() -> None:
     edge.handler.on_close(edge.stream)
     assert dict(world.routing.depths())["pro"] == 0
     assert edge.replies() == []
+
+
+async def test_an_attempt_can_be_reported_without_asking_for_a_runner() -> None:
+    world = World()
+    world.up("a")
+    edge = Edge(world)
+    stalled = attempt("a", router_pb2.Attempt.RESULT_STALLED)
+    for _ in range(2):
+        edge.send(router_pb2.RouteCall(id=1, attempts=[stalled], report_only=True))
+    assert edge.replies() == [router_pb2.RouteReply(id=1)] * 2
+    assert world.runner("a").state == "ejected"
+
+
+async def test_a_request_is_not_placed_again_where_it_made_no_progress() -> None:
+    world = World()
+    for name in ("a", "b"):
+        world.up(name)
+    edge = Edge(world)
+    edge.send(call(1, attempt("a", router_pb2.Attempt.RESULT_STALLED)))
+    world.table.report(world.runner("a"), Report(slots=4, active=0, admitted=1))
+    edge.send(call(2, attempt("a", router_pb2.Attempt.RESULT_STALLED), attempt("x", FULL)))
+    assert [reply.runner_id for reply in edge.replies()] == ["b", "b"]
+
+
+async def test_a_call_that_goes_on_after_tokens_gets_a_runner_with_their_vocabulary() -> None:
+    world = World()
+    for name in ("a", "b", "c"):
+        world.up(name, vocabulary="words" if name == "b" else name)
+    edge = Edge(world)
+    asked = call(1)
+    asked.vocabulary = "words"
+    edge.send(*[asked] * 4)
+    assert [(reply.runner_id, reply.vocabulary) for reply in edge.replies()] == [("b", "words")] * 4
+    asked.vocabulary = "other words"
+    edge.send(asked)
+    (reply,) = edge.replies()
+    assert reply.error.code == error_pb2.CODE_UNAVAILABLE

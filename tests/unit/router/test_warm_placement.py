@@ -26,7 +26,7 @@ def set_load(world: World, **active: int) -> None:
     world.clock.now += PLACEMENT_LIFE
     for name, count in active.items():
         runner = world.runner(name)
-        world.table.report(runner, Report(slots=runner.load.slots, active=count, admitted=0))
+        world.table.report(runner, Report(slots=runner.load.slots, active=count, admitted=1000))
 
 
 def placements(reason: str) -> float:
@@ -36,7 +36,7 @@ def placements(reason: str) -> float:
 def new_world(slots: int = 100, names: str = "abcdefgh") -> World:
     world = World()
     for name in names:
-        world.up(name, slots=slots)
+        world.up(name, slots=slots, admitted=1000)
     return world
 
 
@@ -89,13 +89,13 @@ def test_little_company_is_always_allowed(taken: int, warm: bool) -> None:
 
 def test_the_bound_weighs_by_slots() -> None:
     world = World()
-    big, little = world.up("big", slots=300), world.up("little", slots=100)
+    big, little = world.up("big", slots=240, admitted=1000), world.up("little", slots=80, admitted=1000)
     for runner in (big, little):
         world.placement._warm_prefixes.remember([ord(runner.id[0])], runner)
     # The mean is a fifth of the slots, and the bound is a fourth.
-    set_load(world, big=74, little=6)
+    set_load(world, big=59, little=5)
     assert choose(world, [ord("b")]) == "big"
-    set_load(world, big=76, little=4)
+    set_load(world, big=61, little=3)
     assert choose(world, [ord("b")]) == "little"
 
 

@@ -58,6 +58,7 @@ def record(
     state: str = "ready",
     capabilities: tuple[str, ...] = (),
     address: str = "",
+    vocabulary: str = "",
 ) -> RunnerRecord:
     return RunnerRecord(
         id=runner_id,
@@ -67,6 +68,7 @@ def record(
         capabilities=list(capabilities),
         context=64,
         slots=slots,
+        vocabulary=vocabulary,
         engine="simulated",
         version="1",
         state=state,
@@ -96,11 +98,19 @@ class World:
         if synced:
             self.table.replace([])
 
-    def up(self, runner_id: str, *models: str, slots: int = 4, active: int = 0, **fields: object) -> LiveRunner:
-        """A runner registers and sends its first status."""
+    def up(
+        self,
+        runner_id: str,
+        *models: str,
+        slots: int = 4,
+        active: int = 0,
+        admitted: int | None = None,
+        **fields: object,
+    ) -> LiveRunner:
+        """A runner registers and sends its first status; unless told otherwise, it has admitted what it runs."""
         self.table.register(record(runner_id, *models, slots=slots, **fields))  # type: ignore[arg-type]  # record checks
         runner = self.runner(runner_id)
-        self.table.report(runner, Report(slots=slots, active=active, admitted=active))
+        self.table.report(runner, Report(slots=slots, active=active, admitted=active if admitted is None else admitted))
         return runner
 
     def runner(self, runner_id: str) -> LiveRunner:

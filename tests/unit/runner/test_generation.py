@@ -30,6 +30,7 @@ class Engine:
     def __init__(self) -> None:
         self.emits: list[Callable[[Step | MeshError], None]] = []
         self.cancelled = 0
+        self.progress = 0
 
     def submit(self, _job: Job, emit: Callable[[Step | MeshError], None]) -> Engine:
         self.emits.append(emit)
@@ -71,7 +72,7 @@ class BatchStream:
 
 
 @pytest.mark.parametrize("last", [False, True])
-def test_a_step_that_cannot_be_written_ends_its_call(last: bool, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_step_that_cannot_be_written_ends_its_call(last: bool, capsys: pytest.CaptureFixture[str]) -> None:
     engine, stream = Engine(), BatchStream()
     status = StatusBoard("runner", cast("SimulatedEngine", engine))
     reader = Reader()

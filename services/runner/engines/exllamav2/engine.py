@@ -118,6 +118,11 @@ class ExLlamaV2Engine:
             return False
         return not self._running or self._clock() - self._worker.progress_at < self._options.stall_seconds
 
+    @property
+    def vocabulary(self) -> str:
+        """The digest of what its tokens spell; known after `start`."""
+        return "" if self._vocabulary is None else self._vocabulary.digest
+
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of an answer."""
         if self._vocabulary is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable
+from functools import cached_property
 from typing import Any
 
 import llguidance
@@ -13,6 +14,7 @@ from services.runner.engines.exllamav2.model_directory import ModelDirectory
 from services.runner.engines.grammar_texts import GrammarTexts
 from services.runner.kinds.text.prompt.controls import control_texts
 from services.runner.kinds.text.prompt.marks import MARKS
+from services.runner.kinds.text.vocabulary_digest import vocabulary_digest
 from services.runner.refusals import unknown_tokens
 
 
@@ -41,6 +43,11 @@ class Vocabulary:
         self.grammar_texts = GrammarTexts(token["content"] for token in special)
         # Special tokens have no text, as an end of turn must not reach a client.
         self._silent = self.eos_token_ids | {token["id"] for token in special if token["content"] not in MARKS}
+
+    @cached_property
+    def digest(self) -> str:
+        """What other vocabularies have in common with this one only if their tokens spell the same."""
+        return vocabulary_digest(map(self.piece, range(self.size)))
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Returns the tokens of a prompt, with the beginning-of-sequence token if the model has one."""

@@ -15,7 +15,7 @@ from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
-from services.runner.refusals import context_exceeded, shape_lost
+from services.runner.refusals import context_exceeded, not_continued, shape_lost
 
 
 class _Top(msgspec.Struct):
@@ -109,7 +109,7 @@ class EventReader:
         if event.verbose.stop:
             # All of an answer that ends within what was delivered is not what the client has seen.
             if self._replay and not self._mute:
-                return _diverged()
+                return not_continued()
             return self._lost() if self._ends_early(event.verbose) else self._last(event.verbose, event.usage)
         return Step("", [], []) if self._mute else self._next(event.verbose)
 
@@ -156,7 +156,8 @@ class EventReader:
         """Drops what has been delivered before the job was resumed, or fails if the engine says something else."""
         again = min(len(self._replay), len(step.token_ids))
         if step.token_ids[:again] != self._replay[:again]:
-            return _diverged()
+            # As most do that choose by chance.
+            return not_continued()
         del self._replay[:again]
         new = step.token_ids[again:]
         return Step(self._vocabulary.text(new), new, step.logprobs[again:])
@@ -179,15 +180,6 @@ class EventReader:
             return undecodable()
         # The server's own words may quote the request.
         return MeshError(Code.INTERNAL, f"The engine failed ({error.type or 'no reason given'}). Try again.")
-
-
-def _diverged() -> MeshError:
-    """Returns the failure of a resumed job that says something else than before, as most do that choose by chance.
-
-    It is no failure of this runner, so it has a code for which no other one is tried, and this one is not ejected.
-    """
-    message = "the answer was interrupted and could not be continued; try again"
-    return MeshError(Code.CANCELLED, message, retry_after=1.0)
 
 
 def _number(logprob: float | None) -> float:

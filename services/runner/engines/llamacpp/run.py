@@ -39,6 +39,8 @@ class Run:
         # None once the job has ended.
         self._emit: Emit | None = emit
         self._forget = forget
+        # Events that have come; llama.cpp sends some while it reads a prompt, too.
+        self.progress = 0
 
     def cancel(self) -> None:
         """Ends the job without another word; llama.cpp learns it when it next reports, after one batch at most."""
@@ -72,6 +74,7 @@ class Run:
 
     def handle(self, raw: bytes | MeshError | None) -> None:
         """Takes one event, in order; None means that no more will come."""
+        self.progress += 1
         if self._emit is None:
             return
         if raw is None:

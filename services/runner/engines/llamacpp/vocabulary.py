@@ -10,6 +10,7 @@ from services.runner.engines.grammar_texts import GrammarTexts
 from services.runner.engines.llamacpp.gguf import read_metadata
 from services.runner.kinds.text.prompt.controls import control_texts
 from services.runner.kinds.text.prompt.marks import MARKS
+from services.runner.kinds.text.vocabulary_digest import vocabulary_digest
 from services.runner.refusals import unknown_tokens
 
 _PREFIX = "tokenizer.ggml."
@@ -93,6 +94,11 @@ class Vocabulary:
                 if rest is not None:
                     return [token_id, *rest]
         return None
+
+    @cached_property
+    def digest(self) -> str:
+        """What other vocabularies have in common with this one only if their tokens spell the same."""
+        return vocabulary_digest(self.pieces)
 
     @cached_property
     def _ids(self) -> dict[bytes, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
@@ -80,6 +81,8 @@ class SimulatedEngine:
             run.fail_at = run.position + self._fail_after
         now = self._loop.time()
         run.ready_at = now + prompt_tokens * self._prefill_seconds
+        if self._prefill_seconds:
+            run.prefill = partial(self._read_tokens, self._loop, run)
         if not self._running:
             self._due = max(self._due, now)
         self._running[run] = None
@@ -97,6 +100,11 @@ class SimulatedEngine:
         parts = (rule or Rule(thought=own.thought, content=own.text)).write(thinking=thinking)
         text = complete(parts, job.grammar, own, thinking=thinking) if job.grammar else "".join(parts)
         return WrittenSpeech(text, own)
+
+    def _read_tokens(self, loop: asyncio.AbstractEventLoop, run: Run) -> int:
+        """Returns how many tokens of its prompt a job has read."""
+        left = max(0.0, run.ready_at - loop.time())
+        return run.prompt_tokens - int(left / self._prefill_seconds)
 
     def _forget(self, run: Run) -> None:
         """Frees the slot of a cancelled job, and stops ticking if it was the last one."""
@@ -129,6 +137,11 @@ class SimulatedEngine:
     def cpu_seconds(self) -> float:
         """CPU time of its own work, without what the receivers of its steps do, so that benchmarks can subtract it."""
         return self._cpu_seconds
+
+    @property
+    def vocabulary(self) -> str:
+        """The digest of what its tokens spell."""
+        return spelling.VOCABULARY
 
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of this engine; raises MeshError for tokens of another one."""

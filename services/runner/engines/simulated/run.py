@@ -27,6 +27,7 @@ class Run:
         "fail_at",
         "logprobs",
         "position",
+        "prefill",
         "prompt_tokens",
         "ready_at",
         "reason",
@@ -51,6 +52,13 @@ class Run:
         self.reason = FinishReason.STOP if by_itself else FinishReason.LENGTH
         self.fail_at = sys.maxsize
         self.ready_at = 0.0
+        # How much of the prompt has been read; the engine says.
+        self.prefill: Callable[[], int] = int
+
+    @property
+    def progress(self) -> int:
+        """The tokens read and spoken."""
+        return self.prefill() + self.position
 
     def cancel(self) -> None:
         """Ends the job without another word."""

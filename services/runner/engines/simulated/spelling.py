@@ -9,7 +9,8 @@ import re
 import sys
 from collections.abc import Iterable
 
-from services.runner.engines.simulated.voice import TEXTS
+from services.runner.engines.simulated.voice import BYTES, TEXTS
+from services.runner.kinds.text.vocabulary_digest import vocabulary_digest
 
 _ASCII = 0x80
 # The first ids of tokens of one character, of two and of three; those below are the words of the voice.
@@ -19,6 +20,8 @@ _THREE = _TWO + _ASCII**2
 _END = _THREE + _ASCII**3
 _PIECES = re.compile(r"[\x00-\x7f]{1,3}|.", re.DOTALL)
 _SURROGATES = range(0xD800, 0xE000)
+# The ids beyond the words follow from the rule above, which the last entry stands for.
+VOCABULARY = vocabulary_digest([*BYTES, b"characters, pairs and triples of ASCII"])
 
 
 def spell(text: str) -> list[int]:

@@ -38,6 +38,10 @@ class TextEngine(Engine[Job, Step], Protocol):
     def control_texts(self) -> Collection[str]:
         """What only the template may write, because the tokenizer reads control tokens in it; known after `start`."""
 
+    @property
+    def vocabulary(self) -> str:
+        """A digest of what its tokens spell (`vocabulary_digest`); known after `start`."""
+
     def detokenize(self, token_ids: Sequence[int]) -> str:
         """Returns the text of tokens of an answer, so that a resumed answer can be parsed on from there.
 

@@ -25,6 +25,7 @@ from services.common.chat_limits import (
     Range,
 )
 from services.common.errors import Code, MeshError
+from services.common.text_digest import text_digest
 from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
 from services.runner.kinds.text.format_instructions import format_instructions
@@ -37,7 +38,15 @@ from services.runner.kinds.text.prompt.parser import OutputParser
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.thought import EFFORTS
 from services.runner.kinds.text.prompt.tools import Toolbox
-from services.runner.refusals import context_exceeded, images_misplaced, tools_not_shown, unchecked, unknown_tokens
+from services.runner.kinds.text.reasoning_tokens import ReasoningTokens
+from services.runner.refusals import (
+    context_exceeded,
+    images_misplaced,
+    not_continued,
+    tools_not_shown,
+    unchecked,
+    unknown_tokens,
+)
 from tiermesh.runner.v1 import runner_pb2
 
 
@@ -52,6 +61,8 @@ class Request:
     whole: bool
     # Strings that end the answer where they stand in its content, and are not part of it.
     stop: tuple[str, ...] = ()
+    # Counts the tokens of the thought, with those of an interrupted run; None if the model does not reason.
+    reasoning: ReasoningTokens | None = None
 
 
 class RequestReader:
@@ -65,8 +76,13 @@ class RequestReader:
         detokenize: Callable[[Sequence[int]], str],
         new_call_id: Callable[[], str],
         new_image_marker: Callable[[], str] = random_marker,
+        vocabulary: str = "",
     ) -> None:
-        """`detokenize` and `controls` are the engine's; `new_call_id` makes ids for function calls, `call_…`."""
+        """`detokenize`, `controls` and the digest of the `vocabulary` are the engine's.
+
+        `new_call_id` makes ids for function calls, `call_…`.
+        """
+        self._vocabulary = vocabulary
         self._template = template
         self._controls = controls
         self._detokenize = detokenize
@@ -103,7 +119,9 @@ class RequestReader:
             raise images_misplaced()
         job = replace(_read_job(call, prompt, grammar), images=images, image_marker=marker)
         opened = thought is not None and thought.opened
-        return Request(job, self._parser(toolbox, model, job, opened=opened), call.whole, _read_stop(call.stop))
+        parser = self._parser(toolbox, model, opened=opened)
+        self._resume(call, parser)
+        return Request(job, parser, call.whole, _read_stop(call.stop), self._reasoning(call, model, opened=opened))
 
     def _read_completion(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         """Returns the request for a text that is to be continued as it is; nothing in the output has a meaning."""
@@ -119,13 +137,14 @@ class RequestReader:
         elif not prompt:
             raise unchecked("prompt")
         grammar = answer_grammar(read_schema(call), Toolbox())
+        self._resume(call, None)
         return Request(_read_job(call, prompt, grammar, token_ids), None, call.whole, _read_stop(call.stop))
 
-    def _parser(self, toolbox: Toolbox, model: Model, job: Job, *, opened: bool) -> OutputParser | None:
-        """Returns the parser of the output, brought to where an interrupted run has stopped."""
+    def _parser(self, toolbox: Toolbox, model: Model, *, opened: bool) -> OutputParser | None:
+        """Returns the parser of the output."""
         if not (toolbox.callable or model.reasoning or self._template.tool_format.framed):
             return None
-        parser = OutputParser(
+        return OutputParser(
             calls=toolbox.callable,
             forced=bool(toolbox.required),
             reasoning=model.reasoning,
@@ -135,10 +154,39 @@ class RequestReader:
             tool_format=self._template.tool_format,
             functions=toolbox.schemas,
         )
-        if job.resume_token_ids:
+
+    def _resume(self, call: runner_pb2.GenerateCall, parser: OutputParser | None) -> None:
+        """Brings the parser to where an interrupted run has stopped.
+
+        Raises MeshError CANCELLED if the tokens of that run mean something else here than what the client has read.
+        """
+        if not call.resume_token_ids:
+            return
+        if call.resume_vocabulary != self._vocabulary:
+            raise not_continued()
+        text = self._detokenize(call.resume_token_ids)
+        if parser is not None:
             # What this recognises has been delivered already.
-            parser.feed(self._detokenize(job.resume_token_ids), ParsedText())
-        return parser
+            delivered = ParsedText()
+            parser.feed(text, delivered)
+            text = "".join([*delivered.reasoning, *delivered.content])
+        if text_digest(text) != call.resume_text_digest:
+            raise not_continued()
+
+    def _reasoning(self, call: runner_pb2.GenerateCall, model: Model, *, opened: bool) -> ReasoningTokens | None:
+        if not model.reasoning:
+            return None
+        parser = OutputParser(
+            calls=False,
+            reasoning=True,
+            reasoning_open=opened,
+            thought_tags=self._template.thought_tags,
+            new_id=self._new_call_id,
+            tool_format=self._template.tool_format,
+        )
+        tokens = ReasoningTokens(parser, self._detokenize)
+        tokens.add(call.resume_token_ids)
+        return tokens
 
 
 def _read_job(

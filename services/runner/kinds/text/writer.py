@@ -48,7 +48,7 @@ class ReplyWriter:
         # Whether a stop string has come.
         self._stopped = False
         self._content_logprobs = None if self._parser is None or request.job.logprobs is None else ContentLogprobs()
-        self._reasoning_tokens = _resumed_reasoning(request)
+        self._reasoning = request.reasoning
 
     def begin(self, ticket: TextTicket) -> None:
         """Takes the ticket of the job, which a stop string ends."""
@@ -103,7 +103,7 @@ class ReplyWriter:
         reply.usage.prompt_tokens = usage.prompt_tokens
         reply.usage.completion_tokens = self._tokens if self._stopped else usage.completion_tokens
         reply.usage.cached_tokens = usage.cached_tokens
-        reply.usage.reasoning_tokens = self._reasoning_tokens
+        reply.usage.reasoning_tokens = self._reasoning.count if self._reasoning is not None else 0
         return reply
 
     def _reason(self, finish: FinishReason) -> runner_pb2.FinishReason.ValueType:
@@ -132,11 +132,10 @@ class ReplyWriter:
             return self._stopped
         if self._content_logprobs is not None:
             self._content_logprobs.add(step)
-        thinking = self._parser.thinking
         self._parser.feed(step.text, segment.output)
         self._note_content()
-        if thinking or self._parser.thinking:
-            self._reasoning_tokens += len(step.token_ids)
+        if self._reasoning is not None:
+            self._reasoning.add(step.token_ids)
         return self._stopped
 
     def _note_content(self) -> None:
@@ -168,12 +167,6 @@ class ReplyWriter:
             token_ids=segment.token_ids,
             logprobs=[_write_logprob(logprob) for logprob in segment.logprobs],
         )
-
-
-def _resumed_reasoning(request: Request) -> int:
-    """Counts the reasoning tokens of an interrupted run, as far as it is still known: an unfinished thought is all."""
-    thinking = request.parser is not None and request.parser.thinking
-    return len(request.job.resume_token_ids) if thinking else 0
 
 
 def _write_logprob(entry: TokenLogprob) -> runner_pb2.TokenLogprob:

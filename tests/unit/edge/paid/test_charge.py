@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from services.common.catalog import Kind
 from services.edge.context import RequestContext
 from services.edge.paid.hold import Outcome
 from services.edge.paid.routing import Assignment
 from tests.support.waiting import eventually
-from tests.unit.edge.backend import Backend
+from tests.unit.edge.backend import MODELS, Backend
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1 import runner_pb2
 
@@ -25,8 +26,9 @@ SOUND = runner_pb2.GenerateReply(audio=b"sound")
 class Runner(Backend):
     """Sends what it is told to."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, replies: Sequence[runner_pb2.GenerateReply | None] = ()) -> None:
+        kind: Kind = "image" if IMAGE in replies else "speech" if SOUND in replies else "chat"
+        super().__init__(MODELS[kind])
         self.sinks: list[Callable[[Any], None]] = []
 
     def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
@@ -52,7 +54,7 @@ class Runner(Backend):
 async def test_leaving_costs_what_has_been_made(
     left: type[BaseException], replies: list[runner_pb2.GenerateReply | None], by_piece: bool, outcome: Outcome
 ) -> None:
-    backend = Runner()
+    backend = Runner(replies)
     with pytest.raises(left):  # noqa: PT012 - raised inside is what leaving is
         async with backend.charge(RequestContext("req_1", 0.0), by_piece=by_piece) as charge:
             charge.start([runner_pb2.GenerateCall() for _ in replies], Assignment("runner", "address"), None)
@@ -65,7 +67,7 @@ async def test_leaving_costs_what_has_been_made(
 
 @pytest.mark.parametrize("replies", [[None], [BEGUN], [IMAGE]])
 async def test_a_cancellation_that_the_server_makes_is_free(replies: list[runner_pb2.GenerateReply | None]) -> None:
-    backend = Runner()
+    backend = Runner(replies)
     with pytest.raises(asyncio.CancelledError):  # noqa: PT012 - raised inside is what cancelling is
         async with backend.charge(RequestContext("req_1", 0.0), client_left=False) as charge:
             charge.start([runner_pb2.GenerateCall()], Assignment("runner", "address"), None)

@@ -9,10 +9,11 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from services.common.catalog import load_catalog
+from services.common.catalog import Model, load_catalog
 from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG
 from services.edge.paid.generation import MAX_FAILURES, Generation
+from services.edge.paid.progress import ProgressWatch
 from services.edge.paid.routing import Assignment, Placer
 from services.edge.paid.runners import RunnerPool
 from tests.support.deadlines import within
@@ -47,7 +48,7 @@ class Mesh:
         self.now += 1.0
         return Assignment("runner", "address", prefix_hashes=prefix_hashes)
 
-    def get(self, _address: str) -> Mesh:
+    def get(self, _address: str, _model: Model) -> Mesh:
         return self
 
     def start(self, call: runner_pb2.GenerateCall, sink: Callable[[Any], None], _timeout: float) -> int:
@@ -67,7 +68,9 @@ class Mesh:
             capabilities=(),
             placer=cast("Placer", self),
             runners=cast("RunnerPool", self),
+            progress=ProgressWatch(lambda: self.now),
             queue_timeout=PATIENCE,
+            request_timeout=600.0,
             deadline=600.0,
             clock=lambda: self.now,
         )

@@ -1,4 +1,4 @@
-from services.router.runners.load import FULL_LIFE, PLACEMENT_LIFE, Load, Report
+from services.router.runners.load import FIRST_SLOTS, FULL_LIFE, PLACEMENT_LIFE, Load, Report
 
 
 def report(active: int, admitted: int) -> Report:
@@ -66,3 +66,12 @@ def test_a_refusal_makes_it_full_until_the_next_status_or_a_short_time() -> None
     load.refuse(now=2.0)
     load.report(report(active=1, admitted=0))
     assert load.has_room(now=2.0)
+
+
+def test_advertised_slots_are_believed_up_to_a_bound() -> None:
+    load = Load(1_000_000, most_slots=100)
+    assert (load.slots, load.proven_slots) == (100, FIRST_SLOTS)
+    load.report(Report(slots=1_000_000, active=0, admitted=20))
+    assert (load.slots, load.proven_slots) == (100, 40)
+    load.report(Report(slots=1_000_000, active=0, admitted=10_000))
+    assert (load.slots, load.proven_slots) == (100, 100)

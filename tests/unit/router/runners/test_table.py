@@ -1,5 +1,6 @@
 import pytest
 
+from services.router.runners.ejection import FIRST_STALL_SECONDS
 from services.router.runners.live_runner import Health
 from services.router.runners.load import Report
 from tests.unit.router.world import World, record
@@ -99,6 +100,16 @@ def test_a_failed_request_ejects_until_a_fresh_status_comes(world: World) -> Non
     assert world.streams.opened[-1] == ("a", 1.0)
 
 
+def test_a_runner_that_makes_no_progress_is_out_for_long_after_the_second_report(world: World) -> None:
+    runner = world.up("a")
+    world.table.stall("a")
+    assert world.streams.opened[-1] == ("a", 0.5)
+    # One that it took before it was ejected.
+    world.table.stall("a")
+    assert world.streams.opened[-1] == ("a", FIRST_STALL_SECONDS)
+    assert (serving(world), runner.state) == ([], "ejected")
+
+
 def test_an_ejected_runner_without_a_record_gets_its_chance(world: World) -> None:
     runner = world.up("a")
     world.table.fail("a")
@@ -126,6 +137,7 @@ def test_a_new_address_is_a_new_process(world: World) -> None:
 def test_unknown_runners_are_ignored(world: World) -> None:
     world.table.unregister("x")
     world.table.fail("x")
+    world.table.stall("x")
     world.table.refuse("x")
     assert world.ids() == []
 

@@ -86,6 +86,7 @@ class Batch:
         tokens = 0
         for result in self.generator.iterate():
             run: Run = result["job"].identifier
+            run.progress += 1
             active = self._active.get(run)
             # A job that was taken out since has nothing more to say; one that only reads its prompt has nothing yet.
             if active is None or result["stage"] != "streaming":

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 class Run:
     """A running job, which is also its ticket. All methods are called on the event loop's thread."""
 
-    __slots__ = ("_emit", "_finish", "_forget", "job")
+    __slots__ = ("_emit", "_finish", "_forget", "job", "progress")
 
     def __init__(
         self, job: Job, emit: Emit, forget: Callable[[Run], None], finish: Callable[[Run, FinishReason], None]
     ) -> None:
         """`forget` is told when the job has been cancelled or has ended, `finish` when it is to be cut short."""
         self.job = job
+        # Results of the generator, those of reading the prompt included; its thread counts them.
+        self.progress = 0
         # None once the job has ended.
         self._emit: Emit | None = emit
         self._forget = forget

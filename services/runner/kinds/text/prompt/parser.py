@@ -72,6 +72,12 @@ class OutputParser:
         state = self._after_space if self._state == self._space else self._state
         return state == self._in_thought or (self._reader is not None and self._reader.thinking)
 
+    @property
+    def answering(self) -> bool:
+        """Whether no reasoning can come any more."""
+        state = self._after_space if self._state == self._space else self._state
+        return state == self._answer
+
     def feed(self, text: str, out: ParsedText) -> None:
         """Takes the next characters and adds what they decide to `out`."""
         self._text += text

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import llguidance
 import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.text_digest import text_digest
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import byte_tokenizer
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
@@ -32,6 +34,12 @@ def call(**fields: object) -> pb.GenerateCall:
     return pb.GenerateCall(request_id="r", model="model", **fields)  # type: ignore[arg-type] # fields of the message
 
 
+def resumed(said: str, shown: str | None = None) -> dict[str, Any]:
+    """Returns the fields of a call that goes on after what was said, of which `shown` has reached the client."""
+    digest = text_digest(said if shown is None else shown)
+    return {"resume_token_ids": list(map(ord, said)), "resume_text_digest": digest}
+
+
 def read(call: pb.GenerateCall, model: Model = MODEL, template: str = "") -> Request:
     source = template or packaged_template("smollm2")
     reader = RequestReader(ChatTemplate(source), detokenize=detokenize, new_call_id=lambda: "call_1")
@@ -39,11 +47,11 @@ def read(call: pb.GenerateCall, model: Model = MODEL, template: str = "") -> Req
 
 
 def test_a_plain_call() -> None:
-    request = read(call(max_tokens=5, stop=["\n"], resume_token_ids=[1, 2], whole=True))
+    request = read(call(max_tokens=5, stop=["\n"], whole=True, **resumed("hi")))
     assert request.parser is None
     assert request.whole
     job = request.job
-    assert (job.request_id, job.max_tokens, request.stop, job.resume_token_ids) == ("r", 5, ("\n",), (1, 2))
+    assert (job.request_id, job.max_tokens, request.stop, job.resume_token_ids) == ("r", 5, ("\n",), (104, 105))
     assert (job.sampling, job.logprobs, job.grammar) == (Sampling(), None, "")
     assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
@@ -208,7 +216,8 @@ def test_an_opened_thought_is_seen_in_the_prompt() -> None:
 
 def test_a_resumed_answer_is_parsed_on_from_where_it_was() -> None:
     said = "<think>so</think>"
-    parsers = [read(call(resume_token_ids=map(ord, text)), THINKER).parser for text in (said[:9], said + "x")]
+    asked = (resumed(said[:9], shown="<think>so"), resumed(said + "x", shown="<think>sox"))
+    parsers = [read(call(**fields), THINKER).parser for fields in asked]
     thinking: Callable[[int], bool] = lambda at: parsers[at] is not None and parsers[at].thinking  # type: ignore[union-attr] # noqa: E731
     assert thinking(0)
     assert not thinking(1)

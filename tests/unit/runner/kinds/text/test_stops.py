@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.catalog import Model
+from services.common.text_digest import text_digest
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Step, TokenLogprob
 from services.runner.kinds.text.prompt.nesting import Nesting
@@ -91,6 +92,7 @@ class Script:
             sampling=pb.Sampling(temperature=1, top_p=1),
             tools=[pb.Tool(name="f", parameters_json="{}")] if model.capabilities else [],
             resume_token_ids=range(resume),
+            resume_text_digest=text_digest(answer.reasoning + answer.content),
             logprobs=True,
             **fields,  # type: ignore[arg-type] # fields of the message
         )
@@ -102,6 +104,8 @@ class Script:
         remaining: int | None = None
 
         class Ticket:
+            progress = 0
+
             def cancel(_self) -> None:  # noqa: N805 - the script is `self` here
                 raise AssertionError("the usage of the answer would be lost")
 

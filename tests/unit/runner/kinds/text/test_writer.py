@@ -187,14 +187,3 @@ def test_the_tokens_of_the_log_probabilities_are_the_content(
     assert reply is not None
     content, data = content + reply.text, data + b"".join(entry.token_bytes for entry in reply.logprobs)
     assert data.decode() == content
-
-
-def test_reasoning_is_counted_apart() -> None:
-    subject = writer(reasoning=True)
-    replies = [
-        subject.write(step) for step in (Step("<think>", [1]), Step("hm", [2]), Step("</think>yes", [3, 4]), last())
-    ]
-    assert replies[1] is not None
-    assert replies[1].reasoning == "hm"
-    assert replies[-1] is not None
-    assert replies[-1].usage.reasoning_tokens == 4

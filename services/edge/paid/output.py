@@ -1,0 +1,70 @@
+"""What the runners of one choice have delivered, as far as it is what they were asked for."""
+
+from __future__ import annotations
+
+import sys
+
+from services.common.catalog import Model
+from services.common.text_digest import text_digest
+from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
+
+# A token is rarely longer than a few characters; what is far beyond that is no answer of a language model. A step
+# without text counts with its bytes, which a list of log probabilities makes many.
+_BYTES_PER_TOKEN = 4096
+_FIRST_BYTES = 65_536
+# What may be in a reply of each kind, next to what may be in any.
+_ANY = {"id", "started", "finish_reason", "usage"}
+_FIELDS = {
+    "chat": _ANY | {"text", "reasoning", "tool_calls", "token_ids", "logprobs"},
+    "embedding": _ANY | {"embeddings"},
+    "speech": _ANY | {"audio"},
+    "transcription": _ANY | {"text", "token_ids", "transcript"},
+    "image": _ANY | {"image"},
+}
+
+
+class Output:
+    """The tokens and texts of one choice, over all runners that had a part in it."""
+
+    __slots__ = ("_fields", "_most_size", "_most_tokens", "_size", "_texts", "has_audio", "token_ids")
+
+    def __init__(self, model: Model, call: GenerateCall) -> None:
+        # Another runner goes on after these.
+        self.token_ids: list[int] = []
+        # Whether audio has come: no other runner could go on from there.
+        self.has_audio = False
+        self._texts: list[str] = []
+        self._size = 0
+        self._fields = _FIELDS[model.kind]
+        # Other kinds are bounded by the size of their frames.
+        self._most_tokens = self._most_size = sys.maxsize
+        if model.kind == "chat":
+            self._most_tokens = call.max_tokens or model.context
+            self._most_size = self._most_tokens * _BYTES_PER_TOKEN + _FIRST_BYTES
+
+    def take(self, reply: GenerateReply) -> str:
+        """Adds a step, or returns what is wrong with it and leaves it out."""
+        # Most replies are a token and its text; this runs for each.
+        new, text = list(reply.token_ids), reply.text
+        if not new or reply.finish_reason:
+            if not self._has_only_its_kind(reply):
+                return "another kind of output"
+            if reply.audio:
+                self.has_audio = True
+        if reasoning := reply.reasoning:
+            # It precedes the answer, within a step too.
+            text = reasoning + text
+        size = self._size + (len(text) or reply.ByteSize())
+        if size > self._most_size or len(self.token_ids) + len(new) > self._most_tokens:
+            return "more output than requested"
+        self._size = size
+        self.token_ids += new
+        self._texts.append(text)
+        return ""
+
+    def text_digest(self) -> bytes:
+        """Returns a digest of reasoning and answer, for a runner that is to go on after the tokens."""
+        return text_digest("".join(self._texts))
+
+    def _has_only_its_kind(self, reply: GenerateReply) -> bool:
+        return all(field.name in self._fields for field, _ in reply.ListFields())
