@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,7 @@ from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.writer import ReplyWriter
 from tests.support.deadlines import within
 from tests.support.engine_contract import CITY, GREEDY, healthy, job
+from tests.support.random_gguf import write_random_gguf
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually
 from tiermesh.runner.v1 import runner_pb2 as pb
@@ -166,3 +169,21 @@ async def test_an_engine_that_makes_no_progress_is_not_healthy() -> None:
 async def test_a_missing_model_is_named() -> None:
     with pytest.raises(FileNotFoundError, match="no model file nowhere"):
         await LlamaCppEngine("nowhere.gguf").start()
+
+
+async def test_a_model_can_be_freed_as_soon_as_it_is_loaded(tmp_path: Path) -> None:
+    """In a process of its own: one that cannot free it does nothing any more, not even end."""
+    program = (
+        "import sys; from pathlib import Path; "
+        "from services.runner.engines.llamacpp.server import ServerOptions, load_server\n"
+        "for _ in range(8): load_server(ServerOptions(Path(sys.argv[1]), 1, 256, 1, 64))"
+    )
+    model = write_random_gguf(tmp_path / "random.gguf")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(model))
+    try:
+        async with within(30):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

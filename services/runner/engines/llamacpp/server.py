@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -64,7 +65,22 @@ def load_server(options: ServerOptions) -> Any:
     params.ui = False
     params.endpoint_slots = False
     params.cors_origins = ""
-    return xllamacpp.Server(params)
+    server = xllamacpp.Server(params)
+    _wait_until_running(server, options)
+    return server
+
+
+def _wait_until_running(server: Any, options: ServerOptions) -> None:
+    """Has the server do one token, so that it is known to work.
+
+    Its thread may not run yet when it is returned. If it were freed now, the thread would begin after it was told to
+    end, and freeing it would wait for ever, with Python's interpreter lock.
+    """
+    if options.embedding:
+        server.handle_embeddings({"input": [[1]]})
+    else:
+        job = {"prompt": "a", "n_predict": 0, "cache_prompt": False, "stream": False}
+        server.handle_completions(json.dumps(job).encode(), lambda _: False)
 
 
 def library_path() -> str:
