@@ -197,7 +197,8 @@ def calling(arguments: Any) -> dict[str, Any]:
 def wrong_bodies() -> dict[str, Any]:
     """Bodies that are JSON, but wrong where a secret stands."""
     image = {"type": "image_url", "image_url": {"url": DATA_URL}}
-    schema = {"type": "json_schema", "json_schema": {"name": SCHEMA, "schema": {"title": SCHEMA}}}
+    no_text = {"type": "string", "pattern": f"^{SCHEMA}$", "maxLength": 3}
+    impossible = {"type": "json_schema", "json_schema": {"name": SCHEMA, "schema": no_text}}
     wrong: dict[str, Any] = {
         "role": body(messages=[{"role": PROMPT, "content": PROMPT}]),
         "content is an object": body(messages=[user({PROMPT: PROMPT})]),
@@ -218,7 +219,7 @@ def wrong_bodies() -> dict[str, Any]:
         "logit bias": body(logit_bias={PROMPT: 1}),
         "logit bias value": body(logit_bias={"1": PROMPT}),
         "response format": body(response_format={"type": SCHEMA}),
-        "response format of this engine": body(response_format=schema),
+        "response format that no text has": body(response_format=impossible),
         "schema": body(response_format={"type": "json_schema", "json_schema": {"schema": SCHEMA}}),
         "tool type": body(tools=[{"type": TOOL, "function": {"name": TOOL}}]),
         "tool name": body(tools=[{"type": "function", "function": {"name": TOOL + "!"}}]),

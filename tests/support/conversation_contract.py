@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from services.common.catalog import Model
+from services.common.text_digest import text_digest
 from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import RequestReader
@@ -66,7 +67,11 @@ class Said:
 async def converse(engine: TextEngine, model: Model = MODEL, question: str = "Which city?", **fields: Any) -> Said:
     """Has a call read, answered and written as a runner does; greedy, and with a template that knows thoughts."""
     template = ChatTemplate(packaged_template("smollm2"))
-    reader = TextReader(RequestReader(template, detokenize=engine.detokenize, new_call_id=lambda: "call_1"))
+    reader = TextReader(
+        RequestReader(
+            template, detokenize=engine.detokenize, new_call_id=lambda: "call_1", vocabulary=engine.vocabulary
+        )
+    )
     sampling = pb.Sampling(temperature=0, top_p=1)
     messages = [pb.Message(role="user", content=question)]
     call = pb.GenerateCall(id=1, model=model.id, messages=messages, sampling=sampling, **{"max_tokens": 200, **fields})
@@ -107,7 +112,9 @@ class ConversationContract:
         streamed, whole = await asyncio.gather(converse(engine, **fields), converse(engine, **fields, whole=True))
         assert (whole.calls, whole.token_ids, len(whole.replies)) == (streamed.calls, streamed.token_ids, 2)
         places = _delivered(streamed)
-        resumed = [converse(engine, **fields, resume_token_ids=delivered) for delivered in places]
+        # A forced call has no content, so there is no text that was delivered.
+        known = {"resume_vocabulary": engine.vocabulary, "resume_text_digest": text_digest("")}
+        resumed = [converse(engine, **fields, resume_token_ids=delivered, **known) for delivered in places]
         for delivered, rest in zip(places, await asyncio.gather(*resumed), strict=True):
             assert [*delivered, *rest.token_ids] == whole.token_ids
             assert (rest.content, rest.finish) == ("", whole.finish)
