@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
@@ -48,12 +47,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def server(clock: Clock) -> AsyncIterator[HttpServer]:
+async def server(clock: Clock) -> HttpServer:
     application = web.Application()
     application.router.add_get("/", answer)
     server = HttpServer("127.0.0.1:0", application, head_seconds=10, unread_seconds=60, monotonic=clock)
     await server.start()
-    yield server
+    return server
 
 
 async def ask(connection: RawConnection) -> str | None:
