@@ -31,11 +31,14 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "router": RouterSettings,
     "runner": RunnerSettings,
 }
-# What an operator puts into the Secret `tiermesh-databases`, and the kubelet into fields of a pod.
-SECRET = {
-    "auth-url": "postgresql://auth:secret@db.example.org/auth",
-    "billing-url": "postgresql://billing:secret@db.example.org/billing",
-    "rate-limit-url": "rediss://:secret@redis.example.org:6379/0",
+# What an operator puts into Secrets, and the kubelet into fields of a pod.
+SECRETS = {
+    "tiermesh-databases": {
+        "auth-url": "postgresql://auth:secret@db.example.org/auth",
+        "billing-url": "postgresql://billing:secret@db.example.org/billing",
+        "rate-limit-url": "rediss://:secret@redis.example.org:6379/0",
+    },
+    "tiermesh-etcd": {"password": "secret"},
 }
 FIELDS = {"status.podIP": "10.0.0.1", "metadata.name": "pod-0"}
 
@@ -119,5 +122,4 @@ def services(name: str) -> Iterator[tuple[str, Resource, dict[str, Any], Service
 
 
 def _secret(reference: Mapping[str, str]) -> str:
-    assert reference["name"] == "tiermesh-databases"
-    return SECRET[reference["key"]]
+    return SECRETS[reference["name"]][reference["key"]]

@@ -13,7 +13,7 @@ import yaml
 from services.cli.__main__ import main as command_line
 from tests.deploy.kubectl import ROOT, kubectl
 from tests.deploy.links import dead_links
-from tests.deploy.overlays import overlay, workloads
+from tests.deploy.overlays import OVERLAYS, overlay, workloads
 from tests.deploy.procedures import commands, kubectl_commands
 from tests.deploy.resources import containers
 
@@ -83,17 +83,21 @@ def test_kubectl_knows_the_commands_and_their_flags(page: Path) -> None:
         assert "Usage:" in _help(*command.own), command
 
 
-def test_the_secret_of_the_page_is_what_the_services_read() -> None:
-    [command] = [c for c in kubectl_commands(FOLDER / "install.md") if {"create", "generic"} <= set(c.arguments)]
-    secret = yaml.safe_load(kubectl(*command.own, "--dry-run=client", "--output=yaml"))
+def test_the_secrets_of_the_page_are_what_the_services_read() -> None:
+    made = set()
+    for command in kubectl_commands(FOLDER / "install.md"):
+        if {"create", "generic"} <= set(command.arguments):
+            secret = yaml.safe_load(kubectl(*command.own, "--dry-run=client", "--output=yaml"))
+            made |= {(secret["metadata"]["name"], key) for key in secret["data"]}
     read = {
         (source["name"], source["key"])
-        for workload in workloads("production")
+        for overlay_name in OVERLAYS
+        for workload in workloads(overlay_name)
         for container in containers(workload)
         for variable in container.get("env", ())
         if (source := variable.get("valueFrom", {}).get("secretKeyRef"))
     }
-    assert {(secret["metadata"]["name"], key) for key in secret["data"]} == read
+    assert made == read
 
 
 @cache

@@ -60,7 +60,8 @@ def test_migrations_reach_the_database_of_their_service(name: str) -> None:
 def test_the_operator_s_variables_are_options_of_the_command_line(name: str) -> None:
     [operator] = [workload for workload in workloads(name) if component(workload) == "operator"]
     [container] = containers(operator)
-    assert environment(container).keys() <= set(_option_variables(command_line))
+    # A password is no option: everybody on the machine would see it.
+    assert environment(container).keys() <= {*_option_variables(command_line), "TIERMESH_CLI_ETCD_PASSWORD"}
 
 
 def test_the_operator_s_commands_read_the_catalog_of_the_installation(name: str) -> None:
@@ -132,6 +133,18 @@ def test_mutual_tls_is_on_everywhere_in_production(name: str) -> None:
             assert not isinstance(settings, EtcdServiceSettings) or settings.etcd_tls.enabled
         else:
             assert not any(files)
+
+
+def test_etcd_without_tls_asks_for_a_password_that_everybody_has_who_calls_it(name: str) -> None:
+    called = [settings for _, _, _, settings in services(name) if isinstance(settings, EtcdServiceSettings)]
+    expected = ("root", "secret") if name == "laptop" else ("", "")
+    assert {(settings.etcd_username, settings.etcd_password) for settings in called} == {expected}
+    [operator] = [workload for workload in workloads(name) if component(workload) == "operator"]
+    variables = environment(next(containers(operator)))
+    assert (
+        variables.get("TIERMESH_CLI_ETCD_USERNAME", ""),
+        variables.get("TIERMESH_CLI_ETCD_PASSWORD", ""),
+    ) == expected
 
 
 def test_several_replicas_share_what_they_must(name: str) -> None:

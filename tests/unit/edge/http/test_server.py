@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
@@ -63,11 +65,16 @@ async def ask(connection: RawConnection) -> str | None:
     return response.headers.get("connection")
 
 
+@asynccontextmanager
+async def pooled(server: HttpServer) -> AsyncIterator[RawConnection]:
+    """A connection that its client keeps after a request."""
+    async with connect(f"http://127.0.0.1:{server.port}") as connection:
+        assert await ask(connection) is None
+        yield connection
+
+
 async def test_a_long_drain_outlasts_the_connections_that_clients_pool(server: HttpServer, clock: Clock) -> None:
-    url = f"http://127.0.0.1:{server.port}"
-    async with connect(url) as late, connect(url) as silent:
-        for connection in (late, silent):
-            assert await ask(connection) is None
+    async with pooled(server) as late, pooled(server) as silent:
         draining = asyncio.create_task(server.stop(drain_seconds=610))
         await clock.move(KEEP_ALIVE_SECONDS - 1)
         assert await ask(late) == "close"
@@ -79,10 +86,7 @@ async def test_a_long_drain_outlasts_the_connections_that_clients_pool(server: H
 
 
 async def test_a_short_drain_waits_a_second_for_idle_connections(server: HttpServer, clock: Clock) -> None:
-    url = f"http://127.0.0.1:{server.port}"
-    async with connect(url) as late, connect(url) as silent:
-        for connection in (late, silent):
-            assert await ask(connection) is None
+    async with pooled(server) as late, pooled(server) as silent:
         draining = asyncio.create_task(server.stop(drain_seconds=30))
         await clock.move(0.5)
         assert await ask(late) == "close"
