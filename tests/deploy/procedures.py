@@ -22,10 +22,11 @@ _KINDS = {
     "pvc": "PersistentVolumeClaim",
     "pod": "Pod",
     "configmap": "ConfigMap",
+    "certificate": "Certificate",
     "scaledobject": "ScaledObject",
 }
 # Verbs whose first argument may be a kind of object, and those that take the name of a pod.
-_OF_A_KIND = {"delete", "wait", "get", "annotate"}
+_OF_A_KIND = {"delete", "wait", "get", "describe", "annotate"}
 _OF_A_POD = {"exec", "logs", "port-forward"}
 
 
