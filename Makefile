@@ -32,6 +32,8 @@ DEPLOY := .venv-deploy/.installed
 # The oldest and the newest Kubernetes that the manifests are checked for.
 KUBERNETES ?= 1.31.0 1.37.0
 OVERLAYS := laptop production
+# What an overlay has and does not list: docs/operations says when to apply it.
+ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/production/runner-pro-cpu.yaml
 # The extras of the images for runners, and of the environments of the tests.
 CPU_EXTRAS := llamacpp embedding speech transcription tracing
 GPU_EXTRAS := exllamav2 image tracing
@@ -159,7 +161,7 @@ manifests-check: $(DEPLOY)
 	rm -rf build/deploy && mkdir -p build/deploy
 	for overlay in $(OVERLAYS); do $(DEPLOY_BIN)/kubectl kustomize deploy/k8s/overlays/$$overlay >build/deploy/$$overlay.yaml || exit 1; done
 	@# It knows only what Kubernetes itself defines; tests/deploy/custom_resources.py checks the rest.
-	$(DEPLOY_BIN)/kubernetes-validate --strict --quiet --no-warn $(KUBERNETES:%=--kubernetes-version=%) $(OVERLAYS:%=build/deploy/%.yaml)
+	$(DEPLOY_BIN)/kubernetes-validate --strict --quiet --no-warn $(KUBERNETES:%=--kubernetes-version=%) $(OVERLAYS:%=build/deploy/%.yaml) $(ALTERNATIVES)
 	$(DEPLOY_BIN)/checkov --config-file deploy/checkov.yaml --directory build/deploy --directory deploy/images
 
 # The first is what all that shares .venv agrees on. Those of ExLlamaV2 have to agree with it where they meet.

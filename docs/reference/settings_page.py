@@ -44,7 +44,7 @@ Each process reads its settings from environment variables named `TIERMESH_<SERV
 """  # noqa: E501 - a paragraph of Markdown is one line.
 _COMMANDS = """## Management commands
 
-The `tiermesh` command reads these variables. The option overrides the variable. `tiermesh doctor` also reads a password for etcd from `TIERMESH_CLI_ETCD_PASSWORD` and a key for the edge from `TIERMESH_API_KEY`.
+The `tiermesh` command reads these variables. The option overrides the variable. `tiermesh doctor` and `tiermesh etcd require-password` also read the password for etcd from `TIERMESH_CLI_ETCD_PASSWORD`. `tiermesh doctor` reads a key for the edge from `TIERMESH_API_KEY`.
 
 """  # noqa: E501 - a paragraph of Markdown is one line.
 _HEAD = ("name", "type", "default", "unit", "meaning")

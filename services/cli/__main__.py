@@ -8,6 +8,7 @@ from services.cli.commands.account import account
 from services.cli.commands.certs import certs
 from services.cli.commands.credits import balance, credits_group
 from services.cli.commands.doctor import doctor
+from services.cli.commands.etcd import etcd
 from services.cli.commands.key import key
 from services.cli.commands.ledger import ledger
 from services.cli.commands.mesh import models, runners
@@ -24,7 +25,7 @@ def main() -> None:
 
 
 _MANAGEMENT = (account, key, credits_group, balance, usage, runners, models, ledger)
-_OPERATIONS = (up, certs, doctor, prometheus_targets)
+_OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
 
 for command in (*_MANAGEMENT, *_OPERATIONS):
     main.add_command(command)

@@ -35,14 +35,20 @@ async def serve(stop: asyncio.Event) -> None:
         engine = build_engine(settings, vision=needs_vision(settings, lifespan.catalog))
         # What this runner serves stays what it was at the start; what it says of the catalog does not.
         models = served_models(settings, lifespan.catalog, engine)
-        await lifespan.start_admin(healthy=lambda: engine.healthy)
+        # No request reaches a runner that etcd has never known. A later outage of etcd takes nobody out of service: the
+        # routers go on with the runners that they know.
+        announced = asyncio.Event()
+        await lifespan.start_admin(ready=announced.is_set, healthy=lambda: engine.healthy)
         await engine.start()
         lifespan.close_at_end(engine.close)
         log.info("engine_ready", engine=engine.name, slots=engine.slots, context=engine.context)
-        await _serve_engine(settings, lifespan, engine, models)
+        await _serve_engine(settings, lifespan, engine, models, announced)
 
 
-async def _serve_engine(settings: RunnerSettings, lifespan: Lifespan, engine: AnyEngine, models: list[Model]) -> None:
+async def _serve_engine(
+    settings: RunnerSettings, lifespan: Lifespan, engine: AnyEngine, models: list[Model], announced: asyncio.Event
+) -> None:
+    """Serves an engine that has started; sets `announced` once the runner is in etcd for the first time."""
     runner_id = settings.id or f"runner-{secrets.token_hex(6)}"
     status = StatusBoard(runner_id, engine)
     generation = Generation(engine, work_reader(engine), {model.id: model for model in models}, status)
@@ -59,7 +65,13 @@ async def _serve_engine(settings: RunnerSettings, lifespan: Lifespan, engine: An
     record = runner_record(runner_id, settings.advertise or server.address, settings, models, engine)
     etcd = etcd_client(settings)
     lifespan.close_at_end(etcd.close)
-    registration = Registration(etcd, record.key, record.to_json(), ttl=settings.lease_seconds)
+    registration = Registration(
+        etcd,
+        record.key,
+        record.to_json(),
+        ttl=settings.lease_seconds,
+        on_change=lambda registered: announced.set() if registered else None,
+    )
     lifespan.run_in_background("registration", registration.run())
 
     await lifespan.serve()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -14,10 +18,12 @@ from services.common.settings import ServiceSettings, load_settings
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
-from tests.deploy.kubectl import kubectl
+from tests.deploy.kubectl import ROOT, kubectl
+from tests.deploy.procedures import commands
 from tests.deploy.resources import Resource, pod_spec
 
 OVERLAYS = ("laptop", "production")
+WITHOUT_GPUS = "production without GPUs"
 SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "auth": AuthSettings,
     "billing": BillingSettings,
@@ -25,19 +31,39 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "router": RouterSettings,
     "runner": RunnerSettings,
 }
-# What an operator puts into the Secret `tiermesh-databases`, and the kubelet into fields of a pod.
-SECRET = {
-    "auth-url": "postgresql://auth:secret@db.example.org/auth",
-    "billing-url": "postgresql://billing:secret@db.example.org/billing",
-    "rate-limit-url": "rediss://:secret@redis.example.org:6379/0",
+# What an operator puts into Secrets, and the kubelet into fields of a pod.
+SECRETS = {
+    "tiermesh-databases": {
+        "auth-url": "postgresql://auth:secret@db.example.org/auth",
+        "billing-url": "postgresql://billing:secret@db.example.org/billing",
+        "rate-limit-url": "rediss://:secret@redis.example.org:6379/0",
+    },
+    "tiermesh-etcd": {"password": "secret"},
 }
 FIELDS = {"status.podIP": "10.0.0.1", "metadata.name": "pod-0"}
 
 
 @cache
 def overlay(name: str) -> tuple[Resource, ...]:
-    """Returns the resources of an overlay as a cluster would get them; not to be changed."""
-    return tuple(yaml.safe_load_all(kubectl("kustomize", f"deploy/k8s/overlays/{name}")))
+    """Returns the resources of an overlay as a cluster would get them; not to be changed.
+
+    WITHOUT_GPUS is what somebody has who follows docs/operations/install.md and has no GPUs.
+    """
+    if name != WITHOUT_GPUS:
+        return _rendered(f"deploy/k8s/overlays/{name}")
+    with TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "deploy" / "k8s", Path(folder, "deploy", "k8s"))
+        page = commands(ROOT / "docs" / "operations" / "install.md")
+        made = "deploy/k8s/overlays/own"
+        for command in page:
+            if command.program in {"cp", "sed"}:
+                words = [word.replace("$OVERLAY", made) for word in command.words]
+                subprocess.run(words, cwd=folder, check=True)
+        return _rendered(str(Path(folder, made)))
+
+
+def _rendered(folder: str) -> tuple[Resource, ...]:
+    return tuple(yaml.safe_load_all(kubectl("kustomize", folder)))
 
 
 def of_kind(name: str, *kinds: str) -> list[Resource]:
@@ -96,5 +122,4 @@ def services(name: str) -> Iterator[tuple[str, Resource, dict[str, Any], Service
 
 
 def _secret(reference: Mapping[str, str]) -> str:
-    assert reference["name"] == "tiermesh-databases"
-    return SECRET[reference["key"]]
+    return SECRETS[reference["name"]][reference["key"]]

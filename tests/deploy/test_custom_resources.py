@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import msgspec
@@ -15,9 +17,10 @@ from services.common.settings import split_list
 from services.runner.settings import RunnerSettings
 from tests.deploy.custom_resources import SPECS, CertificateSpec, ScaledObjectSpec
 from tests.deploy.kubectl import ROOT
-from tests.deploy.overlays import OVERLAYS, of_kind, overlay, services
+from tests.deploy.overlays import OVERLAYS, WITHOUT_GPUS, of_kind, overlay, services
 from tests.deploy.resources import is_core
 
+COMPONENT = "app.kubernetes.io/component"
 CUSTOM = [resource for resource in overlay("production") if not is_core(resource)]
 
 
@@ -29,8 +32,16 @@ def specs(kind: type[Any]) -> dict[str, Any]:
     }
 
 
+def scaled_objects(name: str) -> list[ScaledObjectSpec]:
+    return [msgspec.convert(resource["spec"], ScaledObjectSpec) for resource in of_kind(name, "ScaledObject")]
+
+
 def catalog(name: str) -> Catalog:
-    return load_catalog(ROOT / "deploy" / "k8s" / "overlays" / name / "models.yaml")
+    [config_map] = [c for c in of_kind(name, "ConfigMap") if c["metadata"]["name"] == "tiermesh-catalog"]
+    with NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        file.write(config_map["data"]["models.yaml"])
+        file.flush()
+        return load_catalog(Path(file.name))
 
 
 def runners(name: str) -> dict[str, RunnerSettings]:
@@ -102,7 +113,19 @@ def test_etcd_s_roles_are_limited_to_the_prefix() -> None:
     assert commands == documented.strip().splitlines()
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+def test_without_gpus_chats_are_served_all_the_same() -> None:
+    assert {model.tier for model in catalog(WITHOUT_GPUS).models if model.kind == "chat"} == {"pro"}
+    assert "nvidia.com/gpu" not in str(overlay(WITHOUT_GPUS))
+    assert "exllamav2" not in str(overlay(WITHOUT_GPUS))
+    # Nothing waits for a volume that nobody fills, and all else is as with GPUs.
+    assert of_kind(WITHOUT_GPUS, "PersistentVolumeClaim") == []
+    rest = [r for r in overlay("production") if r["metadata"].get("labels", {}).get(COMPONENT) != "runner"]
+    assert [r for r in rest if r not in overlay(WITHOUT_GPUS)] == [
+        r for r in rest if r["metadata"]["name"] == "tiermesh-catalog"
+    ]
+
+
+@pytest.mark.parametrize("name", [*OVERLAYS, WITHOUT_GPUS])
 def test_every_tier_of_the_catalog_has_runners_that_can_serve_it(name: str) -> None:
     sold = catalog(name)
     assert {model.tier for model in sold.models} == {settings.tier for settings in runners(name).values()}
@@ -112,12 +135,13 @@ def test_every_tier_of_the_catalog_has_runners_that_can_serve_it(name: str) -> N
         assert settings.engine != "exllamav2" or settings.exllamav2_vision is vision
 
 
-def test_runners_are_scaled_by_their_own_tier_and_slots() -> None:
-    scalers = {scaler.scale_target_ref.name: scaler for scaler in specs(ScaledObjectSpec).values()}
+@pytest.mark.parametrize("name", ["production", WITHOUT_GPUS])
+def test_runners_are_scaled_by_their_own_tier_and_slots(name: str) -> None:
+    scalers = {scaler.scale_target_ref.name: scaler for scaler in scaled_objects(name)}
     exported = set(re.findall(r'"(tiermesh_\w+)"', (ROOT / "services" / "router" / "metrics.py").read_text()))
-    assert scalers.keys() == runners("production").keys()
-    for name, settings in runners("production").items():
-        waiting, active = (trigger.metadata for trigger in scalers[name].triggers)
+    assert scalers.keys() == runners(name).keys()
+    for runner, settings in runners(name).items():
+        waiting, active = (trigger.metadata for trigger in scalers[runner].triggers)
         for query in (waiting.query, active.query):
             [(metric, tier)] = re.findall(r'(tiermesh_\w+)\{tier="([\w-]+)"\}', query)
             assert metric in exported
@@ -126,14 +150,15 @@ def test_runners_are_scaled_by_their_own_tier_and_slots() -> None:
         assert int(active.threshold) < settings.slots
 
 
-def test_a_tier_without_runners_lets_its_first_request_wait() -> None:
-    for scaler in specs(ScaledObjectSpec).values():
-        settings = runners("production")[scaler.scale_target_ref.name]
-        for model in catalog("production").tier(settings.tier):
+@pytest.mark.parametrize("name", ["production", WITHOUT_GPUS])
+def test_a_tier_without_runners_lets_its_first_request_wait(name: str) -> None:
+    for scaler in scaled_objects(name):
+        settings = runners(name)[scaler.scale_target_ref.name]
+        for model in catalog(name).tier(settings.tier):
             assert (model.cold_start_seconds > 0) is (scaler.min_replica_count == 0)
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", [*OVERLAYS, WITHOUT_GPUS])
 def test_the_catalog_is_what_the_services_read(name: str) -> None:
     [config_map] = [c for c in of_kind(name, "ConfigMap") if c["metadata"]["name"] == "tiermesh-catalog"]
     for _, _, container, settings in services(name):

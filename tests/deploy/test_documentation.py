@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import yaml
 from services.cli.__main__ import main as command_line
 from tests.deploy.kubectl import ROOT, kubectl
 from tests.deploy.links import dead_links
-from tests.deploy.overlays import overlay, workloads
+from tests.deploy.overlays import OVERLAYS, overlay, workloads
+from tests.deploy.procedures import commands, kubectl_commands
 from tests.deploy.resources import containers
 
 FOLDER = ROOT / "docs" / "operations"
@@ -25,7 +25,7 @@ EVERY_PAGE = sorted(
 # What looks like a path and is none: resources of Kubernetes, such as deploy/tiermesh-edge.
 RESOURCE = re.compile(r"deploy/tiermesh(-[\w-]*)?$")
 # What only exists once something was made or installed.
-MADE = ("docs/style/node_modules", "tests/e2e/javascript/node_modules")
+MADE = ("docs/style/node_modules", "tests/e2e/javascript/node_modules", "deploy/k8s/overlays/example")
 NAMES = {f"{r['kind'].lower()}/{r['metadata']['name']}" for o in ("laptop", "production") for r in overlay(o)}
 KINDS = {"deploy": "deployment", "svc": "service", "hpa": "horizontalpodautoscaler"}
 
@@ -63,8 +63,12 @@ def test_the_index_lists_every_page() -> None:
 
 @operations
 def test_commands_are_real(page: Path) -> None:
-    for line in _commands(page.read_text()):
-        _check(command_line, shlex.split(line, comments=True), line)
+    for command in commands(page):
+        words = list(command.inner or command.words)
+        if words[0] == "env":
+            words = [word for word in words[1:] if "=" not in word]
+        if words[0] in {"tiermesh", "mesh"}:
+            _check(command_line, words[1:], " ".join(words))
 
 
 @operations
@@ -75,49 +79,31 @@ def test_resources_are_real(page: Path) -> None:
 
 @pytest.mark.parametrize("page", sorted(FOLDER.rglob("*.md")), ids=lambda page: page.stem)
 def test_kubectl_knows_the_commands_and_their_flags(page: Path) -> None:
-    for command in _kubectl_commands(page.read_text()):
-        own = re.split(r" -- | # ", command)[0].split()
-        assert "Usage:" in _help(*own), command
+    for command in kubectl_commands(page):
+        assert "Usage:" in _help(*command.own), command
 
 
-def test_the_secret_of_the_page_is_what_the_services_read() -> None:
-    [command] = [c for c in _kubectl_commands((FOLDER / "install.md").read_text()) if " create secret generic " in c]
-    secret = yaml.safe_load(kubectl(*shlex.split(command), "--dry-run=client", "--output=yaml"))
+def test_the_secrets_of_the_page_are_what_the_services_read() -> None:
+    made = set()
+    for command in kubectl_commands(FOLDER / "install.md"):
+        if {"create", "generic"} <= set(command.arguments):
+            secret = yaml.safe_load(kubectl(*command.own, "--dry-run=client", "--output=yaml"))
+            made |= {(secret["metadata"]["name"], key) for key in secret["data"]}
     read = {
         (source["name"], source["key"])
-        for workload in workloads("production")
+        for overlay_name in OVERLAYS
+        for workload in workloads(overlay_name)
         for container in containers(workload)
         for variable in container.get("env", ())
         if (source := variable.get("valueFrom", {}).get("secretKeyRef"))
     }
-    assert {(secret["metadata"]["name"], key) for key in secret["data"]} == read
+    assert made == read
 
 
 @cache
 def _help(*command: str) -> str:
     """Returns what kubectl says of a command; it refuses what it does not know before it helps."""
     return kubectl(*command, "--help")
-
-
-def _kubectl_commands(text: str) -> list[str]:
-    """Returns what follows `kubectl` in code; a command that goes on in the next line is one."""
-    code = _code(text.replace("\\\n", " "))
-    # What stands in `$(…)` is a command of its own.
-    parts = [part for line in code for part in re.split(r"\$\(|\)\W|[;|]|&&", line)]
-    return [match[1] for part in parts if (match := re.search(r"\bkubectl ([a-z-].*)", part))]
-
-
-def _commands(text: str) -> list[str]:
-    """Returns what follows `tiermesh` or its alias `mesh` in code."""
-    parts = [part.strip() for line in _code(text) for part in re.split(r" ; |\s#\s", line)]
-    return [match[1] for part in parts if (match := re.match(r"(?:tiermesh|mesh) ([a-z].*)", part))]
-
-
-def _code(text: str) -> list[str]:
-    """Returns the lines of a page's blocks of code, and the code within its lines."""
-    block = re.compile(r"^( *)```[a-z]*\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-    lines = [line for _, block in block.findall(text) for line in block.splitlines()]
-    return lines + re.findall(r"`([^`\n]+)`", block.sub("", text))
 
 
 def _check(command: click.Command, words: list[str], line: str) -> None:

@@ -8,12 +8,12 @@ import tomllib
 import pytest
 
 from tests.deploy.kubectl import ROOT
-from tests.deploy.overlays import OVERLAYS, of_kind, overlay, pod_labels, selects, workloads
+from tests.deploy.overlays import OVERLAYS, WITHOUT_GPUS, of_kind, overlay, pod_labels, selects, workloads
 from tests.deploy.resources import containers, pod_spec
 
 IMAGES = ROOT / "deploy" / "images"
 
-pytestmark = pytest.mark.parametrize("name", OVERLAYS)
+pytestmark = pytest.mark.parametrize("name", [*OVERLAYS, WITHOUT_GPUS])
 
 
 def test_everything_is_in_the_namespace(name: str) -> None:
@@ -60,7 +60,7 @@ def test_autoscalers_have_a_target_that_leaves_the_number_to_them(name: str) -> 
     targets = {w["metadata"]["name"]: w for w in of_kind(name, "Deployment")}
     scaled = [s["spec"]["scaleTargetRef"]["name"] for s in of_kind(name, "HorizontalPodAutoscaler", "ScaledObject")]
     assert len(scaled) == len(set(scaled))
-    assert bool(scaled) is (name == "production")
+    assert bool(scaled) is (name != "laptop")
     for target, workload in targets.items():
         # Otherwise each `kubectl apply` would undo what the autoscaler did.
         assert ("replicas" not in workload["spec"]) is (target in scaled)
@@ -79,11 +79,59 @@ def test_updates_lose_nobody(name: str) -> None:
             assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
+def test_an_update_is_slower_than_a_dns_cache(name: str) -> None:
+    for workload in of_kind(name, "Deployment"):
+        # Edges look these up by the name of a Service; runners are found in etcd, and edges by the ingress.
+        looked_up = any(_is(workload, part) for part in ("auth", "billing", "router"))
+        expected = looked_up and name != "laptop"
+        # A cluster's DNS keeps answers for 30 s, and edges look them up every 5 s.
+        assert (workload["spec"].get("minReadySeconds", 0) > 30 + 5) is expected, workload["metadata"]["name"]
+
+
+def test_one_node_never_has_every_replica(name: str) -> None:
+    for workload in of_kind(name, "Deployment"):
+        if any(_is(workload, part) for part in ("auth", "billing", "router")):
+            [constraint] = [
+                spread
+                for spread in workload["spec"]["template"]["spec"]["topologySpreadConstraints"]
+                if spread["topologyKey"] == "kubernetes.io/hostname"
+            ]
+            assert constraint["whenUnsatisfiable"] == "DoNotSchedule"
+            assert constraint["maxSkew"] == 1
+            # Otherwise pods of the old version, and nodes that take no pods, would keep new ones from starting.
+            assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+            assert constraint["nodeTaintsPolicy"] == "Honor"
+
+
+def test_the_laptop_s_pods_fit_a_node_with_two_cpus(name: str) -> None:
+    if name == "laptop":
+        requests = {w["metadata"]["name"]: _requested_cpus(w) for w in workloads(name)}
+        surges = [
+            requests[w["metadata"]["name"]]
+            for w in of_kind(name, "Deployment")
+            if w["spec"].get("strategy", {}).get("type") != "Recreate"
+        ]
+        # The control plane of a node of kind asks for 0.95 CPUs.
+        assert sum(requests.values()) + sum(surges) <= 2 - 0.95
+        page = (ROOT / "docs" / "operations" / "install.md").read_text()
+        [stated] = re.findall(r"The pods request ([\d.]+) CPUs", page)
+        assert float(stated) == round(sum(requests.values()), 1)
+
+
+def test_commands_find_the_service_in_a_pod_of_several_containers(name: str) -> None:
+    for workload in of_kind(name, "Deployment", "StatefulSet"):
+        if len(list(containers(workload))) > 1:
+            chosen = workload["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
+            assert chosen == workload["spec"]["template"]["spec"]["containers"][0]["name"]
+
+
 def test_a_rollout_outlasts_the_start_of_a_pod(name: str) -> None:
     for workload in of_kind(name, "Deployment"):
         for container in workload["spec"]["template"]["spec"]["containers"]:
             if probe := container.get("startupProbe"):
-                longest = probe["periodSeconds"] * probe["failureThreshold"]
+                longest = probe["periodSeconds"] * probe["failureThreshold"] + workload["spec"].get(
+                    "minReadySeconds", 0
+                )
                 # 600 seconds are what Kubernetes gives by default.
                 assert workload["spec"].get("progressDeadlineSeconds", 600) > longest, workload["metadata"]["name"]
 
@@ -152,7 +200,7 @@ def test_volumes_fit(name: str) -> None:
 
 def test_the_ingress_passes_answers_on_as_they_come(name: str) -> None:
     ingresses = of_kind(name, "Ingress")
-    assert len(ingresses) == {"laptop": 0, "production": 1}[name]
+    assert len(ingresses) == (0 if name == "laptop" else 1)
     for ingress in ingresses:
         prefix = "nginx.ingress.kubernetes.io/"
         annotations = {k.removeprefix(prefix): v for k, v in ingress["metadata"]["annotations"].items()}
@@ -164,6 +212,20 @@ def test_the_ingress_passes_answers_on_as_they_come(name: str) -> None:
         backend = path["backend"]["service"]
         [service] = [s for s in of_kind(name, "Service") if s["metadata"]["name"] == backend["name"]]
         assert backend["port"]["number"] in {port["port"] for port in service["spec"]["ports"]}
+
+
+def _requested_cpus(workload: dict[str, object]) -> float:
+    """Returns what the scheduler counts: the sum of the containers, or the largest of those that run before them."""
+    spec = pod_spec(workload) or {}
+    first, then = (
+        [_cpus(container["resources"]["requests"]["cpu"]) for container in spec.get(field, [])]
+        for field in ("initContainers", "containers")
+    )
+    return max(sum(then), *first, 0.0)
+
+
+def _cpus(quantity: str) -> float:
+    return int(quantity.removesuffix("m")) / 1000 if quantity.endswith("m") else float(quantity)
 
 
 def _is(workload: dict[str, object], part: str) -> bool:

@@ -19,6 +19,7 @@ from tests.deploy.kubectl import ROOT
 from tests.deploy.overlays import (
     OVERLAYS,
     SETTINGS,
+    WITHOUT_GPUS,
     component,
     environment,
     of_kind,
@@ -30,7 +31,7 @@ from tests.deploy.overlays import (
 )
 from tests.deploy.resources import containers
 
-pytestmark = pytest.mark.parametrize("name", OVERLAYS)
+pytestmark = pytest.mark.parametrize("name", [*OVERLAYS, WITHOUT_GPUS])
 
 
 def test_every_service_is_there_and_its_settings_are_right(name: str) -> None:
@@ -59,7 +60,18 @@ def test_migrations_reach_the_database_of_their_service(name: str) -> None:
 def test_the_operator_s_variables_are_options_of_the_command_line(name: str) -> None:
     [operator] = [workload for workload in workloads(name) if component(workload) == "operator"]
     [container] = containers(operator)
-    assert environment(container).keys() <= set(_option_variables(command_line))
+    # A password is no option: everybody on the machine would see it.
+    assert environment(container).keys() <= {*_option_variables(command_line), "TIERMESH_CLI_ETCD_PASSWORD"}
+
+
+def test_the_operator_s_commands_read_the_catalog_of_the_installation(name: str) -> None:
+    [operator] = [workload for workload in workloads(name) if component(workload) == "operator"]
+    [container] = containers(operator)
+    [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "catalog"]
+    [config_map] = [c for c in of_kind(name, "ConfigMap") if c["metadata"]["name"] == "tiermesh-catalog"]
+    folder, _, file = environment(container)["TIERMESH_CLI_CATALOG_FILE"].rpartition("/")
+    assert folder == mount["mountPath"]
+    assert file in config_map["data"]
 
 
 def test_ports_are_those_that_the_settings_name(name: str) -> None:
@@ -111,9 +123,9 @@ def test_runners_are_reached_by_the_address_of_their_pod(name: str) -> None:
 
 def test_mutual_tls_is_on_everywhere_in_production(name: str) -> None:
     for service, workload, container, settings in services(name):
-        assert settings.tls.enabled is (name == "production")
+        assert settings.tls.enabled is (name != "laptop")
         files = [value for field, value in _strings(settings) if re.fullmatch(r"(tls|etcd)_(ca|cert|key)_file", field)]
-        if name == "production":
+        if name != "laptop":
             mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
             volumes = {v["name"]: v for v in workload["spec"]["template"]["spec"]["volumes"]}
             assert volumes[mounts["/tls"]]["secret"]["secretName"] == f"tiermesh-{service}-tls"
@@ -123,13 +135,25 @@ def test_mutual_tls_is_on_everywhere_in_production(name: str) -> None:
             assert not any(files)
 
 
+def test_etcd_without_tls_asks_for_a_password_that_everybody_has_who_calls_it(name: str) -> None:
+    called = [settings for _, _, _, settings in services(name) if isinstance(settings, EtcdServiceSettings)]
+    expected = ("root", "secret") if name == "laptop" else ("", "")
+    assert {(settings.etcd_username, settings.etcd_password) for settings in called} == {expected}
+    [operator] = [workload for workload in workloads(name) if component(workload) == "operator"]
+    variables = environment(next(containers(operator)))
+    assert (
+        variables.get("TIERMESH_CLI_ETCD_USERNAME", ""),
+        variables.get("TIERMESH_CLI_ETCD_PASSWORD", ""),
+    ) == expected
+
+
 def test_several_replicas_share_what_they_must(name: str) -> None:
     for _, _, _, settings in services(name):
-        if isinstance(settings, AuthSettings) and name == "production":
+        if isinstance(settings, AuthSettings) and name != "laptop":
             assert settings.rate_limit_url.startswith("redis")
         if isinstance(settings, RouterSettings):
             members = len(split_list(settings.etcd_endpoints))
-            assert members == {"laptop": 1, "production": 3}[name]
+            assert members == (1 if name == "laptop" else 3)
 
 
 def test_the_images_settings_are_right_too(name: str) -> None:
@@ -150,7 +174,7 @@ def _addresses(name: str) -> set[str]:
     for workload in workloads(name):
         for container in containers(workload):
             for variable, value in environment(container).items():
-                if variable.startswith("TIERMESH_CLI_") and not variable.endswith("_URL"):
+                if re.fullmatch(r"TIERMESH_CLI_\w+_(ADDRESS|ENDPOINTS)", variable):
                     found |= set(split_list(value))
     for config_map in of_kind(name, "ConfigMap"):
         found |= set(split_list(config_map["data"].get("ETCDCTL_ENDPOINTS", "")))

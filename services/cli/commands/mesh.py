@@ -43,7 +43,12 @@ async def runners(session: Session) -> None:
 
 @click.command()
 @click.option(
-    "--models", "catalog", type=click.Path(path_type=Path), help="The catalog file. Default: the local mesh's catalog."
+    "--models",
+    "catalog",
+    type=click.Path(path_type=Path),
+    envvar="TIERMESH_CLI_CATALOG_FILE",
+    show_envvar=True,
+    help="The catalog file. Default: the local mesh's catalog.",
 )
 @management("router")
 async def models(session: Session, catalog: Path | None) -> None:

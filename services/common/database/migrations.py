@@ -13,7 +13,9 @@ import asyncio
 import sys
 from pathlib import Path
 
+import asyncpg
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from services.common.database.base import Database
 from services.common.database.schema import SchemaVersionError, current_revision, revisions, version_table
@@ -22,6 +24,8 @@ from services.common.settings import SettingsError
 
 # Any number will do as long as every migration of every service takes the same one.
 _ADVISORY_LOCK = 0x7469_6572
+# insufficient_privilege: on PostgreSQL 15 and newer, all that a user who does not own the database gets.
+_FORBIDDEN_STATE = "42501"
 
 
 def upgrade(connection: sa.Connection, migrations: Path) -> None:
@@ -69,6 +73,19 @@ def main(url: str, migrations: Path) -> None:
     except (SettingsError, MeshError) as error:
         detail = f" ({error.__cause__})" if error.__cause__ else ""
         sys.exit(f"cannot migrate: {error}{detail}")
+    except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        sys.exit(f"cannot migrate: {_refusal(error)}")
+
+
+def _refusal(error: Exception) -> str:
+    """Returns what the database said, without the statement that it said it of."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    # SQLAlchemy keeps asyncpg's error as the cause of its own.
+    said = getattr(said, "__cause__", None) or said
+    line = str(said).partition("\n")[0]
+    if getattr(said, "sqlstate", "") == _FORBIDDEN_STATE:
+        return f"{line}; make the user of DATABASE_URL the owner of the database (docs/operations/install.md)"
+    return line
 
 
 async def _migrate_and_close(url: str, migrations: Path) -> None:

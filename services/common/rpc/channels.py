@@ -23,6 +23,9 @@ CONNECTION_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A pod that is replaced has another address. By default a name is looked up at most once in 30 s, and the channel
+    # would go on trying the old address for so long.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # Each channel owns its connection: a new one really connects anew, and a broken one breaks only its own client.
     ("grpc.use_local_subchannel_pool", 1),
     # The mesh talks to itself; a proxy meant for the internet has no place in between.

@@ -14,9 +14,11 @@ from services.edge.http.stalled_readers import StalledReaders
 
 log = get_logger()
 
-# How long a connection stays open while draining, in seconds, if its last response did not say that it would be closed:
-# its client may be sending the next request.
-IDLE_SECONDS = 1.0
+# How long an idle connection stays open, in seconds. Clients that pool connections give them up earlier: proxies often
+# after 60 s.
+KEEP_ALIVE_SECONDS = 75.0
+# How long it stays open in a drain that has no time for that, in seconds: its client may be sending the next request.
+_HURRIED_IDLE_SECONDS = 1.0
 _LOOK_SECONDS = 0.05
 # How long answers that are cut off may take to tell their clients, in seconds.
 _LAST_SECONDS = 2.0
@@ -39,8 +41,10 @@ class HttpServer:
         head_seconds: float,
         unread_seconds: float,
         cut_off: Callable[[], None] = lambda: None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._listen = listen
+        self._monotonic = monotonic
         self._cut_off = cut_off
         self._draining = False
         application.on_response_prepare.append(self._announce_end)
@@ -48,7 +52,7 @@ class HttpServer:
             application,
             handler_cancellation=True,
             access_log=None,
-            keepalive_timeout=75.0,
+            keepalive_timeout=KEEP_ALIVE_SECONDS,
             shutdown_timeout=_CANCEL_SECONDS,
             head_seconds=head_seconds,
         )
@@ -70,13 +74,15 @@ class HttpServer:
         """Takes no new connections and gives running requests `drain_seconds` to finish.
 
         Those that still come on open connections are answered, with `Connection: close`: so no client loses a request
-        because it used a connection at the moment of its end.
+        because it used a connection at the moment of its end. A drain of 150 s or more closes idle connections only
+        when their clients have given them up.
         """
         self._draining = True
+        patient = drain_seconds >= 2 * KEEP_ALIVE_SECONDS
         await self._site.stop()
-        await self._finish_connections(drain_seconds)
+        await self._finish_connections(drain_seconds, KEEP_ALIVE_SECONDS if patient else _HURRIED_IDLE_SECONDS)
         self._cut_off()
-        await self._finish_connections(_LAST_SECONDS)
+        await self._finish_connections(_LAST_SECONDS, _HURRIED_IDLE_SECONDS)
         await self._runner.cleanup()
         log.info("stopped", address=self._listen)
 
@@ -90,14 +96,14 @@ class HttpServer:
             response.force_close()
             response.headers["Connection"] = "close"
 
-    async def _finish_connections(self, seconds: float) -> None:
+    async def _finish_connections(self, seconds: float, idle_seconds: float) -> None:
         """Waits until every connection is closed, at most `seconds`, and closes those that stay idle."""
-        deadline = time.monotonic() + seconds
+        deadline = self._monotonic() + seconds
         idle_since: dict[Connection, float] = {}
-        while (connections := list(self._connections())) and (now := time.monotonic()) < deadline:
+        while (connections := list(self._connections())) and (now := self._monotonic()) < deadline:
             idle_since = {one: idle_since.get(one, now) for one in connections if one.idle}
             for connection, since in idle_since.items():
-                if now - since >= IDLE_SECONDS:
+                if now - since >= idle_seconds:
                     connection.force_close()
             await asyncio.sleep(_LOOK_SECONDS)
 

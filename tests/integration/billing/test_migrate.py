@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from services.billing.store.store import MIGRATIONS
 from services.common.database.schema import revisions
 from tests.support.ports import free_address
-from tests.support.postgres import create_database
+from tests.support.postgres import create_database, execute
 
 
 def migrate(url: str) -> subprocess.CompletedProcess[str]:
@@ -51,3 +52,19 @@ def test_what_cannot_be_migrated_is_said_in_words(url: str, reason: str) -> None
     assert "cannot migrate" in result.stderr
     assert reason in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_postgresql_refuses_is_said_in_one_line(postgres_url: str) -> None:
+    database = create_database(postgres_url)
+    # As in a database that another user owns, on PostgreSQL 15 and newer.
+    execute(database, "CREATE ROLE stranger LOGIN")
+    execute(database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    try:
+        result = migrate(sa.make_url(database).set(username="stranger").render_as_string(hide_password=False))
+    finally:
+        execute(database, "DROP ROLE stranger")
+    assert result.returncode == 1
+    assert result.stderr == (
+        "cannot migrate: permission denied for schema public; make the user of DATABASE_URL the owner of the database "
+        "(docs/operations/install.md)\n"
+    )

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -131,6 +132,16 @@ async def test_runners_and_models_are_listed(mesh: LocalMesh) -> None:
     table = await text_of(mesh, "models")
     assert "yes, 1 runner" in table
     assert "no runner of tier max" in table
+
+
+async def test_the_models_listed_are_those_of_the_catalog_that_the_environment_names(
+    mesh: LocalMesh, tmp_path: Path
+) -> None:
+    # As the operator's pod of deploy/k8s has it: an installation's catalog, and no local mesh.
+    catalog = tmp_path / "models.yaml"
+    catalog.write_text("models: [{id: only, created: 2026-11-21, kind: chat, tier: pro, price: 3, context: 4096}]\n")
+    done = await mesh.run_command("models", "--json", environ={"TIERMESH_CLI_CATALOG_FILE": str(catalog)})
+    assert [(model["id"], model["price"]) for model in json.loads(done.stdout)] == [("only", 3)]
 
 
 async def test_the_ledger_is_sound(mesh: LocalMesh) -> None:
