@@ -198,6 +198,7 @@ def wrong_bodies() -> dict[str, Any]:
     """Bodies that are JSON, but wrong where a secret stands."""
     image = {"type": "image_url", "image_url": {"url": DATA_URL}}
     no_text = {"type": "string", "pattern": f"^{SCHEMA}$", "maxLength": 3}
+    never = {"type": "object", "properties": {TOOL: no_text}, "required": [TOOL]}
     impossible = {"type": "json_schema", "json_schema": {"name": SCHEMA, "schema": no_text}}
     wrong: dict[str, Any] = {
         "role": body(messages=[{"role": PROMPT, "content": PROMPT}]),
@@ -227,7 +228,7 @@ def wrong_bodies() -> dict[str, Any]:
         "tool twice": body(tools=[function(), function()]),
         "tool choice": body(tools=[function()], tool_choice=TOOL),
         "tool choice of another": body(tools=[function()], tool_choice=function(name=TOOL + "x")),
-        "forced tool": body(tools=[function()], tool_choice=function()),
+        "forced tool that cannot be": body(tools=[function(parameters=never)], tool_choice=function()),
         "tool call": body(messages=[{"role": "assistant", "tool_calls": [{"id": TOOL, "function": {"name": TOOL}}]}]),
         "tool arguments": body(messages=[calling({TOOL: TOOL})]),
         "tool answer": body(messages=[{"role": "tool", "content": TOOL}]),

@@ -15,7 +15,7 @@ from typing import Any
 import llguidance
 
 from services.runner.engines.simulated.voice import Voice
-from services.runner.kinds.text.prompt.grammar import LIMITS, byte_tokenizer
+from services.runner.kinds.text.prompt.grammar import LIMITS, byte_tokenizer, in_few_words
 from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN
 from services.runner.refusals import invalid, not_compiled
 
@@ -58,7 +58,7 @@ def complete(parts: Sequence[str], grammar: str, voice: Voice, *, thinking: bool
 def _compiled(grammar: str) -> Any:
     matcher = llguidance.LLMatcher(byte_tokenizer(), grammar, log_level=0, limits=LIMITS)
     if matcher.is_error():
-        raise not_compiled("response_format", matcher.get_error().split("\n", maxsplit=1)[0][:200])
+        raise not_compiled("response_format", in_few_words(matcher.get_error()))
     return matcher
 
 
@@ -86,7 +86,7 @@ class _Answer:
         """Says as much of a text as the grammar allows, and returns how many bytes that was."""
         taken: int = self._matcher.try_consume_tokens(list(text))
         if self._matcher.is_error():
-            raise not_compiled("response_format", self._matcher.get_error().split("\n", maxsplit=1)[0][:200])
+            raise not_compiled("response_format", in_few_words(self._matcher.get_error()))
         self.said += text[:taken]
         if len(self.said) > LONGEST:
             message = f"'response_format' and forced calls must allow an answer of {LONGEST} bytes; shorten the schema."
