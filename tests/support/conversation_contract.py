@@ -113,7 +113,7 @@ class ConversationContract:
         assert (whole.calls, whole.token_ids, len(whole.replies)) == (streamed.calls, streamed.token_ids, 2)
         places = _delivered(streamed)
         # A forced call has no content, so there is no text that was delivered.
-        known = {"resume_vocabulary": engine.vocabulary, "resume_text_digest": text_digest("")}
+        known: dict[str, Any] = {"resume_vocabulary": engine.vocabulary, "resume_text_digest": text_digest("")}
         resumed = [converse(engine, **fields, resume_token_ids=delivered, **known) for delivered in places]
         for delivered, rest in zip(places, await asyncio.gather(*resumed), strict=True):
             assert [*delivered, *rest.token_ids] == whole.token_ids

@@ -6,6 +6,7 @@ first, on the event loop: `check_schema` and the limits below keep that to a few
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -139,16 +140,18 @@ def grammar_error(grammar: str) -> str:
     return in_few_words(matcher.get_error())
 
 
+# How the compiler writes the pattern that it is about.
+_PATTERN = re.compile(r":?\s+\((?:And|Or|Not|Regex|SearchRegex|Literal|Concat)\b")
+
+
 def in_few_words(error: str) -> str:
     """Returns what an error of the compiler says about a schema, without quoting its patterns."""
     # The first line says what is wrong; the others quote the grammar. Of a pattern, a later one says it.
     lines = error.split("\n")
     first = " ".join([lines[0], *(line.removeprefix("error: ") for line in lines[1:] if line.startswith("error: "))])
-    reason = first.split("failed to compile JSON schema: ")[-1][:200]
+    reason = _PATTERN.split(first.split("failed to compile JSON schema: ")[-1])[0][:200]
     if reason.startswith("NoExtension"):
         return "it finds no text that follows this schema"
-    if reason.startswith("Unable to determine if regex is empty"):
-        return "it cannot tell whether any text follows a pattern of its length"
     if reason.startswith("oneOf"):
         return "the alternatives of a 'oneOf' cannot be told apart; use 'anyOf'"
     return reason
