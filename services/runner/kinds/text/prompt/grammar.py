@@ -143,9 +143,11 @@ def grammar_error(grammar: str) -> str:
 # How the compiler writes the pattern that it is about.
 _PATTERN = re.compile(r":?\s+\((?:And|Or|Not|Regex|SearchRegex|Literal|Concat)\b")
 
+_NAME = re.compile(r"\b(property|Pointer) '[^']*'")
+
 
 def in_few_words(error: str) -> str:
-    """Returns what an error of the compiler says about a schema, without quoting its patterns."""
+    """Returns what an error of the compiler says about a schema, without quoting it."""
     # The first line says what is wrong; the others quote the grammar. Of a pattern, a later one says it.
     lines = error.split("\n")
     first = " ".join([lines[0], *(line.removeprefix("error: ") for line in lines[1:] if line.startswith("error: "))])
@@ -154,7 +156,8 @@ def in_few_words(error: str) -> str:
         return "it finds no text that follows this schema"
     if reason.startswith("oneOf"):
         return "the alternatives of a 'oneOf' cannot be told apart; use 'anyOf'"
-    return reason
+    # Names of properties are the client's.
+    return _NAME.sub(r"\1", reason)
 
 
 class _Bytes:
