@@ -11,7 +11,7 @@ from typing import Generic, cast
 from services.common.batch import BatchStream
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.reply_sizes import largest_reply
+from services.common.limits.reply_sizes import largest_reply
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import JobT, StepT, WorkReader

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from services.common.catalog import Model
-from services.common.chat_limits import LONGEST_STOP, MOST_BIASES
+from services.common.limits.chats import LONGEST_STOP, MOST_BIASES
 from services.edge.chat.request import ChatBody, ImagePart, Message, RefusalPart, ToolChoice
 from services.edge.chat.results import check_results
 from services.edge.chat.schemas import check_schemas

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from services.common.chat_limits import (
+from services.common.limits.chats import (
     BIASES,
     FUNCTION_NAME,
     MIN_PS,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
-from services.common.json_counts import LEAST_BYTES
+from services.common.limits.json_counts import LEAST_BYTES
 from services.edge.http.body_memory import BodyShare
 from services.edge.http.json_bounds import check_json, image_bytes
 

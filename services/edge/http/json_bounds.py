@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from services.common.errors import Code, MeshError
-from services.common.json_counts import MOST_COUNTS, Pieces, count, take_apart
+from services.common.limits.json_counts import MOST_COUNTS, Pieces, count, take_apart
 
 # What may be a large string: an image, in a field of one of these names.
 _IMAGE_FIELDS = frozenset({b"url", b"image_url"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from services.common.batch import BatchClient
 from services.common.batch.frames import MAX_FRAME_BYTES
 from services.common.catalog import Model
-from services.common.reply_sizes import largest_reply
+from services.common.limits.reply_sizes import largest_reply
 from services.common.rpc.channels import OpenChannel
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-from services.common.chat_limits import MOST_MESSAGES, MOST_TOOLS
 from services.common.errors import MeshError
+from services.common.limits.chats import MOST_MESSAGES, MOST_TOOLS
 from services.edge.chat.request import (
     Bias,
     FunctionName,

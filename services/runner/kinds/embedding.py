@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.json_counts import MOST_COUNTS
+from services.common.limits.json_counts import MOST_COUNTS
 from services.runner.engines.base import Engine
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.refusals import invalid, unchecked

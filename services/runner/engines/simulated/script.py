@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from services.common.chat_limits import FUNCTION_NAME
+from services.common.limits.chats import FUNCTION_NAME
 from services.common.yaml_file import read_yaml
 from services.runner.engines.simulated.conversation import Conversation
 from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN

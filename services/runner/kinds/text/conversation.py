@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from services.common.chat_limits import FUNCTION_NAME, MOST_MESSAGES, MOST_TOOLS
 from services.common.json_schema.arguments import NO_PARAMETERS
+from services.common.limits.chats import FUNCTION_NAME, MOST_MESSAGES, MOST_TOOLS
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.json_texts import JsonTexts
 from services.runner.kinds.text.prompt.grammar import any_object

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.common.json_counts import LEAST_BYTES, MOST_COUNTS, JsonCounts, count_json
+from services.common.limits.json_counts import LEAST_BYTES, MOST_COUNTS, JsonCounts, count_json
 
 
 class JsonTexts:

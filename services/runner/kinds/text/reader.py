@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from services.common.catalog import Model
-from services.common.chat_limits import (
+from services.common.errors import Code, MeshError
+from services.common.limits.chats import (
     BIASES,
     LONGEST_STOP,
     MIN_PS,
@@ -24,7 +25,6 @@ from services.common.chat_limits import (
     TOP_PS,
     Range,
 )
-from services.common.errors import Code, MeshError
 from services.common.text_digest import text_digest
 from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from services.common.catalog import Model
-from services.common.chat_limits import LONGEST_STOP, MOST_BIASES, MOST_TOOLS
 from services.common.errors import Code, MeshError
 from services.common.json_schema.checking import LARGEST_SCHEMA
+from services.common.limits.chats import LONGEST_STOP, MOST_BIASES, MOST_TOOLS
 from services.edge.chat import checks
 from services.edge.chat.call import generate_call
 from services.edge.chat.checks import LARGE_BODY, check_chat, check_chat_body

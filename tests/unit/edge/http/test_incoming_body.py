@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.common.errors import MeshError
-from services.common.json_counts import JsonCounts
+from services.common.limits.json_counts import JsonCounts
 from services.edge.http import incoming_body
 from services.edge.http.body_memory import BodyMemory
 from services.edge.http.errors import body_too_large, error_response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import MeshError
-from services.common.json_counts import LEAST_BYTES, MOST_COUNTS
+from services.common.limits.json_counts import LEAST_BYTES, MOST_COUNTS
 from services.runner.kinds.text.conversation import read_messages, read_toolbox
 from services.runner.kinds.text.json_texts import JsonTexts
 from tiermesh.runner.v1 import runner_pb2

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.common.json_counts import MOST_COUNTS, MOST_QUOTES, JsonCounts, count_json
+from services.common.limits.json_counts import MOST_COUNTS, MOST_QUOTES, JsonCounts, count_json
 from tests.support.costly_bodies import MIB, at_random, named
 
 STRINGS = ("", "a", "[{,.e", 'a "quote" [', "\\", '\\"[', "true,", "é😀", "\\\\", "1.5e3", "\\u0022[")

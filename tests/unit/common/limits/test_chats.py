@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from services.common.chat_limits import PENALTIES
+from services.common.limits.chats import PENALTIES
 
 
 def test_a_range() -> None:

@@ -1,0 +1,1 @@
+"""Bounds that several services keep, so that each says the same."""
