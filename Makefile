@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 MINUTES ?= 5
+SECONDS ?= 60
 # Random schemas of `make shapes`.
 SCHEMAS ?= 500
 # Quiet pip: no index addresses, no progress bars, no version advice.
@@ -64,7 +65,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch shapes coverage lint format bench chaos rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -122,6 +123,9 @@ bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the me
 
 chaos: $(DEV) $(PROTOS) ## Kill a mesh at work and check its books (for long: MINUTES=60; options by ARGS='…').
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
+
+simulate: $(DEV) $(PROTOS) ## Search for faults of the mesh on a virtual clock (for long: SECONDS=600; one seed again: ARGS='--seed 74').
+	$(BIN)/python -m tests.simulator --seconds $(SECONDS) $(ARGS)
 
 gpu-bundle: $(DEV) $(PROTOS) ## Collect what a GPU machine without a network needs, in build/gpu/bundle (ARGS='--python-version 3.11').
 	$(BIN)/python -m tests.gpu.bundle $(ARGS)

@@ -6,6 +6,7 @@ which is one round trip for the whole frame.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from services.auth.key_cache import Credential, KeyCache
@@ -107,7 +108,12 @@ def _reply(call_id: int, credential: Credential, state: RateLimitState) -> auth_
 
 
 def authenticate_server(
-    authenticator: Authenticator, limits: Limiter, fresh: Callable[[], bool], tracing: Tracing | None = None
+    authenticator: Authenticator,
+    limits: Limiter,
+    fresh: Callable[[], bool],
+    tracing: Tracing | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AuthenticateServer:
     """Returns the batch server of the Authenticate rpc."""
     return BatchServer(
@@ -116,4 +122,5 @@ def authenticate_server(
         new_frame=auth_pb2.AuthenticateResponse,
         new_reply=auth_pb2.AuthenticateReply,
         notes=Notes(tracing=tracing),
+        clock=clock,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from services.billing.committer import Committer
@@ -115,7 +116,13 @@ def _describe_reply(reply: billing_pb2.TransactReply, span: Span) -> None:
     span.set("tiermesh.credits", reply.amount)
 
 
-def transact_server(committer: Committer, prices: Prices, tracing: Tracing | None = None) -> TransactServer:
+def transact_server(
+    committer: Committer,
+    prices: Prices,
+    tracing: Tracing | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> TransactServer:
     """Returns the batch server of the Transact rpc."""
     return BatchServer(
         "billing.transact",
@@ -125,4 +132,5 @@ def transact_server(committer: Committer, prices: Prices, tracing: Tracing | Non
         notes=Notes(
             tracing=tracing, request_id=_request_id, describe_call=_describe_call, describe_reply=_describe_reply
         ),
+        clock=clock,
     )

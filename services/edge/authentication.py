@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.batch import BatchClient
@@ -52,7 +54,9 @@ class Verdict:
     rate_limit: RateLimit | None
 
 
-def auth_client(addresses: list[str], open_channel: OpenChannel) -> AuthBatch:
+def auth_client(
+    addresses: list[str], open_channel: OpenChannel, *, clock: Callable[[], float] = time.monotonic
+) -> AuthBatch:
     """Returns the client of the auth service. An authentication may be sent again: at worst it counts twice."""
     return BatchClient(
         "auth",
@@ -61,6 +65,7 @@ def auth_client(addresses: list[str], open_channel: OpenChannel) -> AuthBatch:
         open_stream=lambda channel: auth_pb2_grpc.AuthServiceStub(channel).Authenticate(),
         new_frame=auth_pb2.AuthenticateRequest,
         retry=True,
+        clock=clock,
     )
 
 

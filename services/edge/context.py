@@ -12,8 +12,8 @@ from services.common.telemetry.tracing import Span
 class RequestIds:
     """Draws ids of 128 random bits. They are names, not secrets, so one seed from the system serves for all of them."""
 
-    def __init__(self) -> None:
-        self._random = random.Random(secrets.randbits(256))  # noqa: S311 - see above
+    def __init__(self, seed: int | None = None) -> None:
+        self._random = random.Random(secrets.randbits(256) if seed is None else seed)  # noqa: S311 - see above
 
     def new(self) -> str:
         """Returns a new id, `req_…`."""

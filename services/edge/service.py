@@ -56,13 +56,14 @@ class EdgeService:
         *,
         monotonic: Callable[[], float],
         tracing: Tracing | None = None,
+        request_ids: RequestIds | None = None,
     ) -> None:
         self._routes = (*routes, Document(routes).route)
         self._authenticator = authenticator
         self._settings = settings
         self._monotonic = monotonic
         self._tracing = tracing
-        self._request_ids = RequestIds()
+        self._request_ids = request_ids or RequestIds()
         self._body_limits = BodyLimits(settings.max_text_bytes, settings.max_body_bytes)
         self._body_memory = BodyMemory(total=settings.body_memory_bytes, per_account=settings.account_body_memory_bytes)
         BODY_BYTES.set_function(lambda: self._body_memory.held)

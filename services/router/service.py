@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -149,7 +150,9 @@ def _describe_reply(reply: router_pb2.RouteReply, span: Span) -> None:
     span.set("tiermesh.queue.wait_ms", reply.waited_ms)
 
 
-def route_server(handler: RouteHandler, tracing: Tracing | None = None) -> RouteServer:
+def route_server(
+    handler: RouteHandler, tracing: Tracing | None = None, *, clock: Callable[[], float] = time.monotonic
+) -> RouteServer:
     """Returns the batch server of the Route stream."""
     return BatchServer(
         "route",
@@ -157,6 +160,7 @@ def route_server(handler: RouteHandler, tracing: Tracing | None = None) -> Route
         new_frame=router_pb2.RouteResponse,
         new_reply=router_pb2.RouteReply,
         notes=Notes(tracing=tracing, describe_call=_describe_call, describe_reply=_describe_reply),
+        clock=clock,
     )
 
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -19,7 +20,12 @@ SERVICE_NAME = "tiermesh.runner.v1.RunnerService"
 GenerateServer = BatchServer[runner_pb2.GenerateCall, runner_pb2.GenerateReply]
 
 
-def generate_server(generation: Generation[Any, Any], tracing: Tracing | None = None) -> GenerateServer:
+def generate_server(
+    generation: Generation[Any, Any],
+    tracing: Tracing | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> GenerateServer:
     """Returns the server of the Generate stream."""
     return BatchServer(
         "generate",
@@ -28,6 +34,7 @@ def generate_server(generation: Generation[Any, Any], tracing: Tracing | None = 
         new_reply=runner_pb2.GenerateReply,
         notes=Notes(tracing=tracing, describe_call=_describe_call, describe_reply=_describe_reply, is_last=_is_last),
         weigh=_weigh,
+        clock=clock,
     )
 
 

@@ -28,7 +28,8 @@ class StatusBoard:
         self._facts: EngineFacts | None = None
         self._facts_at = float("-inf")
         self._admitted = 0
-        self._watchers: set[asyncio.Event] = set()
+        # A dict, because it keeps the order in which they came.
+        self._watchers: dict[asyncio.Event, None] = {}
         self.draining = False
         if isinstance(engine, FreesLater):
             engine.when_freed(self.changed)
@@ -70,7 +71,7 @@ class StatusBoard:
     async def watch(self) -> AsyncIterator[WatchStatusResponse]:
         """Yields the status now and after each change, without end."""
         changed = asyncio.Event()
-        self._watchers.add(changed)
+        self._watchers[changed] = None
         try:
             while True:
                 changed.clear()
@@ -80,4 +81,4 @@ class StatusBoard:
                     await asyncio.sleep(INTERVAL)
                 await changed.wait()
         finally:
-            self._watchers.discard(changed)
+            del self._watchers[changed]

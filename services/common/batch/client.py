@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -70,7 +71,9 @@ class BatchClient(Generic[CallT, ReplyT]):
         max_pending: int = 10_000,
         weigh: Callable[[CallT], int] | None = None,
         silence: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` counts seconds and never goes back."""
         if not addresses:
             raise ValueError(f"{name}: at least one address is needed")
         if retry and is_last is not _always_last:
@@ -87,7 +90,13 @@ class BatchClient(Generic[CallT, ReplyT]):
         self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
         self._new_lane: Callable[[str], Lane[CallT, ReplyT]] = partial(
-            Lane, name, open_channel=open_channel, open_stream=open_stream, new_frame=new_frame, weigh=weigh
+            Lane,
+            name,
+            open_channel=open_channel,
+            open_stream=open_stream,
+            new_frame=new_frame,
+            weigh=weigh,
+            clock=clock,
         )
         self._lanes: list[Lane[CallT, ReplyT]] = [self._new_lane(address) for address in addresses]
 

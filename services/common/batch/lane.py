@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Generic
@@ -54,11 +55,13 @@ class Lane(Generic[CallT, ReplyT]):
         open_stream: OpenStream,
         new_frame: NewRequestFrame[CallT],
         weigh: Callable[[CallT], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` counts seconds and never goes back."""
         self.name = name
         self.address = address
         self.state = LaneState.CONNECTING
-        self.outbox: CallOutbox[CallT] = CallOutbox(weigh)
+        self.outbox: CallOutbox[CallT] = CallOutbox(weigh, clock=clock)
         # Ids of the calls that this lane carries.
         self.carried: set[int] = set()
         # When the last frame came, on the loop's clock, and whether the client has given up waiting for the next.

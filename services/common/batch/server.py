@@ -110,7 +110,9 @@ class BatchServer(Generic[CallT, ReplyT]):
         outbox_limit: int = 100_000,
         notes: Notes = _PLAIN,
         weigh: Callable[[ReplyT], int] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` counts seconds and never goes back."""
         self._weigh = weigh
         self._name = name
         self._handler = handler
@@ -118,7 +120,9 @@ class BatchServer(Generic[CallT, ReplyT]):
         self._new_reply = new_reply
         self._outbox_limit = outbox_limit
         self._notes = notes
-        self._streams: set[BatchStream[ReplyT]] = set()
+        self._clock = clock
+        # A dict, because it keeps the order in which they were opened.
+        self._streams: dict[BatchStream[ReplyT], None] = {}
         self._empty = asyncio.Event()
         self._empty.set()
         self._draining = False
@@ -132,7 +136,7 @@ class BatchServer(Generic[CallT, ReplyT]):
         stream.draining = self._draining
         if self._notes.wanted:
             stream.notes = CallNotes(self._name, self._notes)
-        self._streams.add(stream)
+        self._streams[stream] = None
         self._empty.clear()
         try:
             await context.write(self._new_frame(replies=(), draining=self._draining))
@@ -142,7 +146,7 @@ class BatchServer(Generic[CallT, ReplyT]):
                 raise
         finally:
             stream.close()
-            self._streams.discard(stream)
+            del self._streams[stream]
             if not self._streams:
                 self._empty.set()
             self._handler.on_close(stream)
@@ -164,7 +168,7 @@ class BatchServer(Generic[CallT, ReplyT]):
 
     async def _carry(self, stream: BatchStream[ReplyT], context: grpc.aio.ServicerContext[Any, Any]) -> None:
         writer = asyncio.create_task(self._write_frames(stream, context))
-        lateness = Lateness(time.monotonic)
+        lateness = Lateness(self._clock)
         try:
             while (frame := await context.read()) is not grpc.aio.EOF:
                 self._received.count(len(frame.calls))

@@ -13,7 +13,8 @@ class CutOff:
     """Knows how to end each request in progress."""
 
     def __init__(self) -> None:
-        self._ends: set[Callable[[MeshError], None]] = set()
+        # A dict, because it keeps their order.
+        self._ends: dict[Callable[[MeshError], None], None] = {}
 
     def now(self) -> None:
         """Ends all of them, each with an error that its client sees."""
@@ -23,11 +24,11 @@ class CutOff:
     @contextmanager
     def by(self, end: Callable[[MeshError], None]) -> Generator[None]:
         """Has what runs inside ended by `end`."""
-        self._ends.add(end)
+        self._ends[end] = None
         try:
             yield
         finally:
-            self._ends.discard(end)
+            del self._ends[end]
 
     @asynccontextmanager
     async def while_waiting(self) -> AsyncGenerator[None]:

@@ -289,7 +289,12 @@ class Generation:
         Runners end their answers a moment earlier, so this is for choices that got no runner, or a silent one.
         """
         over = error.code in _LATE and self._clock() >= self._deadline - _LAST_MOMENT
-        return over and self.started and self._model.kind == "chat"
+        return over and self._has_text and self._model.kind == "chat"
+
+    @property
+    def _has_text(self) -> bool:
+        """Whether text has reached this edge: of an answer that is sent whole, a runner first tells that it began."""
+        return any(choice.output.token_ids or choice.complete for choice in self._choices)
 
     def _cut_short(self, choice: _Choice) -> None:
         choice.complete = True

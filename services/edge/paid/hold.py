@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -45,7 +47,9 @@ class TokenCounts:
 NO_TOKENS = TokenCounts()
 
 
-def billing_client(addresses: list[str], open_channel: OpenChannel) -> BillingBatch:
+def billing_client(
+    addresses: list[str], open_channel: OpenChannel, *, clock: Callable[[], float] = time.monotonic
+) -> BillingBatch:
     """Returns the client of the billing service; Reserve and Settle are idempotent, so they are sent again."""
     return BatchClient(
         "billing",
@@ -54,6 +58,7 @@ def billing_client(addresses: list[str], open_channel: OpenChannel) -> BillingBa
         open_stream=lambda channel: billing_pb2_grpc.BillingServiceStub(channel).Transact(),
         new_frame=billing_pb2.TransactRequest,
         retry=True,
+        clock=clock,
     )
 
 

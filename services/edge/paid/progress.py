@@ -52,7 +52,8 @@ class ProgressWatch:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._looked_at = clock()
-        self._calls: set[WatchedCall] = set()
+        # A dict, because it keeps their order.
+        self._calls: dict[WatchedCall, None] = {}
         self._runners: dict[str, _Runner] = {}
 
     def begin(self, runner_id: str, most_silence: float, on_silence: Callable[[], None]) -> WatchedCall:
@@ -68,7 +69,7 @@ class ProgressWatch:
             raise MeshError(Code.OVERLOADED, "The runner has shown no progress yet. Try again.", retry_after=1.0)
         runner.waiting += 1
         call = WatchedCall(runner, max(most_silence, SHORTEST_SILENCE), on_silence)
-        self._calls.add(call)
+        self._calls[call] = None
         return call
 
     def prove(self, call: WatchedCall) -> None:
@@ -81,7 +82,7 @@ class ProgressWatch:
     def end(self, call: WatchedCall) -> None:
         """Watches a call no longer. Idempotent."""
         if call in self._calls:
-            self._calls.discard(call)
+            del self._calls[call]
             if not call.proven:
                 call.runner.waiting -= 1
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -41,7 +42,13 @@ class Assignment:
     vocabulary: str = ""
 
 
-def router_client(addresses: list[str], open_channel: OpenChannel, *, silence: float) -> RouterBatch:
+def router_client(
+    addresses: list[str],
+    open_channel: OpenChannel,
+    *,
+    silence: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> RouterBatch:
     """Returns the client of the router; asking twice for a place harms nothing.
 
     A router shows life while requests wait for a slot, so one that is not heard for `silence` seconds is given up.
@@ -54,6 +61,7 @@ def router_client(addresses: list[str], open_channel: OpenChannel, *, silence: f
         new_frame=router_pb2.RouteRequest,
         retry=True,
         silence=silence,
+        clock=clock,
     )
 
 

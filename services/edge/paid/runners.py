@@ -92,6 +92,7 @@ class RunnerPool:
             is_last=is_last_reply,
             # Calls may hold images or recordings.
             weigh=runner_pb2.GenerateCall.ByteSize,
+            clock=self._clock,
         )
         client.open()
         return client

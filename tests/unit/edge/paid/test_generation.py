@@ -62,7 +62,16 @@ class Mesh:
 
     async def ask(self, calls: Sequence[runner_pb2.GenerateCall] = ()) -> runner_pb2.GenerateReply | Exception:
         """Starts an answer, of one choice unless `calls` says otherwise, and returns how the first choice ends."""
-        answer = Generation(
+        answer = self.answer()
+        asked = list(calls) or [runner_pb2.GenerateCall()]
+        answer.start(asked, Assignment("runner", "address", prefix_hashes=PREFIX_HASHES))
+        ended: dict[int, runner_pb2.GenerateReply | Exception] = {}
+        while len(ended) < len(asked):
+            ended.update(await answer.events())
+        return ended[0]
+
+    def answer(self) -> Generation:
+        return Generation(
             model=load_catalog(Path(DEFAULT_CATALOG)).models[0],
             account_id="acct",
             capabilities=(),
@@ -74,12 +83,6 @@ class Mesh:
             deadline=600.0,
             clock=lambda: self.now,
         )
-        asked = list(calls) or [runner_pb2.GenerateCall()]
-        answer.start(asked, Assignment("runner", "address", prefix_hashes=PREFIX_HASHES))
-        ended: dict[int, runner_pb2.GenerateReply | Exception] = {}
-        while len(ended) < len(asked):
-            ended.update(await answer.events())
-        return ended[0]
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +126,35 @@ async def test_a_request_that_engines_fail_of_does_not_eject_one_after_the_other
     assert isinstance(reply, MeshError)
     assert reply.code is Code.INTERNAL
     assert mesh.told == [[FAILED]]
+
+
+@pytest.mark.parametrize(
+    ("heard", "finish_reason"),
+    [
+        (runner_pb2.GenerateReply(text="Blue", token_ids=[1]), runner_pb2.FINISH_REASON_LENGTH),
+        # All that is known of an answer that is sent whole: none of its text would be in what the client gets.
+        (runner_pb2.GenerateReply(started=True), None),
+    ],
+)
+async def test_a_silent_runner_ends_an_answer_at_its_time_limit_only_if_there_is_text(
+    heard: runner_pb2.GenerateReply, finish_reason: int | None
+) -> None:
+    class SilentRunner(Mesh):
+        def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
+            sink(heard)
+            self.now = 600.0
+            sink(MeshError(Code.DEADLINE_EXCEEDED, "too late"))
+            return 1
+
+    answer = SilentRunner([]).answer()
+    answer.start([runner_pb2.GenerateCall()], Assignment("runner", "address"))
+    last = (await answer.events())[-1].reply
+    if isinstance(last, MeshError):
+        assert finish_reason is None
+        assert last.code is Code.DEADLINE_EXCEEDED
+    else:
+        assert isinstance(last, runner_pb2.GenerateReply)
+        assert last.finish_reason == finish_reason
 
 
 async def test_a_failure_is_remembered_among_refusals() -> None:
