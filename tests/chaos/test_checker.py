@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checker import EITHER, NOTHING, PAID, Checker, Undisturbed
+from tests.chaos.faults import Hit, Kind
 from tests.chaos.ledger_view import Books, HoldRow
-from tests.chaos.plan import SWALLOW, RequestPlan
-from tests.chaos.record import End, Hit, Record
+from tests.chaos.plan import RequestPlan
+from tests.chaos.record import End, Record
 
 STREAM = RequestPlan(at=0, account=0, prompt=0, stream=True, max_tokens=3)
 WHOLE = replace(STREAM, stream=False)
 EMPTY = replace(STREAM, empty=True)
 ANSWER = Undisturbed(("one", "two", "three", "four"), 4)
 SENT = 1000.0
-EDGE_DIED = [Hit("edge", SENT + 1, SENT + 1, SENT + 2)]
+EDGE_DIED = [Hit("edge-1", SENT + 1, SENT + 1, SENT + 2)]
 
 
 def record(end: End, plan: RequestPlan = STREAM, *, text: str = "", after: float = 1.0) -> Record:
@@ -38,7 +39,7 @@ def test_whoever_got_an_error_pays_nothing(end: End) -> None:
 
 
 def test_only_an_edge_that_dies_before_it_could_ask_for_the_refund_may_leave_the_charge() -> None:
-    unheard = Hit(SWALLOW, SENT - 3, SENT - 3, SENT + 1)
+    unheard = Hit("billing", SENT - 3, SENT - 3, SENT + 1, Kind.LOSE_REPLIES)
     assert allowed(record(End.ERROR_FRAME), "completed", [unheard]) == NOTHING
     assert allowed(record(End.ERROR_FRAME), "completed", [unheard, *EDGE_DIED]) == EITHER
 
