@@ -31,10 +31,12 @@ class Kind(StrEnum):
 
 PROCESS_KINDS = frozenset({Kind.KILL, Kind.DRAIN, Kind.FREEZE, Kind.FULL})
 RUNNERS = ("runner-1", "runner-2")
+# Every plan that has room for them has these, each of which an audit found to be worth a test of its own.
+_ALWAYS = ((Kind.DRAIN, "edge-1"), (Kind.FREEZE, "billing-1"), (Kind.FREEZE, RUNNERS[0]))
 _WIRE_KINDS = tuple(kind for kind in Kind if kind not in PROCESS_KINDS)
 # The callers of each wait for less than so many seconds at full pace: a call, a settlement, a route, a sign of
 # progress, the lease of a runner.
-_PATIENCE = {"edge": 1.5, "auth": 2.5, "billing": 3.0, "router": 2.5, "runner": 5.0, "etcd": 5.5, "database": 2.5}
+_PATIENCE = {"edge": 1.5, "auth": 2.5, "billing": 3.0, "router": 2.5, "runner": 5.5, "etcd": 5.5, "database": 2.5}
 # The fewest and the most seconds of what does not have to outlast anybody.
 _SHORT = (0.05, 0.8)
 _FULL_SECONDS = (1.0, 2.0)
@@ -86,9 +88,9 @@ def draw_faults(chance: random.Random, length: float, count: int, *, database_se
 
     Half of them are for runners, so that many answers have to be continued elsewhere.
     """
-    for_runners = [_pair(chance, _of_runners()) for _ in range(count // 2)]
     others = _others(database_server=database_server)
-    drawn = [*for_runners, *chance.sample(others, min(count - len(for_runners), len(others)))]
+    drawn = [*_ALWAYS, *(_pair(chance, _of_runners()) for _ in range(count // 2))][:count]
+    drawn += [*chance.sample(others, min(count - len(drawn), len(others)))]
     drawn += [_pair(chance, others) for _ in range(count - len(drawn))]
     chance.shuffle(drawn)
     step = length / count

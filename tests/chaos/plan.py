@@ -100,7 +100,7 @@ def _slowed(request: RequestPlan, factor: float) -> RequestPlan:
 
 
 def _request(chance: random.Random, length: float) -> RequestPlan:
-    stream = chance.random() < 0.7
+    stream = chance.random() < 0.8
     manners = chance.random()
     return RequestPlan(
         at=chance.uniform(0, length),

@@ -68,3 +68,13 @@ async def test_cutting_a_slow_reader_off_is_caught() -> None:
     plan = replace(_plan(), requests=tuple(replace(slow, at=number / 10) for number in range(20)))
     report = await run_plan(plan, modules={"edge": "tests.chaos.planted.cut_reader"})
     assert "broken" in _caught(report), str(report)
+
+
+async def test_a_runner_that_swallows_requests_is_caught() -> None:
+    modules = {
+        "edge": "tests.chaos.planted.no_progress_watch",
+        "runner-2": "tests.chaos.planted.swallowing_runner",
+    }
+    plan = _plan()
+    report = await run_plan(replace(plan, requests=plan.requests[:20]), modules=modules)
+    assert "starved" in _caught(report), str(report)

@@ -27,10 +27,10 @@ from tests.support.waiting import eventually
 
 # All speeds and times are those of a mesh at full pace.
 # Tokens a second. The prompt takes a quarter of a second, so that clients can leave before the first token.
-PREFILL_SPEED, SPEED = 40, 30
+PREFILL_SPEED, SPEED = 40, 24
 # Requests end, one way or the other, before their hold does; all in seconds.
-HOLD_TTL = 12.0
-REQUEST_TIMEOUT = 9.0
+HOLD_TTL = 13.0
+REQUEST_TIMEOUT = 10.0
 _EDGE_SECONDS = {
     "call_timeout": 2.0,
     "queue_timeout": 3.0,

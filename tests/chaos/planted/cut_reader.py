@@ -25,5 +25,5 @@ def _look(readers: StalledReaders) -> None:
 
 if __name__ == "__main__":
     # mypy rightly dislikes that a method is replaced.
-    StalledReaders.look = _look  # type: ignore[method-assign]
+    StalledReaders.look = _look  # type: ignore[method-assign, assignment]
     run_service(edge.serve)

@@ -18,7 +18,7 @@ def _withdraw(ledger: Ledger, asked: Settle) -> Effect:
 
 if __name__ == "__main__":
     # mypy rightly dislikes that methods are replaced.
-    Ledger._withdraw = _withdraw  # type: ignore[method-assign]
-    Lateness.of = lambda lateness, sent_ms: 0.0  # type: ignore[method-assign]
-    Committer.withdraw = lambda committer, ticket: None  # type: ignore[method-assign]
+    Ledger._withdraw = _withdraw  # type: ignore[method-assign, assignment]
+    Lateness.of = lambda lateness, sent_ms: 0.0  # type: ignore[method-assign, assignment]
+    Committer.withdraw = lambda committer, ticket: None  # type: ignore[method-assign, assignment]
     run_service(billing.serve)
