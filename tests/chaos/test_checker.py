@@ -11,6 +11,7 @@ from tests.chaos.faults import Hit, Kind
 from tests.chaos.ledger_view import Books, HoldRow
 from tests.chaos.plan import RequestPlan
 from tests.chaos.record import End, Record
+from tests.chaos.world import REQUEST_TIMEOUT
 
 STREAM = RequestPlan(at=0, account=0, prompt=0, stream=True, max_tokens=3)
 WHOLE = replace(STREAM, stream=False)
@@ -74,3 +75,41 @@ def test_a_broken_body_is_free_until_the_engine_can_have_been_done() -> None:
     assert allowed(record(End.BROKEN, WHOLE, after=0.1), "expired", EDGE_DIED) == NOTHING
     assert allowed(record(End.BROKEN, WHOLE), "expired", EDGE_DIED) == EITHER
     assert allowed(record(End.BROKEN, replace(WHOLE, empty=True)), "expired", EDGE_DIED) == NOTHING
+
+
+def found(seen: Record, outcome: str, *hits: Hit) -> set[str]:
+    books = Books()
+    if outcome:
+        books.holds[seen.key_id].append(row(outcome))
+    return {violation.kind for violation in Checker(books, hits, [ANSWER]).check([seen])}
+
+
+def refused(after: float = 1.0) -> Record:
+    return replace(record(End.REFUSED, after=after), status=503)
+
+
+def hit(target: str, kind: Kind = Kind.KILL) -> Hit:
+    return Hit(target, SENT + 0.1, SENT + 0.2, SENT + 6, kind)
+
+
+def test_a_hold_that_expires_while_its_edge_lives_is_an_orphan() -> None:
+    assert found(refused(), "expired", hit("billing-1", Kind.FREEZE)) == {"orphan hold"}
+    assert found(refused(), "expired", hit("edge-1", Kind.DRAIN)) == {"orphan hold"}
+    assert found(refused(), "expired", hit("edge-1")) == set()
+    assert found(refused(), "expired", hit("edge-1", Kind.DRAIN), hit("billing-1", Kind.FREEZE)) == set()
+
+
+def test_an_edge_that_stops_in_good_order_breaks_nothing_that_it_has_begun() -> None:
+    broken = record(End.BROKEN, text="one")
+    assert "broken" in found(broken, "failed", hit("edge-1", Kind.DRAIN))
+    assert "broken" in found(broken, "failed", hit("edge-1", Kind.FREEZE))
+    assert found(broken, "", hit("edge-1", Kind.DRAIN)) == set()
+    assert found(broken, "failed", hit("edge-1")) == set()
+
+
+def test_a_request_may_take_all_its_time_only_if_no_runner_was_well() -> None:
+    late = refused(after=REQUEST_TIMEOUT)
+    assert found(late, "failed", hit("runner-1", Kind.FREEZE)) == {"starved"}
+    assert found(late, "failed", hit("runner-1"), hit("runner-2")) == set()
+    assert found(late, "failed", hit("router-1", Kind.FREEZE)) == set()
+    assert found(refused(), "failed") == set()
