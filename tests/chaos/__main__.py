@@ -38,7 +38,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1.0, help="start no further run after so long (1)")
     parser.add_argument("--runs", type=int, default=0, help="do exactly so many runs instead")
     parser.add_argument("--requests", type=int, default=600, help="in each run (600)")
-    parser.add_argument("--faults", type=int, default=48, help="in each run (48)")
+    parser.add_argument("--faults", type=int, default=30, help="in each run (30)")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of auth and billing")
     return parser.parse_args()
 

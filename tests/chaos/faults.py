@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Kind(StrEnum):
 
 
 PROCESS_KINDS = frozenset({Kind.KILL, Kind.DRAIN, Kind.FREEZE, Kind.FULL})
-RUNNERS = ("runner-1", "runner-2")
+RUNNERS = ("runner-1", "runner-2", "runner-3")
 # Every plan that has room for them has these, each of which an audit found to be worth a test of its own.
 _ALWAYS = ((Kind.DRAIN, "edge-1"), (Kind.FREEZE, "billing-1"), (Kind.FREEZE, RUNNERS[0]))
 _WIRE_KINDS = tuple(kind for kind in Kind if kind not in PROCESS_KINDS)
@@ -93,6 +94,9 @@ def draw_faults(chance: random.Random, length: float, count: int, *, database_se
     drawn += [*chance.sample(others, min(count - len(drawn), len(others)))]
     drawn += [_pair(chance, others) for _ in range(count - len(drawn))]
     chance.shuffle(drawn)
+    # One runner after the other: a mesh without any runner shows nothing.
+    turns = itertools.cycle(chance.sample(RUNNERS, len(RUNNERS)))
+    drawn = [(kind, next(turns) if role(target) == "runner" else target) for kind, target in drawn]
     step = length / count
     return [
         Fault(step * (number + chance.uniform(0.1, 0.9)), target, _seconds(chance, kind, target), kind)
@@ -106,7 +110,7 @@ def _pair(chance: random.Random, pairs: Sequence[tuple[Kind, str]]) -> tuple[Kin
 
 def _of_runners() -> list[tuple[Kind, str]]:
     # Of a drain or a short delay, no answer has to be continued.
-    kinds = (Kind.KILL, Kind.KILL, Kind.KILL, Kind.FREEZE, Kind.LOSE_CALLS, Kind.LOSE_REPLIES, Kind.LATE_REPLIES)
+    kinds = (*[Kind.KILL] * 8, Kind.FREEZE, Kind.LOSE_CALLS, Kind.LOSE_REPLIES, Kind.LATE_REPLIES)
     return [(kind, runner) for kind in kinds for runner in RUNNERS]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checker import EITHER, NOTHING, PAID, Checker, Undisturbed
-from tests.chaos.faults import Hit, Kind
+from tests.chaos.faults import RUNNERS, Hit, Kind
 from tests.chaos.ledger_view import Books, HoldRow
 from tests.chaos.plan import RequestPlan
 from tests.chaos.record import End, Record
@@ -110,6 +110,6 @@ def test_an_edge_that_stops_in_good_order_breaks_nothing_that_it_has_begun() -> 
 def test_a_request_may_take_all_its_time_only_if_no_runner_was_well() -> None:
     late = refused(after=REQUEST_TIMEOUT)
     assert found(late, "failed", hit("runner-1", Kind.FREEZE)) == {"starved"}
-    assert found(late, "failed", hit("runner-1"), hit("runner-2")) == set()
+    assert found(late, "failed", *map(hit, RUNNERS)) == set()
     assert found(late, "failed", hit("router-1", Kind.FREEZE)) == set()
     assert found(refused(), "failed") == set()
