@@ -28,7 +28,7 @@ _WEIGHTS = (10, 10, 10, 1, 1)
 # A long run shows something only if so many answers, as a share of those whose clients wait and can pay, are completed,
 # and if so many of its first requests are continued by another runner. A short one has less of everything.
 _LONG, _COMPLETED, _RESUMED = 600, 0.6, 50
-_SHORT_COMPLETED, _SHORT_RESUMED = 0.4, 0.04
+_SHORT_COMPLETED, _SHORT_RESUMED = 0.4, 0.02
 
 
 @dataclass(frozen=True, slots=True)

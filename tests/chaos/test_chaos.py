@@ -13,7 +13,7 @@ from tests.chaos.record import End
 
 
 async def test_a_mesh_that_is_killed_all_over_keeps_its_books() -> None:
-    plan = make_plan(2026, requests=150, faults=8, database_server=False)
+    plan = make_plan(2026, requests=220, faults=6, database_server=False)
     report = await run_plan(plan)
     assert not report.violations, str(report)
     # The run was worth something: the mesh worked in spite of it all, and it did suffer.
