@@ -6,12 +6,13 @@ Exceptions are logged without their messages (see `tracebacks`), ours and those 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import re
 import sys
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 from services.common.settings import SettingsError
 from services.common.telemetry.lean_structlog import structlog
@@ -46,7 +47,7 @@ def configure_logs(service: str, *, format: str, level: str) -> None:  # noqa: A
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Output(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
@@ -56,6 +57,21 @@ def get_logger() -> Logger:
     """Returns a logger; call it as `log.info("event_name", field=value)`."""
     logger: Logger = structlog.get_logger()
     return logger
+
+
+class _Output:
+    """Writes lines, and loses those that cannot be written: a full disk must not end the work that logs about it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class _LibraryFormatter(logging.Formatter):

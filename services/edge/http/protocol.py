@@ -6,6 +6,9 @@ aiohttp's own refusal quotes what it could not parse, which may be a key.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from typing import cast
 
 from aiohttp import web
@@ -19,6 +22,21 @@ from services.edge.http.errors import error_response, malformed_http
 log = get_logger()
 # What answers say of their server; aiohttp would name its own version and Python's.
 SERVER_NAME = "tiermesh"
+
+
+def _on_the_way(transport: asyncio.Transport | None) -> int:
+    """Returns how many bytes the kernel keeps that the client's machine has not acknowledged; 0 if it does not tell.
+
+    The kernel takes more of a response only when a large part of what it keeps has left, for which a slow reader may
+    need minutes.
+    """
+    if transport is None:
+        return 0
+    try:
+        kept = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(kept, sys.byteorder)
 
 
 class Connection(web.RequestHandler):
@@ -44,9 +62,9 @@ class Connection(web.RequestHandler):
 
     @property
     def taken_bytes(self) -> int:
-        """Bytes of the current response that the client's side has taken: while it reads, this changes."""
-        request = self._current_request
-        return request.writer.output_size - self.unread_bytes if request is not None else -self.unread_bytes
+        """Bytes of the current response that the client's machine has taken: while it reads, this changes."""
+        request, left = self._current_request, self.unread_bytes + _on_the_way(self.transport)
+        return request.writer.output_size - left if request is not None else -left
 
     def data_received(self, data: bytes) -> None:
         """Takes bytes from the client; most heads come whole, so only the others need a timer."""

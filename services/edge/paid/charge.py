@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 
 from services.common.telemetry.tracing import Span, context_of, step
@@ -38,14 +39,19 @@ class Charge:
         *,
         client_left: Callable[[], bool],
         by_piece: bool = False,
+        while_waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
-        """`by_piece` says that each choice has its price, so that there is no part of the answer to pay for."""
+        """`by_piece` says that each choice has its price, so that there is no part of the answer to pay for.
+
+        `while_waiting` raises MeshError inside when the edge has to stop.
+        """
         self.generation = generation
         self._hold = hold
         self._context = context
         self._monotonic = monotonic
         self._client_left = client_left
         self._by_piece = by_piece
+        self._while_waiting = while_waiting
         # Of generating the answer, if the request is traced.
         self._span: Span | None = None
 
@@ -71,7 +77,9 @@ class Charge:
         self._end_span(outcome, counts)
         began = self._monotonic()
         with step(self._context.trace, "settle") as span:
-            receipt = await self._hold.settle(outcome, counts, context_of(span))
+            # An edge that stops does not leave its client without an end: the client is told, and the charge is undone.
+            async with self._while_waiting():
+                receipt = await self._hold.settle(outcome, counts, context_of(span))
         seconds = self._monotonic() - began
         SETTLE.observe(seconds)
         OVERHEAD.observe(self._context.overhead + seconds)

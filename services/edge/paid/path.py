@@ -120,6 +120,7 @@ class PaidPath:
             self._monotonic,
             client_left=lambda: _has_left(order.request),
             by_piece=order.quantity > 1,
+            while_waiting=self.cut_off.while_waiting,
         )
         async with charge:
             if assignment is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from services.common.catalog import Model, load_catalog
 from services.common.settings import DEFAULT_CATALOG
 from services.edge.context import RequestContext
 from services.edge.paid.charge import Charge
+from services.edge.paid.cut_off import CutOff
 from services.edge.paid.generation import Generation
 from services.edge.paid.hold import BillingBatch, BillingClient, Hold, Outcome
 from services.edge.paid.progress import ProgressWatch
@@ -28,6 +30,11 @@ class Backend:
     def __init__(self, model: Model = MODEL) -> None:
         self.model = model
         self.outcomes: list[Outcome] = []
+        # What a charge is told by when its edge stops.
+        self.cut_off = CutOff()
+        # Billing answers once it is set.
+        self.billing_is_there = asyncio.Event()
+        self.billing_is_there.set()
 
     def charge(self, context: RequestContext, *, by_piece: bool = False, client_left: bool = True) -> Charge:
         """Returns a charge with this backend."""
@@ -45,11 +52,18 @@ class Backend:
             clock=time.monotonic,
         )
         return Charge(
-            answer, Hold(billing, "req_1"), context, time.monotonic, client_left=lambda: client_left, by_piece=by_piece
+            answer,
+            Hold(billing, "req_1"),
+            context,
+            time.monotonic,
+            client_left=lambda: client_left,
+            by_piece=by_piece,
+            while_waiting=self.cut_off.while_waiting,
         )
 
     async def request(self, call: billing_pb2.TransactCall, _timeout: float) -> billing_pb2.TransactReply:
         self.outcomes.append(call.settle.outcome)
+        await self.billing_is_there.wait()
         return billing_pb2.TransactReply(amount=10, available=90)
 
     def get(self, _address: str, _model: Model) -> Self:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -14,6 +16,8 @@ from services.common.errors import Code, MeshError
 from services.common.settings import SettingsError
 from services.common.telemetry.logs import configure_logs, get_logger
 from services.common.telemetry.tracebacks import describe
+
+FULL = Path("/dev/full")
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +31,19 @@ def restored_logging() -> Iterator[None]:
     root.setLevel(level)
     structlog.contextvars.clear_contextvars()
     structlog.reset_defaults()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_full_disk_breaks_nothing_but_the_log(format: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: A002 - the setting has this name
+    # What cannot be flushed stays in the buffer, and closing it would try once more.
+    stream = io.TextIOWrapper(io.FileIO(FULL, "w"), write_through=True)
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logs("billing", format=format, level="info")
+    with pytest.raises(OSError, match="No space"):
+        stream.write("a line")
+    get_logger().warning("database_failed", reason="full")
+    get_logger().exception("commit_failed", exc_info=ValueError())
 
 
 def test_machines_get_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

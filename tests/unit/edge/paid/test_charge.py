@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.common.catalog import Kind
+from services.common.errors import MeshError
 from services.edge.context import RequestContext
 from services.edge.paid.hold import Outcome
 from services.edge.paid.routing import Assignment
@@ -86,3 +87,20 @@ async def test_a_cancellation_by_the_server_while_the_charge_is_made_undoes_it()
             await charge.settle(1, 1)
             raise asyncio.CancelledError
     await eventually(lambda: backend.outcomes == [billing_pb2.OUTCOME_COMPLETED, billing_pb2.OUTCOME_FAILED])
+
+
+async def test_an_edge_that_stops_while_billing_is_silent_says_so_and_undoes_the_charge() -> None:
+    backend = Runner()
+    backend.billing_is_there.clear()
+
+    async def answer() -> None:
+        async with backend.charge(RequestContext("req_1", 0.0)) as charge:
+            charge.start([runner_pb2.GenerateCall()], Assignment("runner", "address"), None)
+            await charge.settle(1, 1)
+
+    answering = asyncio.create_task(answer())
+    await eventually(lambda: backend.outcomes == [billing_pb2.OUTCOME_COMPLETED])
+    backend.cut_off.now()
+    with pytest.raises(MeshError, match="restarted"):
+        await answering
+    await eventually(lambda: backend.outcomes[-1] == billing_pb2.OUTCOME_FAILED)
