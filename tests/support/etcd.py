@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -104,7 +104,7 @@ class EtcdServer:
         # AlarmRequest: an action, to activate (1) or to deactivate (2), and the alarm NOSPACE (1).
         request = bytes([0x08, 1 if full else 2, 0x18, 1])
         async with grpc.aio.insecure_channel(self.endpoint) as channel:
-            call = channel.unary_unary("/etcdserverpb.Maintenance/Alarm")
+            call: Any = channel.unary_unary("/etcdserverpb.Maintenance/Alarm")
             await call(request, timeout=stretched(_STOP_SECONDS), wait_for_ready=True)
 
     async def enable_auth(self, password: str) -> None:
