@@ -22,7 +22,8 @@ def check_operands(budget: Budget, operator: str, left: Any, right: Any) -> None
     if operator == "*":
         for value, times in ((left, right), (right, left)):
             if isinstance(times, int) and not isinstance(value, (int, float)):
-                budget.admit(budget.size(value) * max(times, 0))
+                size = len(value) if isinstance(value, str) else budget.size(value)
+                budget.admit(size * max(times, 0))
     elif operator == "**" and isinstance(left, int) and isinstance(right, int):
         if left.bit_length() * abs(right) > _BITS:
             raise TemplateLimitError("a number is too large")

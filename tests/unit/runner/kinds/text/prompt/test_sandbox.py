@@ -30,6 +30,7 @@ CONVERSATION = [
 # Templates whose time alone is too long.
 ENDLESS = {
     "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "loops without calls": "{% set a = range(2000) | list %}{% for b in a %}{% for c in a %}{% endfor %}{% endfor %}",
     "filtered loops": "{% for a in range(99999) if loops(99) %}{% endfor %}",
     "macros": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
     "chains": "{% for a in range(99999) %}{% set b = range(9999) | map('string') | select | list %}{% endfor %}",
@@ -66,6 +67,14 @@ LARGE = {
     "join by attribute": "{{ ([namespace(x='a' * 100000)] * 1000) | join(attribute='x') }}",
     "center": "{{ 'a'.center(10 ** 9) }}",
     "center as a filter": "{{ 'a' | center(1000000000) }}",
+    "center by a name": "{{ ('a' | attr('center'))(10 ** 9) }}",
+    "center by an item": "{{ 'a'['center'](10 ** 9) }}",
+    "center by arguments": "{{ 'a'.center(*[10 ** 9]) }}",
+    "center by a keyword": "{{ 'a' | center(width=10 ** 9) }}",
+    "center of many": "{{ ['a'] | map('center', 10 ** 9) | list }}",
+    "marked text": "{{ (('a' * 9999) | safe).join('a' * 99999) }}",
+    "width of format by a name": "{{ ('{:>999999999}' | attr('format'))(1) }}",
+    "arguments of a macro": "{% macro f() %}{{ varargs }}{% endmacro %}{{ f(*([['a'] * 999] * 999)) }}",
     "ljust": "{{ 'a'.ljust(10 ** 9) }}",
     "zfill": "{{ 'a'.zfill(10 ** 9) }}",
     "tabs": "{{ ('\t' * 100000).expandtabs(tabsize=100000) }}",
