@@ -1,12 +1,14 @@
 """Renders a conversation with a model's own chat template, the way the transformers library does.
 
-Templates come with model files, so they are run in a sandbox: they cannot reach Python or change what they are given.
+Templates come with model files, so they are run in a sandbox: they cannot reach Python or change what they are given,
+and each rendering has a budget of time and memory.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import product
@@ -16,7 +18,6 @@ from typing import Any, NoReturn
 from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.clock import Clock, system_clock
 from services.common.errors import Code, MeshError
@@ -25,6 +26,7 @@ from services.runner.kinds.text.prompt.controls import ControlTexts, Prompt
 from services.runner.kinds.text.prompt.earlier_calls import written_for_template
 from services.runner.kinds.text.prompt.formats import ToolFormat, confirm_format, detect_format
 from services.runner.kinds.text.prompt.origins import Origins
+from services.runner.kinds.text.prompt.sandbox import BoundedEnvironment, ProcessorClock, TemplateLimitError
 from services.runner.kinds.text.prompt.thought import Thought, ThoughtTags, thought_tags
 from services.runner.kinds.text.prompt.tools import Tool
 
@@ -73,37 +75,40 @@ class ChatTemplate:
         eos_token: str = "",
         controls: ControlTexts = ControlTexts(),  # noqa: B008 - it is immutable
         clock: Clock = system_clock,
+        processor_clock: ProcessorClock = time.thread_time,
     ) -> None:
         """Compiles the template for a model with these control tokens.
 
         The engine puts the beginning-of-sequence token before the prompt, so templates see an empty `bos_token`.
-        Raises ValueError if it is not valid Jinja, writes calls that no reader here reads, or puts control tokens
-        together in a way that cannot be told from what clients write.
+        Raises ValueError if it is not valid Jinja, exceeds its budget for a short conversation, writes calls that no
+        reader here reads, or puts control tokens together in a way that cannot be told from what clients write.
+        `processor_clock` returns the processor time of this thread, in seconds.
         """
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+        self._environment = environment = BoundedEnvironment(
+            trim_blocks=True,
+            lstrip_blocks=True,
+            extensions=[loopcontrols, _Generation],
+            processor_clock=processor_clock,
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = lambda form: datetime.fromtimestamp(clock(), UTC).strftime(form)
+        environment.add_checks()
         self._origins = Origins(controls)
-        try:
-            tree = environment.parse(source)
-            self._longest_thought = _constant(tree, "longest_thought")
-            self._origins.mark(tree)
-            self._template = environment.from_string(tree)
-        except TemplateSyntaxError as error:
-            raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
         self._source = source
-        self._tool_format = detect_format(source)
-        self._thought_tags = thought_tags(source)
         self._eos_token = eos_token
         # Whether the template takes the arguments of earlier calls as JSON text, and not as objects.
         self._arguments_as_text = False
-        self._find_arguments()
-        self._shows_tools = self._find_tools()
-        self._accepted = find_accepted(self._render)
-        self._confirm_controls(environment.from_string(source))
+        try:
+            self._load()
+        except ValueError:
+            if not environment.exceeded:
+                raise
+        if environment.exceeded:
+            raise ValueError(
+                "the chat template takes too much time or memory for a short conversation. Use a template without "
+                "long loops and without texts that grow by themselves"
+            )
 
     @property
     def tool_format(self) -> ToolFormat:
@@ -154,7 +159,13 @@ class ChatTemplate:
         variables = {"reasoning_effort": effort} if effort else {}
         try:
             return self._render(messages, tools, enable_thinking=thinking, thinking=thinking, **variables)
-        except (TemplateError, TypeError, ValueError, KeyError, RecursionError) as error:
+        except TemplateLimitError:
+            message = (
+                "'messages' take more time or memory than the chat template of this model may use. "
+                "Send fewer or shorter messages."
+            )
+            raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
+        except Exception as error:  # noqa: BLE001 - templates fail in any way, and none of them is the runner's failure
             # The template's own words may quote the conversation; only a text that stands in the template does not.
             told = self._origins.unmarked(str(error))
             reason = told if told and told in self._source else ""
@@ -162,10 +173,39 @@ class ChatTemplate:
             message = f"'messages' are not accepted by the chat template of this model{said} as it expects them."
             raise MeshError(Code.INVALID_REQUEST, message, param="messages") from None
 
+    def _load(self) -> None:
+        """Compiles the template and finds out what it takes; raises ValueError if it cannot be used."""
+        try:
+            with self._environment.budget():
+                tree = self._environment.parse(self._source)
+                self._longest_thought = _constant(tree, "longest_thought")
+                self._origins.mark(tree)
+                self._template = self._environment.checked_template(tree)
+                unmarked = self._environment.checked_template(self._environment.parse(self._source))
+        except TemplateSyntaxError as error:
+            raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
+        except Exception as error:
+            # Constants of a template are computed when it is compiled, so they fail in any way.
+            raise ValueError(f"the chat template cannot be compiled: {type(error).__name__}") from error
+        self._tool_format = detect_format(self._source)
+        self._thought_tags = thought_tags(self._source)
+        self._find_arguments()
+        self._shows_tools = self._find_tools()
+        self._accepted = find_accepted(self._probe)
+        self._confirm_controls(unmarked)
+
     def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> Prompt:
         end = self._origins.marked(self._eos_token)
         marked = self._origins.messages(self._documents(messages))
-        return self._origins.read(_rendered(self._template, marked, tools, eos_token=end, **variables))
+        with self._environment.budget((messages, tools)):
+            rendered = _rendered(self._template, marked, tools, eos_token=end, **variables)
+        return self._origins.read(rendered)
+
+    def _probe(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> Prompt:
+        """Renders a conversation while the template is loaded; one that has exceeded a budget gets no other."""
+        if self._environment.exceeded:
+            raise TemplateLimitError("the template has exceeded its budget before")
+        return self._render(messages, tools, **variables)
 
     def _documents(self, messages: Sequence[Document]) -> Sequence[Document]:
         """Returns messages as the template takes them."""
@@ -180,9 +220,10 @@ class ChatTemplate:
         """Raises ValueError if it is not known of all control tokens in prompts that the template has written them."""
         for messages, tools in product(_PLAIN_CONVERSATIONS, ([], [_TOOL])):
             try:
-                prompt = self._render(messages, tools)
+                prompt = self._probe(messages, tools)
                 documents = self._documents(messages)
-                same = prompt == _rendered(unmarked, documents, tools, eos_token=self._eos_token)
+                with self._environment.budget((messages, tools)):
+                    same = prompt == _rendered(unmarked, documents, tools, eos_token=self._eos_token)
             except Exception:  # noqa: BLE001, S112 - templates fail in any way, and may want other messages
                 continue
             if prompt.cuts or not same:
@@ -195,23 +236,23 @@ class ChatTemplate:
         """Returns whether the template shows functions; one that refuses a plain question may show them elsewhere."""
         name = "probe_of_tools"
         try:
-            return name in self._render([{"role": "user", "content": "Which?"}], [Tool(name, name).document()])
+            return name in self._probe([{"role": "user", "content": "Which?"}], [Tool(name, name).document()])
         except Exception:  # noqa: BLE001 - templates fail in any way when they refuse a conversation
             return True
 
     def _find_arguments(self) -> None:
         """Finds out which arguments the template writes so that they can be read; raises ValueError if it is none."""
         try:
-            if confirm_format(self._tool_format, self._render):
+            if confirm_format(self._tool_format, self._probe):
                 return
         except ValueError:
             self._arguments_as_text = True
-            if not confirm_format(self._tool_format, self._render):
+            if not confirm_format(self._tool_format, self._probe):
                 raise
             return
         self._arguments_as_text = True
         try:
-            self._arguments_as_text = confirm_format(self._tool_format, self._render)
+            self._arguments_as_text = confirm_format(self._tool_format, self._probe)
         except ValueError:
             self._arguments_as_text = False
 
@@ -249,6 +290,6 @@ def _to_json(
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _raise_exception(message: str) -> NoReturn:
+def _raise_exception(message: object) -> NoReturn:
     """Lets a template refuse a conversation."""
-    raise TemplateError(message)
+    raise TemplateError(message if isinstance(message, str) else None)
