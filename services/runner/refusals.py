@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.common.errors import Code, MeshError
+from services.common.limits.chats import MOST_SCORED
 
 
 def invalid(message: str, param: str) -> MeshError:
@@ -28,6 +29,20 @@ def context_exceeded(context: int, prompt_tokens: int) -> MeshError:
 def unknown_tokens(param: str) -> MeshError:
     """Returns the refusal of token ids beyond the model's vocabulary."""
     return invalid(f"'{param}' holds token ids that this model does not have; leave them out.", param)
+
+
+def too_many_scored(count: int) -> MeshError:
+    """Returns the refusal of a prompt of which too many tokens are to be scored."""
+    bound = f"with 'echo' and 'logprobs' it may have at most {MOST_SCORED:,}"
+    return invalid(f"'prompt' has {count:,} tokens; {bound}: send a part of it.", "prompt")
+
+
+def scored_ends() -> MeshError:
+    """Returns the refusal of an end within a prompt that is to be scored, by an engine that would stop there."""
+    message = (
+        "'prompt' must not hold the token of its end but at its beginning, for 'echo' with 'logprobs'; leave it out."
+    )
+    return invalid(message, "prompt")
 
 
 def not_continued() -> MeshError:

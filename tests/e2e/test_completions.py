@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from openai.types import Completion
+from openai.types import Completion, CompletionChoice
 
 from tests.support import openai_schemas
 from tests.support.deadlines import stretched
@@ -101,6 +101,49 @@ def test_logprobs_have_their_old_form(client: openai.OpenAI) -> None:
         assert len(top) == 3
 
 
+def _scored(client: openai.OpenAI, prompt: str | list[int], **fields: Any) -> CompletionChoice:
+    asked = {"echo": True, "logprobs": 1, "max_tokens": 0, "temperature": 0, "seed": 1} | fields
+    return client.completions.create(model=MODEL, prompt=prompt, **asked).choices[0]
+
+
+def test_a_text_is_scored_as_evaluations_do(client: openai.OpenAI) -> None:
+    def score(text: str) -> float:
+        choice = _scored(client, text)
+        assert (choice.text, choice.finish_reason) == (text, "length")
+        assert choice.logprobs is not None
+        # The type of OpenAI's library does not say that the first token has none.
+        values: list[Any] = [*(choice.logprobs.token_logprobs or [])]
+        first, *others = values
+        assert first is None
+        assert "".join(choice.logprobs.tokens or []) == text
+        return float(sum(others))
+
+    assert score(FRANCE + " Paris") > score(FRANCE + " banana") + 5
+
+
+def test_tokens_are_scored_as_their_text_and_then_continued(client: openai.OpenAI) -> None:
+    # These are the tokens of the text in the local model's vocabulary.
+    token_ids = [504, 3575, 282, 4649, 314, 7042]
+    of_text, of_tokens = (_scored(client, prompt, max_tokens=1) for prompt in (FRANCE + " Paris", token_ids))
+    assert of_tokens.text == of_text.text
+    assert of_tokens.text.startswith(FRANCE + " Paris")
+    assert of_tokens.logprobs is not None
+    assert of_text.logprobs is not None
+    assert of_tokens.logprobs.tokens == of_text.logprobs.tokens
+    assert len(of_tokens.logprobs.tokens or []) == len(token_ids) + 1
+    scores = (of_tokens.logprobs.token_logprobs or [])[1:]
+    assert scores == pytest.approx((of_text.logprobs.token_logprobs or [])[1:], abs=1e-2)
+
+
+def test_scores_are_charged_and_counted(real_mesh: LocalMesh) -> None:
+    headers = {"Authorization": f"Bearer {real_mesh.unlimited_key}"}
+    body = {"model": MODEL, "prompt": FRANCE, "echo": True, "logprobs": 0, "max_tokens": 0}
+    answer = httpx2.post(real_mesh.base_url + "/completions", json=body, headers=headers, timeout=stretched(60))
+    assert answer.headers["x-tiermesh-credits-charged"] == "10"
+    usage = answer.json()["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (5, 0)
+
+
 def test_a_stop_string_and_a_seed_work_as_for_chats(client: openai.OpenAI) -> None:
     assert "." not in client.completions.create(**PROMPT, stop=".").choices[0].text
     sampled = {**PROMPT, "temperature": 1.5, "seed": 3, "max_tokens": 8}
@@ -108,7 +151,7 @@ def test_a_stop_string_and_a_seed_work_as_for_chats(client: openai.OpenAI) -> No
 
 
 def test_what_cannot_be_done_is_400(client: openai.OpenAI) -> None:
-    for changes in ({"suffix": "end"}, {"best_of": 3}, {"echo": True, "logprobs": 1}, {"n": 99}):
+    for changes in ({"suffix": "end"}, {"best_of": 3}, {"n": 99}):
         with pytest.raises(openai.BadRequestError) as caught:
             client.completions.create(**PROMPT, **changes)
         assert caught.value.param == next(iter(changes))

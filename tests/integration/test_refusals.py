@@ -166,7 +166,7 @@ RULES: list[list[Case]] = [
     sampling("whole numbers from 0 on", "logit_bias", logit_bias={"five": 1}),
     sampling("at most 1024 tokens; it names 1025", "logit_bias", logit_bias={str(at): 1 for at in range(1025)}),
     sampling("needs 'stream' to be true", "stream_options", stream_options={"include_usage": True}),
-    sampling(TOKENS, "max_tokens", max_tokens=0)
+    chat(TOKENS, "max_tokens", max_tokens=0)
     + chat(TOKENS, "max_completion_tokens", max_completion_tokens=0)
     + responses(TOKENS, "max_output_tokens", max_output_tokens=0),
     chat("must be a whole number from 0 to 20", "top_logprobs", top_logprobs=21, logprobs=True)
@@ -301,7 +301,11 @@ RULES: list[list[Case]] = [
     completions("asks for 10 choices; at most 8", "prompt", prompt=["a"] * 10),
     completions("must equal 'n'", "best_of", best_of=2),
     completions("do not fill it in", "suffix", suffix="b"),
-    completions("cannot be used with 'logprobs'", "echo", echo=True, logprobs=1),
+    completions("cannot be used with 'echo' and 'logprobs'", "stream", echo=True, logprobs=1, stream=True),
+    completions("has 5,000 tokens; with 'echo' and 'logprobs'", "prompt", echo=True, logprobs=1, prompt=[1] * 5000),
+    completions("at least 1; 0 is only for 'echo' with 'logprobs'", "max_tokens", max_tokens=0),
+    completions("at least 1; 0 is only for 'echo' with 'logprobs'", "max_tokens", max_tokens=0, echo=True),
+    completions("must be a whole number from 0 to 1,000,000,000", "max_tokens", max_tokens=-1),
     completions("needs a 'prompt' that is text", "echo", echo=True, prompt=[1]),
 ]  # fmt: skip
 

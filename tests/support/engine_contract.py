@@ -315,6 +315,63 @@ class EngineContract:
         assert [entry.top for entry in bare.logprobs] == [(), ()]
         assert not (await generate(engine, job(engine, max_tokens=2))).logprobs
 
+    async def test_a_prompt_is_scored_as_it_would_have_been_said(self, engine: TextEngine) -> None:
+        first = (await generate(engine, job(engine, max_tokens=1))).token_ids
+        plain = Job("request", engine.detokenize(first), GREEDY, 6, 2, prompt_token_ids=tuple(first))
+        said = await generate(engine, plain)
+        token_ids = (*first, *said.token_ids)
+        text = engine.detokenize(token_ids)
+        asked = replace(plain, prompt=text, prompt_token_ids=token_ids, score_prompt=True, max_tokens=0)
+        scored = await generate(engine, asked)
+        assert (scored.text, scored.token_ids, scored.logprobs) == ("", [], [])
+        assert scored.finish is FinishReason.LENGTH
+        assert (scored.usage.prompt_tokens, scored.usage.completion_tokens) == (len(token_ids), 0)
+        beginning, *entries = scored.steps[-1].prompt_logprobs
+        assert (beginning.token.decode(errors="replace"), beginning.top) == (engine.detokenize(first), ())
+        assert [entry.token for entry in entries] == [entry.token for entry in said.logprobs]
+        for entry, own in zip(entries, said.logprobs, strict=True):
+            assert entry.logprob == pytest.approx(own.logprob, abs=1e-2)
+            assert entry.top[0].token == own.top[0].token
+        # What is said to a prompt does not depend on whether it is scored.
+        unscored = await generate(engine, replace(asked, score_prompt=False, max_tokens=4))
+        both = await generate(engine, replace(asked, max_tokens=4))
+        assert (both.token_ids, both.text) == (unscored.token_ids, unscored.text)
+        assert both.usage == replace(unscored.usage, cached_tokens=both.usage.cached_tokens)
+        assert len(both.logprobs) == both.usage.completion_tokens
+        again = [entry.logprob for entry in both.steps[-1].prompt_logprobs[1:]]
+        assert again == pytest.approx([entry.logprob for entry in entries], abs=1e-2)
+
+    async def test_a_text_is_scored_as_its_tokens(self, engine: TextEngine) -> None:
+        text = "It is 日本語, né?"
+        asked = Job("request", text, GREEDY, 0, 1, score_prompt=True)
+        of_text = (await generate(engine, asked)).steps[-1].prompt_logprobs
+        assert b"".join(entry.token for entry in of_text).decode().strip() == text
+        assert all(entry.logprob < 0 and len(entry.top) == 1 for entry in of_text[1:])
+        (alone,) = (await generate(engine, replace(asked, prompt="a"))).steps[-1].prompt_logprobs[-1:]
+        assert alone.token == b"a"
+
+    async def test_what_cannot_be_scored_is_refused(self, engine: TextEngine) -> None:
+        (token_id,) = (await generate(engine, job(engine, max_tokens=1))).token_ids
+        for count, code in ((1100, Code.CONTEXT_LENGTH_EXCEEDED), (4097, None)):
+            token_ids = (token_id,) * count
+            asked = Job("request", engine.detokenize(token_ids), GREEDY, 0, 1, prompt_token_ids=token_ids)
+            refused = await outcome(engine, replace(asked, score_prompt=True))
+            assert isinstance(refused, MeshError)
+            assert code is None or refused.code is code
+
+    async def test_a_job_that_scores_can_be_cancelled(self, engine: TextEngine) -> None:
+        (token_id,) = (await generate(engine, job(engine, max_tokens=1))).token_ids
+        token_ids = (token_id,) * 900
+        asked = Job("request", engine.detokenize(token_ids), GREEDY, 0, 1, prompt_token_ids=token_ids)
+        recording = submit(engine, replace(asked, score_prompt=True))
+        if self.reads_slowly:
+            ticket = recording.ticket
+            assert ticket is not None
+            await eventually(lambda: ticket.progress > 0)
+        recording.cancel()
+        await eventually(lambda: engine.active == 0)
+        assert not recording.steps
+
     async def test_every_token_of_a_character_has_its_log_probability(self, engine: TextEngine) -> None:
         text = "né日本語🎉!"
         asked = job(engine, logprobs=1, grammar=f"%llguidance {{}}\nstart: {json.dumps(text)}\n")

@@ -10,6 +10,7 @@ import llguidance
 import pytest
 import torch
 
+from services.common.errors import MeshError
 from services.runner.engines.exllamav2.jobs.logits import LogitFilter, ShapeLostError
 from services.runner.engines.exllamav2.jobs.sampling import sampler_settings
 from services.runner.engines.exllamav2.model_directory import read_model_directory
@@ -93,6 +94,31 @@ def test_log_probabilities_are_those_of_the_model(vocabulary: Vocabulary) -> Non
     values, indices = expected.topk(3)
     assert [top.logprob for top in entry.top] == pytest.approx(values.tolist(), abs=1e-5)
     assert [top.token for top in entry.top] == [vocabulary.piece(index) for index in indices.tolist()]
+
+
+def test_a_prompt_that_is_scored_is_all_that_may_be_said(vocabulary: Vocabulary) -> None:
+    scored = Job("request", "", PENALISED, 1, 0, score_prompt=True)
+    each = LogitFilter(None, None, vocabulary, scored, None, [5, 8, 9])
+    raw = logits(vocabulary)
+    for token_id in (8, 9):
+        assert (each.mask_logits(raw.clone()) > float("-inf")).nonzero().flatten().tolist() == [token_id]
+        feed(each, token_id)
+    expected = torch.log_softmax(raw[: vocabulary.size], dim=-1)
+    assert [entry.logprob for entry in each.entries] == pytest.approx(expected[[8, 9]].tolist(), abs=1e-5)
+    # The prompt was not said, so nothing is penalised for it; the biases count.
+    changed = each.mask_logits(raw.clone()) - raw
+    assert (changed[7].item(), changed[9].item()) == pytest.approx((3.0, 0.0), abs=1e-5)
+    assert each.failure is None
+
+
+async def test_an_end_within_a_prompt_cannot_be_scored(tiny_model: Path, vocabulary: Vocabulary) -> None:
+    end = min(vocabulary.eos_token_ids)
+    async with running(stand_in_engine(tiny_model)) as engine:
+        asked = Job("request", "", Sampling(), 0, 1, prompt_token_ids=(end, 7, 8), score_prompt=True)
+        assert len((await generate(engine, asked)).steps[-1].prompt_logprobs) == 3
+        with pytest.raises(MeshError, match="must not hold the token of its end") as caught:
+            await generate(engine, dataclasses.replace(asked, prompt_token_ids=(7, end, 8)))
+        assert caught.value.param == "prompt"
 
 
 def test_a_grammar_forbids_all_else(vocabulary: Vocabulary) -> None:

@@ -61,5 +61,6 @@ class Completions:
             echo=[call.completion.prompt for call in order.calls] if body.echo else [],
             logprobs=body.logprobs is not None,
             usage=body.include_usage,
+            scored=body.scores_prompt,
         )
         return order, renderer

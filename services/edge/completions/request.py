@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.common.limits.chats import MOST_SCORED
 from services.edge.chat.call import generate_call
 from services.edge.chat.checks import check_options
 from services.edge.chat.field_names import renamed
@@ -23,7 +24,6 @@ from services.edge.chat.request import (
     StreamOptions,
     Temperature,
     Text,
-    TokenLimit,
     TopK,
     TopP,
 )
@@ -49,7 +49,8 @@ class CompletionBody(Struct, frozen=True):
     temperature: Temperature | None = None
     top_p: TopP | None = None
     n: Annotated[int, Meta(ge=1)] | None = None
-    max_tokens: TokenLimit | None = None
+    # 0 is only for the scores of the prompt.
+    max_tokens: Annotated[int, Meta(ge=0, le=1_000_000_000)] | None = None
     stop: Stops | None = None
     seed: Seed | None = None
     presence_penalty: Penalty | None = None
@@ -64,6 +65,11 @@ class CompletionBody(Struct, frozen=True):
     def choices_each(self) -> int:
         """How many choices each prompt gets."""
         return self.n or 1
+
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the log probabilities of the prompt's own tokens are asked for."""
+        return bool(self.echo) and self.logprobs is not None
 
     @property
     def include_usage(self) -> bool:
@@ -89,15 +95,23 @@ def read_prompts(body: CompletionBody, *, max_choices: int) -> list[TextInput]:
         raise invalid(
             "suffix", "'suffix' is not supported: the models continue a text, they do not fill it in; leave it out."
         )
-    if body.echo and body.logprobs is not None:
-        raise invalid(
-            "echo",
-            "'echo' cannot be used with 'logprobs': the probabilities of the prompt are not known; leave one out.",
-        )
-    if body.echo and any(isinstance(prompt, list) for prompt in prompts):
-        raise invalid("echo", "'echo' needs a 'prompt' that is text, not token ids.")
+    if body.scores_prompt:
+        _check_scoring(body, prompts)
+    elif body.max_tokens == 0:
+        raise invalid("max_tokens", "'max_tokens' must be at least 1; 0 is only for 'echo' with 'logprobs'.")
+    elif body.echo and any(isinstance(prompt, list) for prompt in prompts):
+        raise invalid("echo", "'echo' needs a 'prompt' that is text, not token ids, unless 'logprobs' is set.")
     check_options(_chat_body(body), max_choices=max_choices)
     return prompts
+
+
+def _check_scoring(body: CompletionBody, prompts: list[TextInput]) -> None:
+    if body.stream:
+        raise invalid("stream", "'stream' cannot be used with 'echo' and 'logprobs'; leave it out.")
+    most = max(len(prompt) if isinstance(prompt, list) else 0 for prompt in prompts)
+    if most > MOST_SCORED:
+        bound = f"with 'echo' and 'logprobs' it may have at most {MOST_SCORED:,}"
+        raise invalid("prompt", f"'prompt' has {most:,} tokens; {bound}: send a part of it.")
 
 
 def translated(error: MeshError) -> MeshError:
@@ -117,6 +131,8 @@ def completion_calls(
             call.completion.prompt = prompt
         else:
             call.completion.token_ids.extend(prompt)
+        call.completion.score_prompt = body.scores_prompt
+        call.completion.only_score = body.max_tokens == 0
         calls += [call] * body.choices_each
     return calls
 
@@ -130,7 +146,7 @@ def _chat_body(body: CompletionBody) -> ChatBody:
         stream_options=body.stream_options,
         temperature=body.temperature,
         top_p=body.top_p,
-        max_tokens=body.max_tokens or DEFAULT_MAX_TOKENS,
+        max_tokens=DEFAULT_MAX_TOKENS if body.max_tokens is None else body.max_tokens,
         stop=body.stop,
         seed=body.seed,
         presence_penalty=body.presence_penalty,

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from services.common.errors import MeshError
+from services.common.errors import Code, MeshError
 from services.edge.chat.completion import FinishReason
 from services.edge.chat.response import DONE, FINISH_REASONS, system_fingerprint
 from services.edge.http.errors import error_body
@@ -25,8 +25,9 @@ class TextLogprobs(Struct, frozen=True, forbid_unknown_fields=True):
     """The tokens of a text and where they begin in it, in characters."""
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    # Of a prompt that is repeated, the first token follows nothing: it has no probability and no alternatives.
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
 
 
@@ -52,8 +53,12 @@ class TextCompletion(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tiermesh: ChargedCredits | UnsetType = UNSET
 
 
-def logprobs_body(tokens: Sequence[runner_pb2.TokenLogprob], offset: int) -> TextLogprobs:
+def logprobs_body(
+    tokens: Sequence[runner_pb2.TokenLogprob], offset: int, *, from_beginning: bool = False
+) -> TextLogprobs:
     """Returns the old form of log probabilities; `offset` counts the characters before the first token.
+
+    With `from_beginning`, nothing precedes the first token, which then has no probability.
 
     A token that is not among its own alternatives, because it was not one of the most likely, is added to them.
     """
@@ -69,6 +74,8 @@ def logprobs_body(tokens: Sequence[runner_pb2.TokenLogprob], offset: int) -> Tex
         body.top_logprobs.append(top)
         body.text_offset.append(offset)
         offset += len(decoder.decode(token.token_bytes))
+    if from_beginning:
+        body.token_logprobs[0] = body.top_logprobs[0] = None
     return body
 
 
@@ -93,8 +100,13 @@ class CompletionRenderer:
         echo: Sequence[str],
         logprobs: bool,
         usage: bool,
+        scored: bool = False,
     ) -> None:
-        """`prompts` says how many there are; `echo` repeats that of each choice, in order, or is empty."""
+        """`prompts` says how many there are; `echo` repeats that of each choice, in order, or is empty.
+
+        `scored` says that the answer has the log probabilities of the prompts. A prompt that was given as tokens is
+        repeated as their text.
+        """
         self._id = completion_id
         self._model = model
         self._created = created
@@ -102,6 +114,7 @@ class CompletionRenderer:
         self._prompts = prompts
         self._echo = echo
         self._logprobs = logprobs
+        self._scored = scored
         # For each choice, how many characters of it have been sent.
         self._sent: dict[int, int] = {}
         # With usage asked for, every other chunk says that it has none.
@@ -143,6 +156,8 @@ class CompletionRenderer:
     ) -> TextChoice:
         offset = self._sent.get(index, 0)
         self._sent[index] = offset + len(reply.text)
+        if self._scored:
+            return _scored_choice(index, reply, finish_reason, echo)
         logprobs = logprobs_body(reply.logprobs, offset) if self._logprobs else None
         return TextChoice(echo + reply.text, index, logprobs, finish_reason)
 
@@ -168,6 +183,18 @@ class CompletionRenderer:
             usage=usage,
             tiermesh=charged,
         )
+
+
+def _scored_choice(
+    index: int, reply: runner_pb2.GenerateReply, finish_reason: FinishReason | None, echo: str
+) -> TextChoice:
+    """Returns the prompt and its continuation; raises MeshError if the time was over before there was all of it."""
+    scores = reply.prompt_logprobs
+    if not scores:
+        raise MeshError(Code.DEADLINE_EXCEEDED, "The prompt could not be scored in time. Send less at once.")
+    echo = echo or b"".join(token.token_bytes for token in scores).decode(errors="replace")
+    logprobs = logprobs_body([*scores, *reply.logprobs], 0, from_beginning=True)
+    return TextChoice(echo + reply.text, index, logprobs, finish_reason)
 
 
 def _event(body: TextCompletion) -> bytes:

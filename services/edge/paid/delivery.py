@@ -168,6 +168,7 @@ def _shows(step: GenerateReply) -> bool:
         step.text
         or step.reasoning
         or step.tool_calls
+        or step.prompt_logprobs
         or step.embeddings
         or step.audio
         or step.image

@@ -15,7 +15,7 @@ _FIRST_BYTES = 65_536
 # What may be in a reply of each kind, next to what may be in any.
 _ANY = {"id", "started", "finish_reason", "usage"}
 _FIELDS = {
-    "chat": _ANY | {"text", "reasoning", "tool_calls", "token_ids", "logprobs"},
+    "chat": _ANY | {"text", "reasoning", "tool_calls", "token_ids", "logprobs", "prompt_logprobs"},
     "embedding": _ANY | {"embeddings"},
     "speech": _ANY | {"audio"},
     "transcription": _ANY | {"text", "token_ids", "transcript"},
@@ -41,6 +41,10 @@ class Output:
         if model.kind == "chat":
             self._most_tokens = call.max_tokens or model.context
             self._most_size = self._most_tokens * _BYTES_PER_TOKEN + _FIRST_BYTES
+            if call.completion.score_prompt:
+                self._most_tokens = 0 if call.completion.only_score else self._most_tokens
+                # The scores of the prompt count with their bytes.
+                self._most_size += model.context * _BYTES_PER_TOKEN
 
     def take(self, reply: GenerateReply) -> str:
         """Adds a step, or returns what is wrong with it and leaves it out."""

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,30 @@ async def test_a_bias_bans_or_forces_a_token(llamacpp: TextEngine) -> None:
     assert (await generate(llamacpp, job(llamacpp, sampling=banned, max_tokens=1))).token_ids != [first]
     forced = Sampling(temperature=0, logit_bias={first: 100})
     assert (await generate(llamacpp, job(llamacpp, sampling=forced, max_tokens=3))).token_ids == [first] * 3
+
+
+async def test_a_true_text_is_more_likely_and_tokens_score_as_their_text(llamacpp: TextEngine) -> None:
+    async def score(text: str, *token_ids: int) -> float:
+        asked = Job("request", text, GREEDY, 0, 0, prompt_token_ids=token_ids, score_prompt=True)
+        return sum(entry.logprob for entry in (await generate(llamacpp, asked)).steps[-1].prompt_logprobs)
+
+    true = await score("The capital of France is Paris")
+    assert true > await score("The capital of France is banana") + 5
+    assert await score("The capital of France is Paris", 504, 3575, 282, 4649, 314, 7042) == pytest.approx(
+        true, abs=1e-2
+    )
+
+
+async def test_the_end_is_a_token_like_others_of_a_score(llamacpp: TextEngine) -> None:
+    prompt = "<|im_start|>user\nSay yes<|im_end|>\n<|im_start|>assistant\nYes"
+    asked = Job("request", prompt, GREEDY, 8, 1)
+    free = await generate(llamacpp, asked)
+    assert free.finish is FinishReason.STOP
+    said = await generate(llamacpp, replace(asked, score_prompt=True))
+    assert (said.text, said.token_ids) == (free.text, free.token_ids)
+    # Harnesses leave the last entry out, which is the end here.
+    assert [entry.token for entry in said.logprobs] == [*(entry.token for entry in free.logprobs), b""]
+    assert len(said.logprobs) == said.usage.completion_tokens
 
 
 async def test_a_frequency_penalty_ends_repetition(llamacpp: TextEngine) -> None:

@@ -15,11 +15,13 @@ import msgspec
 
 from services.common.catalog import Kind
 from services.common.errors import MeshError
+from services.common.limits.chats import MOST_SCORED
 from services.runner.engines.llamacpp.body import completion_fields, media_body
-from services.runner.engines.llamacpp.events import EventReader
+from services.runner.engines.llamacpp.events import EventReader, scored_event
 from services.runner.engines.llamacpp.guidance import Guidance
 from services.runner.engines.llamacpp.listener import Listener
 from services.runner.engines.llamacpp.run import Generate, Run
+from services.runner.engines.llamacpp.scoring import PromptScorer
 from services.runner.engines.llamacpp.server import ServerOptions, library_path, load_server, signals_kept
 from services.runner.engines.llamacpp.slots import Slots
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
@@ -27,7 +29,14 @@ from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job
 from services.runner.kinds.text.prompt.grammar import in_few_words, shaped_by
 from services.runner.kinds.text.prompt.template import packaged_template
-from services.runner.refusals import engine_closed, images_refused, not_compiled, slots_taken
+from services.runner.refusals import (
+    context_exceeded,
+    engine_closed,
+    images_refused,
+    not_compiled,
+    slots_taken,
+    too_many_scored,
+)
 
 # Models whose own template is replaced, by the base name in their file.
 _TEMPLATES = {"smollm2": "smollm2"}
@@ -92,8 +101,7 @@ class LlamaCppEngine:
         with signals_kept():
             self._server = await loop.run_in_executor(self._threads, load_server, self._options)
         self._guidance = Guidance(library_path())
-        if self.vision:
-            self._listener = Listener(self._server, self._options.api_key)
+        self._listener = Listener(self._server, self._options.api_key)
         self._loop = loop
 
     def submit(self, job: Job, emit: Emit) -> Run:
@@ -107,7 +115,7 @@ class LlamaCppEngine:
         reader = EventReader(job, self._vocabulary)
         place = self._places.place(job, self._running)
         run = Run(
-            self._generation(job, fields | place.fields(), reader),
+            self._generation(job, fields, place.fields(), reader),
             reader,
             emit,
             self._forget,
@@ -177,13 +185,15 @@ class LlamaCppEngine:
             raise images_refused()
         return completion_fields(job, vocabulary, self.context, self._around_images)
 
-    def _generation(self, job: Job, fields: dict[str, Any], reader: EventReader) -> Generate:
+    def _generation(self, job: Job, fields: dict[str, Any], place: dict[str, Any], reader: EventReader) -> Generate:
         """Returns what runs the job on a worker thread."""
-        listener, server = self._listener, self._server
-        if listener is None or not (job.images or isinstance(fields["prompt"], list)):
-            generate: Generate = partial(server.handle_completions, msgspec.json.encode(fields))
+        if job.score_prompt:
+            return partial(self._score, job, fields, place, reader)
+        fields = fields | place
+        if self.vision and (job.images or isinstance(fields["prompt"], list)):
+            generate: Generate = partial(self._listen, fields, job.images)
         else:
-            generate = partial(_listen, listener, fields, job)
+            generate = partial(self._server.handle_completions, msgspec.json.encode(fields))
         return partial(self._follow, generate, job.grammar, reader) if job.grammar else generate
 
     def _follow(self, generate: Generate, grammar: str, reader: EventReader, on_event: Callable[[bytes], bool]) -> None:
@@ -195,6 +205,42 @@ class LlamaCppEngine:
         except ValueError as error:
             raise not_compiled(shaped_by(grammar), in_few_words(str(error))) from None
         generate(on_event)
+
+    def _score(
+        self,
+        job: Job,
+        fields: dict[str, Any],
+        place: dict[str, Any],
+        reader: EventReader,
+        on_event: Callable[[bytes], bool],
+    ) -> None:
+        """Scores the prompt, and then continues it if more than that is asked for."""
+        if self._vocabulary is None or self._listener is None:
+            raise engine_closed()
+        token_ids = job.prompt_token_ids or self._listener.tokenize(fields["prompt"])
+        if len(token_ids) > MOST_SCORED:
+            raise too_many_scored(len(token_ids))
+        if len(token_ids) >= self.context:
+            raise context_exceeded(self.context, len(token_ids))
+        scorer = PromptScorer(self._complete, self._vocabulary, job.logprobs or 0, place, on_event)
+        reader.prompt_logprobs = scorer.score(token_ids)
+        if scorer.over:
+            return
+        if not job.max_tokens:
+            on_event(scored_event(len(token_ids)))
+            return
+        self._complete({**fields, **place, "prompt": list(token_ids)}, on_event)
+
+    def _complete(self, fields: dict[str, Any], on_event: Callable[[bytes], bool]) -> None:
+        if self.vision:
+            self._listen(fields, (), on_event)
+        else:
+            self._server.handle_completions(msgspec.json.encode(fields), on_event)
+
+    def _listen(self, fields: dict[str, Any], images: Sequence[bytes], on_event: Callable[[bytes], bool]) -> None:
+        if self._listener is None:
+            raise engine_closed()
+        self._listener.complete(media_body(fields, images), on_event)
 
     def _forget(self, run: Run) -> None:
         self._running.pop(run, None)
@@ -214,7 +260,3 @@ class LlamaCppEngine:
         while self._events:
             run, raw = self._events.popleft()
             run.handle(raw)
-
-
-def _listen(listener: Listener, fields: dict[str, Any], job: Job, on_event: Callable[[bytes], bool]) -> None:
-    listener.complete(media_body(fields, job.images), on_event)

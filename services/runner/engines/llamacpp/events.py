@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -19,12 +20,16 @@ from services.runner.refusals import context_exceeded, not_continued, shape_lost
 
 
 class _Top(msgspec.Struct):
+    id: int
     bytes: list[int]
     # Null stands for minus infinity.
     logprob: float | None
 
 
-class _Probability(msgspec.Struct):
+class Probability(msgspec.Struct):
+    """What llama.cpp tells of one token that it has chosen."""
+
+    id: int
     bytes: list[int]
     logprob: float | None
     top_logprobs: list[_Top] = []
@@ -42,7 +47,7 @@ class _Verbose(msgspec.Struct):
     timings: _Timings = msgspec.field(default_factory=_Timings)
     stop: bool = False
     stop_type: str = ""
-    completion_probabilities: list[_Probability] = []
+    completion_probabilities: list[Probability] = []
 
 
 class _PromptDetails(msgspec.Struct):
@@ -61,7 +66,9 @@ class _Error(msgspec.Struct):
     n_ctx: int = 0
 
 
-class _Event(msgspec.Struct):
+class Event(msgspec.Struct):
+    """One event of a completion."""
+
     verbose: _Verbose | None = msgspec.field(default=None, name="__verbose")
     prompt_progress: dict[str, Any] | None = None
     usage: _Usage | None = None
@@ -69,7 +76,7 @@ class _Event(msgspec.Struct):
 
 
 log = get_logger()
-_decode = msgspec.json.Decoder(_Event).decode
+decode = msgspec.json.Decoder(Event).decode
 _LEAST_LOGPROB = -9999.0
 
 
@@ -81,6 +88,10 @@ class EventReader:
         self._held = HeldTokens(vocabulary)
         # Says whether an answer with a grammar follows it; set before the first event.
         self.follower: Follower | None = None
+        # The scores of the prompt, if they are asked for; set before the first event that is not progress.
+        self.prompt_logprobs: list[TokenLogprob] = []
+        # That of the latest token, which may be the end.
+        self._latest: TokenLogprob | None = None
         self._predicted = 0
         # Tokens of the prompt as the engine counts them, with those of an interrupted run where they are part of it.
         self._prompt_tokens = 0
@@ -97,7 +108,7 @@ class EventReader:
 
     def read(self, raw: bytes) -> Step | MeshError | None:
         """Returns what an event means: progress in reading the prompt means nothing."""
-        event = _decode(raw)
+        event = decode(raw)
         if event.error is not None:
             return self._failure(event.error)
         if event.prompt_progress is not None:
@@ -120,12 +131,12 @@ class EventReader:
             return None
         prompt_tokens = max(0, self._prompt_tokens - self._in_prompt)
         usage = TokenCounts(prompt_tokens, completion_tokens, min(self._cached_tokens, prompt_tokens))
-        return Step("", [], [], reason, usage)
+        return Step("", [], [], reason, usage, self.prompt_logprobs)
 
     def _next(self, event: _Verbose) -> Step | MeshError:
         untold = event.tokens_predicted - self._predicted - len(event.tokens)
         self._predicted = event.tokens_predicted
-        entry = self._logprob(event.completion_probabilities)
+        entry = self._latest = self._logprob(event.completion_probabilities)
         for token_id in event.tokens:
             self._held.add(untold, token_id, entry)
             untold = 0
@@ -145,12 +156,10 @@ class EventReader:
         log.warning("shape_lost", request_id=self._request_id)
         return shape_lost()
 
-    def _logprob(self, entries: list[_Probability]) -> TokenLogprob | None:
+    def _logprob(self, entries: list[Probability]) -> TokenLogprob | None:
         if self._top is None or not entries:
             return None
-        entry = entries[0]
-        top = tuple(TopLogprob(bytes(top.bytes), _number(top.logprob)) for top in entry.top_logprobs[: self._top])
-        return TokenLogprob(bytes(entry.bytes), _number(entry.logprob), top)
+        return read_probability(entries[0], self._top)
 
     def _without_replay(self, step: Step) -> Step | MeshError:
         """Drops what has been delivered before the job was resumed, or fails if the engine says something else."""
@@ -170,8 +179,16 @@ class EventReader:
         prompt_tokens = usage.prompt_tokens - self._in_prompt
         completion_tokens = self._resumed if self._mute else usage.completion_tokens + self._in_prompt
         cached_tokens = min(usage.prompt_tokens_details.cached_tokens, prompt_tokens)
+        if self.prompt_logprobs:
+            # The cache has the prompt of the job itself.
+            cached_tokens = 0
         reason = FinishReason.LENGTH if self._mute or event.stop_type == "limit" else FinishReason.STOP
-        return Step("", [], [], reason, TokenCounts(prompt_tokens, completion_tokens, cached_tokens))
+        counts = TokenCounts(prompt_tokens, completion_tokens, cached_tokens)
+        step = Step("", [], [], reason, counts, self.prompt_logprobs)
+        if self.prompt_logprobs and reason is FinishReason.STOP and self._latest is not None:
+            # Whoever asks for scores takes the last entry for what the model made of the prompt.
+            step.logprobs.append(replace(self._latest, token=b""))
+        return step
 
     def _failure(self, error: _Error) -> MeshError:
         if error.type == "exceed_context_size_error":
@@ -182,5 +199,17 @@ class EventReader:
         return MeshError(Code.INTERNAL, f"The engine failed ({error.type or 'no reason given'}). Try again.")
 
 
-def _number(logprob: float | None) -> float:
+def scored_event(prompt_tokens: int) -> bytes:
+    """Returns the last event of a job that has read so many tokens, and was to say nothing."""
+    return msgspec.json.encode(Event(_Verbose(tokens_evaluated=prompt_tokens, stop=True, stop_type="limit")))
+
+
+def read_probability(entry: Probability, top: int = 0) -> TokenLogprob:
+    """Returns what is told of a token, with so many alternatives."""
+    alternatives = tuple(TopLogprob(bytes(each.bytes), number(each.logprob)) for each in entry.top_logprobs[:top])
+    return TokenLogprob(bytes(entry.bytes), number(entry.logprob), alternatives)
+
+
+def number(logprob: float | None) -> float:
+    """Returns a log probability, for which llama.cpp may say nothing."""
     return _LEAST_LOGPROB if logprob is None else logprob

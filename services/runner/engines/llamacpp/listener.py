@@ -12,6 +12,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 _DATA = (b"data: ", b"error: ")
 
 
@@ -37,6 +39,31 @@ class Listener:
             for line in response:
                 if line.startswith(_DATA) and on_event(_event(line.partition(b": ")[2].strip())):
                     return
+
+    def tokenize(self, prompt: str | list[str | int]) -> list[int]:
+        """Returns the tokens of a prompt: of a text, or of texts and tokens that follow one another.
+
+        Control tokens in a text are meant as such. Raises OSError or http.client.HTTPException if the listener fails.
+        """
+        token_ids: list[int] = []
+        with closing(http.client.HTTPConnection(self._address)) as connection:
+            for at, part in enumerate([prompt] if isinstance(prompt, str) else prompt):
+                if isinstance(part, int):
+                    token_ids.append(part)
+                    continue
+                # Only the first text has the token of the beginning before it.
+                body = {"content": part, "add_special": at == 0, "parse_special": True}
+                connection.request("POST", "/tokenize", msgspec.json.encode(body), self._headers)
+                response = connection.getresponse()
+                answer = response.read()
+                if response.status != http.HTTPStatus.OK:
+                    raise http.client.HTTPException(f"status {response.status}")
+                token_ids += msgspec.json.decode(answer, type=_Tokens).tokens
+        return token_ids
+
+
+class _Tokens(msgspec.Struct):
+    tokens: list[int]
 
 
 def _event(data: bytes) -> bytes:

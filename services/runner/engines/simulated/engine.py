@@ -14,16 +14,18 @@ from functools import partial
 
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
+from services.common.limits.chats import MOST_SCORED
 from services.runner.engines.simulated import spelling, voice
 from services.runner.engines.simulated.completion import complete
 from services.runner.engines.simulated.conversation import PLAIN_TEMPLATE, SCRIPTED_TEMPLATE, read_prompt
 from services.runner.engines.simulated.run import Run
+from services.runner.engines.simulated.scores import scores
 from services.runner.engines.simulated.script import Rule, Script
 from services.runner.engines.simulated.speech import Speech, WrittenSpeech
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step
 from services.runner.kinds.text.prompt.thought import THINK_OPEN
-from services.runner.refusals import context_exceeded, engine_closed, slots_taken, unknown_tokens
+from services.runner.refusals import context_exceeded, engine_closed, slots_taken, too_many_scored, unknown_tokens
 
 
 class SimulatedEngine:
@@ -72,11 +74,16 @@ class SimulatedEngine:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
-        prompt_tokens = len(job.prompt_token_ids) or voice.count_tokens(job.prompt)
+        scored = (job.prompt_token_ids or spelling.spell(job.prompt)) if job.score_prompt else ()
+        if len(scored) > MOST_SCORED:
+            raise too_many_scored(len(scored))
+        prompt_tokens = len(scored or job.prompt_token_ids) or voice.count_tokens(job.prompt)
         if prompt_tokens >= self.context:
             raise context_exceeded(self.context, prompt_tokens)
         speech = self._speech(job)
         run = Run(job, speech, emit, self._forget, prompt_tokens=prompt_tokens, room=self.context - prompt_tokens)
+        if scored:
+            run.prompt_logprobs = scores(scored, job.logprobs or 0)
         if self._fail_after is not None:
             run.fail_at = run.position + self._fail_after
         now = self._loop.time()

@@ -28,6 +28,7 @@ class Run:
         "logprobs",
         "position",
         "prefill",
+        "prompt_logprobs",
         "prompt_tokens",
         "ready_at",
         "reason",
@@ -50,6 +51,8 @@ class Run:
         self.end = most if endless else min(speech.length, most)
         by_itself = not endless and self.end == speech.length
         self.reason = FinishReason.STOP if by_itself else FinishReason.LENGTH
+        # The scores of the prompt, for the last step; the engine says.
+        self.prompt_logprobs: list[TokenLogprob] = []
         self.fail_at = sys.maxsize
         self.ready_at = 0.0
         # How much of the prompt has been read; the engine says.
@@ -97,13 +100,23 @@ class Run:
     def _finished(self, step: Step, reason: FinishReason) -> Step:
         step.finish_reason = reason
         step.usage = TokenCounts(self.prompt_tokens, self.position)
+        step.prompt_logprobs = self.prompt_logprobs
         return step
 
     def _add_logprob(self, step: Step, position: int) -> None:
-        words = self._speech.alternatives(position, max(self.logprobs or 0, 1))
-        # The k-th most likely word has probability 2^-(k+1).
-        tops = [TopLogprob(_bytes_of(word), -0.6931472 * (rank + 1)) for rank, word in enumerate(words)]
+        tops = alternatives(self._speech, position, max(self.logprobs or 0, 1))
         step.logprobs.append(TokenLogprob(tops[0].token, tops[0].logprob, tuple(tops[: self.logprobs])))
+
+
+def alternatives(speech: Speech, position: int, count: int) -> list[TopLogprob]:
+    """Returns the most likely tokens at a position: the k-th has the probability 2^-(k+1)."""
+    words = speech.alternatives(position, count)
+    return [TopLogprob(_bytes_of(word), logprob_of(rank)) for rank, word in enumerate(words)]
+
+
+def logprob_of(rank: int) -> float:
+    """Returns the log probability of a token, of which there are `rank` that are more likely."""
+    return -0.6931472 * (rank + 1)
 
 
 def _bytes_of(token_id: int) -> bytes:

@@ -60,6 +60,9 @@ class Job:
     cuts: tuple[int, ...] = ()
     # What is read of this prompt is kept for jobs of the same scope, and for no others.
     cache_scope: str = ""
+    # Whether the last step also has the log probabilities of the prompt's tokens. Such a job has `logprobs`, neither
+    # images nor a grammar, and is not resumed; `max_tokens` may be 0.
+    score_prompt: bool = False
 
     @property
     def prompt_parts(self) -> list[str]:
@@ -107,3 +110,5 @@ class Step:
     logprobs: list[TokenLogprob] = field(default_factory=list)
     finish_reason: FinishReason | None = None
     usage: TokenCounts | None = None
+    # One entry for each token of the prompt, of which the first has no probability; only on a last step.
+    prompt_logprobs: list[TokenLogprob] = field(default_factory=list)

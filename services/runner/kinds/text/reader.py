@@ -16,6 +16,7 @@ from services.common.limits.chats import (
     LONGEST_STOP,
     MIN_PS,
     MOST_BIASES,
+    MOST_SCORED,
     MOST_STOPS,
     PENALTIES,
     REPETITION_PENALTIES,
@@ -43,6 +44,7 @@ from services.runner.refusals import (
     context_exceeded,
     images_misplaced,
     not_continued,
+    too_many_scored,
     tools_not_shown,
     unchecked,
     unknown_tokens,
@@ -138,7 +140,8 @@ class RequestReader:
             raise unchecked("prompt")
         grammar = answer_grammar(read_schema(call), Toolbox())
         self._resume(call, None)
-        return Request(_read_job(call, prompt, grammar, token_ids), None, call.whole, _read_stop(call.stop))
+        job = _scored(call, _read_job(call, prompt, grammar, token_ids))
+        return Request(job, None, call.whole, _read_stop(call.stop))
 
     def _parser(self, toolbox: Toolbox, model: Model, *, opened: bool) -> OutputParser | None:
         """Returns the parser of the output."""
@@ -204,6 +207,20 @@ def _read_job(
         cuts=prompt.cuts,
         cache_scope=call.cache_scope,
     )
+
+
+def _scored(call: runner_pb2.GenerateCall, job: Job) -> Job:
+    """Returns the job, with the scores of its prompt if the call asks for them."""
+    task = call.completion
+    if not task.score_prompt:
+        if task.only_score:
+            raise unchecked("max_tokens")
+        return job
+    if job.logprobs is None or not call.whole or job.grammar or job.resume_token_ids:
+        raise unchecked("echo")
+    if len(job.prompt_token_ids) > MOST_SCORED:
+        raise too_many_scored(len(job.prompt_token_ids))
+    return replace(job, score_prompt=True, max_tokens=0 if task.only_score else job.max_tokens)
 
 
 def _within(value: float, bounds: Range, param: str) -> float:

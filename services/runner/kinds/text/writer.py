@@ -100,6 +100,8 @@ class ReplyWriter:
         reply = self._reply(segment)
         reply.started = self._whole and usage.completion_tokens > 0
         reply.finish_reason = self._reason(finish)
+        if step.prompt_logprobs:
+            reply.prompt_logprobs.extend(map(_write_logprob, step.prompt_logprobs))
         reply.usage.prompt_tokens = usage.prompt_tokens
         reply.usage.completion_tokens = self._tokens if self._stopped else usage.completion_tokens
         reply.usage.cached_tokens = usage.cached_tokens

@@ -69,6 +69,17 @@ def test_the_defaults_are_those_of_this_endpoint() -> None:
     assert not calls(stream=True)[0].whole
 
 
+def test_an_echo_with_logprobs_scores_the_prompt() -> None:
+    def scored(**fields: Any) -> tuple[bool, bool, int]:
+        (call,) = calls(**fields)
+        return call.completion.score_prompt, call.completion.only_score, call.max_tokens
+
+    assert scored(echo=True, logprobs=0, max_tokens=0) == (True, True, 0)
+    assert scored(echo=True, logprobs=1, max_tokens=2, prompt=[1] * 4096) == (True, False, 2)
+    assert scored(echo=True, logprobs=1) == (True, False, 16)
+    assert scored(echo=True) == scored(logprobs=1) == (False, False, 16)
+
+
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -84,7 +95,11 @@ def test_the_defaults_are_those_of_this_endpoint() -> None:
         ({"n": 5}, "n"),
         ({"n": 2, "best_of": 3}, "best_of"),
         ({"suffix": "b"}, "suffix"),
-        ({"echo": True, "logprobs": 1}, "echo"),
+        ({"echo": True, "logprobs": 1, "stream": True}, "stream"),
+        ({"echo": True, "logprobs": 1, "prompt": ["a", "b"], "n": 3}, "prompt"),
+        ({"echo": True, "logprobs": 1, "prompt": [1] * 4097}, "prompt"),
+        ({"echo": True, "max_tokens": 0}, "max_tokens"),
+        ({"logprobs": 1, "max_tokens": 0}, "max_tokens"),
         ({"echo": True, "prompt": [1]}, "echo"),
         ({"logprobs": 6}, "logprobs"),
         ({"logprobs": True}, "logprobs"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from openai.types import Completion
 
 from services.common.errors import Code, MeshError
@@ -17,9 +18,16 @@ from tiermesh.runner.v1.runner_pb2 import GenerateReply
 USAGE = runner_pb2.Usage(prompt_tokens=7, completion_tokens=3)
 
 
-def renderer(*, echo: tuple[str, ...] = (), prompts: int = 1, logprobs: bool = False, usage: bool = False) -> Any:
+def renderer(
+    *,
+    echo: tuple[str, ...] = (),
+    prompts: int = 1,
+    logprobs: bool = False,
+    usage: bool = False,
+    scored: bool = False,
+) -> Any:
     return CompletionRenderer(
-        "cmpl-1", "tiermesh-pro", 1700000000, prompts=prompts, echo=echo, logprobs=logprobs, usage=usage
+        "cmpl-1", "tiermesh-pro", 1700000000, prompts=prompts, echo=echo, logprobs=logprobs, usage=usage, scored=scored
     )
 
 
@@ -78,6 +86,26 @@ def test_tokens_that_make_one_character_together_are_bytes_and_count_as_one() ->
     assert logprobs.text_offset == [0, 0, 1]
     assert logprobs.top_logprobs is not None
     assert list(logprobs.top_logprobs[0]) == [r"bytes:\xa6", r"bytes:\xe6\x97"]
+
+
+@pytest.mark.parametrize("echo", [(), ("",), ("Hi you",)])
+def test_the_scores_of_the_prompt_come_before_those_of_the_text(echo: tuple[str, ...]) -> None:
+    scores = [logprob("Hi"), logprob(" you", " me")]
+    reply = finished("!", prompt_logprobs=scores, logprobs=[logprob("!", "!")])
+    (choice,) = json.loads(renderer(echo=echo, logprobs=True, scored=True).body([reply]))["choices"]
+    assert choice["text"] == "Hi you!"
+    assert choice["logprobs"] == {
+        "tokens": ["Hi", " you", "!"],
+        "token_logprobs": [None, -0.5, -0.5],
+        "top_logprobs": [None, {" me": -0.25, " you": -0.5}, {"!": -0.25}],
+        "text_offset": [0, 2, 6],
+    }
+
+
+def test_an_answer_whose_prompt_was_not_scored_in_time_is_an_error() -> None:
+    with pytest.raises(MeshError) as caught:
+        renderer(echo=("Hi",), logprobs=True, scored=True).body([finished("!")])
+    assert caught.value.code is Code.DEADLINE_EXCEEDED
 
 
 def test_offsets_go_on_from_chunk_to_chunk_for_each_choice() -> None:

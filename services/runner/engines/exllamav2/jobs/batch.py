@@ -16,7 +16,7 @@ from services.runner.engines.exllamav2.jobs.steps import StepAssembler
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Job, Step
-from services.runner.refusals import cache_taken, context_exceeded, shape_lost
+from services.runner.refusals import cache_taken, context_exceeded, scored_ends, shape_lost
 
 log = get_logger()
 _Post = tuple[Run, Step | MeshError]
@@ -110,6 +110,11 @@ class Batch:
         token_ids = [*prompt, *job.resume_token_ids]
         answer = StepAssembler(job, self._vocabulary, len(prompt))
         room = _room(job, context - len(token_ids))
+        if job.score_prompt:
+            if self._vocabulary.eos_token_ids.intersection(prompt[1:]):
+                raise scored_ends()
+            answer.score(prompt)
+            token_ids, room = token_ids[:1], room + len(prompt) - 1
         if room <= 0:
             return [(run, answer.finish(Step(), FinishReason.LENGTH))]
         logit_filter = None
@@ -194,7 +199,11 @@ def _read(active: Active, result: dict[str, Any]) -> Step:
         answer.completion_tokens += 1
     if ended:
         reason = FinishReason.STOP if by_token else FinishReason.LENGTH
-        return answer.finish(step, reason, _cached(active))
+        last = answer.finish(step, reason, _cached(active))
+        if by_token and active.run.job.score_prompt and active.filter is not None:
+            # Whoever asks for scores takes the last entry for what the model made of the prompt.
+            last.logprobs += active.filter.entries
+        return last
     return step
 
 

@@ -45,6 +45,8 @@ class LogitFilter(ExLlamaV2Filter):
         # Log probabilities of tokens that have been fed, until the engine takes them.
         self.entries: deque[TokenLogprob] = deque()
         self.failure: Exception | None = None
+        # Tokens of a prompt that is scored, which are all that the model may say.
+        self._forced = deque(prompt_token_ids[1:] if job.score_prompt else ())
         self._offsets: torch.Tensor | None = None
         self._seen: set[int] = set()
         # Which tokens of the vocabulary are in the prompt or the answer, if those are penalised.
@@ -108,6 +110,10 @@ class LogitFilter(ExLlamaV2Filter):
         if self._top is not None:
             # Before anything is changed, which is what OpenAI reports.
             self._logprobs = torch.log_softmax(logits[:size].float(), dim=-1)
+        if self._forced:
+            logits.fill_(float("-inf"))
+            logits[self._forced[0]] = 0.0
+            return
         if self._present is not None:
             present, penalty = self._present[:size], self._sampling.repetition_penalty
             values = logits[:size][present]
@@ -124,6 +130,10 @@ class LogitFilter(ExLlamaV2Filter):
     def _take(self, token_id: int) -> None:
         if self._logprobs is not None:
             self.entries.append(self._entry(token_id, self._logprobs))
+        if self._forced:
+            if token_id != self._forced.popleft():
+                raise ShapeLostError
+            return
         self._note(token_id)
         if self._offsets is not None:
             self._penalise(token_id)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from itertools import chain
 
+from services.common.limits.chats import MOST_SCORED
 from services.runner.engines.exllamav2.jobs.grammar import Grammars
 from services.runner.engines.exllamav2.jobs.images import read_image
 from services.runner.engines.exllamav2.jobs.run import Prepared, Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
-from services.runner.refusals import context_exceeded, images_misplaced
+from services.runner.refusals import context_exceeded, images_misplaced, too_many_scored
 
 
 class Prompts:
@@ -28,6 +29,8 @@ class Prompts:
         prompt_tokens = sum(map(len, parts))
         if prompt_tokens >= self._context:
             raise context_exceeded(self._context, prompt_tokens)
+        if job.score_prompt and prompt_tokens > MOST_SCORED:
+            raise too_many_scored(prompt_tokens)
         matcher = self._grammars.matcher(job)
         return Prepared(run, parts, [read_image(image) for image in job.images], matcher)
 

@@ -25,6 +25,14 @@ class StepAssembler:
         self._text = ""
         self._prompt_tokens = prompt_tokens
         self.completion_tokens = len(job.resume_token_ids)
+        # Tokens of the prompt that the model is still to be made to say, and what has been told of those before.
+        self._unscored = 0
+        self._scores: list[TokenLogprob] = []
+
+    def score(self, prompt: Sequence[int]) -> None:
+        """Takes the first tokens that come for those of the prompt, all but its first."""
+        self._unscored = len(prompt) - 1
+        self._scores.append(TokenLogprob(self._vocabulary.piece(prompt[0]), 0.0))
 
     def take(self, token_ids: Sequence[int], entries: deque[TokenLogprob] | None) -> Step:
         """Returns the characters that are complete after these tokens.
@@ -33,6 +41,10 @@ class StepAssembler:
         """
         step = Step()
         for token_id in token_ids:
+            if self._unscored and entries:
+                self._unscored -= 1
+                self._scores.append(entries.popleft())
+                continue
             self.completion_tokens += 1
             self._group.append((token_id, entries.popleft() if entries else None))
             self._text += self._decoder.decode(self._vocabulary.piece(token_id))
@@ -45,6 +57,7 @@ class StepAssembler:
         self._text += self._decoder.decode(b"", final=True)
         self._release(step)
         step.finish_reason = reason
+        step.prompt_logprobs = self._scores
         step.usage = TokenCounts(self._prompt_tokens, self.completion_tokens, min(cached_tokens, self._prompt_tokens))
         return step
 

@@ -10,6 +10,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.limits.chats import MOST_SCORED
 from services.common.text_digest import text_digest
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import byte_tokenizer
@@ -238,6 +239,32 @@ def test_a_completion_of_tokens_has_their_text_too() -> None:
 def test_a_completion_may_have_a_required_shape() -> None:
     shape = pb.ResponseFormat(json_object=True)
     assert read(call(messages=[], completion=pb.CompletionTask(prompt="x"), response_format=shape)).job.grammar
+
+
+def test_a_completion_that_is_scored_is_whole_and_bounded() -> None:
+    def scored(**fields: object) -> pb.GenerateCall:
+        task = pb.CompletionTask(score_prompt=True, **{"token_ids": [72, 105], **fields})  # type: ignore[arg-type]
+        return call(messages=[], completion=task, logprobs=True, top_logprobs=2, whole=True, max_tokens=3)
+
+    job = read(scored()).job
+    assert (job.score_prompt, job.max_tokens, job.logprobs) == (True, 3, 2)
+    assert read(scored(only_score=True)).job.max_tokens == 0
+    streamed, bare, shaped = scored(), scored(), scored()
+    streamed.whole = False
+    bare.logprobs, bare.top_logprobs = False, 0
+    shaped.response_format.json_object = True
+    long = scored(token_ids=[72] * (MOST_SCORED + 1))
+    ample = Model(id="ample", kind="chat", tier="pro", price=10, context=10_000)
+    for refused in (
+        streamed,
+        bare,
+        shaped,
+        long,
+        call(messages=[], completion=pb.CompletionTask(prompt="x", only_score=True)),
+    ):
+        with pytest.raises(MeshError) as caught:
+            read(refused, ample)
+        assert caught.value.code is Code.INVALID_REQUEST
 
 
 def test_a_completion_of_nothing_or_of_unknown_tokens_is_refused() -> None:
