@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import aiohttp
+
 from tests.chaos.checker import Checker, Undisturbed, Violation
-from tests.chaos.client import Client, patient_session, slow_session
+from tests.chaos.client import Client
 from tests.chaos.ledger_view import LedgerView
 from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS, Plan, RequestPlan
 from tests.chaos.record import End, Record
@@ -28,7 +30,6 @@ _KEYS_AT_ONCE = 16
 _REST_SECONDS = HOLD_TTL + 20.0
 # A mesh at full pace has room for tests beside it that double a machine's load; a slower one than this shows nothing.
 _ROOM, _MOST_SLOWNESS = 2.0, 4.0
-_CANNOT_PAY = 402
 # The first ones tell what it was; a mistake in the ledger breaks every later request as well.
 _SHOWN_VIOLATIONS = 20
 
@@ -40,8 +41,6 @@ class Report:
     plan: Plan
     seconds: float
     ends: Mapping[End, int]
-    # Of the answers whose clients wait for their end and can pay, the share that is completed.
-    completed: float
     # Generations that went on at another runner after their first token.
     resumed: int
     violations: list[Violation]
@@ -49,9 +48,9 @@ class Report:
     def __str__(self) -> str:
         ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
         line = (
-            f"seed {self.plan.seed}: {len(self.plan.requests)} requests, {len(self.plan.faults)} faults, "
-            f"{self.completed:.0%} completed, {self.resumed} resumed, {len(self.violations)} violations, "
-            f"{self.seconds:.0f} s, slowed by {self.plan.slowness:.1f} ({ends})"
+            f"seed {self.plan.seed}: {len(self.plan.requests)} requests, {self.plan.kills} kills, "
+            f"{self.resumed} resumed, {len(self.violations)} violations, {self.seconds:.0f} s, "
+            f"slowed by {self.plan.slowness:.1f} ({ends})"
         )
         shown = self.violations[:_SHOWN_VIOLATIONS]
         return "\n".join([line, *(f"seed {self.plan.seed}: {violation}" for violation in shown)])
@@ -69,15 +68,10 @@ async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mappin
                 records, violations = await Driver(world, ledger, plan).run()
             finally:
                 await ledger.close()
-            moves = [json.loads(line) for line in world.edge.log().splitlines() if '"generation_moves"' in line]
+            moves = [json.loads(line) for line in world.log("edge").splitlines() if '"generation_moves"' in line]
     ends = Counter(record.end for record in records)
     resumed = sum(move["tokens"] > 0 for move in moves)
-    wanted = [record for record in records if record.end is not End.LEFT and record.status != _CANNOT_PAY]
-    completed = sum(record.end is End.COMPLETE for record in wanted) / max(1, len(wanted))
-    if completed < plan.floor.completed or resumed < plan.floor.resumed:
-        found = f"{completed:.0%} of the answers were completed and {resumed} resumed, less than {plan.floor}"
-        violations.append(Violation("proves nothing", found))
-    return Report(plan, time.monotonic() - began, ends, completed, resumed, violations)
+    return Report(plan, time.monotonic() - began, ends, resumed, violations)
 
 
 class Driver:
@@ -90,8 +84,10 @@ class Driver:
 
     async def run(self) -> tuple[list[Record], list[Violation]]:
         """Returns every record and everything that is wrong with them."""
-        async with patient_session() as session, slow_session() as slow:
-            client = Client(session, slow, self._world.base_url, self._ledger, self._plan.slowness)
+        # A client that leaves closes its own connection, and no request inherits one that is about to break.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            client = Client(session, self._world.base_url, self._ledger, self._plan.slowness)
             calm = await self._records(_calm_requests())
             records = await self._records(self._plan.requests)
             undisturbed = await _listen(client, calm)
@@ -114,8 +110,7 @@ class Driver:
     async def _records(self, plans: tuple[RequestPlan, ...]) -> list[Record]:
         """Makes accounts with credits, and a key for each request."""
         services = self._world.services
-        addresses = services["auth-1"].address, services["billing-1"].address
-        async with AuthClient(addresses[0]) as auth, BillingClient(addresses[1]) as billing:
+        async with AuthClient(services["auth"].address) as auth, BillingClient(services["billing"].address) as billing:
             accounts = [(await auth.create_account()).id for _ in CREDITS]
             for account, amount in zip(accounts, CREDITS, strict=True):
                 await billing.grant(amount, account)
@@ -136,10 +131,9 @@ class Driver:
             await eventually(self._ledger.none_open, rest_seconds)
         except AssertionError:
             violations.append(Violation("open hold", f"some are open {rest_seconds:.0f} s after the last request"))
-        if await self._world.edge.stop() != 0:
+        if await self._world.services["edge"].stop() != 0:
             violations.append(Violation("exit", "the edge did not drain"))
-        violations += [Violation("exit", bad_end) for bad_end in self._world.bad_ends]
-        address = self._world.services["billing-1"].address
+        address = self._world.services["billing"].address
         audit = await run_tiermesh("ledger", "audit", "--billing-address", address, "--json")
         if audit.returncode != 0 or json.loads(audit.stdout)["violations"]:
             violations.append(Violation("audit", f"{audit.stdout.strip()} {audit.stderr.strip()}"))

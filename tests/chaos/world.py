@@ -1,7 +1,4 @@
-"""A whole mesh of real processes, each of which can suffer and comes back on its own address with its own data.
-
-Between all of them are wires that can suffer too; only the clients, and this process itself, ask without a wire.
-"""
+"""A whole mesh of real processes, each of which can be killed and comes back on its own address with its own data."""
 
 from __future__ import annotations
 
@@ -11,14 +8,14 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from services.auth.store.store import MIGRATIONS as AUTH_MIGRATIONS
 from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
-from tests.chaos.faults import PROCESS_KINDS, RUNNERS, Fault, Hit, Kind, replicas, role
-from tests.chaos.mortals import READY_SECONDS, Mortal, MortalDatabase, MortalEtcd, MortalService
+from tests.chaos.plan import SWALLOW, Fault
+from tests.chaos.record import Hit
 from tests.chaos.wire import Wire
 from tests.support.etcd import EtcdServer
 from tests.support.postgres import PostgresServer, create_database
@@ -27,25 +24,30 @@ from tests.support.waiting import eventually
 
 # All speeds and times are those of a mesh at full pace.
 # Tokens a second. The prompt takes a quarter of a second, so that clients can leave before the first token.
-PREFILL_SPEED, SPEED = 40, 24
+PREFILL_SPEED, SPEED = 40, 60
 # Requests end, one way or the other, before their hold does; all in seconds.
-HOLD_TTL = 13.0
-REQUEST_TIMEOUT = 10.0
+HOLD_TTL = 9.0
+REQUEST_TIMEOUT = 6.0
 _EDGE_SECONDS = {
     "call_timeout": 2.0,
     "queue_timeout": 3.0,
     "request_timeout": REQUEST_TIMEOUT,
     "settle_timeout": 2.5,
-    # So little that a drain cuts some answers off.
-    "drain_seconds": 1.5,
-    # No client that reads is silent for so long, however slowly it reads.
-    "unread_seconds": 1.2,
+    "drain_seconds": 15.0,
 }
 _BILLING_SECONDS = {"hold_ttl_seconds": HOLD_TTL, "sweep_seconds": 0.5}
 _RUNNER_SPEEDS = {"simulated_speed": SPEED, "simulated_prefill_speed": PREFILL_SPEED}
-# Either runner alone could serve everybody.
-_SLOTS = 32
-_WIRED = ("auth", "billing", "router")
+_READY_SECONDS = 40.0
+
+
+class Mortal(Protocol):
+    """What can be killed."""
+
+    async def kill(self) -> None:
+        """Ends it by SIGKILL."""
+
+    async def revive(self) -> None:
+        """Starts it again and waits until it serves."""
 
 
 class World:
@@ -59,68 +61,44 @@ class World:
         modules: Mapping[str, str] | None = None,
         slowness: float = 1.0,
     ) -> None:
-        """`modules` replaces services by others, by name or role, to plant mistakes; `slowness` is that of the plan."""
+        """`modules` replaces services by others, by name, to plant mistakes; `slowness` is that of the plan."""
         self._directory = directory
         self._slowness = slowness
         self._modules = modules or {}
         self._database_server = PostgresServer() if database_server else None
         self._stack = AsyncExitStack()
         self._mortals: dict[str, Mortal] = {}
-        self._wires: dict[str, Wire] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.services: dict[str, ServiceProcess] = {}
         self.ledger_url = ""
         # Every fault that has happened.
         self.hits: list[Hit] = []
-        # Those that were asked to end and did not end in good order.
-        self.bad_ends: list[str] = []
-
-    @property
-    def edge(self) -> ServiceProcess:
-        """What clients talk to."""
-        return self.services["edge-1"]
 
     @property
     def base_url(self) -> str:
         """For OpenAI's clients, with /v1."""
-        return f"http://{self.edge.address}/v1"
+        return f"http://{self.services['edge'].address}/v1"
 
     async def hurt(self, fault: Fault) -> None:
         """Does what a fault says, and returns when it is over."""
-        hit = Hit(fault.target, time.time(), kind=fault.kind)
+        hit = Hit(fault.target, time.time())
         self.hits.append(hit)
-        if fault.kind in PROCESS_KINDS:
-            async with self._locks.setdefault(fault.target, asyncio.Lock()):
-                # The moment that counts is that of the fault, which may have waited for an earlier one's end.
-                hit.began = time.time()
-                await self._hurt_process(fault, hit)
+        if fault.target == SWALLOW:
+            await self._wire.swallow(fault.seconds)
         else:
-            wires = [wire for name, wire in self._wires.items() if fault.target in {name, role(name)}]
-            await asyncio.gather(*(wire.suffer(fault.kind, fault.seconds) for wire in wires))
-        hit.ended = time.time()
-
-    async def _hurt_process(self, fault: Fault, hit: Hit) -> None:
-        mortal = self._mortals[fault.target]
-        match fault.kind:
-            case Kind.FREEZE:
-                mortal.freeze()
-                await asyncio.sleep(fault.seconds)
-                mortal.thaw()
-            case Kind.FULL:
-                await mortal.fill()
-                await asyncio.sleep(fault.seconds)
-                await mortal.free()
-            case Kind.DRAIN:
-                if (code := await mortal.drain()) != 0:
-                    self.bad_ends.append(f"{fault.target} ended with {code}")
-                hit.dead = time.time()
-                await asyncio.sleep(fault.seconds)
-                await mortal.revive()
-            case _:
+            async with self._locks.setdefault(fault.target, asyncio.Lock()):
+                # The moment that counts is that of the kill, which may have waited for an earlier one's revival.
+                hit.began = time.time()
+                mortal = self._mortals[fault.target]
                 await mortal.kill()
                 hit.dead = time.time()
                 await asyncio.sleep(fault.seconds)
                 await mortal.revive()
+        hit.ended = time.time()
+
+    def log(self, service: str) -> str:
+        """Everything that a service has logged."""
+        return self.services[service].log()
 
     async def __aenter__(self) -> Self:
         try:
@@ -138,50 +116,32 @@ class World:
     async def _start(self) -> None:
         urls = await self._make_databases()
         self.ledger_url = urls["billing"]
-        server = self._database_server is not None
         etcd = await self._stack.enter_async_context(EtcdServer(self._directory))
-        self._mortals["etcd"] = MortalEtcd(etcd)
-        etcd_address = await self._wire("etcd", etcd.endpoint)
-        settings = {
-            "auth": {"database_url": urls["auth"]},
-            "billing": {"database_url": urls["billing"], **self._slowed(_BILLING_SECONDS)},
-            "router": {"etcd_endpoints": etcd_address},
-        }
-        known = {}
-        for name in _WIRED:
-            processes = [self._service(process, settings[name]) for process in replicas(name, database_server=server)]
-            addresses = [await self._wire(process, self.services[process].address) for process in processes]
-            known[f"{name}_addresses"] = ",".join(addresses)
-        for name in RUNNERS:
-            await self._runner(name, etcd_address)
-        self._service("edge-1", known | self._slowed(_EDGE_SECONDS))
+        auth = self._service("auth", {"database_url": urls["auth"]})
+        billing = self._service("billing", {"database_url": urls["billing"], **self._slowed(_BILLING_SECONDS)})
+        self._wire = await self._stack.enter_async_context(Wire(billing.address))
+        router = self._service("router", {"etcd_endpoints": etcd.endpoint})
+        runner = {"engine": "simulated", "slots": "12", "etcd_endpoints": etcd.endpoint}
+        runner |= {name: str(speed / self._slowness) for name, speed in _RUNNER_SPEEDS.items()}
+        for name in ("runner-1", "runner-2"):
+            self._service(name, runner)
+        addresses = {"auth": auth.address, "billing": self._wire.address, "router": router.address}
+        known = {f"{name}_addresses": address for name, address in addresses.items()}
+        self._service("edge", known | self._slowed(_EDGE_SECONDS))
+        self._mortals["etcd"] = _MortalEtcd(etcd)
         await asyncio.gather(*(self._mortals[name].revive() for name in self.services))
         for process in self.services.values():
-            await eventually(process.ready, READY_SECONDS)
-
-    async def _wire(self, name: str, target: str = "") -> str:
-        """Lays a wire and returns its address."""
-        wire = self._wires[name] = await self._stack.enter_async_context(Wire(self._slowness))
-        wire.target = target
-        return wire.address
-
-    async def _runner(self, name: str, etcd_address: str) -> None:
-        settings = {"engine": "simulated", "slots": str(_SLOTS), "id": name, "etcd_endpoints": etcd_address}
-        settings |= {name: str(speed / self._slowness) for name, speed in _RUNNER_SPEEDS.items()}
-        settings["advertise"] = await self._wire(name)
-        self._wires[name].target = self.services[self._service(name, settings)].address
+            await eventually(process.ready, _READY_SECONDS)
 
     def _slowed(self, seconds: Mapping[str, float]) -> dict[str, str]:
         return {name: str(value * self._slowness) for name, value in seconds.items()}
 
-    def _service(self, name: str, settings: Mapping[str, str]) -> str:
-        """Adds a process, which is not started yet, and returns its name."""
-        module = self._modules.get(name) or self._modules.get(role(name), "")
-        process = ServiceProcess(role(name), self._directory, settings, module=module)
+    def _service(self, name: str, settings: Mapping[str, str]) -> ServiceProcess:
+        process = ServiceProcess(name.partition("-")[0], self._directory, settings, module=self._modules.get(name, ""))
         self.services[name] = process
-        self._mortals[name] = MortalService(process)
+        self._mortals[name] = _MortalService(process)
         self._stack.push_async_callback(process.kill)
-        return name
+        return process
 
     async def _make_databases(self) -> dict[str, str]:
         """Returns the URLs of two migrated databases."""
@@ -191,9 +151,44 @@ class World:
             self._stack.callback(server.remove)
             await asyncio.to_thread(server.start)
             urls = {name: await asyncio.to_thread(create_database, server.url) for name in urls}
-            self._mortals["database"] = MortalDatabase(server)
+            self._mortals["database"] = _MortalDatabase(server)
         for name, migrations in (("auth", AUTH_MIGRATIONS), ("billing", BILLING_MIGRATIONS)):
             database = Database(urls[name])
             await migrate(database, migrations)
             await database.close()
         return urls
+
+
+class _MortalService:
+    def __init__(self, process: ServiceProcess) -> None:
+        self._process = process
+
+    async def kill(self) -> None:
+        await self._process.kill()
+
+    async def revive(self) -> None:
+        self._process.spawn()
+        # Alive is enough: being ready may need others who are down as well.
+        await eventually(self._process.answers, _READY_SECONDS)
+
+
+class _MortalEtcd:
+    def __init__(self, server: EtcdServer) -> None:
+        self._server = server
+
+    async def kill(self) -> None:
+        await self._server.kill()
+
+    async def revive(self) -> None:
+        await self._server.start()
+
+
+class _MortalDatabase:
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self._server.kill)
+
+    async def revive(self) -> None:
+        await asyncio.to_thread(self._server.start)
