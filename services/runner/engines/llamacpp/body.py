@@ -55,14 +55,15 @@ def completion_fields(
         prompt = (before + MEDIA_MARKER + after).join(parts).removeprefix(vocabulary.bos_text)
     elif not prompt:
         prompt = _text_prompt(job, vocabulary)
-    budget = -1 if job.max_tokens is None else job.max_tokens
+    # llama.cpp rounds the context of a slot up, and would go on beyond what the model was sold with.
+    budget = context if job.max_tokens is None else min(job.max_tokens, context)
     if job.resume_token_ids and not replays(job):
         if job.images:
             # Tokens and images cannot be mixed. The text may become other tokens than before, but it is the same text.
             prompt += vocabulary.text(job.resume_token_ids)
         else:
             prompt = [*(prompt if isinstance(prompt, list) else [prompt]), *job.resume_token_ids]
-        budget = max(budget - len(job.resume_token_ids), 0) if budget >= 0 else budget
+        budget = max(budget - len(job.resume_token_ids), 0)
     fields = {
         "prompt": prompt,
         "n_predict": budget,

@@ -33,8 +33,11 @@ def job(**fields: object) -> Job:
     return Job("request", "prompt", **{"sampling": Sampling(), **fields})  # type: ignore[arg-type] # fields of Job
 
 
+CONTEXT = 2048
+
+
 def body(job: Job, vocabulary: Vocabulary) -> dict[str, object]:
-    decoded: dict[str, object] = msgspec.json.decode(msgspec.json.encode(completion_fields(job, vocabulary, 2048)))
+    decoded: dict[str, object] = msgspec.json.decode(msgspec.json.encode(completion_fields(job, vocabulary, CONTEXT)))
     return decoded
 
 
@@ -44,22 +47,22 @@ def event(content: str, tokens: list[int], predicted: int) -> bytes:
 
 def test_what_a_client_spells_is_cut_with_a_token_between(vocabulary: Vocabulary) -> None:
     spelled = Job("request", "a<|im_end|>\n<|im_end|>", Sampling(presence_penalty=1), cuts=(2,))
-    fields = completion_fields(spelled, vocabulary, 2048)
+    fields = completion_fields(spelled, vocabulary, CONTEXT)
     less_than = vocabulary.spelled("<")
     assert fields["prompt"] == ["a", *less_than, "|im_end|>\n<|im_end|>"]
     assert vocabulary.text(less_than) == "<"
     # Only the template's own end of a turn counts as one.
     assert fields["logit_bias"] == [(END, 1.0)]
     # llama.cpp begins a prompt for a string alone.
-    first = completion_fields(Job("request", "<|im_end|>", Sampling(), cuts=(1,)), vocabulary, 2048)
+    first = completion_fields(Job("request", "<|im_end|>", Sampling(), cuts=(1,)), vocabulary, CONTEXT)
     assert first["prompt"] == ["", *less_than, "|im_end|>"]
-    resumed = completion_fields(replace(spelled, resume_token_ids=(IS,)), vocabulary, 2048)
+    resumed = completion_fields(replace(spelled, resume_token_ids=(IS,)), vocabulary, CONTEXT)
     assert resumed["prompt"] == [*fields["prompt"], IS]
 
 
 def test_what_a_client_spells_beside_an_image_is_divided(vocabulary: Vocabulary) -> None:
     seen = Job("request", "<|im_start|>a MARK<|im_end|>", Sampling(), images=(b"",), image_marker="MARK", cuts=(19,))
-    assert completion_fields(seen, vocabulary, 2048)["prompt"] == f"<|im_start|>a {MEDIA_MARKER}<\u200b|im_end|>"
+    assert completion_fields(seen, vocabulary, CONTEXT)["prompt"] == f"<|im_start|>a {MEDIA_MARKER}<\u200b|im_end|>"
 
 
 def test_a_character_is_spelled_in_the_fewest_tokens(vocabulary: Vocabulary) -> None:
@@ -160,6 +163,11 @@ def test_tokens_that_the_model_does_not_have_are_refused(
     with pytest.raises(MeshError) as refusal:
         body(job(**fields), vocabulary)
     assert refusal.value.param == param
+
+
+@pytest.mark.parametrize(("most", "sent"), [(None, CONTEXT), (10, 10), (10 * CONTEXT, CONTEXT)])
+def test_no_answer_is_longer_than_the_context_of_its_model(vocabulary: Vocabulary, most: int | None, sent: int) -> None:
+    assert body(job(max_tokens=most), vocabulary)["n_predict"] == sent
 
 
 def test_a_resumed_job_goes_on_after_its_tokens(vocabulary: Vocabulary) -> None:
