@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.auth.lineage import Limit
+from services.auth.rate_limits import shared
 from services.auth.rate_limits.local import Hit, RateLimits, RateLimitState
 from services.auth.rate_limits.shared import SharedRateLimits
 from services.auth.rate_limits.window_redis import Entry, RedisWindows, Window
@@ -35,8 +36,9 @@ async def windows(server: RedisServer) -> AsyncIterator[RedisWindows]:
 
 
 @pytest.fixture
-async def replicas(server: RedisServer) -> AsyncIterator[list[SharedRateLimits]]:
-    """Two replicas with windows of a second."""
+async def replicas(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[SharedRateLimits]]:
+    """Two replicas with windows of a second, which wait longer for their server on a busy machine."""
+    monkeypatch.setattr(shared, "TIMEOUT", stretched(shared.TIMEOUT))
     replicas = [
         SharedRateLimits(RedisWindows(server.url, timeout=5), RateLimits(), window_seconds=WINDOW) for _ in range(2)
     ]

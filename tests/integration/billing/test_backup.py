@@ -47,10 +47,10 @@ async def run(*command: str | Path) -> None:
 
 
 async def copy_sqlite(database_url: str, directory: Path) -> str:
-    match = re.search(r'exec deploy/tiermesh-billing -- python -c "(.*)"', DOCUMENT.read_text())
+    match = re.search(r'exec deploy/tiermesh-\$part -- python -c "(.*)"', DOCUMENT.read_text())
     assert match is not None
     copy = directory / "copy.db"
-    program = match[1].replace("/data/billing.db", database_url.removeprefix("sqlite:///"))
+    program = match[1].replace("/data/$part.db", database_url.removeprefix("sqlite:///"))
     await run(sys.executable, "-c", program.replace("/data/backup.db", str(copy)))
     return f"sqlite:///{copy}"
 
