@@ -127,6 +127,10 @@ class Connection:
         error = from_rpc(rpc)
         if isinstance(error, EtcdUnavailableError):
             self._endpoints.fail_over(channel)
+            if error.code is grpc.StatusCode.DEADLINE_EXCEEDED and self._username and token == self._token:
+                # An etcd that has begun anew, without its data, lets a token of the old one wait until it has come as
+                # far as the old one had.
+                self._token = None
         elif isinstance(error, TokenExpiredError) and self._username and token == self._token:
             self._token = None
         return error

@@ -30,11 +30,13 @@ def _on_the_way(transport: asyncio.Transport | None) -> int:
     The kernel takes more of a response only when a large part of what it keeps has left, for which a slow reader may
     need minutes.
     """
-    if transport is None:
+    socket = transport.get_extra_info("socket") if transport is not None else None
+    if socket is None:
         return 0
     try:
-        kept = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-    except OSError:
+        kept = fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):
+        # It is no TCP connection, or has just been closed.
         return 0
     return int.from_bytes(kept, sys.byteorder)
 

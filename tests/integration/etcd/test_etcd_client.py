@@ -198,3 +198,18 @@ async def _watch_a_registration_come_and_go(directory: Path) -> None:
         assert seen[-1] == Put(PREFIX + b"r2", b"ready")
         await events.aclose()
         await client.close()
+
+
+async def test_a_token_of_an_etcd_that_is_no_more_is_replaced(tmp_path: Path) -> None:
+    """A new etcd does not refuse such a token: it waits until it has come as far as the one that gave it."""
+    async with EtcdServer(tmp_path) as server:
+        client = EtcdClient([server.endpoint], username="root", password="secret", timeout=0.5)
+        for _ in range(20):
+            await client.put(PREFIX + b"a", b"1")
+        await server.enable_auth("secret")
+        await client.put(PREFIX + b"a", b"2")
+        await server.wipe()
+        await server.start()
+        await server.enable_auth("secret")
+        assert await client.put(PREFIX + b"a", b"3") > 0
+        await client.close()
