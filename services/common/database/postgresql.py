@@ -53,15 +53,17 @@ class _Pool(NamedTuple):
     """The connections of a lane."""
 
     size: int
+    # How long a transaction waits for one of them: where few wait for long work, as long as that may take.
+    wait_seconds: float
     # How long one statement may take.
     statement_seconds: float
     settings: Mapping[str, str]
 
 
 _POOLS = {
-    Lane.SHORT: _Pool(4, 10.0, _HOT_SETTINGS),
-    Lane.REPORT: _Pool(2, 60.0, {}),
-    Lane.WHOLE: _Pool(1, 900.0, {}),
+    Lane.SHORT: _Pool(4, CONNECT_SECONDS, 10.0, _HOT_SETTINGS),
+    Lane.REPORT: _Pool(2, 60.0, 60.0, {}),
+    Lane.WHOLE: _Pool(1, 900.0, 900.0, {}),
 }
 
 
@@ -136,7 +138,7 @@ def _engine(url: sa.URL, pool: _Pool, lock_seconds: float) -> AsyncEngine:
         isolation_level="AUTOCOMMIT",
         pool_size=pool.size,
         max_overflow=0,
-        pool_timeout=CONNECT_SECONDS,
+        pool_timeout=pool.wait_seconds,
         connect_args={
             "timeout": CONNECT_SECONDS,
             "command_timeout": pool.statement_seconds,

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from services.common.database.base import Database
 from services.common.database.lanes import Lane
+from services.common.database.postgresql import CONNECT_SECONDS
 from services.common.database.transactions import ATTEMPTS, RetryTransaction
 from services.common.errors import Code, MeshError
 from tests.support.deadlines import stretched, within
@@ -159,6 +160,20 @@ async def test_reads_of_one_lane_hold_up_no_other(database: Database) -> None:
     going_on.set()
     # They see the moment at which they began, or one between two transactions.
     assert all(seen >= 1 for seen in await asyncio.gather(*slow))
+
+
+async def test_an_audit_waits_for_the_one_that_runs(database: Database) -> None:
+    """Longer than a short read waits for a connection."""
+
+    def wait(connection: sa.Connection) -> int:
+        if database.dialect == "sqlite":
+            threading.Event().wait(CONNECT_SECONDS + 0.5)
+        else:
+            connection.execute(sa.text(f"SELECT pg_sleep({CONNECT_SECONDS + 0.5})"))
+        return count(connection)
+
+    async with within(20):
+        assert await asyncio.gather(*(database.read(work, Lane.WHOLE) for work in (wait, count))) == [0, 0]
 
 
 def _delete(connection: sa.Connection, keep: int) -> None:
