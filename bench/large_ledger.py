@@ -84,11 +84,10 @@ def main() -> None:
 
 def fill(url: str, requests: int) -> None:
     """Writes the rows of so many paid requests, in balance."""
-    engine = sa.create_engine(sa.make_url(url))
-    driver = sa.make_url(url)
-    if driver.get_backend_name() == "postgresql":
+    if sa.make_url(url).get_backend_name() == "postgresql":
         asyncio.run(_fill_postgresql(url, requests))
         return
+    engine = sa.create_engine(url)
     with engine.begin() as connection:
         for count, statements in ((requests, _OF_REQUESTS), (ACCOUNTS, _OF_ACCOUNTS)):
             connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS numbers (n INTEGER)")

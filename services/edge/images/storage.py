@@ -79,7 +79,9 @@ class MemoryStorage:
 
     def release(self, owner: str, count: int) -> None:
         """Gives back what was reserved."""
-        self._give_back(owner, count)
+        self._taken[owner] -= count
+        if not self._taken[owner]:
+            del self._taken[owner]
 
     async def put(self, name: str, image: bytes, *, owner: str, expires: int, now: float) -> None:
         """Keeps an image; raises MeshError UNAVAILABLE if there is no room."""
@@ -102,12 +104,7 @@ class MemoryStorage:
 
     def _forget(self, name: str) -> None:
         kept = self._images.pop(name)
-        self._give_back(kept.owner, len(kept.image))
-
-    def _give_back(self, owner: str, count: int) -> None:
-        self._taken[owner] -= count
-        if not self._taken[owner]:
-            del self._taken[owner]
+        self.release(kept.owner, len(kept.image))
 
 
 class DirectoryStorage:
