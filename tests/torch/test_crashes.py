@@ -13,6 +13,7 @@ from services.runner.engines.exllamav2 import ExLlamaV2Engine, worker
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.jobs.logits import LogitFilter
 from services.runner.kinds.text.job import Sampling
+from tests.support.deadlines import stretched
 from tests.support.engine_contract import QUESTIONS, healthy, job
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually
@@ -22,14 +23,24 @@ CURSED = 13
 
 
 class Fault:
-    """Lets forward passes fail when told to."""
+    """Lets forward passes fail when told to.
 
-    def __init__(self, stand_in: StandIn) -> None:
+    With `hold_at`, the engine's thread waits in that pass until `go_on` is set, so that no answer can end before.
+    """
+
+    def __init__(self, stand_in: StandIn, *, hold_at: int = 0) -> None:
         assert stand_in.model is not None
         self.left = 0
+        self._passes_left = hold_at
+        self.held = threading.Event()
+        self.go_on = threading.Event()
         stand_in.model.before = self
 
     def __call__(self, token_ids: torch.Tensor) -> None:
+        self._passes_left -= 1
+        if self._passes_left == 0:
+            self.held.set()
+            self.go_on.wait(stretched(30))
         if self.left:
             self.left -= 1
             raise RuntimeError("the GPU fell off the bus")
@@ -63,11 +74,13 @@ async def test_a_crash_of_the_generator_ends_its_jobs_and_it_goes_on(tiny_model:
     async with running(stand_in_engine(tiny_model, stand_in)) as engine:
         whole = await generate(engine, endless(engine, max_tokens=60))
         threads = threading.active_count()
-        fault = Fault(stand_in)
+        # Enough passes for all prompts and some tokens, and fewer than the tokens of an answer.
+        fault = Fault(stand_in, hold_at=30)
         interrupted = submit(engine, endless(engine, max_tokens=60))
         others = [submit(engine, endless(engine, question, max_tokens=900)) for question in QUESTIONS[:2]]
         await interrupted.tokens(5)
         fault.left = 1
+        fault.go_on.set()
         for recording in (*others, interrupted):
             with pytest.raises(MeshError) as failure:
                 await recording.end()
@@ -127,12 +140,14 @@ async def test_a_gpu_that_fails_for_good_leaves_nobody_waiting(
         # After such an error every call fails, those that free memory too.
         monkeypatch.setattr(worker, "free_memory", fail)
         monkeypatch.setattr(stand_in.backend, "unload", fail)
-        fault = Fault(stand_in)
+        fault = Fault(stand_in, hold_at=30)
         recording = submit(engine, endless(engine, max_tokens=900))
         await recording.tokens(2)
-        fault.left = 1
+        await eventually(fault.held.is_set)
         # One that the thread has not seen yet when it ends.
         late = submit(engine, endless(engine, max_tokens=900))
+        fault.left = 1
+        fault.go_on.set()
         for each in (recording, late):
             with pytest.raises(MeshError) as failure:
                 await each.end(timeout=10)
