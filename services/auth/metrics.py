@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
+
+from services.common.telemetry.metrics import Counter
 
 AUTHENTICATIONS = Counter(
     "tiermesh_auth_authentications_total",
@@ -15,8 +17,8 @@ STALENESS = Gauge(
 )
 LIMITER_FAILURES = Counter(
     "tiermesh_auth_rate_limit_failures_total", "Times that the shared rate limits failed or were too slow."
-)
+).labels()
 LOCAL_LIMITS = Counter(
     "tiermesh_auth_local_rate_limits_total",
     "Requests limited by this replica alone because the shared rate limits could not be reached.",
-)
+).labels()

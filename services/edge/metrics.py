@@ -8,9 +8,10 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from prometheus_client import Counter, Gauge, Histogram, Summary
+from prometheus_client import Gauge
 
 from services.common.errors import Code
+from services.common.telemetry.metrics import Count, Counter, Distribution, Histogram, Summary
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _SHORT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -35,7 +36,7 @@ OVERHEAD = Histogram(
     "tiermesh_edge_overhead_seconds",
     "What the mesh itself added to a paid request: its stages, without waiting for a free slot.",
     buckets=_SHORT_SECONDS,
-)
+).labels()
 STAGE = Summary("tiermesh_edge_stage_seconds", "Time in one stage of a paid request.", ["stage"])
 TOKENS = Counter("tiermesh_edge_tokens_total", "Tokens of paid answers.", ["model", "kind"])
 REJECTIONS = Counter("tiermesh_edge_rejections_total", "Requests that were not served, by why.", ["reason"])
@@ -83,10 +84,10 @@ for _reason in {"bad_request", NO_MEMORY, *_REASONS.values(), *_ROUTER_REASONS.v
 class ModelMetrics(NamedTuple):
     """The metrics of one model."""
 
-    first_token: Histogram
-    output_token: Histogram
-    prompt_tokens: Counter
-    completion_tokens: Counter
+    first_token: Distribution
+    output_token: Distribution
+    prompt_tokens: Count
+    completion_tokens: Count
 
 
 @cache
@@ -108,7 +109,7 @@ class RouteMetrics:
         self._duration = DURATION.labels(route)
         self._received = RECEIVED_BYTES.labels(route)
         self._sent = SENT_BYTES.labels(route)
-        self._requests: dict[tuple[str, int], Counter] = {}
+        self._requests: dict[tuple[str, int], Count] = {}
 
     def answered(self, model: str, status: int, seconds: float, *, received: int, sent: int) -> None:
         """Counts one answer; `received` and `sent` are bytes, `model` is empty where none was asked for or known."""

@@ -66,6 +66,8 @@ class EdgeService:
         self._request_ids = request_ids or RequestIds()
         self._body_limits = BodyLimits(settings.max_text_bytes, settings.max_body_bytes)
         self._body_memory = BodyMemory(total=settings.body_memory_bytes, per_account=settings.account_body_memory_bytes)
+        self._in_flight = 0
+        IN_FLIGHT.set_function(lambda: self._in_flight)
         BODY_BYTES.set_function(lambda: self._body_memory.held)
 
     def application(self) -> web.Application:
@@ -103,14 +105,14 @@ class EdgeService:
             context.headers["x-request-id"] = context.request_id
             if tracing is not None:
                 context.trace = begin_request(tracing, request, context)
-            IN_FLIGHT.inc()
+            self._in_flight += 1
             status, sent = CLIENT_LEFT, 0
             try:
                 response = await self._answer(request, context, handler)
                 status, sent = response.status, _size(response)
                 return response
             finally:
-                IN_FLIGHT.dec()
+                self._in_flight -= 1
                 seconds = self._monotonic() - context.arrived
                 metrics.answered(context.model, status, seconds, received=request.content.total_bytes, sent=sent)
                 if context.trace is not None or status >= 500 or verbose:

@@ -6,9 +6,10 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from services.common.telemetry.metrics import Counter, Histogram
 
 PLACEMENTS = Counter(
     "tiermesh_router_placements_total", "Requests placed on a runner, by how it was chosen.", ["reason"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from services.common.telemetry.metrics import Counter, Histogram
 
 INFO = Gauge("tiermesh_runner_info", "Always 1; the labels say what this runner is.", ["tier", "engine"])
 FINISHED = Counter("tiermesh_runner_requests_total", "Requests that have ended, by how.", ["outcome"])
@@ -16,17 +18,17 @@ PROMPT_TOKENS = TOKENS.labels("prompt")
 COMPLETION_TOKENS = TOKENS.labels("completion")
 CACHED_TOKENS = Counter(
     "tiermesh_runner_cached_tokens_total", "Prompt tokens of finished requests that were not read anew but found."
-)
+).labels()
 FIRST_STEP = Histogram(
     "tiermesh_runner_time_to_first_step_seconds",
     "From the start of a job to the first that it produced: mostly the reading of its prompt.",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
-)
+).labels()
 OUTPUT_TOKEN = Histogram(
     "tiermesh_runner_time_per_output_token_seconds",
     "Mean time between the tokens of one job, after its first.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
-)
+).labels()
 SLOTS = Gauge("tiermesh_runner_slots", "Requests that can run at once.")
 ACTIVE = Gauge("tiermesh_runner_slots_active", "Requests that run now, or were cancelled and have not stopped.")
 ENGINE_CPU = Gauge("tiermesh_runner_engine_cpu_seconds", "CPU time of the engine's own work, where it can be told.")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 from weakref import WeakSet
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
+
+from services.common.telemetry.metrics import Counter
 
 FRAMES = Counter("tiermesh_batch_frames_total", "Frames of a batch stream.", ["stream", "direction"])
 ITEMS = Counter(
