@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
 from services.common.telemetry.tracing import Span, context_of, step
@@ -39,7 +39,7 @@ class Charge:
         *,
         client_left: Callable[[], bool],
         by_piece: bool = False,
-        while_waiting: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`by_piece` says that each choice has its price, so that there is no part of the answer to pay for.
 
@@ -76,10 +76,9 @@ class Charge:
         counts = TokenCounts(prompt_tokens, completion_tokens, self.generation.runner_id)
         self._end_span(outcome, counts)
         began = self._monotonic()
-        with step(self._context.trace, "settle") as span:
-            # An edge that stops does not leave its client without an end: the client is told, and the charge is undone.
-            async with self._while_waiting():
-                receipt = await self._hold.settle(outcome, counts, context_of(span))
+        # An edge that stops does not leave its client without an end: the client is told, and the charge is undone.
+        with step(self._context.trace, "settle") as span, self._while_waiting():
+            receipt = await self._hold.settle(outcome, counts, context_of(span))
         seconds = self._monotonic() - began
         SETTLE.observe(seconds)
         OVERHEAD.observe(self._context.overhead + seconds)

@@ -62,6 +62,17 @@ def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> Token
     The choices of a prompt stand next to each other, and every prompt has the same number of them.
     """
     usages = list(usages)
+    if len(usages) == 1:
+        # Most requests.
+        (usage,) = usages
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        return TokenUsage(
+            prompt,
+            completion,
+            prompt + completion,
+            PromptTokens(usage.cached_tokens),
+            AnswerTokens(usage.reasoning_tokens),
+        )
     firsts = usages[:: max(len(usages) // prompts, 1)]
     prompt = sum(usage.prompt_tokens for usage in firsts)
     completion = sum(usage.completion_tokens for usage in usages)

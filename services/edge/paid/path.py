@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
-from prometheus_client import Summary
 
 from services.common.catalog import Catalog, Kind, Model
 from services.common.errors import Code, MeshError
+from services.common.telemetry.metrics import Sum
 from services.common.telemetry.tracing import context_of, step
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
@@ -94,15 +94,21 @@ class PaidPath:
         """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot."""
         generation = self._generation(order)
         try:
-            async with self._open(order, generation) as delivery:
-                yield delivery
+            charge, assignment = await self._pay(order, generation)
+            async with charge:
+                if assignment is None:
+                    with self.cut_off.while_waiting():
+                        assignment = await self._place(order)
+                charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
+                with self.cut_off.by(generation.fail):
+                    yield self._delivery(order, charge)
         finally:
             # What serves a request refers to itself, and so is there until the garbage collector comes, long after.
             generation.forget()
             order.calls.clear()
 
-    @asynccontextmanager
-    async def _open(self, order: Order, generation: Generation) -> AsyncGenerator[Delivery]:
+    async def _pay(self, order: Order, generation: Generation) -> tuple[Charge, Assignment | None]:
+        """Holds the price of an order; returns where it is placed too, unless that must come after the price."""
         order.context.model = order.model.id
         if order.model.kind == "chat":
             for call in order.calls:
@@ -110,10 +116,10 @@ class PaidPath:
         key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
         # the first request has, to be told that it is a repeat.
-        async with self.cut_off.while_waiting():
+        with self.cut_off.while_waiting():
             assignment = None if key else await self._place(order)
             hold = await self._reserve(order, key)
-        charge = Charge(
+        return Charge(
             generation,
             hold,
             order.context,
@@ -121,14 +127,7 @@ class PaidPath:
             client_left=lambda: _has_left(order.request),
             by_piece=order.quantity > 1,
             while_waiting=self.cut_off.while_waiting,
-        )
-        async with charge:
-            if assignment is None:
-                async with self.cut_off.while_waiting():
-                    assignment = await self._place(order)
-            charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
-            with self.cut_off.by(generation.fail):
-                yield self._delivery(order, charge)
+        ), assignment
 
     async def _reserve(self, order: Order, key: str) -> Hold:
         began = self._monotonic()
@@ -202,7 +201,7 @@ def _has_left(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _note(stage: Summary, context: RequestContext, seconds: float) -> None:
+def _note(stage: Sum, context: RequestContext, seconds: float) -> None:
     stage.observe(seconds)
     context.overhead += seconds
 

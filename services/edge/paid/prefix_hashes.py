@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from functools import lru_cache
 from itertools import pairwise
 
 from tiermesh.runner.v1 import runner_pb2
@@ -38,6 +39,7 @@ def prefix_hashes(account_id: str, call: runner_pb2.GenerateCall) -> list[int]:
     return hashes
 
 
+@lru_cache(maxsize=4096)
 def cache_scope(account_id: str) -> str:
     """Returns what stands for an account at runners: the same at every edge, and without the account's ID."""
     return hashlib.sha256(f"cache_scope\0{account_id}".encode()).hexdigest()[:32]

@@ -24,12 +24,26 @@ def arrange(messages: Sequence[Message], accepted: Accepted, instructions: str =
     - A name that the template would not show begins the text of its message. The assistant's own name does not: a model
       repeats what its turns begin with.
     """
+    if not instructions and _is_arranged(messages, accepted):
+        return messages
     if not accepted.names:
         messages = [_named(message) for message in messages]
     if instructions:
         leading = _leading(messages)
         messages = [*messages[:leading], Message(role="system", content=instructions), *messages[leading:]]
     return _with_one_system(_with_sorted_results(messages), accepted.system)
+
+
+def _is_arranged(messages: Sequence[Message], accepted: Accepted) -> bool:
+    """Tells at little cost that there is nothing to arrange, as in most conversations."""
+    roles = [message.role for message in messages]
+    first = roles[0] if roles else ""
+    return (
+        "tool" not in roles
+        and "system" not in roles[1:]
+        and not (first == "system" and accepted.system is SystemPlace.NOWHERE)
+        and (accepted.names or not any(message.name for message in messages))
+    )
 
 
 def _named(message: Message) -> Message:

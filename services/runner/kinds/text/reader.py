@@ -119,7 +119,9 @@ class RequestReader:
         grammar = answer_grammar(schema, toolbox, thought=thought, tool_format=self._template.tool_format)
         if images and prompt.count(marker) != len(images):
             raise images_misplaced()
-        job = replace(_read_job(call, prompt, grammar), images=images, image_marker=marker)
+        job = _read_job(call, prompt, grammar)
+        if images:
+            job = replace(job, images=images, image_marker=marker)
         opened = thought is not None and thought.opened
         parser = self._parser(toolbox, model, opened=opened)
         self._resume(call, parser)
