@@ -187,19 +187,25 @@ class BatchClient(Generic[CallT, ReplyT]):
             pending.lane.outbox.cancel(call_id)
 
     def _dispatch(self, call_id: int, pending: _Pending[CallT, ReplyT]) -> None:
-        ready = self._ready()
-        if not ready:
+        lane = self._least_busy()
+        if lane is None:
             draining = not self._retry and all(lane.state is LaneState.DRAINING for lane in self._lanes)
             if draining or self._closed:
                 self._loop.call_soon(self._fail_parked, "is shutting down")
             return
-        lane = min(ready, key=lambda lane: len(lane.carried)) if len(ready) > 1 else ready[0]
         pending.lane = lane
         lane.carried.add(call_id)
         if pending.call is not None:
             lane.outbox.put(call_id, pending.call)
         if not self._retry:
             pending.call = None
+
+    def _least_busy(self) -> Lane[CallT, ReplyT] | None:
+        """Returns the lane for a call, or None if none is up."""
+        lanes = self._lanes if len(self._lanes) == 1 and not self._closed else self._ready()
+        if len(lanes) > 1:
+            return min(lanes, key=lambda lane: len(lane.carried))
+        return lanes[0] if lanes and lanes[0].state is LaneState.READY else None
 
     def _ready(self) -> list[Lane[CallT, ReplyT]]:
         """Returns the lanes for calls; those that have fallen silent only if there is no other."""
