@@ -8,7 +8,8 @@ import prometheus_client
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
 
 from services.common.telemetry.metrics import Counter, Histogram, Summary
 
@@ -16,7 +17,7 @@ VALUES = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.0, 0.1, 0.
 BOUNDS = (0.1, 1.0, 2.0)
 
 
-def exposed(registry: CollectorRegistry) -> dict[str, Metric]:
+def exposed(registry: CollectorRegistry) -> dict[str, list[Sample]]:
     """Returns what a scrape gets, without when each series began."""
     return {
         metric.name: [sample for sample in metric.samples if not sample.name.endswith("_created")]
