@@ -169,7 +169,7 @@ class EdgeService:
 
     async def _authenticate(self, request: web.Request, context: RequestContext) -> Principal:
         began = self._monotonic()
-        verdict = await self._authenticator.authenticate(request.headers.get("Authorization"), context)
+        verdict = await self._authenticator.authenticate(request.headers, context)
         context.overhead = self._monotonic() - began
         AUTHENTICATE.observe(context.overhead)
         if verdict.rate_limit is not None:
