@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from services.common.errors import Code, MeshError
 from services.edge.chat.field_names import renamed
-from services.edge.messages.turns import Turn
+from services.edge.messages.turns import Places
 
 _NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -29,7 +29,7 @@ _TOO_LONG = re.compile(r"maximum context length is (\d+) tokens\. .* resulted in
 class FieldNames:
     """Knows where the messages and the tools of a chat completion stand in the body."""
 
-    turns: Sequence[Turn]
+    turns: Sequence[Places]
     # The places of the tools that are on offer.
     tools: Sequence[str]
 
@@ -53,7 +53,7 @@ class FieldNames:
         if call := _CALL_ID.fullmatch(rest):
             return f"{turn.calls[int(call['at'])]}.id"
         if rest == ".tool_call_id":
-            return f"{turn.place}.tool_use_id"
+            return f"{turn.whole}.tool_use_id"
         if (part := _PART.fullmatch(rest)) and turn.parts:
             return turn.parts[int(part["at"])] + (".source" if part["image"] else "")
-        return turn.place
+        return turn.whole

@@ -30,7 +30,7 @@ class TextBlock(Struct, frozen=True, tag="text", tag_field="type"):
 class Base64Source(Struct, frozen=True, tag="base64", tag_field="type"):
     """An image in the body."""
 
-    media_type: str
+    media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
     data: str
 
 
@@ -86,14 +86,14 @@ _KNOWN_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(Block))
 _UNKNOWN_BLOCK = re.compile(r"messages\[\d+\]\.content\[\d+\](\.type)?")
 
 
-class Message(Struct, frozen=True):
+class MessageParam(Struct, frozen=True):
     """One turn of the conversation, or a part of one: turns of one role that follow each other are one."""
 
     role: Literal["user", "assistant", "system"]
     content: Text | list[Block]
 
 
-class Tool(Struct, frozen=True):
+class ToolParam(Struct, frozen=True):
     """A tool offered to the model. One without a type, or of the type `custom`, is run by the client."""
 
     type: str | None = None
@@ -103,7 +103,7 @@ class Tool(Struct, frozen=True):
     strict: bool | None = None
 
 
-class ToolChoice(Struct, frozen=True):
+class ToolChoiceParam(Struct, frozen=True):
     """Whether tools may or must be called: `auto`, `any`, the named `tool`, or `none`."""
 
     type: Literal["auto", "any", "tool", "none"]
@@ -114,7 +114,7 @@ class ToolChoice(Struct, frozen=True):
 class Thinking(Struct, frozen=True):
     """Whether to think, and whether the thought is shown; how long, is up to the model."""
 
-    type: Literal["enabled", "disabled", "adaptive"]
+    type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Meta(ge=1)] | None = None
     display: Literal["summarized", "omitted"] | None = None
 
@@ -137,10 +137,10 @@ class ConversationBody(Struct, frozen=True, kw_only=True):
     """What the model is shown: the same for an answer as for a count of its tokens."""
 
     model: str
-    messages: Annotated[list[Message], Meta(min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MOST_MESSAGES)]
     system: Text | list[TextBlock] | None = None
-    tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] | None = None
-    tool_choice: ToolChoice | None = None
+    tools: Annotated[list[ToolParam], Meta(max_length=MOST_TOOLS)] | None = None
+    tool_choice: ToolChoiceParam | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     # What `output_config.format` was before.

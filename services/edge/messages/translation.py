@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
@@ -12,7 +11,7 @@ from services.common.errors import MeshError
 from services.edge.chat import request as chat
 from services.edge.http.parsing import invalid
 from services.edge.messages.field_names import FieldNames
-from services.edge.messages.request import ConversationBody, MessagesBody, OutputFormat, Tool
+from services.edge.messages.request import ConversationBody, MessagesBody, OutputFormat, ToolParam
 from services.edge.messages.thoughts import ThoughtSigner
 from services.edge.messages.turns import read_turns
 
@@ -21,8 +20,7 @@ _Effort: TypeAlias = Literal["none", "low", "medium", "high", "xhigh", "max"]
 _NOT_RUN_HERE = "this service runs no tools of its own"
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(NamedTuple):
     """The chat completion that a body amounts to."""
 
     chat: chat.ChatBody
@@ -72,10 +70,10 @@ def translate_conversation(body: ConversationBody, thoughts: ThoughtSigner) -> T
         response_format=_response_format(wanted) if wanted else None,
         reasoning_effort=_effort(body),
     )
-    return Translation(completion, FieldNames(turns, offer.places))
+    return Translation(completion, FieldNames([turn.places for turn in turns], offer.places))
 
 
-def _offer(tools: Sequence[Tool]) -> _Offer:
+def _offer(tools: Sequence[ToolParam]) -> _Offer:
     """Returns the tools that the client runs.
 
     Those of other types are run by the service, or have a description that only Anthropic's models know: they are left

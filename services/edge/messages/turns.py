@@ -15,7 +15,7 @@ from services.edge.messages.request import (
     Block,
     ConversationBody,
     ImageBlock,
-    Message,
+    MessageParam,
     RedactedThinkingBlock,
     TextBlock,
     ThinkingBlock,
@@ -31,15 +31,23 @@ _ChatPart: TypeAlias = chat.TextPart | chat.ImagePart | chat.RefusalPart
 _FAILED = "Error: "
 # Blocks of text are paragraphs of their own, but for what a model has said, which is put together as it was.
 _APART = "\n\n"
+# Of all calls of a conversation, as JSON.
+MOST_INPUT_CHARACTERS = 4 * 1024 * 1024
+
+
+class Places(NamedTuple):
+    """Where a message stands in the body: the whole of it, the parts of its content and its calls."""
+
+    whole: str
+    parts: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
 
 
 class Turn(NamedTuple):
-    """A message, and where it stands in the body: the whole of it, the parts of its content and its calls."""
+    """A message, and where it comes from."""
 
     message: chat.Message
-    place: str
-    parts: tuple[str, ...] = ()
-    calls: tuple[str, ...] = ()
+    places: Places
 
 
 class _Placed(NamedTuple):
@@ -63,7 +71,8 @@ def read_turns(body: ConversationBody, thoughts: ThoughtSigner) -> list[Turn]:
         elif role == "user":
             turns += _user_turns(blocks, place)
         else:
-            turns.append(Turn(chat.Message("system", _text(blocks, role)), place))
+            turns.append(Turn(chat.Message("system", _text(blocks, role)), Places(place)))
+    _check_inputs(turns)
     return turns
 
 
@@ -71,10 +80,10 @@ def _instructions(body: ConversationBody) -> Iterator[Turn]:
     system = body.system
     text = system if isinstance(system, str) else _APART.join(block.text for block in system or () if block.text)
     if text:
-        yield Turn(chat.Message("system", text), "system")
+        yield Turn(chat.Message("system", text), Places("system"))
 
 
-def _blocks(message: Message, place: str) -> list[_Placed]:
+def _blocks(message: MessageParam, place: str) -> list[_Placed]:
     """Returns the blocks of a message, at least one unless it is the assistant's."""
     if isinstance(message.content, str):
         return [_Placed(TextBlock(message.content), place)]
@@ -90,7 +99,7 @@ def _user_turns(blocks: Sequence[_Placed], place: str) -> list[Turn]:
     if not said:
         return results
     content, parts = _content(said, "user")
-    return [*results, Turn(chat.Message("user", content), place, parts)]
+    return [*results, Turn(chat.Message("user", content), Places(place, parts))]
 
 
 def _result_turn(result: ToolResultBlock, place: str) -> Turn:
@@ -103,7 +112,7 @@ def _result_turn(result: ToolResultBlock, place: str) -> Turn:
     if result.is_error:
         placed = _after_failure(placed, place)
     written, parts = _content(placed, "user")
-    return Turn(chat.Message("tool", written, tool_call_id=result.tool_use_id), place, parts)
+    return Turn(chat.Message("tool", written, tool_call_id=result.tool_use_id), Places(place, parts))
 
 
 def _after_failure(placed: Sequence[_Placed], place: str) -> list[_Placed]:
@@ -173,7 +182,15 @@ def _assistant_turn(blocks: Sequence[_Placed], place: str, thoughts: ThoughtSign
         tool_calls=calls or None,
         reasoning_content=_APART.join(filter(None, thought)) or None,
     )
-    return Turn(message, place, (), tuple(places))
+    return Turn(message, Places(place, (), tuple(places)))
+
+
+def _check_inputs(turns: Iterable[Turn]) -> None:
+    """Refuses inputs of calls that are larger than any text may be: to the limit of a body they look like images."""
+    calls = (call for turn in turns for call in turn.message.tool_calls or ())
+    if sum(len(call.function.arguments) for call in calls) > MOST_INPUT_CHARACTERS:
+        most = f"{MOST_INPUT_CHARACTERS:,} characters in the 'input' of their 'tool_use' blocks"
+        raise invalid("messages", f"'messages' must have at most {most} together; send less.")
 
 
 def _refuse(place: str, role: str) -> NoReturn:
