@@ -100,10 +100,10 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     image_most_pixels: int = 2048 * 2048
     # The most denoising steps of one image, because a price must not buy unlimited work.
     image_most_steps: int = 100
-    # Signs what models think in answers of POST /v1/messages, so that only such thoughts are shown to a model again. If
-    # it is empty, the edge uses a random key. All edges of a mesh need the same key: a thought that another key has
-    # signed is left out of the conversation.
-    thought_signing_key: str = ""
+    # Signs the reasoning in answers of POST /v1/messages, so that a model is shown no other reasoning later. If it is
+    # empty, the edge uses a random key. All edges of a mesh need the same key: reasoning that another key has signed is
+    # left out of the conversation.
+    reasoning_signing_key: str = ""
     # How much data may wait for a slow reader before the client is disconnected. Unit: bytes.
     max_unread_bytes: int = 1024 * 1024
     # The part of the requests that is traced, if tracing is on. A client's traceparent overrides it.

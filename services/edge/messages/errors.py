@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from services.edge.http.errors import ErrorFormat, Refusal
 
@@ -21,11 +21,18 @@ _TYPES = {
 }
 
 
+class AnthropicErrorCode(Struct, frozen=True):
+    """What is wrong, for programs that act on it."""
+
+    error_code: str
+
+
 class AnthropicErrorDetail(Struct, frozen=True):
     """What is wrong; the message names the field at fault, if it is one."""
 
     type: str
     message: str
+    details: AnthropicErrorCode | UnsetType = UNSET
 
 
 class AnthropicErrorBody(Struct, frozen=True):
@@ -36,9 +43,14 @@ class AnthropicErrorBody(Struct, frozen=True):
     type: Literal["error"] = "error"
 
 
+# By the field at fault: by this code, Anthropic's SDKs know that they have to send the whole conversation instead.
+_DETAILS = {"thread": AnthropicErrorCode("thread_unsupported_request")}
+
+
 def _body(refusal: Refusal, request_id: str) -> AnthropicErrorBody:
     kind = _TYPES.get(refusal.shape.status, "invalid_request_error")
-    return AnthropicErrorBody(AnthropicErrorDetail(kind, refusal.message), request_id)
+    detail = AnthropicErrorDetail(kind, refusal.message, _DETAILS.get(refusal.param or "", UNSET))
+    return AnthropicErrorBody(detail, request_id)
 
 
 ANTHROPIC_ERRORS = ErrorFormat(

@@ -21,7 +21,7 @@ class TextContent(Struct, frozen=True, tag="text", tag_field="type"):
 
 
 class ThinkingContent(Struct, frozen=True, tag="thinking", tag_field="type"):
-    """What the model thinks; the signature proves that it did, when the thought is sent back."""
+    """How the model reasons; the signature proves that it did, when the block is sent back."""
 
     thinking: str
     signature: str
@@ -47,7 +47,7 @@ class CacheCreation(Struct, frozen=True):
 
 
 class OutputTokens(Struct, frozen=True):
-    """How many tokens of the answer were a thought."""
+    """How many tokens of the answer were reasoning."""
 
     thinking_tokens: int
 

@@ -71,14 +71,14 @@ class ToolResultBlock(Struct, frozen=True, tag="tool_result", tag_field="type"):
 
 
 class ThinkingBlock(Struct, frozen=True, tag="thinking", tag_field="type"):
-    """What an assistant turn has thought, as it was answered."""
+    """Reasoning of an assistant turn, as it was answered."""
 
     thinking: Text
     signature: str | None = None
 
 
 class RedactedThinkingBlock(Struct, frozen=True, tag="redacted_thinking", tag_field="type"):
-    """A thought that only the service can read that wrote it; this one writes none."""
+    """Reasoning that only the service can read that wrote it; this one writes none."""
 
 
 Block: TypeAlias = TextBlock | ImageBlock | ToolUseBlock | ToolResultBlock | ThinkingBlock | RedactedThinkingBlock
@@ -112,7 +112,7 @@ class ToolChoiceParam(Struct, frozen=True):
 
 
 class Thinking(Struct, frozen=True):
-    """Whether to think, and whether the thought is shown; how long, is up to the model."""
+    """Whether to reason, and whether that is shown; how long is up to the model."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -145,6 +145,8 @@ class ConversationBody(Struct, frozen=True, kw_only=True):
     output_config: OutputConfig | None = None
     # What `output_config.format` was before.
     output_format: OutputFormat | None = None
+    # What is kept for the client, which is nothing.
+    thread: Any = None
 
 
 class MessagesBody(ConversationBody, frozen=True, kw_only=True):

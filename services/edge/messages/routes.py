@@ -48,7 +48,7 @@ _ANSWER = Operation(
 
 def routes(edge: Dependencies) -> Sequence[Route]:
     """Returns the route of POST /v1/messages, and those that say that there is nothing below it."""
-    key = ThoughtKey(edge.settings.thought_signing_key)
+    key = ThoughtKey(edge.settings.reasoning_signing_key)
     reader = ConversationReader(edge.path, edge.image_loader, key, messages_decoder, translate)
     messages = Messages(edge.path, reader)
     answer = Route(

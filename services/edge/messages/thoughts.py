@@ -1,6 +1,6 @@
 """Signs what models think, so that a thought which comes back is known to be theirs.
 
-See docs/decisions/0028-signed-thoughts.md.
+See docs/decisions/0028-signed-reasoning.md.
 """
 
 from __future__ import annotations

@@ -58,6 +58,11 @@ def translate_conversation(body: ConversationBody, thoughts: ThoughtSigner) -> T
 
     Raises MeshError INVALID_REQUEST with `param`.
     """
+    if body.thread is not None:
+        # Without the earlier turns, nothing else that is said of the messages would be true.
+        raise invalid(
+            "thread", "'thread' is not supported: nothing is kept here; send the whole conversation without it."
+        )
     turns = read_turns(body, thoughts)
     offer = _offer(body.tools or ())
     wanted = (body.output_config.format if body.output_config else None) or body.output_format

@@ -42,7 +42,8 @@ def last(reason: runner_pb2.FinishReason.ValueType = STOP, **fields: Any) -> Gen
     return GenerateReply(finish_reason=reason, usage=USAGE, **fields)
 
 
-def whole(reply: GenerateReply, **options: bool) -> Message:
+def whole(reply: GenerateReply, **options: bool) -> Any:
+    """Returns the whole message, read as Anthropic's type of it."""
     return Message.model_validate_json(renderer(**options).body([reply]), strict=True)
 
 
@@ -63,7 +64,7 @@ def streamed(*steps: GenerateReply, end: GenerateReply | None = None, **options:
     return read(data + stream.end({0: end}, Receipt(10, 90)))
 
 
-def put_together(events: list[Any]) -> Message:
+def put_together(events: list[Any]) -> Any:
     snapshot: Any = None
     inputs: dict[int, bytes] = {}
     for event in events:
@@ -146,8 +147,7 @@ def test_a_stream_has_the_same_texts_however_they_come(pieces: list[tuple[str, s
         else:
             expected.append([name, text])
     found = [
-        ["reasoning", block.thinking] if block.type == "thinking" else ["text", block.text]  # type: ignore[union-attr] # no other
-        for block in message.content
+        ["reasoning", block.thinking] if block.type == "thinking" else ["text", block.text] for block in message.content
     ]
     assert found == expected
     for block in message.content:
@@ -191,7 +191,7 @@ def test_thoughts_that_are_omitted_have_their_signatures_alone() -> None:
 def test_the_input_of_a_call_is_an_object(arguments: str, reason: Any, expected: list[Any]) -> None:
     call = ToolCallDelta(index=0, id="call_1", name="f", arguments=arguments)
     message = whole(last(reason, tool_calls=[call]))
-    assert [block.input for block in message.content] == expected  # type: ignore[union-attr] # there are calls only
+    assert [block.input for block in message.content] == expected
 
 
 def test_a_stream_that_fails_says_so() -> None:
