@@ -10,15 +10,16 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.agents.python.loopback import sitecustomize
 from tests.support.deadlines import stretched
 from tests.support.programs import ROOT
 
 _KEPT = ("LANG", "LC_ALL", "PATH", "TERM", "TZ")
-# A port where nothing listens: whatever a client wants from elsewhere is refused at once.
-_NOWHERE = "http://127.0.0.1:9"
+# Nothing listens there, as the hook knows: what a program wants from elsewhere is refused at once.
+_PROXY = "http://127.0.0.1:9"
 # What keeps a Python program from the network, if its PYTHONPATH has it.
-HOOK = Path(sitecustomize.__file__).parent
+HOOK = Path(__file__).parent / "loopback"
+# Where it writes down what the program wanted from elsewhere.
+_ATTEMPTS_VARIABLE = "TIERMESH_TEST_ATTEMPTS"
 _SECONDS = 60.0
 
 
@@ -32,14 +33,14 @@ class Home:
     def environ(self, **settings: str) -> dict[str, str]:
         """Returns the whole environment of a program: what every program needs, and these settings."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _NOWHERE)
+        proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _PROXY)
         exempt = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
         own = {
             "HOME": str(self.directory),
             "TMPDIR": str(self.directory),
             "PYTHONPATH": str(HOOK),
             "PYTHONUNBUFFERED": "1",
-            sitecustomize.VARIABLE: str(self._attempts),
+            _ATTEMPTS_VARIABLE: str(self._attempts),
         }
         return {**kept, **proxies, **exempt, **own, **settings}
 

@@ -60,7 +60,12 @@ def git(home: Home, *arguments: str) -> str:
 
 
 def aider(home: Home, customer: Customer, *options: str) -> subprocess.CompletedProcess[str]:
-    environ = home.environ(OPENAI_API_BASE=customer.base_url, OPENAI_API_KEY=customer.api_key)
+    environ = home.environ(
+        OPENAI_API_BASE=customer.base_url,
+        OPENAI_API_KEY=customer.api_key,
+        # Without it, aider's library asks for a list of prices whenever it starts.
+        LITELLM_LOCAL_MODEL_COST_MAP="True",
+    )
     command: list[str | Path] = [program("aider", "aider"), *OPTIONS, *options, "greet.py"]
     return run(command, environ, directory=home.directory)
 

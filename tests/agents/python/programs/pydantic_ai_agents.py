@@ -46,6 +46,7 @@ async def ask_for_weather(model: Model) -> dict[str, Any]:
         "streamed": len([delta for delta in deltas if isinstance(delta, TextPartDelta)]) > 2,
         "cities": weather.cities,
         "thoughts": [part.content for part in parts if isinstance(part, ThinkingPart)],
+        "prompt_tokens": result.usage.input_tokens,
     }
 
 

@@ -38,7 +38,13 @@ def ask_for_weather(access: Access, kind: type[ToolCallingAgent] | type[CodeAgen
     steps = list(agent.run(QUESTION, stream=True))
     deltas = [step for step in steps if isinstance(step, ChatMessageStreamDelta)]
     (final,) = (step.output for step in steps if isinstance(step, FinalAnswerStep))
-    return {"answer": final, "streamed": len(deltas) > 2, "cities": weather.cities}
+    prompt_tokens = agent.monitor.get_total_token_counts().input_tokens
+    return {
+        "answer": final,
+        "streamed": len(deltas) > 2,
+        "cities": weather.cities,
+        "prompt_tokens": prompt_tokens,
+    }
 
 
 async def tools(access: Access) -> dict[str, Any]:
