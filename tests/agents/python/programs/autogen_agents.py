@@ -9,21 +9,11 @@ from autogen_agentchat.base import TaskResult
 from autogen_agentchat.messages import ModelClientStreamingChunkEvent, StructuredMessage, ThoughtEvent
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
-from tests.agents.python.programs.scenarios import (
-    CITY_QUESTION,
-    LONG_QUESTION,
-    MODEL,
-    QUESTION,
-    THINKING_MODEL,
-    Access,
-    City,
-    Weather,
-    error_of,
-    run_scenarios,
-)
+from tests.agents.python.programs import scenarios
+from tests.agents.python.programs.scenarios import Access, City
 
 
-def model(access: Access, name: str = MODEL) -> OpenAIChatCompletionClient:
+def model(access: Access, name: str = scenarios.MODEL) -> OpenAIChatCompletionClient:
     return OpenAIChatCompletionClient(
         model=name,
         base_url=access.base_url,
@@ -39,14 +29,14 @@ def model(access: Access, name: str = MODEL) -> OpenAIChatCompletionClient:
 
 
 async def ask_for_weather(client: OpenAIChatCompletionClient) -> dict[str, Any]:
-    weather = Weather()
+    weather = scenarios.Weather()
 
     async def get_weather(city: str) -> str:
         """Tells the weather in a city."""
         return weather.look_up(city)
 
     agent = AssistantAgent("assistant", client, tools=[get_weather], model_client_stream=True, reflect_on_tool_use=True)
-    events = [event async for event in agent.run_stream(task=QUESTION)]
+    events = [event async for event in agent.run_stream(task=scenarios.QUESTION)]
     (result,) = (event for event in events if isinstance(event, TaskResult))
     await client.close()
     return {
@@ -62,30 +52,22 @@ async def tools(access: Access) -> dict[str, Any]:
 
 
 async def thoughts(access: Access) -> dict[str, Any]:
-    return await ask_for_weather(model(access, THINKING_MODEL))
+    return await ask_for_weather(model(access, scenarios.THINKING_MODEL))
 
 
 async def structured(access: Access) -> dict[str, Any]:
     agent = AssistantAgent("assistant", model(access), output_content_type=City)
-    message = (await agent.run(task=CITY_QUESTION)).messages[-1]
+    message = (await agent.run(task=scenarios.CITY_QUESTION)).messages[-1]
     assert isinstance(message, StructuredMessage)
     return {"native": message.content.model_dump()}
 
 
 async def no_credits(access: Access) -> dict[str, str]:
-    return await error_of(AssistantAgent("assistant", model(access)).run(task=QUESTION))
+    return await scenarios.error_of(AssistantAgent("assistant", model(access)).run(task=scenarios.QUESTION))
 
 
 async def too_long(access: Access) -> dict[str, str]:
-    return await error_of(AssistantAgent("assistant", model(access)).run(task=LONG_QUESTION))
+    return await scenarios.error_of(AssistantAgent("assistant", model(access)).run(task=scenarios.LONG_QUESTION))
 
 
-run_scenarios(
-    {
-        "tools": tools,
-        "thoughts": thoughts,
-        "structured": structured,
-        "no_credits": no_credits,
-        "too_long": too_long,
-    }
-)
+scenarios.run_scenarios(tools, thoughts, structured, no_credits, too_long)

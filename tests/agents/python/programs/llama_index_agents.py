@@ -9,21 +9,11 @@ from llama_index.core.prompts import PromptTemplate
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.openai_like import OpenAILike
 
-from tests.agents.python.programs.scenarios import (
-    CITY_QUESTION,
-    LONG_QUESTION,
-    MODEL,
-    QUESTION,
-    THINKING_MODEL,
-    Access,
-    City,
-    Weather,
-    error_of,
-    run_scenarios,
-)
+from tests.agents.python.programs import scenarios
+from tests.agents.python.programs.scenarios import Access, City
 
 
-def model(access: Access, name: str = MODEL, **options: Any) -> OpenAILike:
+def model(access: Access, name: str = scenarios.MODEL, **options: Any) -> OpenAILike:
     return OpenAILike(
         model=name,
         api_base=access.base_url,
@@ -36,10 +26,10 @@ def model(access: Access, name: str = MODEL, **options: Any) -> OpenAILike:
 
 
 async def ask_for_weather(llm: OpenAILike) -> dict[str, Any]:
-    weather = Weather()
+    weather = scenarios.Weather()
     tool = FunctionTool.from_defaults(weather.look_up, name="get_weather")
     agent = FunctionAgent(tools=[tool], llm=llm, system_prompt="Be brief.")
-    run = agent.run(QUESTION)
+    run = agent.run(scenarios.QUESTION)
     events = [event async for event in run.stream_events() if isinstance(event, AgentStream)]
     return {
         "answer": str(await run),
@@ -54,30 +44,22 @@ async def tools(access: Access) -> dict[str, Any]:
 
 
 async def thoughts(access: Access) -> dict[str, Any]:
-    return await ask_for_weather(model(access, THINKING_MODEL))
+    return await ask_for_weather(model(access, scenarios.THINKING_MODEL))
 
 
 async def structured(access: Access) -> dict[str, Any]:
-    prompt = PromptTemplate(CITY_QUESTION)
+    prompt = PromptTemplate(scenarios.CITY_QUESTION)
     called = await model(access).astructured_predict(City, prompt)
     native = await model(access, should_use_structured_outputs=True).astructured_predict(City, prompt)
     return {"native": native.model_dump(), "called": called.model_dump()}
 
 
 async def no_credits(access: Access) -> dict[str, str]:
-    return await error_of(model(access).acomplete(QUESTION))
+    return await scenarios.error_of(model(access).acomplete(scenarios.QUESTION))
 
 
 async def too_long(access: Access) -> dict[str, str]:
-    return await error_of(model(access).acomplete(LONG_QUESTION))
+    return await scenarios.error_of(model(access).acomplete(scenarios.LONG_QUESTION))
 
 
-run_scenarios(
-    {
-        "tools": tools,
-        "thoughts": thoughts,
-        "structured": structured,
-        "no_credits": no_credits,
-        "too_long": too_long,
-    }
-)
+scenarios.run_scenarios(tools, thoughts, structured, no_credits, too_long)

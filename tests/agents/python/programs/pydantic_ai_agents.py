@@ -10,33 +10,23 @@ from pydantic_ai.models import Model
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from tests.agents.python.programs.scenarios import (
-    CITY_QUESTION,
-    LONG_QUESTION,
-    MODEL,
-    QUESTION,
-    THINKING_MODEL,
-    Access,
-    City,
-    Weather,
-    error_of,
-    run_scenarios,
-)
+from tests.agents.python.programs import scenarios
+from tests.agents.python.programs.scenarios import Access, City
 
 
 def provider(access: Access) -> OpenAIProvider:
     return OpenAIProvider(base_url=access.base_url, api_key=access.api_key)
 
 
-def chat(access: Access, model: str = MODEL) -> OpenAIChatModel:
+def chat(access: Access, model: str = scenarios.MODEL) -> OpenAIChatModel:
     return OpenAIChatModel(model, provider=provider(access))
 
 
 async def ask_for_weather(model: Model) -> dict[str, Any]:
-    weather = Weather()
+    weather = scenarios.Weather()
     agent = Agent(model, instructions="Be brief.")
     agent.tool_plain(name="get_weather")(weather.look_up)
-    async with agent.run_stream_events(QUESTION) as run:
+    async with agent.run_stream_events(scenarios.QUESTION) as run:
         events = [event async for event in run]
     (result,) = (event.result for event in events if isinstance(event, AgentRunResultEvent))
     deltas = [event.delta for event in events if isinstance(event, PartDeltaEvent)]
@@ -55,35 +45,26 @@ async def tools(access: Access) -> dict[str, Any]:
 
 
 async def thoughts(access: Access) -> dict[str, Any]:
-    return await ask_for_weather(chat(access, THINKING_MODEL))
+    return await ask_for_weather(chat(access, scenarios.THINKING_MODEL))
 
 
 async def tools_by_responses(access: Access) -> dict[str, Any]:
-    return await ask_for_weather(OpenAIResponsesModel(MODEL, provider=provider(access)))
+    return await ask_for_weather(OpenAIResponsesModel(scenarios.MODEL, provider=provider(access)))
 
 
 async def structured(access: Access) -> dict[str, Any]:
-    native = await Agent(chat(access), output_type=NativeOutput(City)).run(CITY_QUESTION)
+    native = await Agent(chat(access), output_type=NativeOutput(City)).run(scenarios.CITY_QUESTION)
     # By default, the shape is the arguments of a forced call.
-    called = await Agent(chat(access), output_type=City).run(CITY_QUESTION)
+    called = await Agent(chat(access), output_type=City).run(scenarios.CITY_QUESTION)
     return {"native": native.output.model_dump(), "called": called.output.model_dump()}
 
 
 async def no_credits(access: Access) -> dict[str, str]:
-    return await error_of(Agent(chat(access)).run(QUESTION))
+    return await scenarios.error_of(Agent(chat(access)).run(scenarios.QUESTION))
 
 
 async def too_long(access: Access) -> dict[str, str]:
-    return await error_of(Agent(chat(access)).run(LONG_QUESTION))
+    return await scenarios.error_of(Agent(chat(access)).run(scenarios.LONG_QUESTION))
 
 
-run_scenarios(
-    {
-        "tools": tools,
-        "thoughts": thoughts,
-        "tools_by_responses": tools_by_responses,
-        "structured": structured,
-        "no_credits": no_credits,
-        "too_long": too_long,
-    }
-)
+scenarios.run_scenarios(tools, thoughts, tools_by_responses, structured, no_credits, too_long)

@@ -11,7 +11,7 @@ import contextlib
 import json
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,21 +60,22 @@ async def error_of(conversation: Awaitable[Any]) -> dict[str, str]:
     raise AssertionError("the conversation has ended without an error")
 
 
-def run_scenarios(scenarios: Mapping[str, Callable[[Access], Awaitable[Any]]]) -> None:
-    """Runs the conversations that are asked for, one after the other."""
+def run_scenarios(*conversations: Callable[[Access], Awaitable[Any]]) -> None:
+    """Has the conversations that are asked for, by the names of these functions, one after the other."""
+    known = {function.__name__: function for function in conversations}
     asked = json.load(sys.stdin)
     # What a framework prints by itself is no result.
     with contextlib.redirect_stdout(sys.stderr):
         results = {
-            name: asyncio.run(_outcome(scenarios[name], Access(asked["base_url"], key)))
+            name: asyncio.run(_outcome(known[name], Access(asked["base_url"], key)))
             for name, key in asked["api_keys"].items()
         }
     json.dump(results, sys.stdout)
 
 
-async def _outcome(scenario: Callable[[Access], Awaitable[Any]], access: Access) -> Any:
+async def _outcome(conversation: Callable[[Access], Awaitable[Any]], access: Access) -> Any:
     """Returns what a conversation returns; an error of one is not the end of the others."""
     try:
-        return await scenario(access)
+        return await conversation(access)
     except Exception:  # noqa: BLE001 - the test shows it
         return {"failed": traceback.format_exc()}

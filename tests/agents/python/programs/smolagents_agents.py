@@ -7,23 +7,16 @@ from typing import Any
 
 from smolagents import ChatMessageStreamDelta, CodeAgent, FinalAnswerStep, LogLevel, OpenAIModel, ToolCallingAgent, tool
 
-from tests.agents.python.programs.scenarios import (
-    LONG_QUESTION,
-    MODEL,
-    QUESTION,
-    Access,
-    Weather,
-    error_of,
-    run_scenarios,
-)
+from tests.agents.python.programs import scenarios
+from tests.agents.python.programs.scenarios import Access
 
 
 def model(access: Access) -> OpenAIModel:
-    return OpenAIModel(MODEL, api_base=access.base_url, api_key=access.api_key)
+    return OpenAIModel(scenarios.MODEL, api_base=access.base_url, api_key=access.api_key)
 
 
 def ask_for_weather(access: Access, kind: type[ToolCallingAgent] | type[CodeAgent], **options: Any) -> dict[str, Any]:
-    weather = Weather()
+    weather = scenarios.Weather()
 
     @tool
     def get_weather(city: str) -> str:
@@ -35,7 +28,7 @@ def ask_for_weather(access: Access, kind: type[ToolCallingAgent] | type[CodeAgen
         return weather.look_up(city)
 
     agent = kind(tools=[get_weather], model=model(access), verbosity_level=LogLevel.OFF, max_steps=4, **options)
-    steps = list(agent.run(QUESTION, stream=True))
+    steps = list(agent.run(scenarios.QUESTION, stream=True))
     deltas = [step for step in steps if isinstance(step, ChatMessageStreamDelta)]
     (final,) = (step.output for step in steps if isinstance(step, FinalAnswerStep))
     prompt_tokens = agent.monitor.get_total_token_counts().input_tokens
@@ -57,12 +50,12 @@ async def structured(access: Access) -> dict[str, Any]:
 
 
 async def no_credits(access: Access) -> dict[str, str]:
-    return await error_of(asyncio.to_thread(ask_for_weather, access, ToolCallingAgent))
+    return await scenarios.error_of(asyncio.to_thread(ask_for_weather, access, ToolCallingAgent))
 
 
 async def too_long(access: Access) -> dict[str, str]:
     agent = ToolCallingAgent(tools=[], model=model(access), verbosity_level=LogLevel.OFF)
-    return await error_of(asyncio.to_thread(agent.run, LONG_QUESTION))
+    return await scenarios.error_of(asyncio.to_thread(agent.run, scenarios.LONG_QUESTION))
 
 
-run_scenarios({"tools": tools, "structured": structured, "no_credits": no_credits, "too_long": too_long})
+scenarios.run_scenarios(tools, structured, no_credits, too_long)
