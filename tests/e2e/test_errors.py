@@ -57,7 +57,7 @@ def test_no_credits_is_402(real_mesh: LocalMesh) -> None:
         ask(real_mesh, key)
     assert caught.value.status_code == 402
     assert caught.value.code == "insufficient_credits"
-    # LiteLLM takes a 402 of another type for an error that passes; the SDKs of OpenAI and Anthropic read the header.
+    # aider repeats a 402 of another type for a minute; the SDKs of OpenAI and Anthropic read the header.
     assert caught.value.type == "invalid_request_error"
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert real_mesh.command_now("balance", account["id"])["available"] == 9

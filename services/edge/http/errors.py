@@ -43,7 +43,7 @@ _SHAPES = {
     Code.INVALID_REQUEST: Shape(400, "invalid_request_error", "invalid_request"),
     Code.UNAUTHENTICATED: Shape(401, "invalid_request_error", "invalid_api_key"),
     Code.PERMISSION_DENIED: Shape(403, "invalid_request_error", "permission_denied"),
-    # The type is OpenAI's for a billing limit that is reached. LiteLLM takes a 402 of any other for what may pass.
+    # The type is OpenAI's for a billing limit that is reached. aider repeats a 402 of any other for a minute.
     Code.INSUFFICIENT_CREDITS: Shape(402, "invalid_request_error", "insufficient_credits"),
     Code.MODEL_NOT_FOUND: Shape(404, "invalid_request_error", "model_not_found"),
     Code.RATE_LIMITED: Shape(429, "requests", "rate_limit_exceeded"),
