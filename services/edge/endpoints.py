@@ -21,7 +21,9 @@ ENDPOINTS = (
     "speech",
     "transcriptions",
     "images",
+    "models",
     "account",
+    "welcome",
 )
 
 

@@ -30,6 +30,7 @@ def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
                 controls=controls,
                 detokenize=engine.detokenize,
                 vocabulary=engine.vocabulary,
+                context=engine.context,
                 new_call_id=lambda: f"call_{secrets.token_hex(12)}",
             )
         )
