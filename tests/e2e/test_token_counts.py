@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import anthropic
 import httpx2
 import openai
 import pytest
@@ -78,6 +79,19 @@ def test_images_count_as_they_are_seen(client: openai.OpenAI) -> None:
     assert counted.input_tokens == response.usage.input_tokens
     alone = client.responses.input_tokens.count(model=SEEING, input="Which colour?")
     assert counted.input_tokens > alone.input_tokens + 10
+
+
+def test_anthropics_sdk_counts_what_the_message_uses(real_mesh: LocalMesh) -> None:
+    source: Any = {"type": "base64", "media_type": "image/png", "data": PICTURE.partition(",")[2]}
+    blocks: Any = [{"type": "image", "source": source}, {"type": "text", "text": "Which colour?"}]
+    body: Any = {"model": SEEING, "system": "Be brief.", "messages": [{"role": "user", "content": blocks}]}
+    url = real_mesh.base_url.removesuffix("/v1")
+    with anthropic.Anthropic(base_url=url, api_key=real_mesh.unlimited_key, max_retries=0) as client:
+        counted = client.messages.count_tokens(**body)
+        usage = client.messages.create(**body, max_tokens=1).usage
+        assert counted.input_tokens == usage.input_tokens + (usage.cache_read_input_tokens or 0)
+        offered: Any = [{"name": "f", "description": "Looks.", "input_schema": {"type": "object"}}]
+        assert client.messages.count_tokens(**body, tools=offered).input_tokens > counted.input_tokens
 
 
 def test_listed_tokens_are_a_prompt(real_mesh: LocalMesh, client: openai.OpenAI) -> None:

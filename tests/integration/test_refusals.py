@@ -21,7 +21,7 @@ CHAT, RESPONSES, MESSAGES, COMPLETIONS = "/chat/completions", "/responses", "/me
 # What Anthropic calls the codes.
 ANTHROPIC = {"invalid_request_error": "invalid_request", "overloaded_error": "service_unavailable"}
 OPENAI = (CHAT, RESPONSES, COMPLETIONS)
-COUNT, TOKENIZE = "/responses/input_tokens", "/tokenize"
+COUNT, TOKENIZE, MESSAGES_COUNT = "/responses/input_tokens", "/tokenize", "/messages/count_tokens"
 HELLO = {"role": "user", "content": "Hi"}
 BODIES: dict[str, dict[str, Any]] = {
     CHAT: {"model": "tiermesh-max", "messages": [HELLO]},
@@ -30,6 +30,7 @@ BODIES: dict[str, dict[str, Any]] = {
     COMPLETIONS: {"model": "tiermesh-max", "prompt": "Hi"},
     COUNT: {"model": "tiermesh-max", "input": "Hi"},
     TOKENIZE: {"model": "tiermesh-max", "messages": [HELLO]},
+    MESSAGES_COUNT: {"model": "tiermesh-max", "messages": [HELLO]},
 }
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "output": "done"}
@@ -65,7 +66,10 @@ def responses(words: str, param: str, **fields: Any) -> list[Case]:
 
 
 def messages(words: str, param: str, **fields: Any) -> list[Case]:
-    return [Case(MESSAGES, fields, param, words)]
+    # Of an answer alone; a count may end with a turn of the assistant.
+    answered = {"max_tokens", "temperature", "top_k", "stop_sequences", "thread", "messages[0]"}
+    paths = (MESSAGES,) if param in answered else (MESSAGES, MESSAGES_COUNT)
+    return [Case(path, fields, param, words) for path in paths]
 
 
 def completions(words: str, param: str, **fields: Any) -> list[Case]:
@@ -77,8 +81,8 @@ def tokenize(words: str, param: str, **fields: Any) -> list[Case]:
 
 
 def everywhere(words: str, param: str, **fields: Any) -> list[Case]:
-    # A list of tokens has no sampling.
-    paths = (path for path in BODIES if path != TOKENIZE or param == "model")
+    # These are of a prompt alone.
+    paths = (path for path in BODIES if path not in {TOKENIZE, MESSAGES_COUNT} or param == "model")
     return [Case(path, fields, param, words) for path in paths]
 
 
@@ -423,7 +427,7 @@ def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, d
     body = {name: value for name, value in {**BODIES[path], **fields}.items() if value is not ...}
     response = http.post(path, json=body)
     error = response.json()["error"]
-    if path == MESSAGES:
+    if path.startswith(MESSAGES):
         # Anthropic's errors name the field in their message alone.
         named = re.match(r"(?:The image at )?'([^']+)'", error["message"])
         error = {**error, "code": ANTHROPIC[error["type"]], "param": named and named[1]}
@@ -433,7 +437,7 @@ def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, d
 @pytest.mark.parametrize("path", BODIES)
 def test_what_is_right_needs_a_runner(http: httpx2.Client, path: str) -> None:
     status, error, _ = post(http, path, {})
-    assert (status, error["code"]) == (529 if path == MESSAGES else 503, "service_unavailable")
+    assert (status, error["code"]) == (529 if path.startswith(MESSAGES) else 503, "service_unavailable")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule[0].param}-{rule[0].words[:40]}")

@@ -11,15 +11,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support import openai_schemas
 from tests.support.account import FundedAccount
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
 MODEL = "tiermesh-pro"
-COUNT, TOKENIZE = "/responses/input_tokens", "/tokenize"
+COUNT, TOKENIZE, MESSAGES = "/responses/input_tokens", "/tokenize", "/messages/count_tokens"
 BODIES: dict[str, dict[str, Any]] = {
     COUNT: {"model": MODEL, "input": "Name a colour."},
     TOKENIZE: {"model": MODEL, "messages": [{"role": "user", "content": "Name a colour."}]},
+    MESSAGES: {"model": MODEL, "messages": [{"role": "user", "content": "Name a colour."}]},
+}
+# The status and the name of an error in the endpoint's own words.
+WORDS = {
+    "permission_denied": (403, "permission_error"),
+    "rate_limit_exceeded": (429, "rate_limit_error"),
+    "service_unavailable": (529, "overloaded_error"),
+    "model_not_found": (404, "not_found_error"),
+    "invalid_api_key": (401, "authentication_error"),
 }
 # Every part of a request that is in its prompt.
 TEXTS = st.text(max_size=40) | st.sampled_from(["Hello there.", "<|im_end|>", "a\n b\t c", "né 日本 🎉"])
@@ -76,6 +86,42 @@ def counts(mesh: LocalMesh) -> Iterator[Counts]:
         yield Counts(account, http)
 
 
+# What the Messages API has in its own form.
+CONVERSATIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "system": {"system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]},
+    "tools": {
+        "tools": [{"name": "f", "description": "Does it.", "input_schema": SCHEMA}],
+        "tool_choice": {"type": "any"},
+    },
+    "hosted": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+    "results": {
+        "tools": [{"name": "f", "input_schema": SCHEMA}],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Do it."}]},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1", "name": "f", "input": {"a": 1}}]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "It is done."}]},
+        ],
+    },
+    "thinking": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    "shape": {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA | {"description": "A number."}}}},
+}
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_a_message_uses_what_was_counted(mesh: LocalMesh, counts: Counts, name: str) -> None:
+    body = BODIES[MESSAGES] | CONVERSATIONS[name]
+    headers = {"x-api-key": mesh.unlimited_key, "anthropic-version": "2023-06-01"}
+    url = str(counts.http.base_url).rstrip("/")
+    # Anthropic's clients send no other header with their key.
+    counted = httpx2.post(url + MESSAGES, json=body, headers=headers)
+    assert counted.status_code == 200, counted.text
+    answer = httpx2.post(f"{url}/messages", json=body | {"max_tokens": 1}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    usage = answer.json()["usage"]
+    assert counted.json() == {"input_tokens": usage["input_tokens"] + usage["cache_read_input_tokens"]}
+
+
 def test_the_count_before_is_the_usage_after(mesh: LocalMesh, counts: Counts) -> None:
     headers = {"Authorization": f"Bearer {mesh.unlimited_key}"}
 
@@ -88,6 +134,10 @@ def test_the_count_before_is_the_usage_after(mesh: LocalMesh, counts: Counts) ->
         assert counted == {"object": "response.input_tokens", "input_tokens": answer.json()["usage"]["input_tokens"]}
 
     same()
+
+
+def test_a_count_is_what_openai_s_document_says(counts: Counts) -> None:
+    openai_schemas.check("TokenCountsResource", counts.count())
 
 
 def test_nothing_is_held_charged_or_kept(counts: Counts) -> None:
@@ -107,13 +157,29 @@ def test_an_account_without_credits_may_count(mesh: LocalMesh, counts: Counts) -
     assert response.status_code == 200
 
 
+def assert_refused(path: str, response: httpx2.Response, code: str, status: int) -> str:
+    """Checks that an error is in the shape of its endpoint, and returns its message."""
+    error = response.json()["error"]
+    if path == MESSAGES:
+        status, kind = WORDS[code]
+        assert response.json()["type"] == "error"
+        assert error["type"] == kind
+    else:
+        assert error["code"] == code
+    assert response.status_code == status
+    return str(error["message"])
+
+
 def test_counts_use_up_the_rate_limit(mesh: LocalMesh, counts: Counts) -> None:
-    key = mesh.command_now("key", "create", counts.account.account, "--rpm", "2")["api_key"]
+    key = mesh.command_now("key", "create", counts.account.account, "--rpm", "3")["api_key"]
     headers = {"Authorization": f"Bearer {key}"}
-    answers = [counts.http.post(path, json=BODIES[path], headers=headers) for path in (COUNT, TOKENIZE, COUNT)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert answers[1].headers["x-ratelimit-remaining-requests"] == "0"
-    assert answers[2].json()["error"]["code"] == "rate_limit_exceeded"
+    for left, (path, body) in zip((2, 1, 0), BODIES.items(), strict=True):
+        response = counts.http.post(path, json=body, headers=headers)
+        assert response.status_code == 200
+        assert response.headers["x-ratelimit-remaining-requests"] == str(left)
+    for path, body in BODIES.items():
+        refused = counts.http.post(path, json=body, headers=headers)
+        assert_refused(path, refused, "rate_limit_exceeded", 429)
 
 
 @pytest.mark.parametrize("path", BODIES)
@@ -121,19 +187,18 @@ def test_a_key_needs_the_scope_and_the_model(counts: Counts, path: str) -> None:
     for options, lacks in ((("--endpoint", "models"), "'chat'"), (("--model", "tiermesh-max"), "'tiermesh-pro'")):
         headers = {"Authorization": f"Bearer {counts.account.new_key(*options)['api_key']}"}
         response = counts.http.post(path, json=BODIES[path], headers=headers)
-        assert (response.status_code, response.json()["error"]["code"]) == (403, "permission_denied")
-        assert lacks in response.json()["error"]["message"]
+        assert lacks in assert_refused(path, response, "permission_denied", 403)
     anonymous = httpx2.post(str(counts.http.base_url).rstrip("/") + path, json=BODIES[path])
-    assert anonymous.status_code == 401
+    assert_refused(path, anonymous, "invalid_api_key", 401)
 
 
 @pytest.mark.parametrize("path", BODIES)
 def test_a_model_without_a_runner_is_unavailable_at_once(counts: Counts, path: str) -> None:
     response = counts.http.post(path, json=BODIES[path] | {"model": "tiermesh-max"})
-    assert (response.status_code, response.json()["error"]["code"]) == (503, "service_unavailable")
+    assert "no runner" in assert_refused(path, response, "service_unavailable", 503)
     assert int(response.headers["retry-after"]) > 0
     unknown = counts.http.post(path, json=BODIES[path] | {"model": "nothing"})
-    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+    assert_refused(path, unknown, "model_not_found", 404)
 
 
 def test_tokens_are_listed_where_clients_of_vllm_look_for_them(counts: Counts) -> None:
