@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from services.common.errors import MeshError
-from services.common.limits.chats import MOST_MESSAGES, MOST_STOPS, MOST_TOOLS, TOOL_NAME, TOP_KS
+from services.common.limits.chats import MOST_MESSAGES, MOST_MESSAGES_TOOLS, MOST_STOP_SEQUENCES, TOOL_NAME, TOP_KS
 from services.edge.chat.request import Text, TokenLimit, TopP
 from services.edge.http.parsing import parse_body
 
@@ -156,7 +156,7 @@ class ConversationBody(Struct, frozen=True, kw_only=True):
     model: str
     messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MOST_MESSAGES)]
     system: Text | list[TextBlock] | None = None
-    tools: Annotated[list[ToolParam], Meta(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[ToolParam], Meta(max_length=MOST_MESSAGES_TOOLS)] | None = None
     tool_choice: ToolChoiceParam | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
@@ -171,7 +171,7 @@ class MessagesBody(ConversationBody, frozen=True, kw_only=True):
 
     max_tokens: TokenLimit
     stream: bool | None = None
-    stop_sequences: Annotated[list[str], Meta(max_length=MOST_STOPS)] | None = None
+    stop_sequences: Annotated[list[str], Meta(max_length=MOST_STOP_SEQUENCES)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: TopP | None = None
     top_k: Annotated[int, Meta(ge=0, le=int(TOP_KS.high))] | None = None

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from services.common.errors import Code, MeshError
+from services.common.limits.chats import MOST_MESSAGES_TOOLS, MOST_STOP_SEQUENCES
 from services.edge.chat import request as chat
 from services.edge.chat.results import check_results
 from services.edge.messages.request import messages_decoder, parse_conversation
@@ -278,6 +279,15 @@ def test_tools_that_the_client_runs_are_offered_and_no_others() -> None:
         chat.Tool(chat.Function("g" * 128, "G.", {"type": "object"}, True)),
     ]
     assert translate(tools=[SEARCH]).tools is None
+
+
+def test_agents_may_offer_more_tools_and_stop_sequences_than_openai_takes() -> None:
+    tools = [TOOL | {"name": f"mcp__files__{at}"} for at in range(MOST_MESSAGES_TOOLS)]
+    stops = [f"\n{at}:" for at in range(MOST_STOP_SEQUENCES)]
+    body = translate(tools=tools, stop_sequences=stops)
+    assert (len(body.tools or ()), body.stop_strings) == (MOST_MESSAGES_TOOLS, stops)
+    assert refused(tools=[*tools, TOOL]).param == "tools"
+    assert refused(stop_sequences=[*stops, "a"]).param == "stop_sequences"
 
 
 @pytest.mark.parametrize(
