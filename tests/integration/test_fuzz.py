@@ -168,6 +168,7 @@ DEEP: dict[str, dict[str, Any]] = {
                 "content": [
                     {"type": "thinking", "thinking": "Hm", "signature": "AAAA"},
                     {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}},
+                    {"type": "web_search_tool_result", "tool_use_id": "2", "content": [{"url": "x"}]},
                 ],
             },
             {
@@ -203,7 +204,7 @@ def test_wild_values_deep_inside(target: Target, path: str) -> None:
 
 @pytest.mark.parametrize("path", BODIES)
 def test_wild_bytes(target: Target, path: str) -> None:
-    good = json.dumps(BODIES[path]).encode()
+    good = json.dumps(BODIES[path] | DEEP.get(path, {})).encode()
 
     @SETTINGS
     @given(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from services.common.catalog import Model
-from services.common.limits.chats import LONGEST_STOP, MOST_BIASES
+from services.common.limits.chats import LONGEST_STOP, MOST_BIASES, MOST_MESSAGES
 from services.edge.chat.request import ChatBody, ImagePart, Message, RefusalPart, ToolChoice
 from services.edge.chat.results import check_results
 from services.edge.chat.schemas import check_schemas
@@ -35,6 +35,9 @@ def check_chat(body: ChatBody, model: Model, *, max_choices: int) -> None:
     check_options(body, max_choices=max_choices)
     if "audio" in (body.modalities or ()):
         raise invalid("modalities", "'modalities' must be ['text'] here; for speech use POST /v1/audio/speech.")
+    if len(body.messages) > MOST_MESSAGES:
+        # Other endpoints make several of one: each result of a call is a message of its own.
+        raise invalid("messages", f"'messages' must have at most {MOST_MESSAGES:,} turns and results; send fewer.")
     _check_tools(body, model)
     for index, message in enumerate(body.messages):
         _check_message(f"messages[{index}]", message, model)
@@ -84,8 +87,11 @@ def _check_tools(body: ChatBody, model: Model) -> None:
         )
     names: set[str] = set()
     for index, tool in enumerate(body.tools or ()):
+        param = f"tools[{index}].function.name"
+        if tool.function.name.endswith("\n"):
+            # To the end of a pattern, a line break is one.
+            raise invalid(param, f"'{param}' must not end with a line break; leave it out.")
         if tool.function.name in names:
-            param = f"tools[{index}].function.name"
             raise invalid(param, f"'{param}' is the name of an earlier tool; give each its own.")
         names.add(tool.function.name)
     # What agents send that have no tools (yet) is what holds without any.

@@ -86,9 +86,13 @@ def _offer(tools: Sequence[ToolParam]) -> _Offer:
     """
     offer = _Offer([], [])
     for at, tool in enumerate(tools):
+        place = f"tools[{at}]"
+        if tool.type == "function":
+            # One of the client's: without it, the model could not do what is asked, and nobody would know why.
+            own = "'name', 'description' and 'input_schema' without a 'type'"
+            raise invalid(f"{place}.type", f"'{place}.type' is that of OpenAI's tools; send {own}.")
         if tool.type not in (None, "custom"):
             continue
-        place = f"tools[{at}]"
         if tool.name is None or tool.input_schema is None:
             raise _required(f"{place}.{'name' if tool.name is None else 'input_schema'}")
         offer.tools.append(chat.Tool(chat.Function(tool.name, tool.description, tool.input_schema, tool.strict)))

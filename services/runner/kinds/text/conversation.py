@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.common.json_schema.arguments import NO_PARAMETERS
-from services.common.limits.chats import MOST_MESSAGES, MOST_TOOLS, TOOL_NAME
+from services.common.limits.chats import MOST_MESSAGES, MOST_MESSAGES_TOOLS, TOOL_NAME
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.json_texts import JsonTexts
 from services.runner.kinds.text.prompt.grammar import any_object
@@ -67,7 +67,7 @@ def _read_arguments(text: str, texts: JsonTexts) -> dict[str, Any]:
 
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
     """Returns the offered functions and which of them must be called; raises MeshError INVALID_REQUEST."""
-    if len(call.tools) > MOST_TOOLS:
+    if len(call.tools) > MOST_MESSAGES_TOOLS:
         raise unchecked("tools")
     texts = JsonTexts()
     tools = tuple(_read_tool(tool, f"tools[{at}].function", texts) for at, tool in enumerate(call.tools))

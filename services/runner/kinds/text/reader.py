@@ -17,7 +17,7 @@ from services.common.limits.chats import (
     MIN_PS,
     MOST_BIASES,
     MOST_SCORED,
-    MOST_STOPS,
+    MOST_STOP_SEQUENCES,
     PENALTIES,
     REPETITION_PENALTIES,
     TEMPERATURES,
@@ -282,7 +282,7 @@ def _read_effort(call: runner_pb2.GenerateCall) -> str:
 
 
 def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
-    if len(stop) > MOST_STOPS or not all(0 < len(text) <= LONGEST_STOP for text in stop):
+    if len(stop) > MOST_STOP_SEQUENCES or not all(0 < len(text) <= LONGEST_STOP for text in stop):
         raise unchecked("stop")
     return tuple(stop)
 

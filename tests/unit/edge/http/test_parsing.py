@@ -147,6 +147,12 @@ def test_half_a_surrogate_pair_is_named(half: bytes, text: bytes, end: bytes) ->
     assert ("surrogate pair" in error.message) is not whole
 
 
+@pytest.mark.parametrize("half", [half for half in HALVES if half.isascii()])
+def test_half_a_surrogate_pair_is_named_where_nobody_reads_the_text(half: bytes) -> None:
+    for end in (b'"}', b' there, and much more of it"}'):
+        assert "surrogate pair" in refusal(b'{"unknown": "' + half + end).message
+
+
 @pytest.mark.parametrize("text", [rb"\ud83d\ude00", rb"\\ud83d", rb"\ud7ff\ue000"])
 def test_whole_pairs_are_no_halves(text: bytes) -> None:
     parse_body(b'{"model": "' + text + b'", "messages": [{"role": "user", "content": "hi"}]}', chat_decoder)

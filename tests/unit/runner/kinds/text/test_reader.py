@@ -10,7 +10,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.limits.chats import MOST_SCORED
+from services.common.limits.chats import MOST_MESSAGES_TOOLS, MOST_SCORED, MOST_STOP_SEQUENCES
 from services.common.text_digest import text_digest
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import byte_tokenizer
@@ -120,7 +120,7 @@ def test_what_openai_does_not_have_is_off_until_it_is_sent() -> None:
         ({"sampling": pb.Sampling(min_p=1.5)}, "min_p"),
         ({"sampling": pb.Sampling(repetition_penalty=-1)}, "repetition_penalty"),
         ({"sampling": pb.Sampling(logit_bias=dict.fromkeys(range(2000), 1.0))}, "logit_bias"),
-        ({"stop": list("abcde")}, "stop"),
+        ({"stop": ["a"] * (MOST_STOP_SEQUENCES + 1)}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
@@ -131,6 +131,7 @@ def test_what_openai_does_not_have_is_off_until_it_is_sent() -> None:
         ({"tools": [pb.Tool(name="f", parameters_json="[]")]}, "tools[0].function.parameters"),
         ({"tools": [pb.Tool(name="f", parameters_json=r'{"title": "\ud83d"}')]}, "tools[0].function.parameters"),
         ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tools": [pb.Tool(name=f"f{at}") for at in range(MOST_MESSAGES_TOOLS + 1)]}, "tools"),
         ({"tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)}, "tool_choice"),
         ({"tools": [WEATHER], "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="x")}, "tool_choice"),
         ({"response_format": pb.ResponseFormat(json_schema="7")}, "response_format"),
