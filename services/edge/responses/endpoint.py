@@ -68,9 +68,7 @@ class Responses:
         body = parse_responses_body(content)
         model = self._path.find_model(body.model, "chat", principal)
         translation = translate(body)
-        renderer = ResponseRenderer(
-            context.request_id.removeprefix("req_"), model.id, body, translation.names, self._clock
-        )
+        renderer = ResponseRenderer(context.request_id.removeprefix("req_"), model.id, body, translation, self._clock)
         size = len(content)
         del content
         try:
