@@ -93,7 +93,9 @@ def tools_not_shown() -> MeshError:
 
 def not_carried(param: str, reason: str) -> MeshError:
     """Returns the refusal of a shape of calls that the model's format of calls cannot be held to."""
-    return invalid(f"'{param}' cannot be enforced with this model: {reason}; change the schema.", param)
+    return invalid(
+        f"'{param}' cannot be enforced with this model: {reason}; change it, or choose another model.", param
+    )
 
 
 def slots_taken(slots: int) -> MeshError:

@@ -145,6 +145,22 @@ def tools(words: str, param: str, *given: dict[str, Any], choice: Any = "auto") 
     ]
 
 
+def custom(**grammar: Any) -> dict[str, Any]:
+    """Returns a custom tool of a chat."""
+    wanted = {"format": {"type": "grammar", "grammar": grammar}} if grammar else {}
+    return {"type": "custom", "custom": {"name": "c", **wanted}}
+
+
+def grammar(words: str, definition: str, syntax: str = "lark", *, field: str = "definition") -> list[Case]:
+    """Returns cases about the grammar of a custom tool."""
+    given = {"definition": definition, "syntax": syntax}
+    flat = {"type": "custom", "name": "c", "format": {"type": "grammar", **given}}
+    return [
+        *chat(words, f"tools[0].custom.format.grammar.{field}", tools=[custom(**given)]),
+        *responses(words, f"tools[0].format.{field}", tools=[flat]),
+    ]
+
+
 def schema(words: str, schema: Any, field: str = ".schema") -> list[Case]:
     """Returns cases about the schema of the answer."""
     wanted = {"name": "x", "schema": schema}
@@ -269,8 +285,45 @@ RULES: list[list[Case]] = [
     tools("must be a string that matches ^[A-Za-z0-9_.-]{1,64}$", "tools[0].function.name", {"name": "a b"}),
     tools("is required; add it", "tools[0].function.name", {"description": "nameless"}),
     tools("is the name of an earlier tool", "tools[1].function.name", {"name": "f"}, {"name": "f"}),
-    chat("must be 'function'", "tools[0].type", tools=[{"type": "custom", "function": {"name": "f"}}]),
-    responses("must be 'function'", "tools[0].type", tools=[{"type": "web_search"}]),
+    chat("must be 'custom' or 'function'", "tools[0].type", tools=[{"type": "web_search", "function": {"name": "f"}}]),
+    chat("is required for the type 'custom'", "tools[0].custom", tools=[{"type": "custom", "function": {"name": "f"}}]),
+    chat("is required for the type 'function'", "tools[0].function", tools=[{"type": "function"}]),
+    chat("is not for the type 'custom'", "tools[0].function",
+          tools=[{"type": "custom", "custom": {"name": "f"}, "function": {"name": "f"}}]),
+    chat("is required for the type 'custom'", "messages[0].tool_calls[0].custom",
+          messages=[{"role": "assistant", "tool_calls": [{**CALLED["tool_calls"][0], "type": "custom"}]}, RESULT]),
+    chat("is required for the type 'custom'", "tool_choice.custom", tools=[custom()], tool_choice={"type": "custom"}),
+    chat("must name a tool that is in 'tools'", "tool_choice", tools=[custom()],
+          tool_choice={"type": "custom", "custom": {"name": "d"}}),
+    chat("is required for the type 'grammar'", "tools[0].custom.format.grammar",
+          tools=[{"type": "custom", "custom": {"name": "c", "format": {"type": "grammar"}}}]),
+    grammar("cannot be enforced: it has no rule 'start'", "x: /a/"),
+    grammar("cannot be enforced: its rules refer to themselves", 'start: "(" start ")" | "\\n"'),
+    grammar("cannot be enforced: a pattern has a look-around", "a(?=b)", "regex"),
+    chat("at most 32768 characters of grammars", "tools", tools=[custom(definition="a" * 40_000, syntax="regex")])
+    + responses("at most 32768 characters of grammars", "tools", tools=[
+        {"type": "custom", "name": "c", "format": {"type": "grammar", "definition": "a" * 40_000, "syntax": "regex"}}]),
+    grammar("must be 'lark' or 'regex'", "start: /a/", "ebnf", field="syntax"),
+    responses("must be 'function', 'custom' or 'namespace' for a tool with 'parameters'", "tools[0].type",
+               tools=[{"type": "functoin", "name": "f", "parameters": {}}]),
+    responses("must be 'function' or 'custom' within a namespace", "tools[0].tools[0].type",
+               tools=[{"type": "namespace", "name": "n", "tools": [{"type": "web_search"}]}]),
+    responses("at most 128 functions, those of namespaces included", "tools", tools=[
+        {"type": "namespace", "name": name, "tools": [{"type": "function", "name": f"f{at}"} for at in range(65)]}
+        for name in ("a", "b")
+    ]),
+    responses("cannot be enforced: the keyword 'not' at #", "tools[0].tools[0].parameters", tools=[
+        {"type": "namespace", "name": "n", "tools": [
+            {"type": "function", "name": "f", "parameters": {"not": {}}, "strict": True}]}]),
+    responses("must not force a tool of the type 'web_search_preview'", "tool_choice", tools=[{"type": "web_search"}],
+               tool_choice={"type": "web_search_preview"}),
+    responses("must not force a tool of the type 'web_search'", "tool_choice", tools=[{"type": "web_search"}],
+               tool_choice="required"),
+    responses("must name a tool that is in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
+               tool_choice={"type": "custom", "name": "g"}),
+    responses("must be 'message', 'function_call', 'custom_tool_call'", "input[0].type",
+               input=[{"type": "compaction_trigger"}]),
+    responses("is required; add it", "input[0].input", input=[{**CALL, "type": "custom_tool_call"}]),
     tools("must be an object; a list was sent", "tools[0].function.parameters", {"name": "f", "parameters": []}),
     tools("cannot be used: it is nested more than 100 levels", "tools[1].function.parameters",
            {"name": "f"}, {"name": "g", "parameters": DEEP}),
@@ -287,7 +340,7 @@ RULES: list[list[Case]] = [
            *({"name": f"f{at}", "parameters": BIG} for at in range(3)), choice="required"),
     tools("must be 'auto', 'none' or 'required'", "tool_choice", {"name": "f"}, choice="any"),
     tools("must be 'none' or 'auto' without 'tools'", "tool_choice", choice="required"),
-    tools("must name a function that is in 'tools'", "tool_choice", {"name": "f"}, choice={"name": "g"}),
+    tools("must name a tool that is in 'tools'", "tool_choice", {"name": "f"}, choice={"name": "g"}),
     # The shape of the answer.
     chat("must be 'json_object', 'json_schema' or 'text'", "response_format.type", response_format={"type": "xml"})
     + responses("must be 'json_object', 'json_schema' or 'text'", "text.format.type", text={"format": {"type": "xml"}}),
@@ -313,7 +366,7 @@ RULES: list[list[Case]] = [
     responses("keeps nothing of a request", "prompt", prompt={"id": "pmpt_1"}),
     responses("keeps nothing of a request", "background", background=True),
     responses("keeps nothing of a request", "input[0]", input=[{"type": "item_reference", "id": "msg_1"}]),
-    responses("must be 'message', 'function_call', ", "input[0].type", input=[{"type": "web_search_call"}]),
+    responses("holds no message; add one", "input", input=[{"type": "web_search_call", "id": "ws_1"}]),
     responses("holds no message; add one", "input", input=[{"type": "reasoning", "id": "rs_1"}]),
     responses("is required; add it", "input[0].name", input=[{**CALL, "name": None}]),
     responses("is required; add it", "input[0].output", input=[{"type": "function_call_output", "call_id": "a"}]),
@@ -321,9 +374,9 @@ RULES: list[list[Case]] = [
                input=[{"role": "user", "content": [{"type": "input_file"}]}]),
     responses("is required for an 'input_image'", "input[0].content[0].image_url",
                input=[{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]),
-    responses("must allow only functions that are in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
+    responses("must allow only tools that are in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
                tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]})
-    + chat("must allow only functions that are in 'tools'", "tool_choice",
+    + chat("must allow only tools that are in 'tools'", "tool_choice",
             tools=[{"type": "function", "function": {"name": "f"}}],
             tool_choice={"type": "allowed_tools", "allowed_tools": {
                 "mode": "auto", "tools": [{"type": "function", "function": {"name": "g"}}]}}),
@@ -376,7 +429,7 @@ RULES: list[list[Case]] = [
     messages("must be 'any', 'auto', 'none' or 'tool'", "tool_choice.type", tool_choice={"type": "required"}),
     messages("is required; add it", "tool_choice.name", tools=[FLAT], tool_choice={"type": "tool"}),
     messages("must be 'none' or 'auto' without 'tools'", "tool_choice", tool_choice={"type": "any"}),
-    messages("must name a function that is in 'tools'", "tool_choice", tools=[FLAT],
+    messages("must name a tool that is in 'tools'", "tool_choice", tools=[FLAT],
               tool_choice={"type": "tool", "name": "g"}),
     messages("must name a tool that you run", "tool_choice", tools=[FLAT, SEARCH],
               tool_choice={"type": "tool", "name": "web_search"}),

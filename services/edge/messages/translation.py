@@ -112,7 +112,7 @@ def _tool_choice(body: ConversationBody, offer: _Offer) -> _ChatToolChoice | Non
         return "required"
     if choice.name is None:
         raise _required("tool_choice.name")
-    offered = {tool.function.name for tool in offer.tools}
+    offered = {tool.name for tool in offer.tools}
     if choice.name not in offered and any(tool.name == choice.name for tool in body.tools or ()):
         raise invalid("tool_choice", f"'tool_choice' must name a tool that you run: {_NOT_RUN_HERE}.")
     return chat.ToolChoice(chat.NamedFunction(choice.name))

@@ -194,8 +194,8 @@ def _assistant_turn(blocks: Sequence[_Placed], place: str, thoughts: ThoughtSign
 
 def _check_inputs(turns: Iterable[Turn]) -> None:
     """Refuses inputs of calls that are larger than any text may be: to the limit of a body they look like images."""
-    calls = (call for turn in turns for call in turn.message.tool_calls or ())
-    if sum(len(call.function.arguments) for call in calls) > MOST_INPUT_CHARACTERS:
+    calls = (call.function for turn in turns for call in turn.message.tool_calls or ())
+    if sum(len(function.arguments) for function in calls if function) > MOST_INPUT_CHARACTERS:
         most = f"{MOST_INPUT_CHARACTERS:,} characters in the 'input' of their 'tool_use' blocks"
         raise invalid("messages", f"'messages' must have at most {most} together; send less.")
 

@@ -69,7 +69,7 @@ class Responses:
     ) -> tuple[Order, ResponseRenderer, FieldNames]:
         read = await read_request(request, context, principal, self._path, self._images)
         renderer = ResponseRenderer(
-            context.request_id.removeprefix("req_"), read.model.id, read.body, read.names, self._clock
+            context.request_id.removeprefix("req_"), read.model.id, read.body, read.translation, self._clock
         )
         order = Order(
             request=request,
@@ -79,4 +79,4 @@ class Responses:
             calls=[read.call],
             capabilities=read.capabilities,
         )
-        return order, renderer, read.names
+        return order, renderer, read.translation.names

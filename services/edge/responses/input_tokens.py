@@ -35,7 +35,7 @@ class InputTokensEndpoint:
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.Response:
         """Answers one request; raises MeshError."""
         read = await read_request(request, context, principal, self._path, self._images)
-        names = read.names
+        names = read.translation.names
         counting = self._counter.count(read.call, read.model, principal, context, read.capabilities)
         # The body may be large, and the call has what is needed of it.
         del read

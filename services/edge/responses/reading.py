@@ -16,7 +16,7 @@ from services.edge.http.incoming_body import BODY, read_json
 from services.edge.paid.path import PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.responses.request import ResponsesBody, parse_responses_body
-from services.edge.responses.translation import FieldNames, translate
+from services.edge.responses.translation import Translation, translate
 from tiermesh.runner.v1 import runner_pb2
 
 
@@ -26,7 +26,7 @@ class ReadRequest:
 
     body: ResponsesBody
     model: Model
-    names: FieldNames
+    translation: Translation
     call: runner_pb2.GenerateCall
     # What its runner must be able to do.
     capabilities: tuple[str, ...]
@@ -52,4 +52,4 @@ async def read_request(
         )
     except MeshError as error:
         raise translation.names.error(error) from None
-    return ReadRequest(body, model, translation.names, call, capabilities)
+    return ReadRequest(body, model, translation, call, capabilities)

@@ -69,7 +69,7 @@ def test_a_wrong_field_is_named(extra: str, param: str) -> None:
     [
         ('"verbosity": "endless"', "'high', 'low' or 'medium'"),
         ('"tool_choice": "any"', "'auto', 'none' or 'required'"),
-        ('"tools": [{"type": "custom"}]', "'function'"),
+        ('"tools": [{"type": "shell"}]', "'custom' or 'function'"),
         ('"response_format": {"type": "xml"}', "'json_object', 'json_schema' or 'text'"),
         ('"modalities": ["text", "smell"]', "'audio' or 'text'"),
         # The last of two fields of one name is the one that counts.

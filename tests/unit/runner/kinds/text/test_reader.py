@@ -348,3 +348,18 @@ def test_functions_that_are_only_shown_are_bounded_too() -> None:
     with pytest.raises(MeshError, match="an edge has checked") as refusal:
         read(call(tools=[pb.Tool(name="f", parameters_json=deep)]))
     assert refusal.value.param == "tools"
+
+
+def test_what_a_custom_tool_takes_follows_its_grammar() -> None:
+    tool = {"name": "f", "parameters_json": '{"type": "object", "properties": {"input": {"type": "string"}}}'}
+    for grammar in ({"input_lark": 'start: "a"+'}, {"input_pattern": "a+"}):
+        offered = [pb.Tool(**tool, **grammar)]  # type: ignore[arg-type] # fields of the message
+        for mode in (pb.ToolChoice.MODE_AUTO, pb.ToolChoice.MODE_REQUIRED):
+            request = read(call(tools=offered, tool_choice=pb.ToolChoice(mode=mode)))
+            matcher = llguidance.LLMatcher(byte_tokenizer(), request.job.grammar, log_level=0)
+            answer = '<tool_call>\n{"name": "f", "arguments": {"input": "%s"}}\n</tool_call>'
+            assert matcher.validate_tokens(list((answer % "aa").encode())) == len(answer % "aa")
+            assert matcher.validate_tokens(list((answer % "ab").encode())) < len(answer % "ab")
+    with pytest.raises(MeshError, match="an edge has checked") as refusal:
+        read(call(tools=[pb.Tool(**tool, input_lark="start: ~")]))  # type: ignore[arg-type] # fields of the message
+    assert refusal.value.param == "tools[0].function"
