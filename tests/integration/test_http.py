@@ -266,8 +266,6 @@ async def test_no_answer_names_the_versions_of_its_server(mesh: LocalMesh, http:
         ("GET", "resp_1/input_items", "not_found"),
         ("DELETE", "resp_1", "not_found"),
         ("POST", "resp_1/cancel", "not_found"),
-        ("POST", "input_tokens", "unknown_url"),
-        ("POST", "compact", "unknown_url"),
         ("POST", "resp_1/input_items", "unknown_url"),
         ("DELETE", "resp_1/input_items", "unknown_url"),
         ("GET", "resp_1/more/of/it", "unknown_url"),
