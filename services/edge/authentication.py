@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.common.batch import BatchClient
@@ -16,7 +16,7 @@ from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 AuthBatch = BatchClient[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
 
 _NO_KEY = (
-    "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY'; "
+    "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY' or 'x-api-key: YOUR_KEY'; "
     "an operator makes keys with `tiermesh key create`."
 )
 
@@ -70,15 +70,15 @@ def auth_client(
 
 
 class Authenticator:
-    """Verifies the Authorization header of requests."""
+    """Verifies the keys of requests."""
 
     def __init__(self, client: AuthBatch, timeout: float) -> None:
         self._client = client
         self._timeout = timeout
 
-    async def authenticate(self, authorization: str | None, context: RequestContext) -> Verdict:
-        """Returns what auth says of a header; raises MeshError only if auth cannot be asked."""
-        key = _bearer(authorization)
+    async def authenticate(self, headers: Mapping[str, str], context: RequestContext) -> Verdict:
+        """Returns what auth says of the key in a request's headers; raises MeshError only if auth cannot be asked."""
+        key = _key(headers)
         if not key:
             return Verdict(MeshError(Code.UNAUTHENTICATED, _NO_KEY), None)
         with step(context.trace, "authenticate") as span:
@@ -100,8 +100,11 @@ def _principal(reply: auth_pb2.AuthenticateReply) -> Principal:
     )
 
 
-def _bearer(authorization: str | None) -> str:
-    scheme, _, key = (authorization or "").partition(" ")
+def _key(headers: Mapping[str, str]) -> str:
+    """Returns the key of a request, as OpenAI's clients send it or, next to no such header, as Anthropic's do."""
+    scheme, _, key = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        key = headers.get("x-api-key", "")
     key = key.strip()
     # Nothing longer is a key, and nothing else fits into a protobuf string.
-    return key if scheme.lower() == "bearer" and len(key) <= 512 and key.isascii() else ""
+    return key if len(key) <= 512 and key.isascii() else ""

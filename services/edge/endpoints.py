@@ -16,6 +16,7 @@ ENDPOINTS = (
     "chat",
     "completions",
     "responses",
+    "messages",
     "embeddings",
     "speech",
     "transcriptions",

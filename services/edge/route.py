@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.common.scopes import Scope
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.http.errors import OPENAI_ERRORS, ErrorFormat
 
 Handler = Callable[[web.Request, RequestContext, Principal], Awaitable[web.StreamResponse]]
 PublicHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -79,6 +80,8 @@ class Route:
     # None for a route that only says why there is nothing. OpenAI's clients know these paths, so they get a better
     # answer than that the URL is unknown.
     operation: Operation | None = None
+    # How its errors are written, those included that no handler of its sees. Routes of one path share it.
+    errors: ErrorFormat = OPENAI_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,11 +17,16 @@ from services.edge.http.body_memory import BodyMemory, NoMemoryError
 from services.edge.http.compression import check_encoding, compress
 from services.edge.http.cors import Cors, options
 from services.edge.http.errors import (
+    OPENAI_ERRORS,
+    ErrorFormat,
+    Refusal,
     body_too_large,
     broken_body,
     error_response,
     internal_error,
     not_expected,
+    refused,
+    respond,
     slow_body,
     unknown_url,
     wrong_method,
@@ -85,30 +90,34 @@ class EdgeService:
     def _register(self, app: web.Application, prefix: str, routes: Iterable[AnyRoute]) -> None:
         """Adds routes; those of one path share the answer to any other method."""
         paths: dict[str, dict[str, _Handler]] = {}
+        formats: dict[str, ErrorFormat] = {}
         for route in routes:
             methods = paths.setdefault(prefix + route.path, {})
             if route.method in methods:
                 raise ValueError(f"two routes for {route.method} {route.path}")
             methods[route.method] = _public(route) if isinstance(route, PublicRoute) else self._guard(route)
+            formats[prefix + route.path] = OPENAI_ERRORS if isinstance(route, PublicRoute) else route.errors
         for path, methods in paths.items():
-            _add_methods(app, path, methods)
+            self._add_methods(app, path, methods, formats[path])
 
     def _guard(self, route: Route) -> _Handler:
-        """Wraps a handler: identifies the request, checks its key, and turns every failure into OpenAI's shape."""
+        """Wraps a handler: identifies the request, checks its key, and turns every failure into the route's format."""
         metrics, handler = RouteMetrics(route.name), scoped(route.scope, route.handler)
+        id_headers = route.errors.id_headers
         tracing = self._tracing
         # To ask the logger at each request costs more than everything else here.
         verbose = log.is_enabled_for(logging.DEBUG)
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             context = RequestContext(self._request_ids.new(), self._monotonic())
-            context.headers["x-request-id"] = context.request_id
+            for name in id_headers:
+                context.headers[name] = context.request_id
             if tracing is not None:
                 context.trace = begin_request(tracing, request, context)
             self._in_flight += 1
             status, sent = CLIENT_LEFT, 0
             try:
-                response = await self._answer(request, context, handler)
+                response = await self._answer(request, context, handler, route.errors)
                 status, sent = response.status, _size(response)
                 return response
             finally:
@@ -120,7 +129,9 @@ class EdgeService:
 
         return guarded
 
-    async def _answer(self, request: web.Request, context: RequestContext, handler: Handler) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.Request, context: RequestContext, handler: Handler, errors: ErrorFormat
+    ) -> web.StreamResponse:
         try:
             check_encoding(request)
             principal = await self._authenticate(request, context)
@@ -130,31 +141,34 @@ class EdgeService:
                     response = await handler(request, context, principal)
                 else:
                     response = await self._receive(request, context, principal, handler)
-        except MeshError as error:
-            full = isinstance(error, NoMemoryError)
-            REJECTIONS.labels(NO_MEMORY if full else reason_of(error.code, placing=context.placing)).inc()
-            response = error_response(error)
-        except BodyTooLargeError as error:
-            response = body_too_large(error.limit, beside_images=error.beside_images)
-        except SlowBodyError:
-            response = slow_body(self._settings.body_seconds)
+        except (MeshError, BodyTooLargeError, SlowBodyError) as error:
+            response = respond(self._refusal(error, context), errors, context.request_id)
         except web.RequestPayloadError:
             # Nothing after it can be told from the body, and aiohttp must not try to read the rest.
             request.content.feed_eof()
-            response = broken_body()
+            response = respond(broken_body(), errors, context.request_id)
             response.force_close()
         except ConnectionError:
             raise
         except Exception:
             # The client gets a decided error whatever the defect was.
             log.exception("request_failed", request_id=context.request_id)
-            response = error_response(internal_error())
+            response = respond(refused(internal_error()), errors, context.request_id)
         if not response.prepared:
             if request.writer.output_size > 0:
                 _break_off(request)
             response.headers.update(context.headers)
             compress(request, response)
         return response
+
+    def _refusal(self, error: MeshError | BodyTooLargeError | SlowBodyError, context: RequestContext) -> Refusal:
+        if isinstance(error, BodyTooLargeError):
+            return body_too_large(error.limit, beside_images=error.beside_images)
+        if isinstance(error, SlowBodyError):
+            return slow_body(self._settings.body_seconds)
+        full = isinstance(error, NoMemoryError)
+        REJECTIONS.labels(NO_MEMORY if full else reason_of(error.code, placing=context.placing)).inc()
+        return refused(error)
 
     async def _receive(
         self, request: web.Request, context: RequestContext, principal: Principal, handler: Handler
@@ -169,7 +183,7 @@ class EdgeService:
 
     async def _authenticate(self, request: web.Request, context: RequestContext) -> Principal:
         began = self._monotonic()
-        verdict = await self._authenticator.authenticate(request.headers.get("Authorization"), context)
+        verdict = await self._authenticator.authenticate(request.headers, context)
         context.overhead = self._monotonic() - began
         AUTHENTICATE.observe(context.overhead)
         if verdict.rate_limit is not None:
@@ -177,6 +191,36 @@ class EdgeService:
         if isinstance(verdict.principal, MeshError):
             raise verdict.principal
         return verdict.principal
+
+    def _add_methods(
+        self, app: web.Application, path: str, handlers: Mapping[str, _Handler], errors: ErrorFormat
+    ) -> None:
+        """Adds what a path does for each method, and for any other the answer that it is the wrong one."""
+        if "GET" in handlers:
+            # aiohttp sends no body to HEAD.
+            handlers = {"GET": handlers["GET"], "HEAD": handlers["GET"], **handlers}
+        allowed = ", ".join(handlers)
+
+        async def refuse(request: web.Request) -> web.Response:
+            if request.method == "OPTIONS":
+                return options(request, allowed)
+            return self._answer_early(wrong_method(request.method, request.path, allowed), errors)
+
+        async def expect(request: web.Request) -> web.Response | None:
+            """Refuses what cannot be expected; a body is asked for once the key is known to be good."""
+            expected = request.headers["Expect"].lower() == "100-continue"
+            return None if expected else self._answer_early(not_expected(), errors)
+
+        for method, handler in handlers.items():
+            app.router.add_route(method, path, handler, expect_handler=expect)
+        app.router.add_route("*", path, refuse, expect_handler=expect)
+
+    def _answer_early(self, refusal: Refusal, errors: ErrorFormat) -> web.Response:
+        """Refuses what does not get as far as a handler, under an id of its own."""
+        request_id = self._request_ids.new()
+        response = respond(refusal, errors, request_id)
+        response.headers.update(dict.fromkeys(errors.id_headers, request_id))
+        return response
 
     async def _name(self, _request: web.Request, response: web.StreamResponse) -> None:
         """Gives a name to answers that need no key too, such as that to an unknown URL: support may be asked of any.
@@ -190,7 +234,7 @@ class EdgeService:
     async def _unknown(self, request: web.Request) -> web.Response:
         if request.method == "OPTIONS":
             return options(request, "GET, HEAD, POST, DELETE")
-        return unknown_url(request.method, request.path)
+        return respond(unknown_url(request.method, request.path))
 
 
 def _size(response: web.StreamResponse) -> int:
@@ -220,28 +264,6 @@ def _public(route: PublicRoute) -> _Handler:
             return error_response(error)
 
     return answer
-
-
-def _add_methods(app: web.Application, path: str, handlers: Mapping[str, _Handler]) -> None:
-    """Adds what a path does for each method, and for any other the answer that it is the wrong one."""
-    if "GET" in handlers:
-        # aiohttp sends no body to HEAD.
-        handlers = {"GET": handlers["GET"], "HEAD": handlers["GET"], **handlers}
-    allowed = ", ".join(handlers)
-
-    async def refuse(request: web.Request) -> web.Response:
-        if request.method == "OPTIONS":
-            return options(request, allowed)
-        return wrong_method(request.method, request.path, allowed)
-
-    for method, handler in handlers.items():
-        app.router.add_route(method, path, handler, expect_handler=_expect)
-    app.router.add_route("*", path, refuse, expect_handler=_expect)
-
-
-async def _expect(request: web.Request) -> web.Response | None:
-    """Refuses what cannot be expected; a body is asked for once the key is known to be good."""
-    return None if request.headers["Expect"].lower() == "100-continue" else not_expected()
 
 
 def rate_limit_headers(limit: RateLimit) -> dict[str, str]:

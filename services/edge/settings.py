@@ -24,7 +24,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     # The largest request body, after decompression. The default is enough for all images of a request as data: URLs.
     # Unit: bytes.
     max_body_bytes: int = 28 * 1024 * 1024
-    # The most that a request body may have beside images as data: URLs. Unit: bytes.
+    # The most that a request body may have beside the images in it. Unit: bytes.
     max_text_bytes: int = 4 * 1024 * 1024
     # The most that the bodies of all requests in progress may take of this process's memory. Further requests get
     # status 503. The process can use one and a half times as much for them. Unit: bytes.
@@ -100,6 +100,10 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     image_most_pixels: int = 2048 * 2048
     # The most denoising steps of one image, because a price must not buy unlimited work.
     image_most_steps: int = 100
+    # Signs the reasoning in answers of POST /v1/messages, so that a model is shown no other reasoning later. If it is
+    # empty, the edge uses a random key. All edges of a mesh need the same key: reasoning that another key has signed is
+    # left out of the conversation.
+    reasoning_signing_key: str = ""
     # How much data may wait for a slow reader before the client is disconnected. Unit: bytes.
     max_unread_bytes: int = 1024 * 1024
     # The part of the requests that is traced, if tracing is on. A client's traceparent overrides it.

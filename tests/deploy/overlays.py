@@ -38,6 +38,7 @@ SECRETS = {
         "billing-url": "postgresql://billing:secret@db.example.org/billing",
         "rate-limit-url": "rediss://:secret@redis.example.org:6379/0",
     },
+    "tiermesh-edge": {"reasoning-signing-key": "secret"},
     "tiermesh-etcd": {"password": "secret"},
 }
 FIELDS = {"status.podIP": "10.0.0.1", "metadata.name": "pod-0"}

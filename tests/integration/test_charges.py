@@ -28,6 +28,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "chat/completions": {"messages": PROMPT, "max_tokens": 500},
     "completions": {"prompt": QUESTION, "max_tokens": 500},
     "responses": {"input": QUESTION, "max_output_tokens": 500},
+    "messages": {"messages": PROMPT, "max_tokens": 500},
 }
 # More than what opens a stream of any of them.
 LINES = 12

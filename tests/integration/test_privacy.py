@@ -93,6 +93,15 @@ class Tour:
             self.evidence.errors[name] = response.content
         return response
 
+    def ask_message(self, name: str, body: Any, *, key: str = "") -> httpx2.Response:
+        """The same for Anthropic's Messages API, with the key in its header."""
+        headers = {"x-api-key": key or self.key}
+        response = self._http.post(self.mesh.base_url + "/messages", json=body, headers=headers)
+        self.evidence.statuses.add(response.status_code)
+        if response.status_code != 200:
+            self.evidence.errors[f"message {name}"] = response.content
+        return response
+
     def succeed(self) -> None:
         """Whole and streamed answers; their words are secrets, too."""
         whole = self.ask("whole", body(max_tokens=40)).json()["choices"][0]["message"]["content"]
@@ -105,6 +114,9 @@ class Tour:
         # Arguments need not be JSON.
         result = {"role": "tool", "tool_call_id": TOOL, "content": TOOL}
         assert self.ask("earlier call", body(messages=[calling(TOOL), result], max_tokens=3)).status_code == 200
+        assert self.ask_message("whole", message(system=PROMPT, stop_sequences=[STOP])).status_code == 200
+        assert "message_stop" in self.ask_message("stream", message(stream=True)).text
+        assert self.ask_message("earlier call", message(messages=USED)).status_code == 200
 
     def be_refused(self) -> None:
         """Every refusal that needs no damage."""
@@ -112,6 +124,11 @@ class Tour:
             assert self.ask(f"400 {name}", wrong).status_code == 400, name
         for name, content in malformed_bodies().items():
             assert self.ask(f"400 {name}", None, content=content).status_code == 400, name
+        for name, wrong in wrong_messages().items():
+            assert self.ask_message(f"400 {name}", wrong).status_code == 400, name
+        assert self.ask_message("401", message(), key=WRONG_KEY).status_code == 401
+        assert self.ask_message("402", message(), key=self.poor_key()).status_code == 402
+        assert self.ask_message("529", message(model="tiermesh-max")).status_code == 529
         assert self.ask("401", body(), key=WRONG_KEY).status_code == 401
         assert self.ask("402", body(), key=self.poor_key()).status_code == 402
         assert self.ask("404", body(model="nothing")).status_code == 404
@@ -241,6 +258,44 @@ def wrong_bodies() -> dict[str, Any]:
         "too long": body(messages=[user(f"{PROMPT} " * 2_000 + "a " * 3_000)]),
     }
     return wrong
+
+
+def message(**fields: Any) -> dict[str, Any]:
+    return body(max_tokens=3, **fields)
+
+
+# A tool loop as Anthropic's clients send it.
+USED = [
+    user(PROMPT),
+    {"role": "assistant", "content": [{"type": "tool_use", "id": TOOL, "name": TOOL, "input": {TOOL: TOOL}}]},
+    user([{"type": "tool_result", "tool_use_id": TOOL, "content": TOOL, "is_error": True}]),
+]
+
+
+def wrong_messages() -> dict[str, Any]:
+    """Bodies of messages that are wrong where a secret stands."""
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}}
+    tool = {"name": TOOL, "input_schema": {}}
+    return {
+        "role": message(messages=[{"role": PROMPT, "content": PROMPT}]),
+        "block": message(messages=[user([{"type": PROMPT, "text": PROMPT}])]),
+        "block of the assistant": message(messages=[{"role": "assistant", "content": [{"type": PROMPT}, PROMPT]}]),
+        "system": message(system={PROMPT: PROMPT}),
+        "last turn": message(messages=[{"role": "assistant", "content": PROMPT}]),
+        "call without a result": message(messages=[*USED[:2], user(PROMPT)]),
+        "result without a call": message(messages=USED[2:]),
+        "input": message(messages=[{"role": "assistant", "content": [{**USED[1]["content"][0], "input": TOOL}]}]),
+        "image": message(messages=[user([block])]),
+        "image where vision is": message(model="tiermesh-max", messages=[user([block])]),
+        "tool name": message(tools=[{**tool, "name": TOOL + "!"}]),
+        "tool schema": message(tools=[{**tool, "input_schema": TOOL}]),
+        "tool twice": message(tools=[tool, tool]),
+        "tool choice": message(tools=[tool], tool_choice={"type": TOOL}),
+        "tool choice of another": message(tools=[tool], tool_choice={"type": "tool", "name": TOOL + "x"}),
+        "format": message(output_config={"format": {"type": "json_schema", "schema": SCHEMA}}),
+        "too many stops": message(stop_sequences=[STOP] * 5),
+        "too long": message(messages=[user(f"{PROMPT} " * 2_000 + "a " * 3_000)]),
+    }
 
 
 def malformed_bodies() -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Each rule of chats, responses and completions: one sentence of the edge, about the field that was sent, for free.
+"""Each rule of all that generates text: one sentence of the edge, about the field that was sent, for free.
 
 No model of these requests has a runner, so whatever were placed, let alone held, would be a 503 in place of a 400.
 """
@@ -6,6 +6,7 @@ No model of these requests has a runner, so whatever were placed, let alone held
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,11 +17,15 @@ from tests.support.account import FundedAccount
 from tests.support.images import plain_image
 from tests.support.mesh import LocalMesh
 
-CHAT, RESPONSES, COMPLETIONS = "/chat/completions", "/responses", "/completions"
+CHAT, RESPONSES, MESSAGES, COMPLETIONS = "/chat/completions", "/responses", "/messages", "/completions"
+# What Anthropic calls the codes.
+ANTHROPIC = {"invalid_request_error": "invalid_request", "overloaded_error": "service_unavailable"}
+OPENAI = (CHAT, RESPONSES, COMPLETIONS)
 HELLO = {"role": "user", "content": "Hi"}
 BODIES: dict[str, dict[str, Any]] = {
     CHAT: {"model": "tiermesh-max", "messages": [HELLO]},
     RESPONSES: {"model": "tiermesh-max", "input": "Hi"},
+    MESSAGES: {"model": "tiermesh-max", "max_tokens": 9, "messages": [HELLO]},
     COMPLETIONS: {"model": "tiermesh-max", "prompt": "Hi"},
 }
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
@@ -34,6 +39,9 @@ DEEP: dict[str, Any] = {}
 for _ in range(200):
     DEEP = {"items": DEEP}
 LARGE = {"const": "x" * 70_000}
+USED = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
+FLAT: dict[str, Any] = {"name": "f", "input_schema": {"type": "object"}}
+SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 
 
 class Case(NamedTuple):
@@ -53,6 +61,10 @@ def responses(words: str, param: str, **fields: Any) -> list[Case]:
     return [Case(RESPONSES, fields, param, words)]
 
 
+def messages(words: str, param: str, **fields: Any) -> list[Case]:
+    return [Case(MESSAGES, fields, param, words)]
+
+
 def completions(words: str, param: str, **fields: Any) -> list[Case]:
     return [Case(COMPLETIONS, fields, param, words)]
 
@@ -61,9 +73,14 @@ def everywhere(words: str, param: str, **fields: Any) -> list[Case]:
     return [Case(path, fields, param, words) for path in BODIES]
 
 
+def blocks(*content: Any, role: str = "user") -> dict[str, Any]:
+    """Returns messages of which one has these content blocks."""
+    return {"messages": [HELLO, {"role": role, "content": list(content)}, HELLO]}
+
+
 def sampling(words: str, param: str, **fields: Any) -> list[Case]:
     """Returns cases of what has no other meaning for one answer than for several."""
-    paths = (CHAT, COMPLETIONS) if param in {"n", "stream_options"} else BODIES
+    paths = (CHAT, COMPLETIONS) if param in {"n", "stream_options"} else OPENAI
     return [Case(path, fields, param, words) for path in paths if param != "max_tokens" or path != RESPONSES]
 
 
@@ -134,6 +151,14 @@ def data_url(content: bytes) -> str:
 
 
 TEXT, GOOD_IMAGE = {"type": "text", "text": "Look"}, image(data_url(plain_image()))
+
+
+def shown(data: str, media_type: str = "image/png") -> dict[str, Any]:
+    """Returns an image as one of Anthropic's content blocks."""
+    return {"type": "image", "source": {"type": "base64", "media_type": media_type, "data": data}}
+
+
+SHOWN = shown(base64.b64encode(plain_image()).decode())
 HUGE_IMAGE = plain_image()[:16] + (10_000).to_bytes(4, "big") * 2 + plain_image()[24:]
 URL = "[1].image_url.url"
 EFFORTS = "must be 'high', 'low', 'max', 'medium', 'minimal', 'none' or 'xhigh'"
@@ -144,8 +169,8 @@ RULES: list[list[Case]] = [
     # Types and ranges.
     everywhere("is required; add it", "model", model=...),
     everywhere("must be a string; a whole number was sent", "model", model=5),
-    everywhere("must be a number from 0 to 2", "temperature", temperature=2.5),
-    everywhere("must be a number from 0 to 2; a string was sent", "temperature", temperature="hot"),
+    sampling("must be a number from 0 to 2", "temperature", temperature=2.5),
+    sampling("must be a number from 0 to 2; a string was sent", "temperature", temperature="hot"),
     everywhere("must be a number from 0 to 1", "top_p", top_p=-1),
     everywhere("must be true or false; a string was sent", "stream", stream="yes"),
     chat("this service runs no tools of its own; leave it out", "web_search_options", web_search_options={}),
@@ -167,6 +192,7 @@ RULES: list[list[Case]] = [
     sampling("at most 1024 tokens; it names 1025", "logit_bias", logit_bias={str(at): 1 for at in range(1025)}),
     sampling("needs 'stream' to be true", "stream_options", stream_options={"include_usage": True}),
     chat(TOKENS, "max_tokens", max_tokens=0)
+    + messages(TOKENS, "max_tokens", max_tokens=0)
     + chat(TOKENS, "max_completion_tokens", max_completion_tokens=0)
     + responses(TOKENS, "max_output_tokens", max_output_tokens=0),
     chat("must be a whole number from 0 to 20", "top_logprobs", top_logprobs=21, logprobs=True)
@@ -294,6 +320,52 @@ RULES: list[list[Case]] = [
     responses("is required for the type 'json_schema'", "text.format.name",
                text={"format": {"type": "json_schema", "schema": {}}}),
     responses("must be 1", "n", n=2),
+    # What only the Messages API has.
+    messages("is required; add it", "max_tokens", max_tokens=...),
+    messages("must be a number from 0 to 1", "temperature", temperature=1.5),
+    messages("must be a whole number from 0 to 1,000,000", "top_k", top_k=-1),
+    messages("send the whole conversation without it", "thread", thread={"type": "create"}),
+    messages("must be a list of at most 4 items", "stop_sequences", stop_sequences=list("abcde")),
+    messages("strings of 1 to 256 characters only", "stop_sequences", stop_sequences=["a", ""]),
+    messages("must be 'assistant', 'system' or 'user'", "messages[0].role", messages=[{"role": "tool", "content": ""}]),
+    messages("is required; add it", "messages[0].content", messages=[{"role": "user"}]),
+    messages("must be 'text', ", "messages[1].content[0].type", **blocks({"type": "document"})),
+    messages("must not be empty for the role 'user'", "messages[1].content", **blocks()),
+    messages("does not belong to the role 'user'", "messages[1].content[0]", **blocks({"type": "redacted_thinking"})),
+    messages("is a turn of the assistant, and none is continued", "messages[0]",
+              messages=[{"role": "assistant", "content": "Hi"}]),
+    messages("is a call without a result; send its result", "messages[1].content[0].id",
+              **blocks(USED, role="assistant")),
+    messages("is not the id of a call in the turn before it", "messages[1].content[0].tool_use_id",
+              **blocks({"type": "tool_result", "tool_use_id": "toolu_1"})),
+    messages("names a file, and this service keeps none", "messages[1].content[0].source",
+              **blocks({"type": "image", "source": {"type": "file", "file_id": "file_1"}})),
+    messages("is an image, and tiermesh-pro cannot see images", "messages[1].content[0]", **blocks(SHOWN),
+              model="tiermesh-pro"),
+    messages("is one image too many: at most 10 are allowed", "messages[1].content[10].source",
+              **blocks(*[SHOWN] * 11)),
+    messages("is not valid base64", "messages[1].content[0].source", **blocks(shown("A"))),
+    messages("must be 'image/gif', 'image/jpeg', ", "messages[1].content[0].source.media_type",
+              **blocks(shown("AAAA", "image/tiff"))),
+    messages("must be 'text', 'image' or 'tool_reference'", "messages[1].content[0].content[0].type",
+              **blocks({"type": "tool_result", "tool_use_id": "a", "content": [{"type": "tool_use"}]})),
+    messages("must be 'adaptive', 'between_tools', 'disabled' or 'enabled'", "thinking.type", thinking={"type": "on"}),
+    messages("is required; add it", "tools[1].input_schema", tools=[FLAT, {"name": "g"}]),
+    messages("is required; add it", "tools[1].name", tools=[FLAT, {"input_schema": {}}]),
+    messages("must be a string that matches ^[A-Za-z0-9_.-]{1,128}$", "tools[0].name", tools=[{**FLAT, "name": "a b"}]),
+    messages("is the name of an earlier tool", "tools[2].name", tools=[FLAT, SEARCH, FLAT]),
+    messages("cannot be enforced: the keyword 'not' at #", "tools[1].input_schema",
+              tools=[SEARCH, {**FLAT, "input_schema": {"not": {}}}], tool_choice={"type": "any"}),
+    messages("must be 'any', 'auto', 'none' or 'tool'", "tool_choice.type", tool_choice={"type": "required"}),
+    messages("is required; add it", "tool_choice.name", tools=[FLAT], tool_choice={"type": "tool"}),
+    messages("must be 'none' or 'auto' without 'tools'", "tool_choice", tool_choice={"type": "any"}),
+    messages("must name a function that is in 'tools'", "tool_choice", tools=[FLAT],
+              tool_choice={"type": "tool", "name": "g"}),
+    messages("must name a tool that you run", "tool_choice", tools=[FLAT, SEARCH],
+              tool_choice={"type": "tool", "name": "web_search"}),
+    messages("must be 'auto' or 'none' for these 'tools'", "tool_choice", tools=[SEARCH], tool_choice={"type": "any"}),
+    messages("cannot be enforced: it is too large", "output_config.format.schema",
+              output_config={"format": {"type": "json_schema", "schema": LARGE}}),
     # What only legacy completions have.
     completions("must not hold anything empty", "prompt", prompt=""),
     completions("must hold texts only, token ids only", "prompt", prompt=["a", 1]),
@@ -323,13 +395,18 @@ def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, d
     """Returns the status, the error and the id of a request with these fields, but those that are an ellipsis."""
     body = {name: value for name, value in {**BODIES[path], **fields}.items() if value is not ...}
     response = http.post(path, json=body)
-    return response.status_code, response.json()["error"], response.headers["x-request-id"]
+    error = response.json()["error"]
+    if path == MESSAGES:
+        # Anthropic's errors name the field in their message alone.
+        named = re.match(r"(?:The image at )?'([^']+)'", error["message"])
+        error = {**error, "code": ANTHROPIC[error["type"]], "param": named and named[1]}
+    return response.status_code, error, response.headers["x-request-id"]
 
 
 @pytest.mark.parametrize("path", BODIES)
 def test_what_is_right_needs_a_runner(http: httpx2.Client, path: str) -> None:
     status, error, _ = post(http, path, {})
-    assert (status, error["code"]) == (503, "service_unavailable")
+    assert (status, error["code"]) == (529 if path == MESSAGES else 503, "service_unavailable")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule[0].param}-{rule[0].words[:40]}")

@@ -28,6 +28,8 @@ class Answer:
     logprobs: bytes = b""
     # 0 until the last reply.
     finish: int = 0
+    # The stop string that ended it, if one did.
+    stop: str = ""
     usage: runner_pb2.Usage = field(default_factory=runner_pb2.Usage)
 
     def add(self, reply: runner_pb2.GenerateReply) -> None:
@@ -43,7 +45,7 @@ class Answer:
             self.calls = [*begun[:-1], (name, arguments + delta.arguments)]
         self.token_ids = [*self.token_ids, *reply.token_ids]
         self.logprobs += b"".join(entry.token_bytes for entry in reply.logprobs)
-        self.finish, self.usage = reply.finish_reason, reply.usage
+        self.finish, self.stop, self.usage = reply.finish_reason, reply.stop, reply.usage
 
 
 async def answer(

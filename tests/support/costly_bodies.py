@@ -12,6 +12,10 @@ MIB = 1024 * 1024
 TEXT, WHOLE = 4 * MIB, 28 * MIB
 # Where each body goes, and what it holds beside the costly value.
 _HELLO = b'"model":"tiermesh-pro","messages":[{"role":"user","content":"Hi"}]'
+_TURN = (
+    b'{"model":"tiermesh-pro","max_tokens":1,"messages":[{"role":"assistant","content":[%b]},'
+    b'{"role":"user","content":""}]}'
+)
 _PLACES = (
     ("/chat/completions", b"{" + _HELLO + b',"prediction":{"content":%b}}'),
     ("/chat/completions", b"{" + _HELLO + b',"functions":[%b]}'),
@@ -22,6 +26,10 @@ _PLACES = (
     ("/responses", b'{"model":"tiermesh-pro","input":[{"type":"reasoning","content":%b},{"role":"user"}]}'),
     ("/responses", b'{"model":"tiermesh-pro","input":"Hi","tools":[{"type":"function","parameters":{"enum":[%b]}}]}'),
     ("/responses", b'{"model":"tiermesh-pro","input":"Hi","conversation":%b}'),
+    ("/messages", b"{" + _HELLO + b',"max_tokens":1,"context_management":%b}'),
+    ("/messages", _TURN % b'{"type":"tool_use","id":"a","name":"f","input":{"data":%b}}'),
+    ("/messages", _TURN % b'{"type":"of another service","content":%b}'),
+    ("/messages", _TURN % b'{"type":"thinking","thinking":"a","signature":%b}'),
     ("/embeddings", b'{"model":"tiermesh-embed","input":%b}'),
     ("/images/generations", b'{"model":"tiermesh-image","prompt":"x","unknown":%b}'),
     ("/audio/speech", b'{"model":"tiermesh-speech","voice":"a","input":%b}'),
@@ -100,12 +108,19 @@ def named(size: int = TEXT) -> list[Costly]:
         "biases as allowed": b"{" + _HELLO + b',"logit_bias":{' + b",".join(biases.split(b",")[:149_000]) + b"}}",
         "numbers": b"{" + _HELLO + b',"prediction":{"a":[' + fill("1.7976931348623157e308", size) + b"]}}",
     }  # fmt: skip
+    blocks = {
+        "texts": '{"type":"text","text":""}',
+        "thoughts": '{"type":"thinking","thinking":"","signature":"' + "A" * 60 + '"}',
+        "tool uses": '{"type":"tool_use","id":"","name":"","input":{}}',
+        "blocks of another service": '{"type":"x"}',
+    }
     return [
         *(Costly(name, "/chat/completions", content) for name, content in chats.items()),
         Costly("token ids", "/completions", b'{"model":"tiermesh-pro","prompt":[' + fill("7", size) + b"]}"),
         Costly("lists of token ids", "/completions", b'{"model":"tiermesh-pro","prompt":[' + fill("[7]", size) + b"]}"),
         Costly("embedding inputs", "/embeddings", b'{"model":"tiermesh-embed","input":[' + fill('""', size) + b"]}"),
         Costly("items", "/responses", b'{"model":"tiermesh-pro","input":[' + fill('{"role":"user"}', size) + b"]}"),
+        *(Costly(name, "/messages", _TURN % fill(block, size)) for name, block in blocks.items()),
         form("lines before a form", b"\r\n" * (size // 2)),
         form("fields of a form", fill('Content-Disposition: form-data; name="a"\r\n\r\n\r\n', size, "--boundary\r\n")),
     ]

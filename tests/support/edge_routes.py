@@ -7,8 +7,9 @@ from unittest.mock import MagicMock
 
 from services.edge.dependencies import Dependencies
 from services.edge.endpoints import endpoint_routes
+from services.edge.http.errors import ErrorFormat
 from services.edge.openapi.serving import Document
-from services.edge.route import AnyRoute, Operation
+from services.edge.route import AnyRoute, Operation, Route
 from services.edge.settings import EdgeSettings
 
 
@@ -26,6 +27,11 @@ def edge_routes() -> list[AnyRoute]:
     )
     routes = endpoint_routes(dependencies)
     return [*routes, Document(routes).route]
+
+
+def error_formats() -> dict[str, ErrorFormat]:
+    """Returns how the routes of each path write their errors; those that need no key write OpenAI's."""
+    return {route.path: route.errors for route in edge_routes() if isinstance(route, Route)}
 
 
 def edge_operations() -> dict[tuple[str, str], Operation]:

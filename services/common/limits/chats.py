@@ -37,3 +37,5 @@ MOST_SCORED = 4096
 MOST_TOOLS = 128
 MOST_MESSAGES = 10_000
 FUNCTION_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
+# What Anthropic calls the same, which may be longer: runners take both.
+TOOL_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,128}$")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from aiohttp import HttpVersion11, web
 
-from services.edge.http.keep_alive import KeepAlive, write_now
+from services.edge.http.keep_alive import COMMENT, KeepAlive, write_now
 
 # JSON may hold these characters as they are, but readers that split lines as Unicode says end a line at each of them.
 _LINE_ENDS = {character.encode(): b"\\u%04x" % ord(character) for character in "\x85\u2028\u2029"}
@@ -48,16 +48,23 @@ def streamed_response(request: web.Request, headers: Mapping[str, str], content_
 class EventStream:
     """An HTTP response of events that are written piece by piece; each `data` of theirs is JSON.
 
-    Comments come within `keep_alive_seconds` of any silence, until it is closed or stopped.
+    Comments, or other events for `keep_alive`, come within `keep_alive_seconds` of any silence, until it is closed or
+    stopped.
     """
 
     def __init__(
-        self, request: web.Request, headers: Mapping[str, str], *, max_unread_bytes: int, keep_alive_seconds: float
+        self,
+        request: web.Request,
+        headers: Mapping[str, str],
+        *,
+        max_unread_bytes: int,
+        keep_alive_seconds: float,
+        keep_alive: bytes = COMMENT,
     ) -> None:
         self.response = streamed_response(request, headers, "text/event-stream")
         self._request = request
         self._max_unread_bytes = max_unread_bytes
-        self._keep_alive = KeepAlive(request, self.response, keep_alive_seconds)
+        self._keep_alive = KeepAlive(request, self.response, keep_alive_seconds, keep_alive)
 
     async def open(self, first: bytes) -> None:
         """Sends the status line, the headers and the first events; raises ConnectionError if the client is gone."""

@@ -6,6 +6,7 @@ A scan in C, of about 1 ms for each MiB, and only of bodies that are large: docs
 from __future__ import annotations
 
 import re
+import string
 
 from services.common.errors import Code, MeshError
 from services.common.limits.json_counts import MOST_COUNTS, Pieces, count, take_apart
@@ -13,6 +14,10 @@ from services.common.limits.json_counts import MOST_COUNTS, Pieces, count, take_
 # What may be a large string: an image, in a field of one of these names.
 _IMAGE_FIELDS = frozenset({b"url", b"image_url"})
 _DATA_URL = re.compile(rb"\s*data:", re.IGNORECASE)
+# An image in base64 without the head of a URL, as Anthropic's clients send it: a field of this name, and what it may
+# hold. JSON may escape slashes.
+_BASE64_FIELD = b"data"
+_BASE64 = string.ascii_letters.encode() + string.digits.encode() + b"+/=\\"
 # A shorter string counts as text, whatever it is.
 _LEAST_IMAGE_BYTES = 1024
 
@@ -27,16 +32,18 @@ def check_json(body: bytes) -> Pieces | None:
 
 
 def image_bytes(pieces: Pieces) -> int:
-    """Returns how many bytes of a body are images as data: URLs.
+    """Returns how many bytes of a body are images, as data: URLs or in base64.
 
     They are plain ASCII without escapes but for slashes: in memory, anything else may be larger than what was sent.
     """
     return sum(
         len(pieces[at])
         for at in range(3, len(pieces), 2)
-        if len(pieces[at]) >= _LEAST_IMAGE_BYTES and pieces[at - 2] in _IMAGE_FIELDS and _is_image(pieces[at])
+        if len(pieces[at]) >= _LEAST_IMAGE_BYTES and _is_image(pieces[at - 2], pieces[at])
     )
 
 
-def _is_image(text: bytes) -> bool:
-    return _DATA_URL.match(text) is not None and text.isascii() and b"\\u" not in text
+def _is_image(name: bytes, text: bytes) -> bool:
+    if name == _BASE64_FIELD:
+        return not text.translate(None, _BASE64) and b"\\u" not in text
+    return name in _IMAGE_FIELDS and _DATA_URL.match(text) is not None and text.isascii() and b"\\u" not in text

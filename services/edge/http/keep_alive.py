@@ -1,4 +1,7 @@
-"""Sends a comment whenever a stream of events is silent, so that neither proxies nor clients give its connection up."""
+"""Sends a comment, or an event that says nothing, whenever a stream of events is silent.
+
+So neither proxies nor clients give its connection up.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,13 @@ class KeepAlive:
     It looks twice in that time whether anything was sent since, so that sending itself costs nothing more.
     """
 
-    def __init__(self, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, seconds: float, content: bytes = COMMENT
+    ) -> None:
         self._request = request
         self._response = response
         self._interval = seconds / 2
+        self._content = content
         self._sent = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -53,5 +59,5 @@ class KeepAlive:
             return
         # What a client has left unread will reach it without a comment.
         if writer.output_size == self._sent and not transport.get_write_buffer_size():
-            write_now(transport, writer, chunked=self._response.chunked, data=COMMENT)
+            write_now(transport, writer, chunked=self._response.chunked, data=self._content)
         self.start()

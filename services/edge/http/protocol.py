@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.edge.http.compression import unreadable_encoding
-from services.edge.http.errors import error_response, malformed_http
+from services.edge.http.errors import error_response, malformed_http, respond
 
 log = get_logger()
 # What answers say of their server; aiohttp would name its own version and Python's.
@@ -108,7 +108,7 @@ class Connection(web.RequestHandler):
             log.debug("http_malformed", reason=type(exc).__name__)
             # What aiohttp would undo if a library were there, such as brotli, does not get as far as a handler.
             unreadable = isinstance(exc, ContentEncodingError)
-            response = error_response(unreadable_encoding()) if unreadable else malformed_http()
+            response = error_response(unreadable_encoding()) if unreadable else respond(malformed_http())
         else:
             log.error("request_failed", exc_info=exc)
             response = error_response(MeshError(Code.INTERNAL, "An internal error happened."))

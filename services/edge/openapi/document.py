@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from services.common.version import VERSION
-from services.edge.http.errors import ErrorBody
+from services.edge.http.errors import OPENAI_ERRORS, ErrorFormat
 from services.edge.route import AnyRoute, Content, Operation, Parameter, PublicRoute
 
 # The prefix whose paths are described; the others serve the same.
@@ -18,7 +18,7 @@ _REFERENCE = "#/components/schemas/{name}"
 _TITLE = "tiermesh"
 _DESCRIPTION = "An OpenAI-compatible inference API. The same paths are served under /api/v1."
 _ERRORS = {
-    400: "The request is wrong; `param` says where.",
+    400: "The request is wrong; the message says where.",
     401: "No key, or one that is unknown, expired or revoked.",
     402: "The balance is below the price, or the key has reached its monthly cap.",
     403: "The key lacks the scope that the message names.",
@@ -41,7 +41,7 @@ _IDEMPOTENCY_KEY = Parameter(
 
 def build_document(routes: Sequence[AnyRoute]) -> bytes:
     """Returns the document as JSON; routes without an operation are left out."""
-    schemas, components = _schemas(route.operation for route in routes if route.operation is not None)
+    schemas, components = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         if route.operation is not None:
@@ -53,20 +53,31 @@ def build_document(routes: Sequence[AnyRoute]) -> bytes:
         "openapi": "3.1.0",
         "info": {"title": _TITLE, "version": VERSION, "description": _DESCRIPTION, "license": {"name": "Apache-2.0"}},
         "servers": [{"url": "/"}],
-        "security": [{"apiKey": []}],
+        "security": [{"apiKey": []}, {"apiKeyHeader": []}],
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"apiKey": {"type": "http", "scheme": "bearer", "description": "`sk-tiermesh-…`"}},
+            "securitySchemes": {
+                "apiKey": {"type": "http", "scheme": "bearer", "description": "`sk-tiermesh-…`"},
+                "apiKeyHeader": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
+            },
         },
     }
     return msgspec.json.encode(document)
 
 
-def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str, Any]]:
+def _errors(route: AnyRoute) -> ErrorFormat:
+    return OPENAI_ERRORS if isinstance(route, PublicRoute) else route.errors
+
+
+def _schemas(routes: Iterable[AnyRoute]) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Returns the schema of each type, and the components that they refer to."""
-    types = [ErrorBody]
-    for operation in operations:
+    types: list[Any] = [OPENAI_ERRORS.body]
+    for route in routes:
+        operation = route.operation
+        if operation is None:
+            continue
+        types.append(_errors(route).body)
         bodies = (*operation.body.values(), *operation.answer.values())
         types += [content.type for content in bodies if content.type is not None]
         types += operation.further_types
@@ -76,7 +87,7 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[Any, Any], dict[str,
 
 
 def _described(route: AnyRoute, path: str, operation: Operation, schemas: Mapping[Any, Any]) -> dict[str, Any]:
-    public = isinstance(route, PublicRoute)
+    public, errors = isinstance(route, PublicRoute), _errors(route)
     described: dict[str, Any] = {
         "operationId": _operation_id(route.method, path),
         "summary": operation.summary,
@@ -84,7 +95,10 @@ def _described(route: AnyRoute, path: str, operation: Operation, schemas: Mappin
         "parameters": [*_path_parameters(path), *_parameters(operation)],
         "responses": {
             "200": {"description": "Success.", "content": _content(operation.answer, schemas)},
-            **{str(status): _error(status, schemas) for status in _statuses(operation, public=public)},
+            **{
+                str(errors.status(status)): _error(status, schemas[errors.body])
+                for status in _statuses(operation, public=public)
+            },
         },
     }
     if operation.description:
@@ -126,8 +140,8 @@ def _content(contents: Mapping[str, Content], schemas: Mapping[Any, Any]) -> dic
     return described
 
 
-def _error(status: int, schemas: Mapping[Any, Any]) -> dict[str, Any]:
-    return {"description": _ERRORS[status], "content": {"application/json": {"schema": schemas[ErrorBody]}}}
+def _error(status: int, schema: Any) -> dict[str, Any]:
+    return {"description": _ERRORS[status], "content": {"application/json": {"schema": schema}}}
 
 
 def _statuses(operation: Operation, *, public: bool) -> list[int]:

@@ -211,20 +211,21 @@ def receipt_body(receipt: Receipt) -> ChargedCredits:
     return ChargedCredits(receipt.charged, receipt.remaining)
 
 
-async def deliver_stream(delivery: Delivery, renderer: Renderer) -> web.StreamResponse:
+async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: bytes = COMMENT) -> web.StreamResponse:
     """Sends the answer as server-sent events.
 
     What fails before the first event is raised, as a plain HTTP error; so is a defect later, once the stream has told
-    of it. Whenever it is silent for long, comments keep proxies and clients from giving the connection up.
+    of it. Whenever it is silent for long, `keep_alive` keeps proxies and clients from giving the connection up.
     """
     stream = EventStream(
         delivery.request,
         delivery.headers,
         max_unread_bytes=delivery.max_unread_bytes,
         keep_alive_seconds=delivery.keep_alive_seconds,
+        keep_alive=keep_alive,
     )
     steps = await delivery.next_steps(delivery.keep_alive_seconds)
-    await stream.open(renderer.open() + _render(renderer, steps) if steps else COMMENT)
+    await stream.open(renderer.open() + _render(renderer, steps) if steps else keep_alive)
     try:
         if not steps:
             stream.write(renderer.open() + _render(renderer, await delivery.next_steps()))

@@ -15,7 +15,7 @@ _FIRST_BYTES = 65_536
 # What may be in a reply of each kind, next to what may be in any.
 _ANY = {"id", "started", "finish_reason", "usage"}
 _FIELDS = {
-    "chat": _ANY | {"text", "reasoning", "tool_calls", "token_ids", "logprobs", "prompt_logprobs"},
+    "chat": _ANY | {"text", "reasoning", "tool_calls", "token_ids", "logprobs", "prompt_logprobs", "stop"},
     "embedding": _ANY | {"embeddings"},
     "speech": _ANY | {"audio"},
     "transcription": _ANY | {"text", "token_ids", "transcript"},

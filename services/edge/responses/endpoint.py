@@ -12,7 +12,7 @@ from services.edge.authentication import Principal
 from services.edge.chat.checks import check_chat_body
 from services.edge.chat.images import call_with_images
 from services.edge.context import RequestContext
-from services.edge.http.errors import unknown_url
+from services.edge.http.errors import respond, unknown_url
 from services.edge.http.incoming_body import BODY, read_json
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
@@ -56,7 +56,7 @@ class Responses:
     async def stored(self, request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
         """Answers whatever asks for an earlier response; other URLs below are unknown."""
         if not _OF_STORED[request.method].fullmatch(request.match_info["tail"]):
-            return unknown_url(request.method, request.path)
+            return respond(unknown_url(request.method, request.path))
         message = "There is no such response: this service keeps none. Send the earlier items again in 'input'."
         raise MeshError(Code.NOT_FOUND, message)
 

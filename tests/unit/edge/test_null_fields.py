@@ -13,11 +13,12 @@ from services.edge.chat.request import ChatBody
 from services.edge.completions.request import CompletionBody
 from services.edge.embeddings.request import EmbeddingsBody
 from services.edge.images.request import ImageBody
+from services.edge.messages.request import MessagesBody
 from services.edge.responses.request import ResponsesBody
 from services.edge.speech.request import SpeechBody
 
 BODIES: list[type[Struct]] = [
-    ChatBody, CompletionBody, CreateKeyBody, EmbeddingsBody, ImageBody, ResponsesBody, SpeechBody,
+    ChatBody, CompletionBody, CreateKeyBody, EmbeddingsBody, ImageBody, MessagesBody, ResponsesBody, SpeechBody,
 ]  # fmt: skip
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import pytest
+
+from services.common.errors import MeshError
 from services.edge.authentication import AuthBatch, Authenticator, Principal
 from services.edge.context import RequestContext
 from services.edge.paid.hold import BillingBatch, BillingClient
@@ -28,8 +31,31 @@ async def test_scopes_and_cap_come_with_the_principal() -> None:
         key_id="key_1", account_id="acct_1", models=["pro"], endpoints=["chat"], monthly_credit_cap=7
     )
     authenticator = Authenticator(cast("AuthBatch", Answering(reply)), 1.0)
-    verdict = await authenticator.authenticate("Bearer sk-x-y", RequestContext("req_1", 0.0))
+    verdict = await authenticator.authenticate({"Authorization": "Bearer sk-x-y"}, RequestContext("req_1", 0.0))
     assert verdict.principal == Principal("key_1", "acct_1", ("pro",), ("chat",), 7)
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({"Authorization": "Bearer sk-a"}, "sk-a"),
+        ({"Authorization": "bearer  sk-a "}, "sk-a"),
+        ({"x-api-key": "sk-b"}, "sk-b"),
+        ({"Authorization": "Bearer sk-a", "x-api-key": "sk-b"}, "sk-a"),
+        # Whatever stands in front of the edge may use the header for itself.
+        ({"Authorization": "Basic dTpw", "x-api-key": "sk-b"}, "sk-b"),
+        ({"Authorization": "Basic dTpw"}, ""),
+        ({"x-api-key": "k" * 513}, ""),
+        ({"x-api-key": "schlüssel"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_a_key_comes_in_either_header(headers: dict[str, str], key: str) -> None:
+    answering = Answering(auth_pb2.AuthenticateReply(key_id="key_1", account_id="acct_1"))
+    authenticator = Authenticator(cast("AuthBatch", answering), 1.0)
+    verdict = await authenticator.authenticate(headers, RequestContext("req_1", 0.0))
+    assert [call.api_key for call in answering.calls] == ([key] if key else [])
+    assert isinstance(verdict.principal, Principal if key else MeshError)
 
 
 async def test_the_cap_goes_to_billing_with_the_reserve() -> None:
@@ -46,7 +72,9 @@ async def test_every_cap_goes_to_billing() -> None:
     reply.caps.add(key_id="key_1", credits=9)
     reply.caps.add(key_id="key_2", credits=7)
     authenticator = Authenticator(cast("AuthBatch", Answering(reply)), 1.0)
-    principal = (await authenticator.authenticate("Bearer sk-x-y", RequestContext("req_1", 0.0))).principal
+    principal = (
+        await authenticator.authenticate({"Authorization": "Bearer sk-x-y"}, RequestContext("req_1", 0.0))
+    ).principal
     assert isinstance(principal, Principal)
     answering = Answering(billing_pb2.TransactReply())
     billing = BillingClient(cast("BillingBatch", answering), reserve_timeout=1, settle_timeout=1, release_timeout=1)

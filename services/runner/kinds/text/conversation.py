@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.common.json_schema.arguments import NO_PARAMETERS
-from services.common.limits.chats import FUNCTION_NAME, MOST_MESSAGES, MOST_TOOLS
+from services.common.limits.chats import MOST_MESSAGES, MOST_TOOLS, TOOL_NAME
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.json_texts import JsonTexts
 from services.runner.kinds.text.prompt.grammar import any_object
@@ -89,7 +89,7 @@ def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
 
 
 def _read_tool(tool: runner_pb2.Tool, param: str, texts: JsonTexts) -> Tool:
-    if not FUNCTION_NAME.fullmatch(tool.name):
+    if not TOOL_NAME.fullmatch(tool.name):
         raise unchecked(f"{param}.name")
     json = tool.parameters_json
     parameters = _read_object(json, f"{param}.parameters", texts) if json else dict(NO_PARAMETERS)

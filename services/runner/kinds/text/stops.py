@@ -16,7 +16,7 @@ from services.runner.kinds.text.prompt.output import CallDelta, ParsedText
 class StopSearch:
     """Looks for the stop string that is complete first; of several that end together, for the longest."""
 
-    __slots__ = ("_firsts", "_longest", "_stops", "_tail", "found", "size")
+    __slots__ = ("_firsts", "_longest", "_stops", "_tail", "found", "size", "stop")
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stops)
@@ -28,6 +28,8 @@ class StopSearch:
         self.size = 0
         # Where the stop string begins, in characters of the text; None while there is none.
         self.found: int | None = None
+        # Which stop string that is; empty while there is none.
+        self.stop = ""
 
     @property
     def certain(self) -> int:
@@ -41,7 +43,8 @@ class StopSearch:
         self.size = start + len(text)
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
-            self.found = start + min(found)[1]
+            end, at = min(found)
+            self.found, self.stop = start + at, text[at:end]
             return True
         self._tail = text[self._undecided(text) :]
         return False
@@ -81,6 +84,11 @@ class HeldSegments:
         # Characters at the end of the content that are not part of the answer, and calls that came after them.
         self._surplus = 0
         self.calls_dropped = 0
+
+    @property
+    def stop(self) -> str:
+        """The stop string that ends the answer; empty if none does."""
+        return self._search.stop
 
     def look(self, output: ParsedText) -> bool:
         """Looks through what is new in the segment that is being made; returns whether the answer ends there.

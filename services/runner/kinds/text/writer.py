@@ -100,6 +100,8 @@ class ReplyWriter:
         reply = self._reply(segment)
         reply.started = self._whole and usage.completion_tokens > 0
         reply.finish_reason = self._reason(finish)
+        if self._held is not None:
+            reply.stop = self._held.stop
         if step.prompt_logprobs:
             reply.prompt_logprobs.extend(map(_write_logprob, step.prompt_logprobs))
         reply.usage.prompt_tokens = usage.prompt_tokens

@@ -14,7 +14,7 @@ from services.common.errors import MeshError
 from services.common.limits.json_counts import JsonCounts
 from services.edge.http import incoming_body
 from services.edge.http.body_memory import BodyMemory
-from services.edge.http.errors import body_too_large, error_response
+from services.edge.http.errors import body_too_large, error_response, respond
 from services.edge.http.incoming_body import BodyLimits, BodyTooLargeError, IncomingBody
 from tests.support.costly_bodies import fill, image
 
@@ -38,7 +38,7 @@ async def post() -> AsyncIterator[Post]:
         except MeshError as error:
             return error_response(error)
         except BodyTooLargeError as error:
-            return body_too_large(error.limit, beside_images=error.beside_images)
+            return respond(body_too_large(error.limit, beside_images=error.beside_images))
 
     app = web.Application()
     app.router.add_post("/{path}", read)
@@ -72,7 +72,7 @@ async def test_text_has_a_limit_of_its_own(post: Post, encoded: bool) -> None:
     assert (status, message) == (413, f"The request body is larger than the limit of {TEXT} bytes. Send less.")
     status, message = await post(b'"' + b"a" * TEXT + b'"', "/images")
     assert status == 413
-    assert message == f"The request body has more than {TEXT} bytes beside images as data: URLs. Send less text."
+    assert message == f"The request body has more than {TEXT} bytes beside its images. Send less text."
 
 
 async def test_images_may_be_larger_but_nothing_that_only_looks_like_one(post: Post) -> None:
@@ -85,6 +85,11 @@ async def test_images_may_be_larger_but_nothing_that_only_looks_like_one(post: P
         content.replace(b"AAAA", "AAé".encode()),
     ]:
         assert (await post(other, "/images"))[0] == 413
+    # As Anthropic's clients send them.
+    bare = content.replace(b'"url":', b'"data":').replace(b"data:image/png;base64,", b"")
+    assert await post(bare, "/images") == (200, len(bare))
+    assert (await post(bare.replace(b"AAAA", b"A A."), "/images"))[0] == 413
+    assert (await post(bare.replace(b"AAAA", b"AA\\u0041"), "/images"))[0] == 413
     assert (await post(image(WHOLE).content, "/images"))[0] == 413
 
 

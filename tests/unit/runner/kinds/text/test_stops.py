@@ -196,6 +196,7 @@ def test_plain_text_ends_before_the_stop_string_that_is_complete_first(
     script = Script(pieces_of(text, sizes), HERMES, lag, FinishReason.LENGTH, ends_with_text)
     answer = script.answer(model=PLAIN, stop=stops, whole=whole)
     found = end_of(text, stops)
+    assert answer.stop == ("" if found is None else text[found[0] : found[1]])
     assert answer.logprobs.decode() == answer.content == (text if found is None else text[: found[0]])
     assert answer.finish == (pb.FINISH_REASON_LENGTH if found is None else pb.FINISH_REASON_STOP)
     assert answer.token_ids == list(range(len(answer.token_ids)))
@@ -229,6 +230,7 @@ def test_stop_strings_see_content_only(
         answer = script.answer(whole=whole, stop=stops)
         both.append((free.content, answer.content, answer.finish, answer.usage))
         found = end_of(free.content, stops)
+        assert answer.stop == ("" if found is None else free.content[found[0] : found[1]])
         assert answer.reasoning == free.reasoning
         assert answer.logprobs.decode() == answer.content
         if found is None:
@@ -267,13 +269,16 @@ def test_text_that_cannot_begin_a_stop_string_is_certain_at_once() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 6])
-@pytest.mark.parametrize(("stops", "found"), [(["bcde", "cd"], 2), (["cd", "bcd"], 1), (["ef", "bcde"], 1)])
+@pytest.mark.parametrize(
+    ("stops", "stop", "found"),
+    [(["bcde", "cd"], "cd", 2), (["cd", "bcd"], "bcd", 1), (["ef", "bcde"], "bcde", 1)],
+)
 def test_the_stop_string_that_is_complete_first_counts_however_the_text_comes(
-    stops: list[str], found: int, size: int
+    stops: list[str], stop: str, found: int, size: int
 ) -> None:
     search = StopSearch(stops)
     assert any(search.take(piece) for piece in pieces_of("abcdef", [size] * 6))
-    assert search.found == found
+    assert (search.found, search.stop) == (found, stop)
 
 
 @pytest.mark.parametrize("whole", [False, True])
