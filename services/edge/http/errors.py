@@ -128,8 +128,9 @@ def refused(error: MeshError) -> Refusal:
         # SDKs repeat every 409 unless they are told not to; this one stands for ever.
         headers["x-should-retry"] = "false"
     elif error.code is Code.UNAUTHENTICATED:
-        # RFC 9110, 11.6.1, demands it of every 401.
+        # RFC 9110, 11.6.1, demands the first of every 401. Claude Code repeats a 401 for minutes without the second.
         headers["WWW-Authenticate"] = "Bearer"
+        headers["x-should-retry"] = "false"
     return Refusal(_SHAPES[error.code], error.message, error.param or None, headers)
 
 
