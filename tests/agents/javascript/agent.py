@@ -9,13 +9,16 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
-from tests.agents.javascript.recording_proxy import RecordingProxy
+from tests.agents.javascript.recording_proxy import Exchange, RecordingProxy
 from tests.support import programs
 from tests.support.account import FundedAccount
 from tests.support.deadlines import within
+from tests.support.waiting import eventually
 
 MODULES = Path(__file__).parent / "node_modules"
 # For agents that are one program for each system: the lock has the one for Linux.
@@ -87,6 +90,18 @@ class Desk:
                 process.kill()
         assert process.returncode is not None
         return Finished(process.returncode, output.decode(), errors.decode())
+
+    async def receipt(self, exchange: Exchange) -> Any:
+        """Returns the receipt of a request as soon as there is one."""
+        url = f"{self.account.mesh.base_url}/requests/{exchange.request_id}"
+        async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {self.api_key}"}) as client:
+
+            async def ended() -> bool:
+                answer = await client.get(url)
+                return answer.status_code == 200 and answer.json()["status"] != "in_flight"
+
+            await eventually(ended)
+            return (await client.get(url)).json()
 
     def paid(self) -> int:
         """Returns the credits that the account has paid; nothing may be held any more."""

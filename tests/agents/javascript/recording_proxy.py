@@ -28,8 +28,9 @@ class Exchange:
     headers: dict[str, str]
     # Parsed; None if there is no JSON in it.
     body: Any
-    # 0 until the answer begins.
+    # 0 until the answer begins, and then the id of the request too.
     status: int = 0
+    request_id: str = ""
     answer: bytearray = field(default_factory=bytearray)
 
     @property
@@ -82,7 +83,7 @@ class RecordingProxy:
         async with self._session.request(
             request.method, self._base_url + request.raw_path, headers=_passed_on(headers), data=body or None
         ) as answer:
-            exchange.status = answer.status
+            exchange.status, exchange.request_id = answer.status, answer.headers.get("x-request-id", "")
             response = web.StreamResponse(status=answer.status, headers=_passed_on(answer.headers))
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
