@@ -14,8 +14,6 @@ from aiohttp import web
 _OF_A_CONNECTION = frozenset(
     {"connection", "content-encoding", "content-length", "host", "keep-alive", "transfer-encoding"}
 )
-# Claude Code begins with more than 100 kB.
-_LARGEST_BODY = 16 * 2**20
 
 
 @dataclass
@@ -75,7 +73,7 @@ class RecordingProxy:
         if request.method == "CONNECT" or request.raw_path.startswith("http"):
             self.elsewhere.append(request.raw_path)
             return web.Response(status=403, text="There is no network in this test.")
-        body = await request.content.read(_LARGEST_BODY)
+        body = await request.content.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         exchange = Exchange(request.method, request.raw_path, headers, _parsed(body))
         self.exchanges.append(exchange)

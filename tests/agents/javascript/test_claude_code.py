@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.agents.javascript.agent import MODULES, Desk, Finished, on_linux
+from tests.agents.javascript.conftest import CONTEXT
 from tests.agents.javascript.recording_proxy import Exchange
 from tests.support.waiting import eventually
 
@@ -46,6 +47,7 @@ async def run(desk: Desk, *options: str, model: str = "tiermesh-max-think", key:
         "ANTHROPIC_MODEL": model,
         "ANTHROPIC_DEFAULT_HAIKU_MODEL": "tiermesh-pro",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(CONTEXT),
         "CLAUDE_CONFIG_DIR": str(desk.home / "claude"),
         "DISABLE_AUTOUPDATER": "1",
         "DISABLE_ERROR_REPORTING": "1",
@@ -89,6 +91,8 @@ async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
     assert (result["subtype"], result["num_turns"], result["is_error"]) == ("success", 3, False)
     assert result["usage"]["input_tokens"] == used["prompt_tokens"]
     assert result["usage"]["output_tokens"] == used["completion_tokens"]
+    # It knows when to shorten the conversation.
+    assert result["modelUsage"]["tiermesh-max-think"]["contextWindow"] == CONTEXT
     assert desk.paid() == 3 * 20
 
 
@@ -122,6 +126,15 @@ async def test_without_credits_it_says_why_and_does_not_try_again(desk: Desk) ->
     assert done.code == 1
     assert "This API key may spend at most 1 credits" in done.output
     assert [exchange.status for exchange in desk.proxy.exchanges] == [402]
+    assert desk.paid() == 0
+
+
+async def test_a_prompt_that_is_too_long_is_recognised(desk: Desk) -> None:
+    (desk.project / "CLAUDE.md").write_text("Be kind. " * CONTEXT)
+    done = await run(desk)
+    assert done.code == 1
+    assert done.output.startswith("Prompt is too long")
+    assert f"(limit {CONTEXT})" in done.output
     assert desk.paid() == 0
 
 
