@@ -16,6 +16,7 @@ from tests.support.account import FundedAccount
 from tests.support.deadlines import stretched
 from tests.support.images import plain_image
 from tests.support.mesh import LocalMesh
+from tests.support.named_events import read_events
 from tests.support.node import run_sample
 
 EVENT: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
@@ -91,13 +92,7 @@ def strict_events(mesh: LocalMesh, **body: Any) -> list[Any]:
     """Returns the events of a stream as they are on the wire, each valid by the SDK's types to the letter."""
     answer = raw(mesh, **body, stream=True)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    events = []
-    for block in answer.text.removesuffix("\n\n").split("\n\n"):
-        name, data = block.split("\n")
-        event = EVENT.validate_json(data.removeprefix("data: "), strict=True)
-        assert name == f"event: {event.type}"
-        events.append(event)
-    return events
+    return read_events(answer.content, EVENT)
 
 
 def answered(*blocks: Any, **result: Any) -> list[Any]:

@@ -47,13 +47,20 @@ class FieldNames:
         if match is None:
             return _NAMES.get(name, name)
         at, rest = int(match["at"]), match["rest"]
+        if at >= len(self.tools if match["list"] == "tools" else self.turns):
+            # A runner may have put in a message of its own.
+            return match["list"]
         if match["list"] == "tools":
             return self.tools[at] + _TOOL_FIELDS.get(rest, rest)
-        turn = self.turns[at]
-        if call := _CALL_ID.fullmatch(rest):
-            return f"{turn.calls[int(call['at'])]}.id"
-        if rest == ".tool_call_id":
-            return f"{turn.whole}.tool_use_id"
-        if (part := _PART.fullmatch(rest)) and turn.parts:
-            return turn.parts[int(part["at"])] + (".source" if part["image"] else "")
-        return turn.whole
+        return _place(self.turns[at], rest)
+
+
+def _place(turn: Places, rest: str) -> str:
+    """Returns the place of what is called `rest` in the message that a turn became."""
+    if call := _CALL_ID.fullmatch(rest):
+        return f"{turn.calls[int(call['at'])]}.id"
+    if rest == ".tool_call_id":
+        return f"{turn.whole}.tool_use_id"
+    if (part := _PART.fullmatch(rest)) and turn.parts:
+        return turn.parts[int(part["at"])] + (".source" if part["image"] else "")
+    return turn.whole

@@ -43,6 +43,18 @@ def test_every_operation_tells_its_errors(document: Any) -> None:
             assert operation["summary"]
 
 
+@pytest.mark.parametrize(
+    ("path", "unavailable", "body"),
+    [("/v1/chat/completions", "503", "ErrorBody"), ("/v1/messages", "529", "AnthropicErrorBody")],
+)
+def test_errors_are_described_as_their_route_writes_them(document: Any, path: str, unavailable: str, body: str) -> None:
+    responses = document["paths"][path]["post"]["responses"]
+    assert {"503", "529"} & responses.keys() == {unavailable}
+    for status in ("401", "413", unavailable):
+        schema = responses[status]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{body}"}
+
+
 def test_only_public_operations_need_no_key(document: Any) -> None:
     public = {
         path for path, operations in document["paths"].items() for one in operations.values() if "security" in one

@@ -248,8 +248,18 @@ class SlowToBegin(SlowRunner):
         return 1
 
 
+async def pinged(reply: Delivery) -> web.StreamResponse:
+    return await deliver_stream(reply, Renderer("nothing"), keep_alive=b"event: ping\n\n")
+
+
 @pytest.mark.parametrize(
-    ("model", "send"), [(MODELS["chat"], text("nothing")), (MODELS["speech"], audio("nothing"))], ids=["text", "audio"]
+    ("model", "send", "comment"),
+    [
+        (MODELS["chat"], text("nothing"), ": keep-alive\n\n"),
+        (MODELS["chat"], pinged, "event: ping\n\n"),
+        (MODELS["speech"], audio("nothing"), ": keep-alive\n\n"),
+    ],
+    ids=["text", "text with an event", "audio"],
 )
 @pytest.mark.parametrize("backend", [SlowRunner, SlowToBegin])
 async def test_a_comment_breaks_every_silence(
@@ -257,14 +267,15 @@ async def test_a_comment_breaks_every_silence(
     backend: type[SlowRunner],
     model: Model,
     send: Callable[[Delivery], Awaitable[web.StreamResponse]],
+    comment: str,
 ) -> None:
     slow = backend(model)
     async with connect(await serve(streaming(slow, send, keep_alive_seconds=0.2))) as connection:
         for _ in range(2):
             await connection.send(request("POST", "/v1/chat/completions"))
             body = (await connection.response()).body.decode()
-            comments = [len(re.findall(r": keep-alive\n\n", silence)) for silence in re.split(r"data: \w+\n\n", body)]
-            assert re.sub(r": keep-alive\n\n", "", body) == "data: one\n\ndata: two\n\ndata: end\n\n"
+            comments = [silence.count(comment) for silence in re.split(r"data: \w+\n\n", body)]
+            assert body.replace(comment, "") == "data: one\n\ndata: two\n\ndata: end\n\n"
             # Before the first step, between it and the second, before the charge is made, and after the end.
             assert [bool(count) for count in comments] == [backend is SlowToBegin, True, True, False]
     assert slow.outcomes == [COMPLETED] * 2

@@ -17,6 +17,7 @@ from services.edge.messages.field_names import FieldNames
 from services.edge.messages.response import PING, MessageRenderer
 from services.edge.messages.thoughts import ThoughtKey
 from services.edge.paid.hold import Receipt
+from tests.support.named_events import read_events
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply, ToolCallDelta
 
@@ -47,21 +48,11 @@ def whole(reply: GenerateReply, **options: bool) -> Any:
     return Message.model_validate_json(renderer(**options).body([reply]), strict=True)
 
 
-def read(data: bytes) -> list[Any]:
-    """Reads events as Anthropic's types; their names must agree with what they hold."""
-    events = []
-    for event in data.split(b"\n\n")[:-1]:
-        name, _, content = event.partition(b"\n")
-        value = EVENT.validate_json(content.removeprefix(b"data: "), strict=True)
-        assert name == b"event: " + value.type.encode()
-        events.append(value)
-    return events
-
-
 def streamed(*steps: GenerateReply, end: GenerateReply | None = None, **options: bool) -> list[Any]:
+    """Returns the events of an answer, read as Anthropic's types of them."""
     stream, end = renderer(**options), end or last()
     data = stream.open() + b"".join(stream.step(0, step) for step in (*steps, end))
-    return read(data + stream.end({0: end}, Receipt(10, 90)))
+    return read_events(data + stream.end({0: end}, Receipt(10, 90)), EVENT)
 
 
 def put_together(events: list[Any]) -> Any:

@@ -303,6 +303,9 @@ def test_the_inputs_of_calls_have_a_bound_together() -> None:
         ("tools[0].function.parameters", "tools[1].input_schema"),
         ("tools[0].function.name", "tools[1].name"),
         ("tools", "tools"),
+        # The client has sent no such message or tool.
+        ("messages[5].content", "messages"),
+        ("tools[1].function", "tools"),
         ("stop", "stop_sequences"),
         ("max_completion_tokens", "max_tokens"),
         ("response_format.json_schema.schema", "output_config.format.schema"),

@@ -18,6 +18,7 @@ from services.edge.paid.hold import Receipt
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.response import ResponseRenderer
 from services.edge.responses.translation import translate
+from tests.support.named_events import read_events
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply, ToolCallDelta
 
@@ -51,14 +52,8 @@ def last(reason: int = runner_pb2.FINISH_REASON_STOP, **fields: Any) -> Generate
 
 
 def read(data: bytes) -> list[Any]:
-    """Reads events as OpenAI's types; their names must agree with what they hold."""
-    events = []
-    for event in data.split(b"\n\n")[:-1]:
-        name, _, content = event.partition(b"\n")
-        value = EVENT.validate_json(content.removeprefix(b"data: "), strict=True)
-        assert name == b"event: " + value.type.encode()
-        events.append(value)
-    return events
+    """Reads events as OpenAI's types."""
+    return read_events(data, EVENT)
 
 
 def stream(rendering: ResponseRenderer, *steps: GenerateReply) -> list[Any]:
