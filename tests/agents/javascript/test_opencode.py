@@ -58,8 +58,12 @@ def configure(desk: Desk, model: str, **options: Any) -> None:
 
 
 async def run(desk: Desk, *options: str) -> Finished:
-    # It still looks for its plugins in the package registry, which the proxy refuses, and goes on without them.
-    environ = {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
+    # The last keeps it from looking for its plugins in the package registry.
+    environ = {
+        "OPENCODE_DISABLE_AUTOUPDATE": "1",
+        "OPENCODE_DISABLE_MODELS_FETCH": "1",
+        "npm_config_offline": "true",
+    }
     return await desk.run(OPENCODE, "run", "--pure", *options, TASK, environ=environ)
 
 
@@ -88,6 +92,7 @@ async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
     assert spoken == used["tiermesh-max-think"]["completion_tokens"]
     assert used["tiermesh-pro"]["charged_requests"] == 1
     assert desk.paid() == 3 * 20 + 10
+    assert desk.proxy.elsewhere == []
 
 
 async def test_an_unknown_model_is_an_error_that_it_shows(desk: Desk) -> None:
