@@ -17,6 +17,7 @@ ENDPOINTS = (
     "completions",
     "responses",
     "messages",
+    "token_counts",
     "embeddings",
     "speech",
     "transcriptions",

@@ -82,6 +82,8 @@ class Route:
     operation: Operation | None = None
     # How its errors are written, those included that no handler of its sees. Routes of one path share it.
     errors: ErrorFormat = OPENAI_ERRORS
+    # Whether the path is served without a prefix too, and described so.
+    at_root: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

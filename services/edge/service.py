@@ -82,7 +82,7 @@ class EdgeService:
         app.on_response_prepare.append(self._name)
         for prefix in PREFIXES:
             self._register(app, prefix, self._routes)
-        self._register(app, "", [route for route in self._routes if isinstance(route, PublicRoute) and route.at_root])
+        self._register(app, "", [route for route in self._routes if route.at_root])
         # A path may hold line breaks, which a dot alone does not match.
         app.router.add_route("*", "/{tail:(?s:.*)}", self._unknown)
         return app

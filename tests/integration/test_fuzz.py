@@ -30,7 +30,10 @@ BODIES: dict[str, dict[str, Any]] = {path: content.example for path, content in 
 TYPES = {path: content.type for path, content in _JSON.items()}
 ERRORS = error_formats()
 # The mesh of this test has no runners for the others, which is the only thing it may ever fail with.
-SERVED = ("/chat/completions", "/completions", "/responses", "/messages", "/keys")
+SERVED = (
+    *("/chat/completions", "/completions", "/responses", "/messages", "/keys"),
+    *("/responses/input_tokens", "/messages/count_tokens", "/tokenize"),
+)
 SETTINGS = settings(
     max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )

@@ -21,12 +21,16 @@ CHAT, RESPONSES, MESSAGES, COMPLETIONS = "/chat/completions", "/responses", "/me
 # What Anthropic calls the codes.
 ANTHROPIC = {"invalid_request_error": "invalid_request", "overloaded_error": "service_unavailable"}
 OPENAI = (CHAT, RESPONSES, COMPLETIONS)
+COUNT, TOKENIZE, MESSAGES_COUNT = "/responses/input_tokens", "/tokenize", "/messages/count_tokens"
 HELLO = {"role": "user", "content": "Hi"}
 BODIES: dict[str, dict[str, Any]] = {
     CHAT: {"model": "tiermesh-max", "messages": [HELLO]},
     RESPONSES: {"model": "tiermesh-max", "input": "Hi"},
     MESSAGES: {"model": "tiermesh-max", "max_tokens": 9, "messages": [HELLO]},
     COMPLETIONS: {"model": "tiermesh-max", "prompt": "Hi"},
+    COUNT: {"model": "tiermesh-max", "input": "Hi"},
+    TOKENIZE: {"model": "tiermesh-max", "messages": [HELLO]},
+    MESSAGES_COUNT: {"model": "tiermesh-max", "messages": [HELLO]},
 }
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "output": "done"}
@@ -58,19 +62,28 @@ def chat(words: str, param: str, **fields: Any) -> list[Case]:
 
 
 def responses(words: str, param: str, **fields: Any) -> list[Case]:
-    return [Case(RESPONSES, fields, param, words)]
+    return [Case(path, fields, param, words) for path in (RESPONSES, COUNT)]
 
 
 def messages(words: str, param: str, **fields: Any) -> list[Case]:
-    return [Case(MESSAGES, fields, param, words)]
+    # Of an answer alone; a count may end with a turn of the assistant.
+    answered = {"max_tokens", "temperature", "top_k", "stop_sequences", "thread", "messages[0]"}
+    paths = (MESSAGES,) if param in answered else (MESSAGES, MESSAGES_COUNT)
+    return [Case(path, fields, param, words) for path in paths]
 
 
 def completions(words: str, param: str, **fields: Any) -> list[Case]:
     return [Case(COMPLETIONS, fields, param, words)]
 
 
+def tokenize(words: str, param: str, **fields: Any) -> list[Case]:
+    return [Case(TOKENIZE, fields, param, words)]
+
+
 def everywhere(words: str, param: str, **fields: Any) -> list[Case]:
-    return [Case(path, fields, param, words) for path in BODIES]
+    # These are of a prompt alone.
+    paths = (path for path in BODIES if path not in {TOKENIZE, MESSAGES_COUNT} or param == "model")
+    return [Case(path, fields, param, words) for path in paths]
 
 
 def blocks(*content: Any, role: str = "user") -> dict[str, Any]:
@@ -379,6 +392,24 @@ RULES: list[list[Case]] = [
     completions("at least 1; 0 is only for 'echo' with 'logprobs'", "max_tokens", max_tokens=0, echo=True),
     completions("must be a whole number from 0 to 1,000,000,000", "max_tokens", max_tokens=-1),
     completions("needs a 'prompt' that is text", "echo", echo=True, prompt=[1]),
+    # What only lists of tokens have.
+    tokenize("is required without 'messages'; send one of them", "prompt", messages=...),
+    tokenize("cannot be used with 'prompt'; leave one of them out", "messages", prompt="Hi"),
+    tokenize("must be a string of at most 10,000,000 characters; a list was sent", "prompt", prompt=["Hi"]),
+    tokenize("must be a list of 1 to 10,000 items", "messages", messages=[]),
+    tokenize("must be true or false; a string was sent", "return_token_strs", return_token_strs="yes"),
+    tokenize("must be true: tokens are those of the prompt that is answered", "add_generation_prompt",
+             add_generation_prompt=False),
+    tokenize("must be false: tokens are those of the prompt that is answered", "continue_final_message",
+             continue_final_message=True),
+    tokenize("is not supported: every model has one chat template", "chat_template", chat_template="{{ messages }}"),
+    tokenize("is not supported: every model has one chat template", "chat_template_kwargs",
+             chat_template_kwargs={"enable_thinking": True}),
+    tokenize("is an image, which has no tokens to list", "messages[0].content[1]",
+             messages=[{"role": "user", "content": [TEXT, GOOD_IMAGE]}]),
+    tokenize("is required for the role 'user'; add it", "messages[0].content", messages=[{"role": "user"}]),
+    tokenize("must be a list of at most 128 items", "tools",
+             tools=[{"type": "function", "function": {"name": f"f{at}"}} for at in range(129)]),
 ]  # fmt: skip
 
 
@@ -396,7 +427,7 @@ def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, d
     body = {name: value for name, value in {**BODIES[path], **fields}.items() if value is not ...}
     response = http.post(path, json=body)
     error = response.json()["error"]
-    if path == MESSAGES:
+    if path.startswith(MESSAGES):
         # Anthropic's errors name the field in their message alone.
         named = re.match(r"(?:The image at )?'([^']+)'", error["message"])
         error = {**error, "code": ANTHROPIC[error["type"]], "param": named and named[1]}
@@ -406,7 +437,7 @@ def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, d
 @pytest.mark.parametrize("path", BODIES)
 def test_what_is_right_needs_a_runner(http: httpx2.Client, path: str) -> None:
     status, error, _ = post(http, path, {})
-    assert (status, error["code"]) == (529 if path == MESSAGES else 503, "service_unavailable")
+    assert (status, error["code"]) == (529 if path.startswith(MESSAGES) else 503, "service_unavailable")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule[0].param}-{rule[0].words[:40]}")

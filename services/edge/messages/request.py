@@ -169,6 +169,7 @@ class MessagesBody(ConversationBody, frozen=True, kw_only=True):
 
 
 messages_decoder = msgspec.json.Decoder(MessagesBody)
+conversation_decoder = msgspec.json.Decoder(ConversationBody)
 
 
 def parse_conversation(content: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:

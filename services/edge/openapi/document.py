@@ -47,7 +47,7 @@ def build_document(routes: Sequence[AnyRoute]) -> bytes:
         if route.operation is not None:
             # OpenAPI names the parts of a path without what they may hold.
             path = web.DynamicResource(route.path).canonical
-            full = path if isinstance(route, PublicRoute) and route.at_root else _PREFIX + path
+            full = path if route.at_root else _PREFIX + path
             paths.setdefault(full, {})[route.method.lower()] = _described(route, path, route.operation, schemas)
     document = {
         "openapi": "3.1.0",

@@ -16,17 +16,18 @@ import msgspec
 from services.common.catalog import Kind
 from services.common.errors import MeshError
 from services.common.limits.chats import MOST_SCORED
-from services.runner.engines.llamacpp.body import completion_fields, media_body
+from services.runner.engines.llamacpp.body import completion_fields, image_data, media_body, written_prompt
 from services.runner.engines.llamacpp.events import EventReader, scored_event
 from services.runner.engines.llamacpp.guidance import Guidance
 from services.runner.engines.llamacpp.listener import Listener
+from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.run import Generate, Run
 from services.runner.engines.llamacpp.scoring import PromptScorer
 from services.runner.engines.llamacpp.server import ServerOptions, library_path, load_server, signals_kept
 from services.runner.engines.llamacpp.slots import Slots
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import Emit
-from services.runner.kinds.text.job import Job
+from services.runner.kinds.text.job import Job, PromptTokens
 from services.runner.kinds.text.prompt.grammar import in_few_words, shaped_by
 from services.runner.kinds.text.prompt.template import packaged_template
 from services.runner.refusals import (
@@ -167,6 +168,28 @@ class LlamaCppEngine:
         if self._vocabulary is None:
             raise engine_closed()
         return self._vocabulary.text(token_ids)
+
+    def tokenize(self, job: Job, *, bare: bool = False, listed: bool = False) -> PromptTokens:
+        """Returns the tokens of a job's prompt; llama.cpp counts them beside the slots."""
+        vocabulary, listener = self._vocabulary, self._listener
+        if self._loop is None or vocabulary is None or listener is None:
+            raise engine_closed()
+        if job.images and not self.vision:
+            raise images_refused()
+        prompt = written_prompt(job, vocabulary, self._around_images)
+        if not job.images:
+            token_ids = listener.tokenize(prompt, bare=bare)
+            return PromptTokens(len(token_ids), token_ids if listed else ())
+        count = listener.count(prompt, image_data(job.images))
+        if count is None:
+            raise undecodable()
+        return PromptTokens(count)
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Returns how the model's file writes tokens."""
+        if self._vocabulary is None:
+            raise engine_closed()
+        return [self._vocabulary.texts[token_id].decode(errors="replace") for token_id in token_ids]
 
     async def close(self) -> None:
         """Ends what runs with UNAVAILABLE, waits until llama.cpp has stopped, and frees the model."""

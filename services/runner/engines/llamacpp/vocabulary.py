@@ -56,6 +56,8 @@ class Vocabulary:
         self._others = names[_USER_DEFINED] + names[_NORMAL]
         # llama.cpp reads these in the fixed texts of a grammar too, and the unknown token like them.
         self.grammar_texts = GrammarTexts(self._controls)
+        # How each token is written in the file.
+        self.texts = texts
         self.basename = metadata.get("general.basename", b"").decode(errors="replace").lower()
         self.chat_template = metadata.get("tokenizer.chat_template", b"").decode(errors="replace")
         self.eos_token_id: int = metadata.get(_PREFIX + "eos_token_id", -1)

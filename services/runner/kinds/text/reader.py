@@ -98,6 +98,17 @@ class RequestReader:
             return self._read_completion(call, model)
         if task is not None:
             raise unchecked("model")
+        return self._read_conversation(call, model)
+
+    def read_prompt(self, call: runner_pb2.GenerateCall, model: Model) -> Job:
+        """Returns a job with the prompt that a call wants to have counted; raises MeshError INVALID_REQUEST."""
+        task = call.token_count
+        if not task.HasField("prompt"):
+            return self._read_conversation(call, model).job
+        prompt = self._controls.plain(task.prompt)
+        return Job(call.request_id, prompt, Sampling(), cuts=prompt.cuts)
+
+    def _read_conversation(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         toolbox = read_toolbox(call)
         if toolbox.tools and "tools" not in model.capabilities:
             raise unchecked("tools")
