@@ -40,7 +40,9 @@ rules:
 """
 
 
-async def run(desk: Desk, *options: str, model: str = "tiermesh-max-think", key: str = "", **further: Any) -> Finished:
+async def run(
+    desk: Desk, *options: str, task: str = TASK, model: str = "tiermesh-max-think", key: str = "", **further: Any
+) -> Finished:
     environ = {
         "ANTHROPIC_BASE_URL": desk.proxy.url,
         "ANTHROPIC_AUTH_TOKEN": key or desk.api_key,
@@ -53,7 +55,7 @@ async def run(desk: Desk, *options: str, model: str = "tiermesh-max-think", key:
         "DISABLE_ERROR_REPORTING": "1",
         "DISABLE_TELEMETRY": "1",
     }
-    done = await desk.run(CLAUDE, "-p", *options, "--", TASK, environ=environ, **further)
+    done = await desk.run(CLAUDE, "-p", *options, "--", task, environ=environ, **further)
     assert desk.proxy.elsewhere == []
     return done
 
@@ -98,6 +100,17 @@ async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
 
 def signed(event: Any) -> bool:
     return event["type"] == "content_block_delta" and event["delta"]["type"] == "signature_delta"
+
+
+async def test_it_counts_the_tokens_of_its_context(desk: Desk) -> None:
+    done = await run(desk, task="/context")
+    assert done.code == 0, done.said
+    assert "**Tokens:**" in done.output
+    counted = desk.proxy.requests("/v1/messages/count_tokens")
+    assert len(counted) > 10
+    assert {exchange.status for exchange in desk.proxy.exchanges} == {200}
+    assert all(json.loads(exchange.answer)["input_tokens"] > 0 for exchange in counted)
+    assert desk.paid() == 0
 
 
 async def test_an_interrupted_answer_is_charged(desk: Desk) -> None:
