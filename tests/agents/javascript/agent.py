@@ -25,6 +25,9 @@ MODULES = Path(__file__).parent / "node_modules"
 on_linux = pytest.mark.skipif(
     (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="this program is for Linux on x86-64"
 )
+# What every agent is asked for, and the file before and after.
+TASK = "Correct the spelling in notes.txt."
+WRONG, RIGHT = "I recieve mail.\n", "I receive mail.\n"
 _SECONDS = 100.0
 
 
@@ -51,6 +54,12 @@ class Desk:
     account: FundedAccount
     api_key: str
     proxy: RecordingProxy
+
+    def misspelled_note(self) -> Path:
+        """Writes the file of the task and returns where it is."""
+        path = self.project / "notes.txt"
+        path.write_text(WRONG)
+        return path
 
     def environ(self) -> dict[str, str]:
         """Returns the environment of a person who has nothing else installed, without any network but this mesh."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.agents.javascript.agent import MODULES, Desk, Finished, on_linux
+from tests.agents.javascript.agent import MODULES, RIGHT, TASK, Desk, Finished, on_linux
 from tests.agents.javascript.conftest import CONTEXT
 from tests.agents.javascript.recording_proxy import Exchange
 from tests.support.waiting import eventually
@@ -13,8 +13,6 @@ from tests.support.waiting import eventually
 pytestmark = on_linux
 
 CLAUDE = MODULES / "@anthropic-ai" / "claude-code-linux-x64" / "claude"
-TASK = "Correct the spelling in notes.txt."
-WRONG, RIGHT = "I recieve mail.\n", "I receive mail.\n"
 # A story takes longer than the test waits before it presses Ctrl-C.
 SPEED = 100
 # After the task there is a message of the system, with what Claude Code knows of the machine.
@@ -67,8 +65,7 @@ def blocks(exchange: Exchange, kind: str) -> list[Any]:
 
 
 async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
-    note = desk.project / "notes.txt"
-    note.write_text(WRONG)
+    note = desk.misspelled_note()
     done = await run(desk, "--output-format", "stream-json", "--verbose", "--allowedTools", "Read,Edit")
     assert done.code == 0, done.said
     assert note.read_text() == RIGHT
@@ -99,7 +96,7 @@ async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
 
 
 def signed(event: Any) -> bool:
-    return event["type"] == "content_block_delta" and event["delta"]["type"] == "signature_delta"
+    return "signature" in event.get("delta", {})
 
 
 async def test_it_counts_the_tokens_of_its_context(desk: Desk) -> None:

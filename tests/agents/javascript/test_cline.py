@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.agents.javascript.agent import MODULES, Desk, Finished, on_linux
+from tests.agents.javascript.agent import MODULES, RIGHT, TASK, Desk, Finished, on_linux
 
 pytestmark = on_linux
 
 CLINE = MODULES / "@cline" / "cli-linux-x64" / "bin" / "cline"
-TASK = "Correct the spelling in notes.txt."
-WRONG, RIGHT = "I recieve mail.\n", "I receive mail.\n"
 SCRIPT = """
 rules:
   - when: {role: user, contains: Correct the spelling}
@@ -47,8 +45,7 @@ def events(done: Finished) -> list[Any]:
 
 
 async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
-    note = desk.project / "notes.txt"
-    note.write_text(WRONG)
+    note = desk.misspelled_note()
     done = await run(desk, "tiermesh-max-think")
     assert done.code == 0, done.said
     assert note.read_text() == RIGHT

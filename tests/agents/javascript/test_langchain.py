@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.agents.javascript.agent import Desk
+from tests.agents.javascript.agent import RIGHT, TASK, Desk
 from tests.support import programs
 
 SAMPLES = Path(__file__).parent / "samples"
-TASK = "Correct the spelling in notes.txt."
 THANKS = "Thank you. What did you do?"
 WEATHER = "What is the weather in Paris?"
 SCRIPT = """
@@ -23,7 +22,7 @@ rules:
   - when: {role: tool, contains: recieve}
     calls:
       - name: write_note
-        arguments: {path: notes.txt, text: I receive mail.}
+        arguments: {path: notes.txt, text: "I receive mail.\\n"}
   - when: {role: tool, contains: wrote notes.txt}
     content: The spelling is correct now.
   - when: {role: user, contains: What did you do, turn: 4}
@@ -47,10 +46,9 @@ async def run_sample(desk: Desk, name: str, model: str, **environ: str) -> Any:
 
 
 async def test_a_graph_reads_and_corrects_a_file(desk: Desk) -> None:
-    note = desk.project / "notes.txt"
-    note.write_text("I recieve mail.")
+    note = desk.misspelled_note()
     answer = await run_sample(desk, "langgraph-agent", "tiermesh-max", QUESTIONS=json.dumps([TASK, THANKS]))
-    assert note.read_text() == "I receive mail."
+    assert note.read_text() == RIGHT
     assert answer["roles"] == ["human", "ai", "tool", "ai", "tool", "ai", "human", "ai"]
     assert answer["texts"] == ["I will read notes.txt.", "", "The spelling is correct now.", "I wrote notes.txt."]
     # The answers came in pieces, and each with its usage.

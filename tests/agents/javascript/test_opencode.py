@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.agents.javascript.agent import MODULES, Desk, Finished, on_linux
+from tests.agents.javascript.agent import MODULES, RIGHT, TASK, Desk, Finished, on_linux
 
 pytestmark = on_linux
 
 OPENCODE = MODULES / "opencode-linux-x64-baseline" / "bin" / "opencode"
-TASK = "Correct the spelling in notes.txt."
-WRONG, RIGHT = "I recieve mail.\n", "I receive mail.\n"
 # The request for a title offers no functions, so its rule is the one without calls.
 SCRIPT = """
 rules:
@@ -68,8 +66,7 @@ async def run(desk: Desk, *options: str) -> Finished:
 
 
 async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
-    note = desk.project / "notes.txt"
-    note.write_text(WRONG)
+    note = desk.misspelled_note()
     configure(desk, "tiermesh-max-think", reasoning=True)
     done = await run(desk, "--format", "json", "--thinking")
     assert done.code == 0, done.said
