@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from tests.agents.javascript.agent import MODULES, RIGHT, TASK, Desk, Finished, on_linux
 
 pytestmark = on_linux
@@ -32,13 +34,13 @@ rules:
 """
 
 
-def configure(desk: Desk, model: str, **options: Any) -> None:
+def configure(desk: Desk, model: str, sdk: str = "@ai-sdk/openai-compatible", **options: Any) -> None:
     config = {
         "model": f"tiermesh/{model}",
         "small_model": "tiermesh/tiermesh-pro",
         "provider": {
             "tiermesh": {
-                "npm": "@ai-sdk/openai-compatible",
+                "npm": sdk,
                 "options": {"baseURL": f"{desk.proxy.url}/v1", "apiKey": desk.api_key},
                 "models": {
                     model: {"limit": {"context": 131072, "output": 8192}, **options},
@@ -65,9 +67,19 @@ async def run(desk: Desk, *options: str) -> Finished:
     return await desk.run(OPENCODE, "run", "--pure", *options, TASK, environ=environ)
 
 
-async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
+def thoughts_of(message: Any) -> list[str]:
+    """Returns what the assistant has thought, as chat completions or the Messages API have it."""
+    if "reasoning_content" in message:
+        return [message["reasoning_content"]]
+    return [block["thinking"] for block in message["content"] if block["type"] == "thinking"]
+
+
+@pytest.mark.parametrize(
+    ("sdk", "path"), [("@ai-sdk/openai-compatible", "/v1/chat/completions"), ("@ai-sdk/anthropic", "/v1/messages")]
+)
+async def test_it_reads_and_corrects_a_file(desk: Desk, sdk: str, path: str) -> None:
     note = desk.misspelled_note()
-    configure(desk, "tiermesh-max-think", reasoning=True)
+    configure(desk, "tiermesh-max-think", sdk, reasoning=True)
     done = await run(desk, "--format", "json", "--thinking")
     assert done.code == 0, done.said
     assert note.read_text() == RIGHT
@@ -77,10 +89,10 @@ async def test_it_reads_and_corrects_a_file(desk: Desk) -> None:
     texts = [part["text"] for part in parts if part["type"] == "text"]
     assert texts == ["I will read notes.txt.", "The spelling is correct now."]
     exchanges = [exchange for exchange in desk.proxy.exchanges if exchange.body["model"] == "tiermesh-max-think"]
-    assert [exchange.status for exchange in desk.proxy.requests("/v1/chat/completions")] == [200] * 4
+    assert [exchange.status for exchange in desk.proxy.requests(path)] == [200] * 4
     # What it thought comes back to the model.
-    thought = [m["reasoning_content"] for m in exchanges[-1].body["messages"] if m["role"] == "assistant"]
-    assert thought == thoughts[:2]
+    earlier = [message for message in exchanges[-1].body["messages"] if message["role"] == "assistant"]
+    assert [thought for message in earlier for thought in thoughts_of(message)] == thoughts[:2]
     # It counts what the ledger counts, and the cheap model of `small_model` has named the conversation.
     used = {row["model"]: row for row in desk.account.mesh.command_now("usage", desk.account.account, "--by", "model")}
     counted = [part["tokens"] for part in parts if part["type"] == "step-finish"]
