@@ -52,8 +52,10 @@ PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 JAVASCRIPT_DIR := tests/e2e/javascript
 JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
 # The groups of tests/agents: agents as their users install them. They are large; `AGENTS=` leaves them out.
-AGENTS ?= javascript
+AGENTS ?= javascript python
 AGENTS_JAVASCRIPT_DIR := tests/agents/javascript
+# Their pins exclude each other's.
+AGENTS_PYTHON := $(foreach name,aider frameworks open-webui,.venv-$(name)/.installed)
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
 # The prose linter, installed in the same way.
@@ -68,7 +70,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-javascript shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-javascript agents-python shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -93,6 +95,8 @@ test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run agents against a simul
 	$(BIN)/python -m pytest $(AGENTS:%=tests/agents/%) $(or $(ARGS),--numprocesses=2 --dist=loadfile --durations=10)
 
 agents-javascript: $(AGENTS_JAVASCRIPT_DIR)/node_modules/.installed
+
+agents-python: $(AGENTS_PYTHON)
 
 # Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side. It makes the
 # environments first, because the protos are generated with types only where the development environment is.
@@ -187,11 +191,12 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 	$(COMPILE) pyproject.toml $(TORCH_EXTRAS:%=--extra %) --group test-torch --constraints $(LOCKS)/dev.lock --constraints $(LOCKS)/runner-exllamav2.lock \
 		--overrides $(LOCKS)/torch-overrides.txt --no-emit-package torch --output-file $(LOCKS)/test-torch.lock
 	$(COMPILE) --no-generate-hashes --no-deps --group torch --output-file $(LOCKS)/torch.lock
-	for group in hermes deploy; do $(COMPILE) --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
+	for group in hermes deploy frameworks aider; do $(COMPILE) --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
+	$(COMPILE) --group open-webui --excludes $(LOCKS)/open-webui-excludes.txt --output-file $(LOCKS)/open-webui.lock
 	for group in models extra-models exllamav2 flash-attn; do $(COMPILE) --no-deps --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .tools .venv .venv-deploy .venv-hermes .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules \
+	rm -rf .tools .venv .venv-aider .venv-deploy .venv-frameworks .venv-hermes .venv-open-webui .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules \
 		$(AGENTS_JAVASCRIPT_DIR)/node_modules
 
 .venv/bin/python:
@@ -221,6 +226,14 @@ $(DEV): $(LOCKS)/dev.lock $(EXTRAS)
 .venv-%/.installed: $(LOCKS)/%.lock | .venv/bin/python
 	$(BIN)/python -m venv --clear $(@D)
 	$(@D)/bin/python $(LOCKED) -r $<
+	@touch $@
+
+# A lock has everything, and that of Open WebUI less than its package declares, so pip must not look for the rest. What a
+# test imports, it compiles. No test opens the web pages, which are 240 MB.
+$(AGENTS_PYTHON): .venv-%/.installed: $(LOCKS)/%.lock | .venv/bin/python
+	$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/python $(LOCKED) --no-deps --no-compile -r $<
+	@rm -rf $(foreach part,_app assets pyodide wasm,$(@D)/lib/python*/site-packages/open_webui/frontend/$(part))
 	@touch $@
 
 # torch itself has no hash here: an index may have its build for CPUs or the one for CUDA, which brings its libraries.

@@ -28,7 +28,10 @@ CONTENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "runner-exllamav2.lock": (GPU, ("torch", "flash-attn-build")),
 }
 # Those without, and the group that each is made of.
-ALONE = ("build", "deploy", "exllamav2", "extra-models", "flash-attn", "hermes", "models", "torch")
+ALONE = (
+    "aider", "build", "deploy", "exllamav2", "extra-models", "flash-attn", "frameworks", "hermes", "models",
+    "open-webui", "torch",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("lock", LOCKS)
