@@ -34,17 +34,19 @@ rules:
 """
 
 
-def configure(desk: Desk, model: str, sdk: str = "@ai-sdk/openai-compatible", **options: Any) -> None:
+def configure(
+    desk: Desk, model: str, sdk: str = "@ai-sdk/openai-compatible", small: str = "tiermesh-pro", **options: Any
+) -> None:
     config = {
         "model": f"tiermesh/{model}",
-        "small_model": "tiermesh/tiermesh-pro",
+        "small_model": f"tiermesh/{small}",
         "provider": {
             "tiermesh": {
                 "npm": sdk,
                 "options": {"baseURL": f"{desk.proxy.url}/v1", "apiKey": desk.api_key},
                 "models": {
                     model: {"limit": {"context": 131072, "output": 8192}, **options},
-                    "tiermesh-pro": {"limit": {"context": 131072, "output": 8192}},
+                    small: {"limit": {"context": 131072, "output": 8192}},
                 },
             }
         },
@@ -105,9 +107,8 @@ async def test_it_reads_and_corrects_a_file(desk: Desk, sdk: str, path: str) -> 
 
 
 async def test_an_unknown_model_is_an_error_that_it_shows(desk: Desk) -> None:
-    configure(desk, "tiermesh-none")
+    configure(desk, "tiermesh-none", small="tiermesh-none")
     done = await run(desk)
     assert done.code == 1
     assert "The model 'tiermesh-none' does not exist" in done.said
-    # Only the conversation has a name.
-    assert desk.paid() == 10
+    assert desk.paid() == 0
