@@ -36,7 +36,9 @@ async def run(desk: Desk, model: str) -> Finished:
     account = ["-p", "openai", "-b", f"{desk.proxy.url}/v1", "-k", desk.api_key, "-m", model]
     known = await desk.run(CLINE, "auth", *account)
     assert known.code == 0, known.said
-    return await desk.run(CLINE, "--json", "--auto-approve", "true", TASK)
+    # Otherwise it starts a daemon that outlives it.
+    environ = {"CLINE_SESSION_BACKEND_MODE": "local"}
+    return await desk.run(CLINE, "--json", "--auto-approve", "true", TASK, environ=environ)
 
 
 def events(done: Finished) -> list[Any]:
