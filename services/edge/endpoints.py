@@ -22,7 +22,9 @@ ENDPOINTS = (
     "speech",
     "transcriptions",
     "images",
+    "models",
     "account",
+    "welcome",
 )
 
 

@@ -281,6 +281,8 @@ def test_only_what_could_be_stored_is_missing(http: httpx2.Client, method: str, 
 
 
 def test_models_say_since_when_they_are_sold(http: httpx2.Client) -> None:
-    # 2026-11-21, UTC.
-    assert {model["created"] for model in http.get("/models").json()["data"]} == {1795219200}
+    created = {model["id"]: model["created"] for model in http.get("/models").json()["data"]}
+    # 2026-11-30, UTC, and 2026-11-21 of all others.
+    assert created.pop("tiermesh-lite") == 1795996800
+    assert set(created.values()) == {1795219200}
     assert http.get("/models/tiermesh-pro").json()["created"] == 1795219200

@@ -260,7 +260,7 @@ def wrong_bodies() -> dict[str, Any]:
         "image where vision is": body(model="tiermesh-max", messages=[user([image])]),
         "image url": body(messages=[user([{"type": "image_url", "image_url": DATA_URL}])]),
         "lone surrogate": body(messages=[user(PROMPT + "\ud800")]),
-        "too long": body(messages=[user(f"{PROMPT} " * 2_000 + "a " * 3_000)]),
+        "too long": body(messages=[user(f"{PROMPT} " * 2_000 + "a " * 9_000)]),
     }
     return wrong
 

@@ -49,6 +49,7 @@ def _request_reader(engine: TextEngine) -> RequestReader:
         controls=controls,
         detokenize=engine.detokenize,
         vocabulary=engine.vocabulary,
+        context=engine.context,
         new_call_id=lambda: f"call_{secrets.token_hex(12)}",
     )
 

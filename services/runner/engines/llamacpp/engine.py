@@ -16,6 +16,7 @@ import msgspec
 from services.common.catalog import Kind
 from services.common.errors import MeshError
 from services.common.limits.chats import MOST_SCORED
+from services.common.settings import SettingsError
 from services.runner.engines.llamacpp.body import completion_fields, image_data, media_body, written_prompt
 from services.runner.engines.llamacpp.events import EventReader, scored_event
 from services.runner.engines.llamacpp.guidance import Guidance
@@ -91,11 +92,20 @@ class LlamaCppEngine:
         self._told = False
 
     async def start(self) -> None:
-        """Loads the model on another thread; raises FileNotFoundError, ValueError or RuntimeError if it cannot."""
+        """Loads the model on another thread; raises FileNotFoundError, ValueError or RuntimeError if it cannot.
+
+        Raises SettingsError for a context that the model was not trained for: llama.cpp would shorten it silently.
+        """
         loop = asyncio.get_running_loop()
         if not self._options.model_path.is_file():
             raise FileNotFoundError(f"there is no model file {self._options.model_path}")
         self._vocabulary = await loop.run_in_executor(self._threads, Vocabulary, self._options.model_path)
+        trained = self._vocabulary.trained_context
+        if 0 < trained < self.context:
+            raise SettingsError(
+                f"{self._options.model_path.name} attends to {trained} tokens: lower TIERMESH_RUNNER_CONTEXT from "
+                f"{self.context}, and the context of its models in the catalog"
+            )
         if not self._chat_template:
             packaged = _TEMPLATES.get(self._vocabulary.basename)
             self._chat_template = packaged_template(packaged) if packaged else self._vocabulary.chat_template

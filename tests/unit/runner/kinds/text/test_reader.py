@@ -57,6 +57,20 @@ def test_a_plain_call() -> None:
     assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
 
 
+@pytest.mark.parametrize(
+    ("context", "asked", "bound"),
+    [(0, 0, None), (2048, 0, None), (2048, 9000, 9000), (4096, 0, 2048), (4096, 9000, 2048), (4096, 5, 5)],
+)
+def test_no_answer_is_longer_than_the_context_that_a_model_is_sold_with(
+    context: int, asked: int, bound: int | None
+) -> None:
+    template = ChatTemplate(packaged_template("smollm2"))
+    reader = RequestReader(template, detokenize=detokenize, new_call_id=str, context=context)
+    assert reader.read(call(max_tokens=asked), MODEL).job.max_tokens == bound
+    continued = call(max_tokens=asked, messages=[], completion=pb.CompletionTask(prompt="x"))
+    assert reader.read(continued, MODEL).job.max_tokens == bound
+
+
 def test_earlier_thoughts_reach_templates_that_show_them() -> None:
     said = pb.Message(role="assistant", content="y", reasoning_content="TTT")
     messages = [pb.Message(role="user", content="x"), said, pb.Message(role="user", content="z")]
