@@ -134,7 +134,7 @@ async def test_an_unknown_model_is_an_error_that_it_shows(desk: Desk) -> None:
 async def test_without_credits_it_says_why_and_does_not_try_again(desk: Desk) -> None:
     done = await run(desk, key=desk.account.new_key("--monthly-cap", "1")["api_key"])
     assert done.code == 1
-    assert "This API key may spend at most 1 credits" in done.output
+    assert "API key may spend at most 1 credits" in done.output
     assert [exchange.status for exchange in desk.proxy.exchanges] == [402]
     assert desk.paid() == 0
 
