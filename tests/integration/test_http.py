@@ -88,6 +88,8 @@ def test_a_refused_key_is_told_how_to_authenticate(mesh: LocalMesh) -> None:
     for headers in ({}, {"Authorization": "Bearer sk-unknown"}):
         response = httpx2.get(mesh.base_url + "/models", headers=headers)
         assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
+        # Some clients repeat a 401 for minutes unless they are told not to.
+        assert response.headers["x-should-retry"] == "false"
 
 
 def test_text_says_how_it_is_encoded(http: httpx2.Client) -> None:

@@ -56,9 +56,10 @@ _SHAPES = {
     Code.NOT_FOUND: Shape(404, "invalid_request_error", "not_found"),
     Code.INTERNAL: Shape(500, "server_error", "internal_error"),
 }
-# What stands for ever, or until somebody pays. The SDKs of OpenAI and Anthropic repeat every 409 unless they are told
-# not to, and clients that repeat whatever they do not know may listen to it too.
-_FINAL = frozenset({Code.CONFLICT, Code.INSUFFICIENT_CREDITS})
+# What stands for ever, or until somebody pays or sends another key. The SDKs of OpenAI and Anthropic repeat every 409
+# unless they are told not to, Claude Code repeats a 401 for minutes, and clients that repeat whatever they do not know
+# may listen to it too.
+_FINAL = frozenset({Code.CONFLICT, Code.INSUFFICIENT_CREDITS, Code.UNAUTHENTICATED})
 _BODY_TOO_LARGE = Shape(413, "invalid_request_error", "request_too_large")
 _MALFORMED_HTTP = Shape(400, "invalid_request_error", "invalid_request")
 _SLOW_BODY = Shape(408, "invalid_request_error", "request_timeout")
@@ -130,7 +131,7 @@ def refused(error: MeshError) -> Refusal:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     elif error.code in _FINAL:
         headers["x-should-retry"] = "false"
-    elif error.code is Code.UNAUTHENTICATED:
+    if error.code is Code.UNAUTHENTICATED:
         # RFC 9110, 11.6.1, demands it of every 401.
         headers["WWW-Authenticate"] = "Bearer"
     return Refusal(_SHAPES[error.code], error.message, error.param or None, headers)

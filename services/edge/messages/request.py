@@ -133,7 +133,8 @@ class Thinking(Struct, frozen=True):
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Meta(ge=1)] | None = None
-    display: Literal["summarized", "omitted", "updates"] | None = None
+    # What a model's thought would be shown as. The thought itself is shown for all but `omitted`.
+    display: Literal["summarized", "updates", "omitted"] | None = None
 
 
 class OutputFormat(Struct, frozen=True):

@@ -343,6 +343,15 @@ def test_how_hard_to_think(fields: dict[str, Any], effort: str | None) -> None:
     assert translate(**fields).reasoning_effort == effort
 
 
+@pytest.mark.parametrize(
+    ("display", "shown"), [(None, True), ("summarized", True), ("updates", True), ("omitted", False)]
+)
+def test_whether_thoughts_are_shown(display: str | None, shown: bool) -> None:
+    thinking = {"type": "adaptive", "display": display}
+    body = {"model": "m", "max_tokens": 9, "messages": [USER], "thinking": thinking}
+    assert parse_conversation(msgspec.json.encode(body), messages_decoder).thoughts_shown is shown
+
+
 @pytest.mark.parametrize("member", ["output_config", "output_format"])
 def test_the_shape_of_the_answer(member: str) -> None:
     wanted = {"type": "json_schema", "schema": {"type": "object"}}
