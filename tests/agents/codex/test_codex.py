@@ -173,7 +173,7 @@ def test_what_the_service_refuses_is_shown(codex: Codex) -> None:
     codex.configure(provider="request_max_retries = 0\nstream_max_retries = 0")
     done = replace(codex, api_key=poor).run("Say hello.")
     assert (done.code, done.texts("agent_message")) == (1, [])
-    assert "402 Payment Required: Not enough credits" in done.failure
+    assert "402 Payment Required: Insufficient credits" in done.failure
     done = replace(codex, api_key=hurried).run("How many lines are in notes.txt?")
     assert (done.code, done.texts("agent_message")) == (1, ["I will count."])
     assert "429 Too Many Requests" in done.failure

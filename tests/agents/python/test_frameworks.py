@@ -44,7 +44,7 @@ def refused(error: str, says: str) -> Outcome:
     return Outcome({"error": error}, charged_requests=0, says=says)
 
 
-NO_CREDITS = "Not enough credits: a request to tiermesh-max costs 15, and 0 are available."
+NO_CREDITS = "Insufficient credits: a request to tiermesh-max costs 15, and 0 are available."
 TOO_LONG = f"maximum context length is {CONTEXT} tokens"
 EXPECTED = {
     "pydantic_ai": {
