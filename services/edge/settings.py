@@ -72,7 +72,7 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     # make this edge connect to every machine in them. For tests, and for image stores on their own network.
     remote_image_networks: str = ""
     # How many images one request may contain.
-    vision_max_images: int = 10
+    vision_max_images: int = 64
     # The largest image. Unit: bytes.
     vision_max_image_bytes: int = 10 * 1024 * 1024
     # The most that all images of one request may take together. Unit: bytes.

@@ -203,7 +203,7 @@ def test_a_bad_image_is_refused(client: openai.OpenAI, url: str, reason: str) ->
 @pytest.mark.usefixtures("nothing_is_charged")
 def test_too_many_and_too_large_images_are_refused(client: openai.OpenAI) -> None:
     url = data_url(plain_image())
-    assert "at most 10" in refusal(client, *[url] * 11).message
+    assert "at most 64" in refusal(client, *[url] * 65).message
     assert (
         "10000 x 10000 pixels"
         in refusal(client, data_url(plain_image()[:16] + (10_000).to_bytes(4, "big") * 2 + plain_image()[24:])).message
