@@ -70,14 +70,14 @@ async def watch_status(channel: grpc.aio.Channel) -> object:
 
 # Every kind of method that a service has, and who in the mesh may and may not call it.
 METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
-    ("auth", authenticate, ("edge", "operator"), ("billing", "router", "runner", "auth")),
-    ("auth", list_accounts, ("edge", "operator"), ("billing", "router", "runner", "auth")),
-    ("billing", transact, ("edge", "operator"), ("auth", "router", "runner", "billing")),
-    ("billing", audit, ("edge", "operator"), ("auth", "router", "runner", "billing")),
-    ("router", route, ("edge", "operator"), ("auth", "billing", "runner", "router")),
-    ("router", watch_availability, ("edge", "operator"), ("auth", "billing", "runner", "router")),
-    ("runner", generate, ("edge", "router"), ("auth", "billing", "operator", "runner")),
-    ("runner", watch_status, ("edge", "router"), ("auth", "billing", "operator", "runner")),
+    ("auth", authenticate, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
+    ("auth", list_accounts, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
+    ("billing", transact, ("edge", "console", "operator"), ("auth", "router", "runner", "billing")),
+    ("billing", audit, ("edge", "console", "operator"), ("auth", "router", "runner", "billing")),
+    ("router", route, ("edge", "console", "operator"), ("auth", "billing", "runner", "router")),
+    ("router", watch_availability, ("edge", "console", "operator"), ("auth", "billing", "runner", "router")),
+    ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
+    ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
 ]
 ONE_EACH = [METHODS[0], METHODS[3], METHODS[4], METHODS[7]]
 

@@ -26,6 +26,12 @@ from services.common.settings import DEFAULT_CATALOG
     show_default=True,
     help="The port of the API. 0 takes a free port.",
 )
+@click.option(
+    "--console-port",
+    type=click.IntRange(0, 65535),
+    help="The port of the web console. 0 takes a free port. Default: the one after the API's.",
+)
+@click.option("--no-console", is_flag=True, help="Start no web console.")
 @state_directory_option
 @click.option("--models", type=click.Path(path_type=Path), help="The catalog file. Default: a small example.")
 @click.option(
@@ -52,8 +58,11 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="A JSON file to write when the mesh is ready, for scripts."
 )
-def up(
+def up(  # noqa: PLR0913 - each is an option, and only by name
+    *,
     port: int,
+    console_port: int | None,
+    no_console: bool,
     state_dir: Path,
     models: Path | None,
     engine: str,
@@ -64,10 +73,10 @@ def up(
 ) -> None:
     """Start a whole mesh on this machine and serve until Ctrl-C.
 
-    It runs etcd, auth, billing, router, edge, and a runner for each tier whose engine is installed. `make run-all`
-    installs the engines for embeddings, speech and transcription, and then runs this command. The first start creates
-    an account with a key and credits. Later starts find them in the state directory. Set any other setting of a service
-    with its environment variable, for example TIERMESH_RUNNER_MODEL_PATH.
+    It runs etcd, auth, billing, router, edge, the web console, and a runner for each tier whose engine is installed.
+    `make run-all` installs the engines for embeddings, speech and transcription, and then runs this command. The first
+    start creates an account with a key and credits. Later starts find them in the state directory. Set any other
+    setting of a service with its environment variable, for example TIERMESH_RUNNER_MODEL_PATH.
     """
     # Databases, logs and keys are nobody else's business, whichever process writes them.
     os.umask(0o077)
@@ -78,6 +87,7 @@ def up(
             forget_registrations(state)
             plan = make_plan(
                 port=port,
+                console_port=None if no_console else _console_port(port, console_port),
                 engine=engine,
                 slots=slots,
                 tiers=tiers,
@@ -90,3 +100,9 @@ def up(
         # A full disk, for example.
         raise CliError(f"The mesh cannot continue: {error}.") from error
     sys.exit(status)
+
+
+def _console_port(port: int, chosen: int | None) -> int:
+    if chosen is not None:
+        return chosen
+    return port + 1 if 0 < port < 65535 else 0

@@ -7,8 +7,8 @@ from typing import Literal
 from aiohttp import web
 from msgspec import Struct
 
+from services.common.rpc.replicas import BillingReplicas
 from services.edge.account.models import CREDITS_PER_DOLLAR
-from services.edge.account.replicas import BillingReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.parsing import json_response

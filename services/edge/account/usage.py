@@ -14,8 +14,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
+from services.common.rpc.replicas import BillingReplicas
 from services.edge.account.models import CREDITS_PER_DOLLAR
-from services.edge.account.replicas import BillingReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.parsing import invalid, json_response

@@ -1,0 +1,87 @@
+"""Starts the console: `python -m services.console`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+from services.common.clock import system_clock
+from services.common.lifecycle.lifespan import Lifespan
+from services.common.lifecycle.process import run_service
+from services.common.rpc.channels import channel_opener
+from services.common.rpc.discovery import Discovery, first_addresses
+from services.common.rpc.replicas import auth_replicas, billing_replicas, router_replicas
+from services.common.settings import load_settings, split_list
+from services.console.application import Application
+from services.console.error_pages import ErrorPages
+from services.console.freshness import Freshness
+from services.console.http.origin import served_at
+from services.console.http.server import HttpServer
+from services.console.http.sign_in_limits import SignInLimits, client_address
+from services.console.mesh import Mesh
+from services.console.pages.account import Account
+from services.console.pages.keys import Keys
+from services.console.pages.made_key import MadeKey
+from services.console.pages.models import Models
+from services.console.pages.new_key import NewKey
+from services.console.pages.overview import Overview
+from services.console.pages.sign_in import SignIn
+from services.console.rendering import Renderer
+from services.console.sessions import Sessions
+from services.console.settings import ConsoleSettings
+
+
+async def serve(stop: asyncio.Event) -> None:
+    """Serves until `stop` is set, then finishes the requests in flight."""
+    settings = load_settings(ConsoleSettings, "console")
+    async with Lifespan("console", settings, stop) as lifespan:
+        await _serve_pages(settings, lifespan)
+
+
+async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
+    origin = served_at(settings.public_url, settings.listen)
+    open_channel = partial(channel_opener, settings.tls)
+    timeout, discovery = settings.call_timeout, Discovery()
+    entries = [
+        split_list(text) for text in (settings.auth_addresses, settings.billing_addresses, settings.router_addresses)
+    ]
+    auth = auth_replicas(first_addresses(entries[0]), open_channel("auth"), timeout)
+    billing = billing_replicas(first_addresses(entries[1]), open_channel("billing"), timeout)
+    router = router_replicas(first_addresses(entries[2]), open_channel("router"), timeout)
+    for listed, follow in zip(entries, (auth.set_addresses, billing.set_addresses, router.set_addresses), strict=True):
+        discovery.follow(listed, follow)
+    for close in (auth.close, billing.close, router.close):
+        lifespan.close_at_end(close)
+    mesh = Mesh(lifespan.catalog, auth, billing, router, system_clock)
+    renderer, sessions = Renderer(), Sessions(auth, origin)
+    freshness = Freshness(settings.fresh_seconds, system_clock)
+    made = MadeKey(renderer, lifespan.catalog, settings.api_url)
+    limits = SignInLimits(settings.sign_ins_per_minute, time.monotonic)
+    served = (
+        SignIn(renderer, sessions, limits, partial(client_address, trusted_proxies=settings.trusted_proxies)),
+        Overview(renderer, mesh),
+        NewKey(renderer, mesh, freshness, made, system_clock),
+        Keys(renderer, mesh, freshness, made, system_clock),
+        Models(renderer, mesh),
+        Account(renderer, sessions),
+    )
+    application = Application(
+        [page for each in served for page in each.pages()],
+        sessions,
+        ErrorPages(renderer),
+        origin,
+        request_timeout=settings.request_timeout,
+        monotonic=time.monotonic,
+    )
+    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds)
+    await lifespan.start_admin()
+    lifespan.run_in_background("discovery", discovery.run())
+    await http.start()
+
+    await lifespan.serve()
+    await http.stop()
+
+
+if __name__ == "__main__":
+    run_service(serve)
