@@ -26,7 +26,9 @@ from services.console.pages.made_key import MadeKey
 from services.console.pages.models import Models
 from services.console.pages.new_key import NewKey
 from services.console.pages.overview import Overview
+from services.console.pages.receipts import Receipts
 from services.console.pages.sign_in import SignIn
+from services.console.pages.usage import Usage
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
@@ -63,6 +65,8 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         Overview(renderer, mesh),
         NewKey(renderer, mesh, freshness, made, system_clock),
         Keys(renderer, mesh, freshness, made, system_clock),
+        Usage(renderer, mesh, system_clock),
+        Receipts(renderer, mesh),
         Models(renderer, mesh),
         Account(renderer, sessions),
     )

@@ -40,14 +40,26 @@ class Mesh:
         """Returns the sum of the requests that an account has made today (UTC)."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        asked = billing_pb2.GetUsageRequest(
-            account_id=account_id,
-            from_ms=to_ms(midnight.timestamp()),
-            to_ms=to_ms(now.timestamp()) + 1,
-            group_by=billing_pb2.USAGE_GROUP_DAY,
-        )
-        groups = (await self._billing.call(lambda stub: stub.GetUsage, asked)).groups
+        begin, end = to_ms(midnight.timestamp()), to_ms(now.timestamp()) + 1
+        groups = await self.usage(account_id, begin, end, billing_pb2.USAGE_GROUP_DAY)
         return groups[0] if groups else billing_pb2.Usage()
+
+    async def usage(
+        self, account_id: str, from_ms: int, to_ms: int, group_by: billing_pb2.UsageGroup.ValueType
+    ) -> Sequence[billing_pb2.Usage]:
+        """Returns sums over an account's requests; raises MeshError INVALID_REQUEST for a report that is too large."""
+        asked = billing_pb2.GetUsageRequest(account_id=account_id, from_ms=from_ms, to_ms=to_ms, group_by=group_by)
+        return (await self._billing.call(lambda stub: stub.GetUsage, asked)).groups
+
+    async def receipt(self, account_id: str, request_id: str) -> billing_pb2.Receipt:
+        """Returns what one request has cost; raises MeshError NOT_FOUND, also for one of another account."""
+        asked = billing_pb2.GetRequestRequest(account_id=account_id, request_id=request_id)
+        return (await self._billing.call(lambda stub: stub.GetRequest, asked)).receipt
+
+    async def entries(self, account_id: str, *, size: int, page_token: str) -> billing_pb2.ListEntriesResponse:
+        """Returns a page of the movements of an account's credits, newest first."""
+        asked = billing_pb2.ListEntriesRequest(account_id=account_id, page_size=size, page_token=page_token)
+        return await self._billing.call(lambda stub: stub.ListEntries, asked)
 
     async def available_models(self) -> frozenset[str]:
         """Returns the IDs of the models that a healthy runner serves now."""

@@ -189,7 +189,15 @@ def test_every_page_fits_and_can_be_read(
     check_page(page, "sign-in", width, scheme)
     desk.sign_in(strange.key)
     paths = {"overview": "/", "keys": "/keys", "key": f"/keys/{strange.key_id}", "new-key": "/keys/new"}
-    paths |= {"models": "/models", "account": "/account", "confirm": "/confirm", "not-found": "/nothing"}
+    paths |= {
+        "usage": "/usage",
+        "usage-by-key": "/usage?group_by=key",
+        "receipts": "/receipts",
+        "models": "/models",
+        "account": "/account",
+        "confirm": "/confirm",
+        "not-found": "/nothing",
+    }
     for name, path in paths.items():
         page.goto(desk.url + path)
         check_page(page, name, width, scheme)
@@ -207,7 +215,10 @@ def test_every_page_fits_and_can_be_read(
 def strange(mesh: LocalMesh) -> Owner:
     """An owner whose names are as awkward as names get."""
     name = "\N{HEBREW LETTER SHIN}\N{HEBREW LETTER LAMED} \N{PARTY POPPER} " + "W" * 120
-    return Owner(mesh, name, amount=987_654_321)
+    owner = Owner(mesh, name, amount=987_654_321)
+    client = OpenAI(base_url=mesh.base_url, api_key=owner.key, max_retries=0)
+    client.chat.completions.create(model="tiermesh-pro", messages=[{"role": "user", "content": "hi"}], max_tokens=3)
+    return owner
 
 
 def check_page(page: Page, name: str, width: int, scheme: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
@@ -14,7 +17,7 @@ from tests.support.process import ServiceProcess
 
 # The most that a page may weigh with all that it loads, in bytes.
 MOST_BYTES = 100_000
-PAGES = ("/", "/keys", "/keys/new", "/models", "/account")
+PAGES = ("/", "/keys", "/keys/new", "/usage", "/receipts", "/models", "/account")
 
 
 def secret_on(page: PageShown) -> str:
@@ -84,9 +87,8 @@ def test_a_key_without_the_scope_is_told_which_one_it_needs(mesh: LocalMesh) -> 
 def test_the_overview_shows_what_the_api_says(owner: Owner, person: Person, mesh: LocalMesh) -> None:
     before = person.open("/")
     assert before.shows("$10.00")
-    body = {"model": "tiermesh-pro", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
     headers = {"Authorization": f"Bearer {owner.key}"}
-    httpx2.post(f"{mesh.base_url}/chat/completions", json=body, headers=headers).raise_for_status()
+    ask(owner)
     after = person.open("/")
     left = httpx2.get(f"{mesh.base_url}/balance", headers=headers).json()["credits"]
     assert left == 990
@@ -96,6 +98,82 @@ def test_the_overview_shows_what_the_api_says(owner: Owner, person: Person, mesh
     for model in ("tiermesh-pro", "tiermesh-max"):
         assert after.shows(model)
     assert after.source.count(">available<") == 1
+
+
+def ask(owner: Owner, key: str = "") -> str:
+    """Has a request answered, and returns its ID."""
+    body = {"model": "tiermesh-pro", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"Authorization": f"Bearer {key or owner.key}"}
+    answer = httpx2.post(f"{owner.mesh.base_url}/chat/completions", json=body, headers=headers)
+    return str(answer.raise_for_status().headers["x-request-id"])
+
+
+def test_usage_is_the_same_in_chart_table_and_file(mesh: LocalMesh) -> None:
+    owner = Owner(mesh)
+    with owner.at_a_browser() as person:
+        assert person.open("/usage").shows("There were no requests")
+        key = make_key(person, name="<b>second</b>")
+        for _ in range(2):
+            ask(owner)
+        ask(owner, key)
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        by_day = person.open("/usage")
+        assert by_day.source.count("<rect") == 30
+        assert f"<title>{today}: 30 credits</title>" in by_day.source
+        by_model = person.open("/usage?group_by=model")
+        assert "<title>tiermesh-pro: 30 credits</title>" in by_model.source
+        by_key = person.open("/usage?group_by=key")
+        assert by_key.shows("<b>second</b>: 10 credits")
+        for page in (by_day, by_model, by_key):
+            foot = page.source.partition("<tfoot>")[2]
+            assert re.findall(r">(\d+)(?: <|</td>)", foot)[:3] == ["3", "3", "30"]
+        answer = person.http.get("/usage.csv?group_by=key")
+        assert answer.headers["content-type"].startswith("text/csv")
+        assert answer.headers["content-disposition"].endswith(f'-{today}.csv"')
+        rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert sorted((row["requests"], row["credits"]) for row in rows) == [("1", "10"), ("2", "20")]
+        assert {row["key"] for row in rows} >= {owner.key_id}
+
+
+@pytest.mark.parametrize("query", ["from=x", "from=2026-01-02&to=2026-01-01", "from=2020-01-01", "to=9999-12-31"])
+def test_days_that_make_no_sense_are_explained(person: Person, query: str) -> None:
+    page = person.open(f"/usage?{query}")
+    assert (page.status, 'role="alert"' in page.source) == (400, True)
+    assert person.http.get(f"/usage.csv?{query}").status_code == 400
+
+
+def test_a_receipt_says_what_a_request_has_cost(mesh: LocalMesh) -> None:
+    owner = Owner(mesh)
+    with owner.at_a_browser() as person:
+        request_id = ask(owner)
+        page = person.open(f"/receipts?id={request_id}")
+        for fact in (request_id, "10 credits", "completed", "tiermesh-pro", owner.key_id):
+            assert page.shows(fact), fact
+        listed = person.open("/receipts")
+        assert f'href="/receipts?id={request_id}"' in listed.source
+        assert re.findall(r">([+-][\d,]+)<", listed.source) == ["-10", "+1,000"]
+        assert re.findall(r'after" class="num">([\d,]+)<', listed.source) == ["990", "1,000"]
+        for missing in ("req_" + "0" * 32, "nonsense", "<b>"):
+            page = person.open(f"/receipts?id={missing}")
+            assert (page.status, page.shows("This account has no request with this ID.")) == (404, True)
+        assert person.open("/receipts?page=1.2").status == 404
+    with Owner(mesh, amount=0).at_a_browser() as neighbour:
+        assert neighbour.open(f"/receipts?id={request_id}").status == 404
+        assert neighbour.open("/receipts").shows("Nothing has moved yet.")
+
+
+def test_many_movements_come_a_page_at_a_time(mesh: LocalMesh) -> None:
+    owner = Owner(mesh, amount=2000)
+    with owner.at_a_browser() as person:
+        ids = [ask(owner) for _ in range(51)]
+        path, found = "/receipts", []
+        while path:
+            page = person.open(path)
+            assert page.status == 200
+            found += re.findall(r'href="/receipts\?id=(req_\w+)"', page.source)
+            onward = re.search(r'href="(/receipts\?page=[\d.]+)"', page.source)
+            path = onward[1] if onward else ""
+        assert found == ids[::-1]
 
 
 def test_a_key_made_here_works_at_once_and_is_shown_once(person: Person, mesh: LocalMesh) -> None:
