@@ -16,10 +16,11 @@ from services.common.settings import load_settings, split_list
 from services.console.application import Application
 from services.console.error_pages import ErrorPages
 from services.console.freshness import Freshness
+from services.console.http.attempt_limits import AttemptLimits, client_address
 from services.console.http.origin import served_at
 from services.console.http.server import HttpServer
-from services.console.http.sign_in_limits import SignInLimits, client_address
 from services.console.mesh import Mesh
+from services.console.page import Pages
 from services.console.pages.account import Account
 from services.console.pages.keys import Keys
 from services.console.pages.made_key import MadeKey
@@ -28,6 +29,7 @@ from services.console.pages.new_key import NewKey
 from services.console.pages.overview import Overview
 from services.console.pages.receipts import Receipts
 from services.console.pages.sign_in import SignIn
+from services.console.pages.sign_up import Registration, SignUp
 from services.console.pages.usage import Usage
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
@@ -59,9 +61,10 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     renderer, sessions = Renderer(), Sessions(auth, origin)
     freshness = Freshness(settings.fresh_seconds, system_clock)
     made = MadeKey(renderer, lifespan.catalog, settings.api_url)
-    limits = SignInLimits(settings.sign_ins_per_minute, time.monotonic)
-    served = (
-        SignIn(renderer, sessions, limits, partial(client_address, trusted_proxies=settings.trusted_proxies)),
+    address = partial(client_address, trusted_proxies=settings.trusted_proxies)
+    attempts = AttemptLimits(settings.sign_ins_per_minute, 60.0, "sign in", time.monotonic)
+    served: list[Pages] = [
+        SignIn(renderer, sessions, attempts, address, with_sign_up=settings.registration != "off"),
         Overview(renderer, mesh),
         NewKey(renderer, mesh, freshness, made, system_clock),
         Keys(renderer, mesh, freshness, made, system_clock),
@@ -69,7 +72,11 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         Receipts(renderer, mesh),
         Models(renderer, mesh),
         Account(renderer, sessions),
-    )
+    ]
+    if settings.registration != "off":
+        registration = Registration(settings.registration_code, settings.registration_credits)
+        openings = AttemptLimits(settings.registrations_per_hour, 3600.0, "open an account", time.monotonic)
+        served.append(SignUp(renderer, mesh, registration, openings, address))
     application = Application(
         [page for each in served for page in each.pages()],
         sessions,

@@ -67,6 +67,18 @@ class Mesh:
         snapshot = await self._router.call(lambda stub: partial(_first, stub.WatchAvailability), asked)
         return frozenset(each.model for each in snapshot.models if each.available)
 
+    async def create_account(self, name: str) -> auth_pb2.Account:
+        """Opens an account; raises MeshError INVALID_REQUEST for a name that cannot be shown."""
+        asked = auth_pb2.CreateAccountRequest(name=name)
+        return (await self.auth.call(lambda stub: stub.CreateAccount, asked)).account
+
+    async def grant_welcome(self, account_id: str, amount: int) -> None:
+        """Gives a new account its first credits, once."""
+        asked = billing_pb2.GrantRequest(
+            account_id=account_id, credits=amount, grant_id=f"welcome-{account_id}", note="Welcome"
+        )
+        await self._billing.call(lambda stub: stub.Grant, asked)
+
     async def keys(self, account_id: str, *, size: int, after: str = "") -> auth_pb2.ListKeysResponse:
         """Returns a page of an account's keys, newest first."""
         asked = auth_pb2.ListKeysRequest(account_id=account_id, page_size=size, after_key_id=after, newest_first=True)

@@ -14,6 +14,11 @@ REQUEST_SECONDS = Histogram(
 SIGN_INS = Counter(
     "tiermesh_console_sign_ins_total", "Attempts to sign in by result: signed_in, refused or rate_limited.", ["result"]
 )
+SIGN_UPS = Counter(
+    "tiermesh_console_sign_ups_total",
+    "Attempts to open an account by result: opened, refused or rate_limited.",
+    ["result"],
+)
 FORMS_REFUSED = Counter(
     "tiermesh_console_forms_refused_total",
     "Forms that another site may have sent, by what was wrong: host, origin or token.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from aiohttp import web
 
@@ -24,3 +24,10 @@ class Page:
     handler: Handler
     # Whether people see it who are not signed in.
     public: bool = False
+
+
+class Pages(Protocol):
+    """What serves some pages."""
+
+    def pages(self) -> tuple[Page, ...]:
+        """Returns their routes."""

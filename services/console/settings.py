@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from services.common.settings import ServiceSettings
+from services.common.settings import ServiceSettings, SettingsError
 
 
 class ConsoleSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -32,8 +32,21 @@ class ConsoleSettings(ServiceSettings, frozen=True, kw_only=True):
     request_timeout: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     # How many attempts to sign in a client address has in any 60 seconds.
     sign_ins_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 10
+    # Who can open an account: nobody, everybody, or those who know the REGISTRATION_CODE.
+    registration: Literal["off", "open", "code"] = "off"
+    # The invitation code, if REGISTRATION is `code`.
+    registration_code: str = ""
+    # How many credits a new account gets; 0 is none.
+    registration_credits: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    # How many accounts can be opened from a client address in any hour, attempts included.
+    registrations_per_hour: Annotated[int, msgspec.Meta(ge=1)] = 5
     # How many trusted proxies before the console add an address to X-Forwarded-For. With 0, the client is the peer of
     # the connection.
     trusted_proxies: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
     # How long after signing in a person can create and rotate keys without showing the key once more. Unit: seconds.
     fresh_seconds: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+
+    def __post_init__(self) -> None:
+        """Checks what depends on another setting."""
+        if (self.registration == "code") is not bool(self.registration_code):
+            raise SettingsError("REGISTRATION must be `code` if there is a REGISTRATION_CODE, and only then")

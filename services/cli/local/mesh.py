@@ -192,6 +192,9 @@ def _service(
     defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
     if service in {"auth", "billing"}:
         defaults["DATABASE_URL"] = state.database_url(service)
+    if service == CONSOLE:
+        # Nobody else reaches it here, and it should be seen at work.
+        defaults |= {"REGISTRATION": "open", "REGISTRATION_CREDITS": "1000"}
     return Process(
         name=name,
         command=_python("services." + service),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
-from services.console.http.sign_in_limits import SignInLimits
+from services.console.http.attempt_limits import AttemptLimits
 from services.console.metrics import SIGN_INS
 from services.console.page import Page
 from services.console.rendering import Renderer
@@ -24,12 +24,19 @@ class SignIn:
     """Serves the pages on which a person shows an API key. `address` tells whose attempts are counted together."""
 
     def __init__(
-        self, renderer: Renderer, sessions: Sessions, limits: SignInLimits, address: Callable[[web.Request], str]
+        self,
+        renderer: Renderer,
+        sessions: Sessions,
+        limits: AttemptLimits,
+        address: Callable[[web.Request], str],
+        *,
+        with_sign_up: bool,
     ) -> None:
         self._renderer = renderer
         self._sessions = sessions
         self._limits = limits
         self._address = address
+        self._with_sign_up = with_sign_up
 
     def pages(self) -> tuple[Page, ...]:
         """Returns the routes."""
@@ -92,7 +99,9 @@ class SignIn:
         SIGN_INS.labels("signed_in").inc()
 
     def _page(self, name: str, visit: Visit, onward: str, *, problem: str = "", status: int = 200) -> web.Response:
-        return self._renderer.page(name, visit, status=status, onward=own_path(onward), problem=problem)
+        return self._renderer.page(
+            name, visit, status=status, onward=own_path(onward), problem=problem, with_sign_up=self._with_sign_up
+        )
 
     def _refused(self, name: str, visit: Visit, onward: str, error: MeshError) -> web.Response:
         status = _REFUSALS.get(error.code)

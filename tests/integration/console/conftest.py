@@ -14,7 +14,8 @@ from tests.support.mesh import LocalMesh
 @pytest.fixture(scope="package")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """The mesh. Everybody signs in from one address, so that is not limited here."""
-    environ = {"TIERMESH_CONSOLE_SIGN_INS_PER_MINUTE": "100000", "TIERMESH_CONSOLE_LOG_LEVEL": "debug"}
+    limits = {"SIGN_INS_PER_MINUTE": "100000", "REGISTRATIONS_PER_HOUR": "100000", "LOG_LEVEL": "debug"}
+    environ = {f"TIERMESH_CONSOLE_{name}": value for name, value in limits.items()}
     mesh = LocalMesh(tmp_path_factory.mktemp("console"), "--console-port", "0", environ=environ)
     asyncio.run(mesh.start())
     yield mesh

@@ -26,7 +26,7 @@ def forms_that_change_something(person: Person) -> dict[str, dict[str, object]]:
     """Returns every form of the console, by its action, as a person would send it."""
     path = key_page(person, make_key(person))
     found: dict[str, dict[str, object]] = {}
-    for page in ("/", "/keys/new", "/confirm", "/account", path):
+    for page in ("/", "/keys/new", "/confirm", "/account", "/sign-up", path):
         for action, form in person.open(page).forms.items():
             found[action] = {**form.fields}
     return found
@@ -60,7 +60,7 @@ def test_signing_in_needs_a_form_of_ours_too(mesh: LocalMesh) -> None:
 
 def test_opening_a_page_changes_nothing(person: Person) -> None:
     for action in forms_that_change_something(person):
-        if action not in {"/keys/new", "/confirm"}:
+        if action not in {"/keys/new", "/confirm", "/sign-up"}:
             assert person.open(action).status in {404, 405}, action
     assert person.open("/").status == 200
 
@@ -213,6 +213,27 @@ async def test_guessing_is_slowed_down(owner: Owner, mesh: LocalMesh, tmp_path: 
         metrics = await console.metrics()
         assert 'tiermesh_console_sign_ins_total{result="refused"} 1.0' in metrics
         assert 'tiermesh_console_sign_ins_total{result="rate_limited"}' in metrics
+
+
+async def test_registration_is_off_or_limited_unless_somebody_opens_it(mesh: LocalMesh, tmp_path: Path) -> None:
+    addresses = {f"{name}_addresses": mesh.addresses[name] for name in ("auth", "billing", "router")}
+    async with ServiceProcess("console", tmp_path, addresses) as console:
+        with Person(f"http://{console.address}") as person:
+            assert person.open("/sign-up").status == 404
+            assert "/sign-up" not in person.open("/sign-in").source
+            token = {"form_token": person.token("/sign-in")}
+            assert person.send("/sign-up", {**token, "name": "x"}).status in {404, 405}
+    invited = {"registration": "code", "registration_code": "a guest of ours", "registrations_per_hour": "3"}
+    async with ServiceProcess("console", tmp_path, {**addresses, **invited}) as console:
+        with Person(f"http://{console.address}") as person:
+            before = len(mesh.command_now("account", "list"))
+            for code in ("", "a guest of our"):
+                page = person.fill_in("/sign-up", "/sign-up", name="x", code=code)
+                assert (page.status, page.shows("not the invitation code")) == (403, True)
+            assert person.fill_in("/sign-up", "/sign-up", name="x", code="a guest of ours").status == 200
+            assert person.fill_in("/sign-up", "/sign-up", name="x", code="a guest of ours").status == 429
+            assert len(mesh.command_now("account", "list")) == before + 1
+        assert "a guest of ours" not in console.log()
 
 
 TEXT = st.one_of(

@@ -187,6 +187,12 @@ def test_every_page_fits_and_can_be_read(
     page = desk.page
     page.goto(f"{desk.url}/sign-in")
     check_page(page, "sign-in", width, scheme)
+    page.get_by_role("link", name="Open an account").click()
+    check_page(page, "sign-up", width, scheme)
+    page.get_by_label("Name of the account").fill("W" * 200)
+    page.get_by_role("button", name="Open the account").click()
+    check_page(page, "signed-up", width, scheme)
+    page.goto(desk.url)
     desk.sign_in(strange.key)
     paths = {"overview": "/", "keys": "/keys", "key": f"/keys/{strange.key_id}", "new-key": "/keys/new"}
     paths |= {

@@ -297,6 +297,36 @@ def test_a_new_account_is_told_what_to_do_first(mesh: LocalMesh) -> None:
         assert not person.open("/").shows("First steps")
 
 
+def test_a_newcomer_opens_an_account_and_is_signed_in_by_its_key(mesh: LocalMesh) -> None:
+    with Person(mesh.console_url) as person:
+        assert 'href="/sign-up"' in person.open("/sign-in").source
+        page = person.fill_in("/sign-up", "/sign-up", name="Zoë & <b>")
+        secret = secret_on(page)
+        assert page.shows("Zoë & <b>")
+        assert "session" not in " ".join(person.cookies)
+        answer = person.send("/sign-in", page.forms["/sign-in"].fields)
+        assert (answer.status, answer.location) == (303, "/")
+        overview = person.open("/")
+        assert overview.shows("1,000 credits")
+        assert overview.shows("First steps")
+        assert person.open("/account").shows("Zoë & <b>")
+        made = make_key(person)
+        assert [status_of(mesh, key) for key in (secret, made)] == [200, 200]
+    [account] = [each for each in mesh.command_now("account", "list") if each["name"] == "Zoë & <b>"]
+    # Nobody has lifted the usual limit for somebody who is unknown.
+    limits = [key["requests_per_minute"] for key in mesh.command_now("key", "list", account["id"])]
+    assert limits == [60, 60]
+
+
+@pytest.mark.parametrize(("name", "problem"), [("", "Enter a name"), ("x" * 201, "at most 200"), ("\x07", "control")])
+def test_an_account_needs_a_name_that_can_be_shown(mesh: LocalMesh, name: str, problem: str) -> None:
+    before = len(mesh.command_now("account", "list"))
+    with Person(mesh.console_url) as person:
+        page = person.fill_in("/sign-up", "/sign-up", name=name)
+        assert (page.status, page.shows(problem)) == (400, True)
+    assert len(mesh.command_now("account", "list")) == before
+
+
 def test_sessions_are_listed_and_ended_one_by_one_or_together(mesh: LocalMesh) -> None:
     owner = Owner(mesh)
     with owner.at_a_browser() as one, owner.at_a_browser() as two, owner.at_a_browser() as three:

@@ -5,19 +5,20 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from services.common.errors import Code, MeshError
-from services.console.http.sign_in_limits import SignInLimits, client_address
+from services.console.http.attempt_limits import AttemptLimits, client_address
 from tests.unit.auth.manual_clock import ManualClock
 
 
 def test_one_too_many_is_refused_until_the_first_is_a_minute_old() -> None:
     clock = ManualClock()
-    limits = SignInLimits(3, clock)
+    limits = AttemptLimits(3, 60, "sign in", clock)
     for _ in range(3):
         limits.count("a")
         clock.advance(10)
     with pytest.raises(MeshError) as caught:
         limits.count("a")
     assert (caught.value.code, caught.value.retry_after) == (Code.RATE_LIMITED, 30)
+    assert caught.value.message == "Too many attempts to sign in from your network. Try again in 30 seconds."
     limits.count("b")
     clock.advance(30)
     limits.count("a")
@@ -26,7 +27,7 @@ def test_one_too_many_is_refused_until_the_first_is_a_minute_old() -> None:
 
 
 def test_memory_is_bounded_and_those_who_try_are_remembered_longest() -> None:
-    limits = SignInLimits(2, ManualClock(), most_addresses=2)
+    limits = AttemptLimits(2, 60, "sign in", ManualClock(), most_addresses=2)
     for address in ("a", "b", "a", "c"):
         limits.count(address)
     with pytest.raises(MeshError):

@@ -1,6 +1,6 @@
-"""Bounds the attempts to sign in from one address.
+"""Bounds what can be tried from one address: to sign in, and to open accounts.
 
-No one guesses a key of 256 random bits. The limit keeps those who try from keeping auth busy.
+No one guesses a key of 256 random bits. The limits keep those who try from keeping auth busy, and from filling it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 
-WINDOW_SECONDS = 60.0
 # How many addresses are remembered; those that tried longest ago are forgotten first.
 _MOST_ADDRESSES = 10_000
 # A customer's network has so many bits in IPv6, and may use every address in it.
 _IPV6_PREFIX = 64
 
 
-class SignInLimits:
-    """Counts attempts by address in the last 60 seconds; `monotonic` is in seconds."""
+class AttemptLimits:
+    """Counts attempts by address in the last `seconds`; `what` is what people attempt, for those who may not."""
 
-    def __init__(self, most: int, monotonic: Callable[[], float], *, most_addresses: int = _MOST_ADDRESSES) -> None:
+    def __init__(
+        self,
+        most: int,
+        seconds: float,
+        what: str,
+        monotonic: Callable[[], float],
+        *,
+        most_addresses: int = _MOST_ADDRESSES,
+    ) -> None:
         self._most = most
+        self._seconds = seconds
+        self._what = what
         self._monotonic = monotonic
         self._most_addresses = most_addresses
         self._attempts: OrderedDict[str, deque[float]] = OrderedDict()
@@ -36,11 +45,11 @@ class SignInLimits:
         self._attempts.move_to_end(address)
         if len(self._attempts) > self._most_addresses:
             self._attempts.popitem(last=False)
-        while attempts and attempts[0] <= now - WINDOW_SECONDS:
+        while attempts and attempts[0] <= now - self._seconds:
             attempts.popleft()
         if len(attempts) >= self._most:
-            wait = attempts[0] + WINDOW_SECONDS - now
-            message = f"Too many attempts to sign in from your network. Try again in {wait:.0f} seconds."
+            wait = attempts[0] + self._seconds - now
+            message = f"Too many attempts to {self._what} from your network. Try again in {wait:.0f} seconds."
             raise MeshError(Code.RATE_LIMITED, message, retry_after=wait)
         attempts.append(now)
 
