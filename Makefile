@@ -72,7 +72,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-python shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base screenshots test-tls test-torch test-agents agents-python shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -110,6 +110,10 @@ shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask the text engines for answers of random 
 
 coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
 	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/agents --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)
+
+screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the console, at two widths and in both schemes, in build/screenshots.
+	mkdir -p build/screenshots
+	TIERMESH_TEST_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/integration/console/test_browser.py -k fits
 
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)

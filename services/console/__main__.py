@@ -45,20 +45,9 @@ async def serve(stop: asyncio.Event) -> None:
 
 async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     origin = served_at(settings.public_url, settings.listen)
-    open_channel = partial(channel_opener, settings.tls)
-    timeout, discovery = settings.call_timeout, Discovery()
-    entries = [
-        split_list(text) for text in (settings.auth_addresses, settings.billing_addresses, settings.router_addresses)
-    ]
-    auth = auth_replicas(first_addresses(entries[0]), open_channel("auth"), timeout)
-    billing = billing_replicas(first_addresses(entries[1]), open_channel("billing"), timeout)
-    router = router_replicas(first_addresses(entries[2]), open_channel("router"), timeout)
-    for listed, follow in zip(entries, (auth.set_addresses, billing.set_addresses, router.set_addresses), strict=True):
-        discovery.follow(listed, follow)
-    for close in (auth.close, billing.close, router.close):
-        lifespan.close_at_end(close)
-    mesh = Mesh(lifespan.catalog, auth, billing, router, system_clock)
-    renderer, sessions = Renderer(), Sessions(auth, origin)
+    discovery = Discovery()
+    mesh = _open_mesh(settings, lifespan, discovery)
+    renderer, sessions = Renderer(), Sessions(mesh.auth, origin)
     freshness = Freshness(settings.fresh_seconds, system_clock)
     made = MadeKey(renderer, lifespan.catalog, settings.api_url)
     address = partial(client_address, trusted_proxies=settings.trusted_proxies)
@@ -92,6 +81,26 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
 
     await lifespan.serve()
     await http.stop()
+
+
+def _open_mesh(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> Mesh:
+    """Returns clients of the other services, which are closed at the end and follow their addresses."""
+    open_channel = partial(channel_opener, settings.tls)
+    auths, billings, routers = (
+        split_list(entries)
+        for entries in (settings.auth_addresses, settings.billing_addresses, settings.router_addresses)
+    )
+    to_billing = first_addresses(billings), open_channel("billing")
+    auth = auth_replicas(first_addresses(auths), open_channel("auth"), settings.call_timeout)
+    billing = billing_replicas(*to_billing, settings.call_timeout)
+    reports = billing_replicas(*to_billing, settings.report_timeout)
+    router = router_replicas(first_addresses(routers), open_channel("router"), settings.call_timeout)
+    discovery.follow(auths, auth.set_addresses)
+    discovery.follow(billings, billing.set_addresses, reports.set_addresses)
+    discovery.follow(routers, router.set_addresses)
+    for close in (auth.close, billing.close, reports.close, router.close):
+        lifespan.close_at_end(close)
+    return Mesh(lifespan.catalog, auth, billing, reports, router, system_clock)
 
 
 if __name__ == "__main__":

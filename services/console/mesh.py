@@ -20,14 +20,24 @@ from tiermesh.router.v1 import router_pb2
 
 
 class Mesh:
-    """The services behind the pages. Every method raises MeshError, UNAVAILABLE if no replica answers."""
+    """The services behind the pages. Every method raises MeshError, UNAVAILABLE if no replica answers.
+
+    `reports` is billing again, with more patience.
+    """
 
     def __init__(
-        self, catalog: Catalog, auth: AuthReplicas, billing: BillingReplicas, router: RouterReplicas, clock: Clock
+        self,
+        catalog: Catalog,
+        auth: AuthReplicas,
+        billing: BillingReplicas,
+        reports: BillingReplicas,
+        router: RouterReplicas,
+        clock: Clock,
     ) -> None:
         self.catalog = catalog
         self.auth = auth
         self._billing = billing
+        self._reports = reports
         self._router = router
         self._clock = clock
 
@@ -40,8 +50,10 @@ class Mesh:
         """Returns the sum of the requests that an account has made today (UTC)."""
         now = datetime.fromtimestamp(self._clock(), UTC)
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        begin, end = to_ms(midnight.timestamp()), to_ms(now.timestamp()) + 1
-        groups = await self.usage(account_id, begin, end, billing_pb2.USAGE_GROUP_DAY)
+        asked = billing_pb2.GetUsageRequest(
+            account_id=account_id, from_ms=to_ms(midnight.timestamp()), to_ms=to_ms(now.timestamp()) + 1
+        )
+        groups = (await self._billing.call(lambda stub: stub.GetUsage, asked)).groups
         return groups[0] if groups else billing_pb2.Usage()
 
     async def usage(
@@ -49,7 +61,7 @@ class Mesh:
     ) -> Sequence[billing_pb2.Usage]:
         """Returns sums over an account's requests; raises MeshError INVALID_REQUEST for a report that is too large."""
         asked = billing_pb2.GetUsageRequest(account_id=account_id, from_ms=from_ms, to_ms=to_ms, group_by=group_by)
-        return (await self._billing.call(lambda stub: stub.GetUsage, asked)).groups
+        return (await self._reports.call(lambda stub: stub.GetUsage, asked)).groups
 
     async def receipt(self, account_id: str, request_id: str) -> billing_pb2.Receipt:
         """Returns what one request has cost; raises MeshError NOT_FOUND, also for one of another account."""

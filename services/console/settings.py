@@ -28,6 +28,8 @@ class ConsoleSettings(ServiceSettings, frozen=True, kw_only=True):
     router_addresses: str = "127.0.0.1:7103"
     # How long auth, billing and the router may take to reply. Unit: seconds.
     call_timeout: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    # How long billing may take to add up the usage of an account. Unit: seconds.
+    report_timeout: Annotated[float, msgspec.Meta(gt=0)] = 15.0
     # How long a request may take, from the end of its head to its page. Unit: seconds.
     request_timeout: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     # How many attempts to sign in a client address has in any 60 seconds.

@@ -60,6 +60,13 @@ def chromium() -> Chromium:
     return Chromium(path, {"LD_LIBRARY_PATH": str(libraries), "FONTCONFIG_FILE": str(folder / "fonts" / "fonts.conf")})
 
 
+def axe() -> str:
+    """Returns the script that finds what keeps people from using a page."""
+    path = ROOT / "tests" / "support" / "chromium" / "node_modules" / "axe-core" / "axe.min.js"
+    assert path.exists(), f"there is no {path}: `make test` installs it"
+    return path.read_text(encoding="utf-8")
+
+
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     assert spec is not None, f"the wheel {name} is missing: `make test` installs it"

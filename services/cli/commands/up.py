@@ -11,6 +11,7 @@ import click
 
 from services.cli.commands.options import state_directory_option
 from services.cli.errors import CliError
+from services.cli.local.ports import why_taken
 from services.cli.local.preparation import forget_registrations, make_plan
 from services.cli.local.ready_file import ReadyFile
 from services.cli.local.up import LocalMesh
@@ -29,7 +30,7 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option(
     "--console-port",
     type=click.IntRange(0, 65535),
-    help="The port of the web console. 0 takes a free port. Default: the one after the API's.",
+    help="The port of the web console. 0 takes a free port. Default: the one after the API's, or a free one.",
 )
 @click.option("--no-console", is_flag=True, help="Start no web console.")
 @state_directory_option
@@ -105,4 +106,5 @@ def up(  # noqa: PLR0913 - each is an option, and only by name
 def _console_port(port: int, chosen: int | None) -> int:
     if chosen is not None:
         return chosen
-    return port + 1 if 0 < port < 65535 else 0
+    # Nobody has asked for this one, so what is there already may keep it.
+    return port + 1 if 0 < port < 65535 and why_taken(port + 1) is None else 0

@@ -26,6 +26,8 @@ GROUPS = {
 }
 # The keys whose names are looked up; others are shown by their ids.
 _MOST_NAMES = 1000
+# How many rows the table has at most, and how many bars, if they are no days.
+_MOST_SHOWN = 100
 _FIELDS = ("requests", "charged_requests", "credits", "prompt_tokens", "completion_tokens")
 
 
@@ -99,15 +101,17 @@ class Usage:
         problem: str = "",
         status: int = 200,
     ) -> web.Response:
+        shown = _shown(groups, group_by)
         return self._renderer.page(
             "usage",
             visit,
             status=status,
             period=period,
             group_by=group_by,
-            groups=groups,
+            groups=shown,
+            left_out=len(groups) - len(shown),
             names=names,
-            bars=_bars(groups, period, group_by),
+            bars=_bars(groups if group_by == "day" else shown, period, group_by),
             total={name: sum(getattr(group, name) for group in groups) for name in _FIELDS},
             choices=tuple(GROUPS),
             problem=problem,
@@ -117,6 +121,13 @@ class Usage:
 def _group_by(query: Mapping[str, str]) -> str:
     group_by = query.get("group_by", "day")
     return group_by if group_by in GROUPS else "day"
+
+
+def _shown(groups: Sequence[billing_pb2.Usage], group_by: str) -> Sequence[billing_pb2.Usage]:
+    """Returns the newest days, or the models or keys with the most credits first."""
+    if group_by == "day":
+        return groups[::-1][:_MOST_SHOWN]
+    return sorted(groups, key=lambda group: -group.credits)[:_MOST_SHOWN]
 
 
 def _bars(groups: Sequence[billing_pb2.Usage], period: Period, group_by: str) -> list[Bar]:

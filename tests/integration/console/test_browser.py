@@ -234,6 +234,16 @@ def check_page(page: Page, name: str, width: int, scheme: str) -> None:
         page.screenshot(path=picture, full_page=True, timeout=1000 * stretched(30))
     found = page.evaluate(CHECKS)
     assert found == [], f"{name} at {width} in {scheme}: {found}"
+    # It takes long, and finds the same at most combinations.
+    if (width, scheme) in {(WIDTHS[0], SCHEMES[0]), (WIDTHS[1], SCHEMES[1])}:
+        page.evaluate(AXE)
+        violations = page.evaluate(
+            "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
+        )
+        assert violations == [], f"{name} at {width} in {scheme}: {violations}"
+
+
+AXE = programs.axe()
 
 
 # Returns what is wrong with the page that is shown.
