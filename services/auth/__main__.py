@@ -14,7 +14,7 @@ from services.auth.last_used import LastUsed
 from services.auth.metrics import KEYS, STALENESS
 from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
-from services.auth.service import SERVICE_NAME, AuthService
+from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
 from services.auth.store.sessions import SessionStore
@@ -70,7 +70,7 @@ async def _serve_keys(
     limits = SessionLimits(settings.session_seconds, settings.session_idle_seconds, settings.max_sessions_per_account)
     sessions = Sessions(session_store, authenticator.authenticate, limits)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
-    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
+    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     service = AuthService(Accounts(store), issuer, sessions, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])

@@ -20,6 +20,13 @@ from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 
+# What a role may call, if it is not everything. The console signs people in by sessions, and shows no list of accounts.
+LIMITED_CALLERS = {
+    "console": (
+        *("CreateAccount", "CreateKey", "GetKey", "ListKeys", "RevokeKey", "RotateKey"),
+        *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions"),
+    )
+}
 # How many keys a page has at most.
 _MAX_PAGE = 1000
 

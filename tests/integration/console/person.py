@@ -132,3 +132,9 @@ class Owner:
         answer = person.sign_in(self.key)
         assert (answer.status, answer.location) == (303, "/"), answer.source
         return person
+
+
+def beside(mesh: LocalMesh) -> dict[str, str]:
+    """Returns the settings with which a further console joins a mesh."""
+    services = ("auth", "billing", "router")
+    return {f"{name}_addresses": mesh.addresses[name] for name in services} | mesh.tls_settings("console")

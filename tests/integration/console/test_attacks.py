@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.console.http.headers import CONTENT_SECURITY_POLICY
-from tests.integration.console.person import Owner, Person
+from tests.integration.console.person import Owner, Person, beside
 from tests.integration.console.test_pages import PAGES, key_page, make_key, status_of
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
@@ -104,7 +104,7 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(owner: Owner, mesh: Loc
 
 
 async def test_over_tls_the_cookie_is_bound_to_this_host(owner: Owner, mesh: LocalMesh, tmp_path: Path) -> None:
-    addresses = {f"{name}_addresses": mesh.addresses[name] for name in ("auth", "billing", "router")}
+    addresses = beside(mesh)
     public = {**addresses, "public_url": "https://console.example.org"}
     async with ServiceProcess("console", tmp_path, public) as console:
         with Person(f"http://{console.address}") as person:
@@ -190,7 +190,7 @@ def test_a_session_ends_with_the_key_that_began_it(mesh: LocalMesh) -> None:
 
 
 async def test_guessing_is_slowed_down(owner: Owner, mesh: LocalMesh, tmp_path: Path) -> None:
-    addresses = {f"{name}_addresses": mesh.addresses[name] for name in ("auth", "billing", "router")}
+    addresses = beside(mesh)
     limited = {**addresses, "sign_ins_per_minute": "3", "trusted_proxies": "1", "fresh_seconds": "0.000001"}
     async with ServiceProcess("console", tmp_path, limited) as console:
         with Person(f"http://{console.address}") as person:
@@ -216,7 +216,7 @@ async def test_guessing_is_slowed_down(owner: Owner, mesh: LocalMesh, tmp_path: 
 
 
 async def test_registration_is_off_or_limited_unless_somebody_opens_it(mesh: LocalMesh, tmp_path: Path) -> None:
-    addresses = {f"{name}_addresses": mesh.addresses[name] for name in ("auth", "billing", "router")}
+    addresses = beside(mesh)
     async with ServiceProcess("console", tmp_path, addresses) as console:
         with Person(f"http://{console.address}") as person:
             assert person.open("/sign-up").status == 404

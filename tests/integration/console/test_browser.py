@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from openai import OpenAI
@@ -134,8 +135,8 @@ def test_no_page_of_another_site_shows_it(desk: Desk, mesh: LocalMesh) -> None:
         ),
     )
     page.goto("http://evil.example/")
-    frame = page.frames[-1]
-    assert frame.locator("table").count() == 0
+    # What stands there is the browser's own page, which says that the console may not be shown in a frame.
+    assert page.frames[-1].url.startswith("chrome-error://")
     page.get_by_role("button", name="win").click()
     # The cookie stays at home, and the form would be refused with it too.
     assert page.get_by_role("heading").inner_text() != "Account"
@@ -187,10 +188,10 @@ def test_every_page_fits_and_can_be_read(
     page = desk.page
     page.goto(f"{desk.url}/sign-in")
     check_page(page, "sign-in", width, scheme)
-    page.get_by_role("link", name="Open an account").click()
+    press(page, "link", "Open an account")
     check_page(page, "sign-up", width, scheme)
     page.get_by_label("Name of the account").fill("W" * 200)
-    page.get_by_role("button", name="Open the account").click()
+    press(page, "button", "Open the account")
     check_page(page, "signed-up", width, scheme)
     page.goto(desk.url)
     desk.sign_in(strange.key)
@@ -209,10 +210,10 @@ def test_every_page_fits_and_can_be_read(
         check_page(page, name, width, scheme)
     page.goto(f"{desk.url}/keys/new")
     page.get_by_label("Requests per minute").fill("many")
-    page.get_by_role("button", name="Create the key").click()
+    press(page, "button", "Create the key")
     check_page(page, "new-key-refused", width, scheme)
     page.get_by_label("Requests per minute").fill("")
-    page.get_by_role("button", name="Create the key").click()
+    press(page, "button", "Create the key")
     check_page(page, "made-key", width, scheme)
     context.close()
 
@@ -225,6 +226,12 @@ def strange(mesh: LocalMesh) -> Owner:
     client = OpenAI(base_url=mesh.base_url, api_key=owner.key, max_retries=0)
     client.chat.completions.create(model="tiermesh-pro", messages=[{"role": "user", "content": "hi"}], max_tokens=3)
     return owner
+
+
+def press(page: Page, role: Literal["button", "link"], name: str) -> None:
+    """Presses what leads to another page, and waits for that."""
+    with page.expect_navigation():
+        page.get_by_role(role, name=name).click()
 
 
 def check_page(page: Page, name: str, width: int, scheme: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.integration.console.person import Owner, PageShown, Person
+from tests.integration.console.person import Owner, PageShown, Person, beside
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 
@@ -362,7 +362,7 @@ def test_there_is_a_page_for_what_is_not_there(person: Person, method: str, path
 
 
 async def test_the_rest_is_shown_when_a_part_is_away(mesh: LocalMesh, tmp_path: Path) -> None:
-    addresses = {f"{name}_addresses": mesh.addresses[name] for name in ("auth", "billing", "router")}
+    addresses = beside(mesh)
     nowhere = {"billing_addresses": "127.0.0.1:1", "router_addresses": "127.0.0.1:1"}
     async with ServiceProcess("console", tmp_path, {**addresses, **nowhere, "call_timeout": "2"}) as console:
         with Person(f"http://{console.address}") as person:
