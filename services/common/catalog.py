@@ -33,6 +33,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     aliases: tuple[ModelId, ...] = ()
     capabilities: tuple[Capability, ...] = ()
     reasoning: bool = False
+    # The voices of a speech model, by the names that requests choose them by; empty if they are not listed.
+    voices: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=256)], ...] = ()
     # Seconds for which a request waits while its tier, scaled to zero, has no runner; 0 refuses it at once. What is
     # left of the edge's request_timeout, 600 s, must be enough for the answer.
     cold_start_seconds: Annotated[int, msgspec.Meta(ge=0, le=300)] = 0
@@ -49,6 +51,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"{self.id}: a model of kind {self.kind} needs a 'context' of at least {_LEAST_CONTEXT}")
         if self.kind != "chat" and (self.reasoning or self.capabilities):
             raise ValueError(f"{self.id}: 'reasoning' and 'capabilities' are for models of kind chat")
+        if self.kind != "speech" and self.voices:
+            raise ValueError(f"{self.id}: 'voices' are for models of kind speech")
 
     @property
     def unit(self) -> str:

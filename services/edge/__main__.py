@@ -67,6 +67,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
         image_loader=image_loader(settings),
         billing=billing_unary,
         auth=auth_unary,
+        ready=lifespan.is_ready,
     )
     service = EdgeService(
         endpoint_routes(dependencies),

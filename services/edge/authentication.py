@@ -101,10 +101,10 @@ def _principal(reply: auth_pb2.AuthenticateReply) -> Principal:
 
 
 def _key(headers: Mapping[str, str]) -> str:
-    """Returns the key of a request, as OpenAI's clients send it or, next to no such header, as Anthropic's do."""
+    """Returns the key of a request, as OpenAI's clients send it or, where they send none, as Anthropic's do."""
     scheme, _, key = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        key = headers.get("x-api-key", "")
     key = key.strip()
+    if scheme.lower() != "bearer" or not key:
+        key = headers.get("x-api-key", "").strip()
     # Nothing longer is a key, and nothing else fits into a protobuf string.
     return key if len(key) <= 512 and key.isascii() else ""

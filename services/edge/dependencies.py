@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.clock import Clock
@@ -25,3 +26,5 @@ class Dependencies:
     image_loader: ImageLoader
     billing: BillingReplicas
     auth: AuthReplicas
+    # Whether this process takes requests and reaches what it needs for them.
+    ready: Callable[[], bool]

@@ -17,11 +17,14 @@ ENDPOINTS = (
     "completions",
     "responses",
     "messages",
+    "token_counts",
     "embeddings",
     "speech",
     "transcriptions",
     "images",
+    "models",
     "account",
+    "welcome",
 )
 
 

@@ -21,6 +21,8 @@ Method = Literal["GET", "POST", "DELETE"]
 METHODS: Final[tuple[Method, ...]] = get_args(Method)
 # The JSON schema of any text.
 TEXT: Mapping[str, Any] = {"type": "string"}
+# Where the document has the schema of a type.
+REFERENCE: Final = "#/components/schemas/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Operation:
     paid: bool = False
     # Whether the path, or the model that it names, may not exist.
     may_be_missing: bool = False
+    # Whether it may be refused because a part of the mesh is away, if it needs no key; one with a key always may.
+    may_be_unavailable: bool = False
     # Types that nothing above refers to, such as those of the events of a stream.
     further_types: tuple[Any, ...] = ()
 
@@ -82,6 +86,8 @@ class Route:
     operation: Operation | None = None
     # How its errors are written, those included that no handler of its sees. Routes of one path share it.
     errors: ErrorFormat = OPENAI_ERRORS
+    # Whether the path is served without a prefix too, and described so.
+    at_root: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +97,18 @@ class PublicRoute:
     method: Literal["GET"] = "GET"
     path: str
     handler: PublicHandler
-    operation: Operation
+    # None for a path that only says the same as another.
+    operation: Operation | None = None
     # Whether the path is served without a prefix too, and described so.
     at_root: bool = False
 
 
 AnyRoute: TypeAlias = Route | PublicRoute
+
+
+def reference(kind: type[Struct]) -> str:
+    """Returns the place of a type's schema in the document."""
+    return REFERENCE.format(name=kind.__name__)
 
 
 def json_body(kind: type[Struct], example: Mapping[str, Any]) -> dict[str, Content]:

@@ -34,6 +34,7 @@ from services.edge.http.errors import (
 from services.edge.http.incoming_body import BODY, BodyLimits, BodyTooLargeError, IncomingBody
 from services.edge.http.protocol import SERVER_NAME
 from services.edge.http.request_body import SlowBodyError, arriving
+from services.edge.http.sockets import asks_for_socket, no_socket
 from services.edge.metrics import AUTHENTICATE, BODY_BYTES, IN_FLIGHT, NO_MEMORY, REJECTIONS, RouteMetrics, reason_of
 from services.edge.openapi.serving import Document
 from services.edge.route import AnyRoute, Handler, PublicRoute, Route
@@ -82,7 +83,7 @@ class EdgeService:
         app.on_response_prepare.append(self._name)
         for prefix in PREFIXES:
             self._register(app, prefix, self._routes)
-        self._register(app, "", [route for route in self._routes if isinstance(route, PublicRoute) and route.at_root])
+        self._register(app, "", [route for route in self._routes if route.at_root])
         # A path may hold line breaks, which a dot alone does not match.
         app.router.add_route("*", "/{tail:(?s:.*)}", self._unknown)
         return app
@@ -204,6 +205,8 @@ class EdgeService:
         async def refuse(request: web.Request) -> web.Response:
             if request.method == "OPTIONS":
                 return options(request, allowed)
+            if asks_for_socket(request):
+                return self._answer_early(no_socket(), errors)
             return self._answer_early(wrong_method(request.method, request.path, allowed), errors)
 
         async def expect(request: web.Request) -> web.Response | None:

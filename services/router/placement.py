@@ -42,6 +42,8 @@ class Needs(NamedTuple):
     excluded: frozenset[str] = frozenset()
     # The digest of the vocabulary that it must have; empty for any.
     vocabulary: str = ""
+    # Whether it takes no slot, so that a full runner will do.
+    slotless: bool = False
 
     def met_by(self, runner: LiveRunner) -> bool:
         """Whether a runner that serves the model can serve this request."""
@@ -73,7 +75,7 @@ class Placement:
         self._mean_shares: dict[str, tuple[float, float]] = {}
 
     def choose(self, needs: Needs, prefix_hashes: Sequence[int] = ()) -> LiveRunner | Lack:
-        """Chooses a runner and counts the request as its load.
+        """Chooses a runner and counts the request as its load, unless it takes no slot.
 
         `prefix_hashes` stand for the beginnings of its prompt, the shortest first.
         """
@@ -81,6 +83,8 @@ class Placement:
         if not runners:
             return self._why_none(needs)
         now = self._clock()
+        if needs.slotless:
+            return _less_loaded(*self._two_of(runners), now)
         several = len(runners) > 1
         # One runner alone leaves nothing to choose.
         hashes = prefix_hashes if several else ()

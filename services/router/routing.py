@@ -144,8 +144,9 @@ class Routing:
         now = self._clock()
         deadline = now + timeout - min(ANSWER_MARGIN, timeout / 5)
         settle_by = min(deadline, now + self._limits.settle_seconds)
-        # Who has seen a runner fail is not kept waiting for another one to be started.
-        start_by = now if needs.excluded else min(deadline, now + model.cold_start_seconds)
+        # Who has seen a runner fail is not kept waiting for another one to be started, and what is free starts none.
+        waits = not (needs.excluded or needs.slotless)
+        start_by = min(deadline, now + model.cold_start_seconds) if waits else now
         return Waiter(needs, account_id, model.tier, answer, now, deadline, settle_by, start_by, prefix_hashes)
 
     def _settle(self, waiter: Waiter) -> bool:

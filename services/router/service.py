@@ -167,7 +167,7 @@ def route_server(
 
 
 def _needs(call: router_pb2.RouteCall) -> Needs:
-    if not (call.capabilities or call.attempts or call.vocabulary):
+    if not (call.capabilities or call.attempts or call.vocabulary or call.slotless):
         return Needs(call.model)
     full = router_pb2.Attempt.RESULT_FULL
     return Needs(
@@ -175,6 +175,7 @@ def _needs(call: router_pb2.RouteCall) -> Needs:
         frozenset(call.capabilities),
         frozenset(attempt.runner_id for attempt in call.attempts if attempt.result != full),
         call.vocabulary,
+        call.slotless,
     )
 
 

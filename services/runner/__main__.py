@@ -14,10 +14,11 @@ from services.common.lifecycle.process import run_service
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from services.common.telemetry.logs import get_logger
+from services.runner.counting import Counting
 from services.runner.engines.base import AnyEngine
 from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
-from services.runner.kinds.choice import work_reader
+from services.runner.kinds.choice import prompt_counter, work_reader
 from services.runner.metrics import ACTIVE, ENGINE_CPU, INFO, SLOTS, FactsCollector, KnowsFacts
 from services.runner.registration import draining, needs_vision, runner_record, served_models
 from services.runner.service import SERVICE_NAME, RunnerService, generate_server
@@ -51,7 +52,13 @@ async def _serve_engine(
     """Serves an engine that has started; sets `announced` once the runner is in etcd for the first time."""
     runner_id = settings.id or f"runner-{secrets.token_hex(6)}"
     status = StatusBoard(runner_id, engine)
-    generation = Generation(engine, work_reader(engine), {model.id: model for model in models}, status)
+    counter = prompt_counter(engine)
+    counting = Counting(counter) if counter else None
+    if counting is not None:
+        lifespan.close_at_end(counting.close)
+    generation = Generation(
+        engine, work_reader(engine), {model.id: model for model in models}, status, counting=counting
+    )
     generate = generate_server(generation, lifespan.tracing)
     INFO.labels(settings.tier, engine.name).set(1)
     SLOTS.set(engine.slots)

@@ -13,19 +13,22 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.limits.reply_sizes import largest_reply
 from services.common.telemetry.logs import get_logger
+from services.runner.counting import Counting
 from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import JobT, StepT, WorkReader
 from services.runner.kinds.text.engine import TextEngine, TextTicket
 from services.runner.metrics import (
     CACHED_TOKENS,
     COMPLETION_TOKENS,
+    COUNTED,
     FINISHED,
     FIRST_STEP,
     OUTPUT_TOKEN,
     PROMPT_TOKENS,
 )
+from services.runner.refusals import unchecked
 from services.runner.status import StatusBoard
-from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
+from tiermesh.runner.v1.runner_pb2 import FINISH_REASON_STOP, GenerateCall, GenerateReply, TokenCount
 
 log = get_logger()
 # An answer that reaches the time limit of its request ends so long before it, in seconds and as a share of what is left
@@ -60,7 +63,11 @@ class Generation(Generic[JobT, StepT]):
         models: Mapping[str, Model],
         status: StatusBoard,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        counting: Counting | None = None,
     ) -> None:
+        """`counting` is for engines whose prompts have tokens."""
+        self._counting = counting
         self._engine = engine
         self._reader = reader
         self._models = models
@@ -97,13 +104,10 @@ class Generation(Generic[JobT, StepT]):
             self._cancel(running)
 
     def _start(self, call: GenerateCall, stream: RunnerStream) -> None:
-        if self._status.draining:
-            raise MeshError(Code.UNAVAILABLE, "The runner is shutting down. Try again.", retry_after=1.0)
-        model = self._models.get(call.model)
-        if model is None:
-            raise MeshError(
-                Code.MODEL_NOT_FOUND, f"This runner does not serve the model {call.model!r}.", param="model"
-            )
+        model = self._model(call)
+        if call.HasField("token_count"):
+            self._count(call, model, stream)
+            return
         work = self._reader.read(call, model)
         running = self._running.setdefault(stream, {})
         # Not the call itself, which may hold images, for as long as the job runs.
@@ -133,6 +137,35 @@ class Generation(Generic[JobT, StepT]):
         if self._beat is None:
             self._beat = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._tell_progress)
         self._status.admitted()
+
+    def _model(self, call: GenerateCall) -> Model:
+        """Returns the model of a call; raises MeshError if nothing is served any more, or not this model."""
+        if self._status.draining:
+            raise MeshError(Code.UNAVAILABLE, "The runner is shutting down. Try again.", retry_after=1.0)
+        model = self._models.get(call.model)
+        if model is None:
+            raise MeshError(
+                Code.MODEL_NOT_FOUND, f"This runner does not serve the model {call.model!r}.", param="model"
+            )
+        return model
+
+    def _count(self, call: GenerateCall, model: Model, stream: RunnerStream) -> None:
+        """Has the tokens of a prompt counted: it is no job of the engine, and no load of this runner."""
+        if self._counting is None:
+            raise unchecked("model")
+        running, call_id = self._running.setdefault(stream, {}), call.id
+
+        def emit(outcome: TokenCount | MeshError) -> None:
+            running.pop(call_id, None)
+            if isinstance(outcome, MeshError):
+                FINISHED.labels(outcome.code.name.lower()).inc()
+                stream.reply_error(call_id, outcome)
+            else:
+                stream.reply(GenerateReply(id=call_id, finish_reason=FINISH_REASON_STOP, token_count=outcome))
+                COUNTED.inc()
+
+        ticket = self._counting.submit(call, model, emit)
+        running[call_id] = _Running(ticket, None, ticket.progress)
 
     def _tell_progress(self) -> None:
         """Tells edges which calls have come further, whether or not there was anything to deliver.

@@ -13,6 +13,9 @@ from services.common.telemetry.metrics import Counter, Histogram
 
 INFO = Gauge("tiermesh_runner_info", "Always 1; the labels say what this runner is.", ["tier", "engine"])
 FINISHED = Counter("tiermesh_runner_requests_total", "Requests that have ended, by how.", ["outcome"])
+COUNTED = Counter(
+    "tiermesh_runner_prompts_counted_total", "Prompts whose tokens were counted, without an answer."
+).labels()
 TOKENS = Counter("tiermesh_runner_tokens_total", "Tokens of finished requests.", ["kind"])
 PROMPT_TOKENS = TOKENS.labels("prompt")
 COMPLETION_TOKENS = TOKENS.labels("completion")

@@ -37,6 +37,11 @@ def too_many_scored(count: int) -> MeshError:
     return invalid(f"'prompt' has {count:,} tokens; {bound}: send a part of it.", "prompt")
 
 
+def unlistable(param: str, count: int) -> MeshError:
+    """Returns the refusal to list the tokens of a prompt that is too long for it."""
+    return invalid(f"'{param}' has {count:,} tokens, which are too many to be listed; send a part of it.", param)
+
+
 def scored_ends() -> MeshError:
     """Returns the refusal of an end within a prompt that is to be scored, by an engine that would stop there."""
     message = (
@@ -88,7 +93,9 @@ def tools_not_shown() -> MeshError:
 
 def not_carried(param: str, reason: str) -> MeshError:
     """Returns the refusal of a shape of calls that the model's format of calls cannot be held to."""
-    return invalid(f"'{param}' cannot be enforced with this model: {reason}; change the schema.", param)
+    return invalid(
+        f"'{param}' cannot be enforced with this model: {reason}; change it, or choose another model.", param
+    )
 
 
 def slots_taken(slots: int) -> MeshError:
@@ -104,3 +111,9 @@ def cache_taken() -> MeshError:
 def engine_closed() -> MeshError:
     """Returns the refusal of an engine that is not running."""
     return MeshError(Code.UNAVAILABLE, "The runner's engine is not running. Try again.", retry_after=1.0)
+
+
+def counts_wait() -> MeshError:
+    """Returns the refusal to count while too many other prompts wait for it."""
+    message = "Too many prompts wait to be counted. Try again."
+    return MeshError(Code.OVERLOADED, message, retry_after=1.0)

@@ -9,6 +9,7 @@ from services.common.registry import RunnerRecord
 from services.common.settings import SettingsError, split_list
 from services.common.version import VERSION
 from services.runner.engines.base import AnyEngine
+from services.runner.kinds.speech import SpeechEngine
 from services.runner.kinds.text.engine import TextEngine
 from services.runner.metrics import KnowsFacts
 from services.runner.settings import RunnerSettings
@@ -34,7 +35,19 @@ def served_models(settings: RunnerSettings, catalog: Catalog, engine: AnyEngine)
                 f"{model.id} is sold with {model.context} tokens of context, but TIERMESH_RUNNER_CONTEXT is "
                 f"{engine.context}; raise it or change the catalog"
             )
+        if unknown := _unknown_voices(model, engine):
+            raise SettingsError(
+                f"{model.id} is sold with the voices {', '.join(unknown)}, which the engine {engine.name} does not "
+                "have; take them out of the catalog"
+            )
     return models
+
+
+def _unknown_voices(model: Model, engine: AnyEngine) -> list[str]:
+    """Returns the voices that a model is sold with and the engine lacks."""
+    if not isinstance(engine, SpeechEngine):
+        return []
+    return [voice for voice in model.voices if voice.lower() not in engine.voices]
 
 
 def needs_vision(settings: RunnerSettings, catalog: Catalog) -> bool:

@@ -25,7 +25,13 @@ EVERY_PAGE = sorted(
 # What looks like a path and is none: resources of Kubernetes, such as deploy/tiermesh-edge.
 RESOURCE = re.compile(r"deploy/tiermesh(-[\w-]*)?$")
 # What only exists once something was made or installed.
-MADE = ("docs/style/node_modules", "tests/e2e/javascript/node_modules", "deploy/k8s/overlays/example")
+MADE = (
+    "docs/style/node_modules",
+    "tests/agents/codex/node_modules",
+    "tests/agents/javascript/node_modules",
+    "tests/e2e/javascript/node_modules",
+    "deploy/k8s/overlays/example",
+)
 NAMES = {f"{r['kind'].lower()}/{r['metadata']['name']}" for o in ("laptop", "production") for r in overlay(o)}
 KINDS = {"deploy": "deployment", "svc": "service", "hpa": "horizontalpodautoscaler"}
 

@@ -80,8 +80,8 @@ def test_a_prompt_of_tokens_is_taken_as_it_is(client: openai.OpenAI) -> None:
     ("prompt", "code"),
     [
         ([4_000_000_000], "invalid_request"),
-        ([28] * 5000, "context_length_exceeded"),
-        ("word " * 5000, "context_length_exceeded"),
+        ([28] * 9000, "context_length_exceeded"),
+        ("word " * 9000, "context_length_exceeded"),
     ],
 )
 def test_unknown_or_too_many_tokens_are_400(client: openai.OpenAI, prompt: Any, code: str) -> None:

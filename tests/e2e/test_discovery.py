@@ -14,8 +14,8 @@ def test_models_show_price_and_live_availability(real_mesh: LocalMesh, client: o
     assert models["tiermesh-pro"]["pricing"] == {"unit": "request", "credits": 10, "usd": "0.10"}
     assert models["tiermesh-image"]["pricing"] == {"unit": "image", "credits": 4, "usd": "0.04"}
     kinds = {model["id"].removeprefix("tiermesh-"): model["kind"] for model in models.values()}
-    assert kinds == {"pro": "chat", "max": "chat", "max-think": "chat", "embed": "embedding", "speech": "speech",
-                     "transcribe": "transcription", "image": "image"}  # fmt: skip
+    assert kinds == {"pro": "chat", "lite": "chat", "max": "chat", "max-think": "chat", "embed": "embedding",
+                     "speech": "speech", "transcribe": "transcription", "image": "image"}  # fmt: skip
     # What runs on a machine without a GPU: no runner of this environment paints.
     served = {runner["tier"] for runner in real_mesh.command_now("runners")}
     assert {"pro", "max", "embedding", "speech", "transcription"} <= served

@@ -8,6 +8,8 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from tests.support.mesh import LocalMesh
 
@@ -55,7 +57,30 @@ def test_no_credits_is_402(real_mesh: LocalMesh) -> None:
         ask(real_mesh, key)
     assert caught.value.status_code == 402
     assert caught.value.code == "insufficient_credits"
+    # aider repeats a 402 of another type for a minute; the SDKs of OpenAI and Anthropic read the header.
+    assert caught.value.type == "invalid_request_error"
+    assert caught.value.response.headers["x-should-retry"] == "false"
     assert real_mesh.command_now("balance", account["id"])["available"] == 9
+
+
+def test_clients_do_not_repeat_what_no_credits_can_pay(real_mesh: LocalMesh) -> None:
+    account = real_mesh.command_now("account", "create", "penniless")
+    key = real_mesh.command_now("key", "create", account["id"])["api_key"]
+    sent: list[str] = []
+    counting = openai.DefaultHttpxClient(event_hooks={"request": [lambda request: sent.append(request.url.path)]})
+    with openai.OpenAI(base_url=real_mesh.base_url, api_key=key, max_retries=3, http_client=counting) as client:
+        with pytest.raises(openai.APIStatusError, match="Insufficient credits: a request to tiermesh-pro costs 10"):
+            client.chat.completions.create(**HELLO)
+        langchain = ChatOpenAI(
+            model="tiermesh-pro",
+            base_url=real_mesh.base_url,
+            api_key=SecretStr(key),
+            max_retries=3,
+            http_client=counting,
+        )
+        with pytest.raises(openai.APIStatusError, match="Insufficient credits"):
+            langchain.invoke("Hi")
+    assert len(sent) == 2
 
 
 def test_an_unknown_model_is_404(real_mesh: LocalMesh, client: openai.OpenAI) -> None:
@@ -98,7 +123,7 @@ def test_a_wrong_type_is_400_with_its_param(real_mesh: LocalMesh, changes: dict[
 
 def test_a_prompt_beyond_the_context_is_400(real_mesh: LocalMesh) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
-        ask(real_mesh, real_mesh.unlimited_key, messages=[{"role": "user", "content": "word " * 6000}])
+        ask(real_mesh, real_mesh.unlimited_key, messages=[{"role": "user", "content": "word " * 9000}])
     assert caught.value.code == "context_length_exceeded"
 
 

@@ -215,7 +215,7 @@ def test_logprobs_are_included_when_asked_for(client: openai.OpenAI) -> None:
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"background": True}, "background"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"temperature": "hot"}, "temperature"),
         ({"tool_choice": "required"}, "tool_choice"),
         (

@@ -37,11 +37,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     directory = tmp_path_factory.mktemp("scripted")
     scripts = re.findall(r"```yaml\n(rules:\n.*?)```", DOCUMENT.read_text(), re.DOTALL)
     (directory / "weather.yaml").write_text("".join(scripts))
-    environ = {
-        "TIERMESH_RUNNER_SIMULATED_SCRIPT": str(directory / "weather.yaml"),
-        "TIERMESH_RUNNER_CONTEXT": "131072",
-    }
-    with LocalMesh(directory, tiers=("max",), environ=environ) as mesh:
+    # The pace of a model is for people.
+    environ = {"TIERMESH_RUNNER_SIMULATED_SPEED": "0", "TIERMESH_RUNNER_SIMULATED_PREFILL_SPEED": "0"}
+    with LocalMesh(directory, "--script", str(directory / "weather.yaml"), tiers=("max",), environ=environ) as mesh:
         yield mesh
 
 
@@ -78,6 +76,24 @@ async def test_an_agent_with_a_hundred_thousand_tokens_of_instructions(client: o
     too_long: Any = [{"role": "user", "content": "rule " * 140_000}]
     with pytest.raises(openai.BadRequestError, match="maximum context length is 131072 tokens"):
         await client.chat.completions.create(model="tiermesh-max", messages=too_long)
+
+
+async def test_the_list_tells_agents_of_the_long_context(client: openai.AsyncOpenAI) -> None:
+    models = {model.id: model.model_dump() for model in (await client.models.list()).data}
+    assert (models["tiermesh-max"]["context_length"], models["tiermesh-max"]["max_model_len"]) == (131072, 131072)
+    assert models["tiermesh-embed"]["context_length"] == 512
+
+
+async def test_an_answer_without_a_rule_ends_by_itself(client: openai.AsyncOpenAI) -> None:
+    messages: Any = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Ask me for the weather in Paris."},
+        {"role": "user", "content": "Why?"},
+    ]
+    done = await client.chat.completions.create(model="tiermesh-max", messages=messages, max_tokens=32_000)
+    assert done.choices[0].finish_reason == "stop"
+    assert done.usage is not None
+    assert 0 < done.usage.completion_tokens < 500
 
 
 async def test_a_thought_and_a_call(client: openai.AsyncOpenAI) -> None:

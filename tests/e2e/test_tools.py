@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -259,6 +260,33 @@ async def test_a_call_that_a_model_got_wrong_goes_back_to_it(
     for _ in range(2):
         answer = await whole(client, messages=[*question("Paris"), *said], temperature=0, max_tokens=8)
         assert answer.choices[0].message.content
+
+
+# Two lines, with what JSON has to escape.
+TWO_LINES = r"""
+start: "echo " /"[a-z]{1,8}"/ LF "exit " /[0-9]/
+%import common.LF
+"""
+
+
+async def test_a_custom_tool_takes_a_text_that_follows_its_grammar(client: openai.AsyncOpenAI) -> None:
+    grammar: Any = {"type": "grammar", "grammar": {"syntax": "lark", "definition": TWO_LINES}}
+    tool: Any = {"type": "custom", "custom": {"name": "shell", "description": "Runs a script.", "format": grammar}}
+    choice: Any = {"type": "custom", "custom": {"name": "shell"}}
+    answer = await whole(client, messages=question("Paris"), tools=[tool], tool_choice=choice, max_tokens=60)
+    assert answer.choices[0].finish_reason == "tool_calls"
+    [call] = answer.choices[0].message.tool_calls or []
+    assert call.type == "custom"
+    assert re.fullmatch(r'echo "[a-z]{1,8}"\nexit [0-9]', call.custom.input)
+    flat: Any = {"type": "custom", "name": "shell", "format": {"type": "grammar", **grammar["grammar"]}}
+    forced: Any = {"type": "custom", "name": "shell"}
+    async with client.responses.stream(model=MODEL, input="Hi", tools=[flat], tool_choice=forced) as stream:
+        deltas = [event.delta async for event in stream if event.type == "response.custom_tool_call_input.delta"]
+        [item] = (await stream.get_final_response()).output
+    assert item.type == "custom_tool_call"
+    assert re.fullmatch(r'echo "[a-z]{1,8}"\nexit [0-9]', item.input)
+    assert "".join(deltas) == item.input
+    assert len(deltas) > 1
 
 
 async def test_one_agent_step_costs_one_price(client: openai.AsyncOpenAI) -> None:

@@ -30,7 +30,10 @@ BODIES: dict[str, dict[str, Any]] = {path: content.example for path, content in 
 TYPES = {path: content.type for path, content in _JSON.items()}
 ERRORS = error_formats()
 # The mesh of this test has no runners for the others, which is the only thing it may ever fail with.
-SERVED = ("/chat/completions", "/completions", "/responses", "/messages", "/keys")
+SERVED = (
+    *("/chat/completions", "/completions", "/responses", "/messages", "/keys"),
+    *("/responses/input_tokens", "/messages/count_tokens", "/tokenize"),
+)
 SETTINGS = settings(
     max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
@@ -129,17 +132,25 @@ def one_wild(value: dict[str, Any], wild: str) -> dict[str, st.SearchStrategy[An
     return {name: wild_inside(part) if name == wild else st.just(part) for name, part in value.items()}
 
 
+GRAMMAR = {"syntax": "lark", "definition": 'start: "a"+ /b/ LF\n%import common.LF'}
 DEEP: dict[str, dict[str, Any]] = {
     "/chat/completions": {
         "messages": [
             {
                 "role": "assistant",
                 "content": [{"type": "text", "text": "Hi"}],
-                "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+                "tool_calls": [
+                    {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                    {"id": "2", "type": "custom", "custom": {"name": "c", "input": "x"}},
+                ],
             },
             {"role": "tool", "tool_call_id": "1", "content": "x"},
+            {"role": "tool", "tool_call_id": "2", "content": "x"},
         ],
-        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        "tools": [
+            {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}},
+            {"type": "custom", "custom": {"name": "c", "format": {"type": "grammar", "grammar": GRAMMAR}}},
+        ],
         "tool_choice": {"type": "function", "function": {"name": "f"}},
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}},
         "stream": True,
@@ -151,8 +162,24 @@ DEEP: dict[str, dict[str, Any]] = {
             {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
             {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
             {"type": "function_call_output", "call_id": "1", "output": "x"},
+            {"type": "custom_tool_call", "call_id": "2", "name": "c", "input": "x", "namespace": "n"},
+            {"type": "custom_tool_call_output", "call_id": "2", "output": "x"},
+            {"type": "local_shell_call", "call_id": "3", "action": {"type": "exec", "command": ["ls"]}},
+            {"type": "local_shell_call_output", "id": "3", "output": "x"},
+            {"type": "mcp_call", "id": "4", "name": "f", "arguments": "{}", "output": "x"},
+            {"type": "code_interpreter_call", "id": "5", "code": "1", "outputs": [{"type": "logs", "logs": "1"}]},
         ],
-        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}}],
+        "tools": [
+            {"type": "function", "name": "f", "parameters": {"type": "object"}},
+            {
+                "type": "namespace",
+                "name": "n",
+                "description": "d",
+                "tools": [{"type": "custom", "name": "c", "format": {"type": "grammar", **GRAMMAR}}],
+            },
+            {"type": "web_search", "filters": {"allowed_domains": ["example.com"]}},
+        ],
+        "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "custom", "name": "c"}]},
         "text": {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}},
         "reasoning": {"effort": "low"},
         "stream": True,
@@ -165,6 +192,7 @@ DEEP: dict[str, dict[str, Any]] = {
                 "content": [
                     {"type": "thinking", "thinking": "Hm", "signature": "AAAA"},
                     {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}},
+                    {"type": "web_search_tool_result", "tool_use_id": "2", "content": [{"url": "x"}]},
                 ],
             },
             {
@@ -200,7 +228,7 @@ def test_wild_values_deep_inside(target: Target, path: str) -> None:
 
 @pytest.mark.parametrize("path", BODIES)
 def test_wild_bytes(target: Target, path: str) -> None:
-    good = json.dumps(BODIES[path]).encode()
+    good = json.dumps(BODIES[path] | DEEP.get(path, {})).encode()
 
     @SETTINGS
     @given(

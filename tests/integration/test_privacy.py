@@ -83,11 +83,13 @@ class Tour:
         self.evidence.secrets.setdefault("key", []).append(key.split("-", 2)[2].encode())
         return key
 
-    def ask(self, name: str, body: Any, *, key: str = "", content: bytes | None = None) -> httpx2.Response:
+    def ask(
+        self, name: str, body: Any, *, key: str = "", content: bytes | None = None, path: str = "/chat/completions"
+    ) -> httpx2.Response:
         """Makes a request; the body of an error is evidence."""
         content = content if content is not None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
-        response = self._http.post(self.mesh.base_url + "/chat/completions", content=content, headers=headers)
+        response = self._http.post(self.mesh.base_url + path, content=content, headers=headers)
         self.evidence.statuses.add(response.status_code)
         if response.status_code != 200:
             self.evidence.errors[name] = response.content
@@ -111,6 +113,7 @@ class Tour:
         assert self.ask("stream", body(max_tokens=40, stream=True)).text.endswith("data: [DONE]\n\n")
         tools = [{"type": "function", "function": {"name": TOOL, "description": TOOL, "parameters": {}}}]
         assert self.ask("tools", body(tools=tools, max_tokens=3)).status_code == 200
+        assert self.ask("tokens", body(tools=tools), path="/tokenize").status_code == 200
         # Arguments need not be JSON.
         result = {"role": "tool", "tool_call_id": TOOL, "content": TOOL}
         assert self.ask("earlier call", body(messages=[calling(TOOL), result], max_tokens=3)).status_code == 200
@@ -137,6 +140,8 @@ class Tour:
         assert self.ask("200", body(max_tokens=1), key=limited).status_code == 200
         assert self.ask("429", body(), key=limited).status_code == 429
         assert self.ask("503", body(model="tiermesh-max")).status_code == 503
+        assert self.ask("503 tokens", body(model="tiermesh-max"), path="/tokenize").status_code == 503
+        assert self.ask("400 tokens", body(prompt=PROMPT), path="/tokenize").status_code == 400
         self.send_raw()
 
     def send_raw(self) -> None:
@@ -255,7 +260,7 @@ def wrong_bodies() -> dict[str, Any]:
         "image where vision is": body(model="tiermesh-max", messages=[user([image])]),
         "image url": body(messages=[user([{"type": "image_url", "image_url": DATA_URL}])]),
         "lone surrogate": body(messages=[user(PROMPT + "\ud800")]),
-        "too long": body(messages=[user(f"{PROMPT} " * 2_000 + "a " * 3_000)]),
+        "too long": body(messages=[user(f"{PROMPT} " * 2_000 + "a " * 9_000)]),
     }
     return wrong
 

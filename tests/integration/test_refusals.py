@@ -21,12 +21,16 @@ CHAT, RESPONSES, MESSAGES, COMPLETIONS = "/chat/completions", "/responses", "/me
 # What Anthropic calls the codes.
 ANTHROPIC = {"invalid_request_error": "invalid_request", "overloaded_error": "service_unavailable"}
 OPENAI = (CHAT, RESPONSES, COMPLETIONS)
+COUNT, TOKENIZE, MESSAGES_COUNT = "/responses/input_tokens", "/tokenize", "/messages/count_tokens"
 HELLO = {"role": "user", "content": "Hi"}
 BODIES: dict[str, dict[str, Any]] = {
     CHAT: {"model": "tiermesh-max", "messages": [HELLO]},
     RESPONSES: {"model": "tiermesh-max", "input": "Hi"},
     MESSAGES: {"model": "tiermesh-max", "max_tokens": 9, "messages": [HELLO]},
     COMPLETIONS: {"model": "tiermesh-max", "prompt": "Hi"},
+    COUNT: {"model": "tiermesh-max", "input": "Hi"},
+    TOKENIZE: {"model": "tiermesh-max", "messages": [HELLO]},
+    MESSAGES_COUNT: {"model": "tiermesh-max", "messages": [HELLO]},
 }
 CALL = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "output": "done"}
@@ -58,19 +62,28 @@ def chat(words: str, param: str, **fields: Any) -> list[Case]:
 
 
 def responses(words: str, param: str, **fields: Any) -> list[Case]:
-    return [Case(RESPONSES, fields, param, words)]
+    return [Case(path, fields, param, words) for path in (RESPONSES, COUNT)]
 
 
 def messages(words: str, param: str, **fields: Any) -> list[Case]:
-    return [Case(MESSAGES, fields, param, words)]
+    # Of an answer alone; a count may end with a turn of the assistant.
+    answered = {"max_tokens", "temperature", "top_k", "stop_sequences", "thread", "messages[0]"}
+    paths = (MESSAGES,) if param in answered else (MESSAGES, MESSAGES_COUNT)
+    return [Case(path, fields, param, words) for path in paths]
 
 
 def completions(words: str, param: str, **fields: Any) -> list[Case]:
     return [Case(COMPLETIONS, fields, param, words)]
 
 
+def tokenize(words: str, param: str, **fields: Any) -> list[Case]:
+    return [Case(TOKENIZE, fields, param, words)]
+
+
 def everywhere(words: str, param: str, **fields: Any) -> list[Case]:
-    return [Case(path, fields, param, words) for path in BODIES]
+    # These are of a prompt alone.
+    paths = (path for path in BODIES if path not in {TOKENIZE, MESSAGES_COUNT} or param == "model")
+    return [Case(path, fields, param, words) for path in paths]
 
 
 def blocks(*content: Any, role: str = "user") -> dict[str, Any]:
@@ -129,6 +142,22 @@ def tools(words: str, param: str, *given: dict[str, Any], choice: Any = "auto") 
     return [
         *chat(words, param, tools=offered, tool_choice=named),
         *responses(words, param.replace(".function", ""), tools=flat, tool_choice=here),
+    ]
+
+
+def custom(**grammar: Any) -> dict[str, Any]:
+    """Returns a custom tool of a chat."""
+    wanted = {"format": {"type": "grammar", "grammar": grammar}} if grammar else {}
+    return {"type": "custom", "custom": {"name": "c", **wanted}}
+
+
+def grammar(words: str, definition: str, syntax: str = "lark", *, field: str = "definition") -> list[Case]:
+    """Returns cases about the grammar of a custom tool."""
+    given = {"definition": definition, "syntax": syntax}
+    flat = {"type": "custom", "name": "c", "format": {"type": "grammar", **given}}
+    return [
+        *chat(words, f"tools[0].custom.format.grammar.{field}", tools=[custom(**given)]),
+        *responses(words, f"tools[0].format.{field}", tools=[flat]),
     ]
 
 
@@ -256,8 +285,45 @@ RULES: list[list[Case]] = [
     tools("must be a string that matches ^[A-Za-z0-9_.-]{1,64}$", "tools[0].function.name", {"name": "a b"}),
     tools("is required; add it", "tools[0].function.name", {"description": "nameless"}),
     tools("is the name of an earlier tool", "tools[1].function.name", {"name": "f"}, {"name": "f"}),
-    chat("must be 'function'", "tools[0].type", tools=[{"type": "custom", "function": {"name": "f"}}]),
-    responses("must be 'function'", "tools[0].type", tools=[{"type": "web_search"}]),
+    chat("must be 'custom' or 'function'", "tools[0].type", tools=[{"type": "web_search", "function": {"name": "f"}}]),
+    chat("is required for the type 'custom'", "tools[0].custom", tools=[{"type": "custom", "function": {"name": "f"}}]),
+    chat("is required for the type 'function'", "tools[0].function", tools=[{"type": "function"}]),
+    chat("is not for the type 'custom'", "tools[0].function",
+          tools=[{"type": "custom", "custom": {"name": "f"}, "function": {"name": "f"}}]),
+    chat("is required for the type 'custom'", "messages[0].tool_calls[0].custom",
+          messages=[{"role": "assistant", "tool_calls": [{**CALLED["tool_calls"][0], "type": "custom"}]}, RESULT]),
+    chat("is required for the type 'custom'", "tool_choice.custom", tools=[custom()], tool_choice={"type": "custom"}),
+    chat("must name a tool that is in 'tools'", "tool_choice", tools=[custom()],
+          tool_choice={"type": "custom", "custom": {"name": "d"}}),
+    chat("is required for the type 'grammar'", "tools[0].custom.format.grammar",
+          tools=[{"type": "custom", "custom": {"name": "c", "format": {"type": "grammar"}}}]),
+    grammar("cannot be enforced: it has no rule 'start'", "x: /a/"),
+    grammar("cannot be enforced: its rules refer to themselves", 'start: "(" start ")" | "\\n"'),
+    grammar("cannot be enforced: a pattern has a look-around", "a(?=b)", "regex"),
+    chat("at most 32768 characters of grammars", "tools", tools=[custom(definition="a" * 40_000, syntax="regex")])
+    + responses("at most 32768 characters of grammars", "tools", tools=[
+        {"type": "custom", "name": "c", "format": {"type": "grammar", "definition": "a" * 40_000, "syntax": "regex"}}]),
+    grammar("must be 'lark' or 'regex'", "start: /a/", "ebnf", field="syntax"),
+    responses("must be 'function', 'custom' or 'namespace' for a tool with 'parameters'", "tools[0].type",
+               tools=[{"type": "functoin", "name": "f", "parameters": {}}]),
+    responses("must be 'function' or 'custom' within a namespace", "tools[0].tools[0].type",
+               tools=[{"type": "namespace", "name": "n", "tools": [{"type": "web_search"}]}]),
+    responses("at most 128 functions, those of namespaces included", "tools", tools=[
+        {"type": "namespace", "name": name, "tools": [{"type": "function", "name": f"f{at}"} for at in range(65)]}
+        for name in ("a", "b")
+    ]),
+    responses("cannot be enforced: the keyword 'not' at #", "tools[0].tools[0].parameters", tools=[
+        {"type": "namespace", "name": "n", "tools": [
+            {"type": "function", "name": "f", "parameters": {"not": {}}, "strict": True}]}]),
+    responses("must not force a tool of the type 'web_search_preview'", "tool_choice", tools=[{"type": "web_search"}],
+               tool_choice={"type": "web_search_preview"}),
+    responses("must not force a tool of the type 'web_search'", "tool_choice", tools=[{"type": "web_search"}],
+               tool_choice="required"),
+    responses("must name a tool that is in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
+               tool_choice={"type": "custom", "name": "g"}),
+    responses("must be 'message', 'function_call', 'custom_tool_call'", "input[0].type",
+               input=[{"type": "compaction_trigger"}]),
+    responses("is required; add it", "input[0].input", input=[{**CALL, "type": "custom_tool_call"}]),
     tools("must be an object; a list was sent", "tools[0].function.parameters", {"name": "f", "parameters": []}),
     tools("cannot be used: it is nested more than 100 levels", "tools[1].function.parameters",
            {"name": "f"}, {"name": "g", "parameters": DEEP}),
@@ -274,7 +340,7 @@ RULES: list[list[Case]] = [
            *({"name": f"f{at}", "parameters": BIG} for at in range(3)), choice="required"),
     tools("must be 'auto', 'none' or 'required'", "tool_choice", {"name": "f"}, choice="any"),
     tools("must be 'none' or 'auto' without 'tools'", "tool_choice", choice="required"),
-    tools("must name a function that is in 'tools'", "tool_choice", {"name": "f"}, choice={"name": "g"}),
+    tools("must name a tool that is in 'tools'", "tool_choice", {"name": "f"}, choice={"name": "g"}),
     # The shape of the answer.
     chat("must be 'json_object', 'json_schema' or 'text'", "response_format.type", response_format={"type": "xml"})
     + responses("must be 'json_object', 'json_schema' or 'text'", "text.format.type", text={"format": {"type": "xml"}}),
@@ -300,7 +366,7 @@ RULES: list[list[Case]] = [
     responses("keeps nothing of a request", "prompt", prompt={"id": "pmpt_1"}),
     responses("keeps nothing of a request", "background", background=True),
     responses("keeps nothing of a request", "input[0]", input=[{"type": "item_reference", "id": "msg_1"}]),
-    responses("must be 'message', 'function_call', ", "input[0].type", input=[{"type": "web_search_call"}]),
+    responses("holds no message; add one", "input", input=[{"type": "web_search_call", "id": "ws_1"}]),
     responses("holds no message; add one", "input", input=[{"type": "reasoning", "id": "rs_1"}]),
     responses("is required; add it", "input[0].name", input=[{**CALL, "name": None}]),
     responses("is required; add it", "input[0].output", input=[{"type": "function_call_output", "call_id": "a"}]),
@@ -308,9 +374,9 @@ RULES: list[list[Case]] = [
                input=[{"role": "user", "content": [{"type": "input_file"}]}]),
     responses("is required for an 'input_image'", "input[0].content[0].image_url",
                input=[{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]),
-    responses("must allow only functions that are in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
+    responses("must allow only tools that are in 'tools'", "tool_choice", tools=[{"type": "function", "name": "f"}],
                tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "g"}]})
-    + chat("must allow only functions that are in 'tools'", "tool_choice",
+    + chat("must allow only tools that are in 'tools'", "tool_choice",
             tools=[{"type": "function", "function": {"name": "f"}}],
             tool_choice={"type": "allowed_tools", "allowed_tools": {
                 "mode": "auto", "tools": [{"type": "function", "function": {"name": "g"}}]}}),
@@ -325,7 +391,7 @@ RULES: list[list[Case]] = [
     messages("must be a number from 0 to 1", "temperature", temperature=1.5),
     messages("must be a whole number from 0 to 1,000,000", "top_k", top_k=-1),
     messages("send the whole conversation without it", "thread", thread={"type": "create"}),
-    messages("must be a list of at most 4 items", "stop_sequences", stop_sequences=list("abcde")),
+    messages("must be a list of at most 64 items", "stop_sequences", stop_sequences=["a"] * 65),
     messages("strings of 1 to 256 characters only", "stop_sequences", stop_sequences=["a", ""]),
     messages("must be 'assistant', 'system' or 'user'", "messages[0].role", messages=[{"role": "tool", "content": ""}]),
     messages("is required; add it", "messages[0].content", messages=[{"role": "user"}]),
@@ -353,13 +419,17 @@ RULES: list[list[Case]] = [
     messages("is required; add it", "tools[1].input_schema", tools=[FLAT, {"name": "g"}]),
     messages("is required; add it", "tools[1].name", tools=[FLAT, {"input_schema": {}}]),
     messages("must be a string that matches ^[A-Za-z0-9_.-]{1,128}$", "tools[0].name", tools=[{**FLAT, "name": "a b"}]),
+    messages("must not end with a line break", "tools[0].name", tools=[{**FLAT, "name": "f\n"}]),
+    messages("is that of OpenAI's tools", "tools[1].type", tools=[FLAT, {"type": "function", "function": FLAT}]),
+    messages("must be a list of at most 512 items", "tools",
+              tools=[{**FLAT, "name": f"f{at}"} for at in range(513)]),
     messages("is the name of an earlier tool", "tools[2].name", tools=[FLAT, SEARCH, FLAT]),
     messages("cannot be enforced: the keyword 'not' at #", "tools[1].input_schema",
               tools=[SEARCH, {**FLAT, "input_schema": {"not": {}}}], tool_choice={"type": "any"}),
     messages("must be 'any', 'auto', 'none' or 'tool'", "tool_choice.type", tool_choice={"type": "required"}),
     messages("is required; add it", "tool_choice.name", tools=[FLAT], tool_choice={"type": "tool"}),
     messages("must be 'none' or 'auto' without 'tools'", "tool_choice", tool_choice={"type": "any"}),
-    messages("must name a function that is in 'tools'", "tool_choice", tools=[FLAT],
+    messages("must name a tool that is in 'tools'", "tool_choice", tools=[FLAT],
               tool_choice={"type": "tool", "name": "g"}),
     messages("must name a tool that you run", "tool_choice", tools=[FLAT, SEARCH],
               tool_choice={"type": "tool", "name": "web_search"}),
@@ -379,6 +449,24 @@ RULES: list[list[Case]] = [
     completions("at least 1; 0 is only for 'echo' with 'logprobs'", "max_tokens", max_tokens=0, echo=True),
     completions("must be a whole number from 0 to 1,000,000,000", "max_tokens", max_tokens=-1),
     completions("needs a 'prompt' that is text", "echo", echo=True, prompt=[1]),
+    # What only lists of tokens have.
+    tokenize("is required without 'messages'; send one of them", "prompt", messages=...),
+    tokenize("cannot be used with 'prompt'; leave one of them out", "messages", prompt="Hi"),
+    tokenize("must be a string of at most 10,000,000 characters; a list was sent", "prompt", prompt=["Hi"]),
+    tokenize("must be a list of 1 to 10,000 items", "messages", messages=[]),
+    tokenize("must be true or false; a string was sent", "return_token_strs", return_token_strs="yes"),
+    tokenize("must be true: tokens are those of the prompt that is answered", "add_generation_prompt",
+             add_generation_prompt=False),
+    tokenize("must be false: tokens are those of the prompt that is answered", "continue_final_message",
+             continue_final_message=True),
+    tokenize("is not supported: every model has one chat template", "chat_template", chat_template="{{ messages }}"),
+    tokenize("is not supported: every model has one chat template", "chat_template_kwargs",
+             chat_template_kwargs={"enable_thinking": True}),
+    tokenize("is an image, which has no tokens to list", "messages[0].content[1]",
+             messages=[{"role": "user", "content": [TEXT, GOOD_IMAGE]}]),
+    tokenize("is required for the role 'user'; add it", "messages[0].content", messages=[{"role": "user"}]),
+    tokenize("must be a list of at most 128 items", "tools",
+             tools=[{"type": "function", "function": {"name": f"f{at}"}} for at in range(129)]),
 ]  # fmt: skip
 
 
@@ -396,7 +484,7 @@ def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, d
     body = {name: value for name, value in {**BODIES[path], **fields}.items() if value is not ...}
     response = http.post(path, json=body)
     error = response.json()["error"]
-    if path == MESSAGES:
+    if path.startswith(MESSAGES):
         # Anthropic's errors name the field in their message alone.
         named = re.match(r"(?:The image at )?'([^']+)'", error["message"])
         error = {**error, "code": ANTHROPIC[error["type"]], "param": named and named[1]}
@@ -406,7 +494,7 @@ def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, d
 @pytest.mark.parametrize("path", BODIES)
 def test_what_is_right_needs_a_runner(http: httpx2.Client, path: str) -> None:
     status, error, _ = post(http, path, {})
-    assert (status, error["code"]) == (529 if path == MESSAGES else 503, "service_unavailable")
+    assert (status, error["code"]) == (529 if path.startswith(MESSAGES) else 503, "service_unavailable")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule[0].param}-{rule[0].words[:40]}")

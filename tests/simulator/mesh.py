@@ -307,6 +307,7 @@ class Mesh:
             image_loader=unused,
             billing=unused,
             auth=unused,
+            ready=unused,
         )
         service = EdgeService(
             chat_routes(dependencies),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from unittest.mock import MagicMock
 
 from services.edge.dependencies import Dependencies
@@ -13,10 +14,10 @@ from services.edge.route import AnyRoute, Operation, Route
 from services.edge.settings import EdgeSettings
 
 
-def edge_routes() -> list[AnyRoute]:
-    """Returns all routes; their handlers cannot serve."""
+def edge_dependencies(ready: Callable[[], bool] = bool) -> Dependencies:
+    """Returns what routes can be made of, with nothing behind it."""
     nothing = MagicMock()
-    dependencies = Dependencies(
+    return Dependencies(
         settings=EdgeSettings(),
         clock=time.time,
         mesh=nothing,
@@ -24,8 +25,13 @@ def edge_routes() -> list[AnyRoute]:
         image_loader=nothing,
         billing=nothing,
         auth=nothing,
+        ready=ready,
     )
-    routes = endpoint_routes(dependencies)
+
+
+def edge_routes() -> list[AnyRoute]:
+    """Returns all routes; their handlers cannot serve."""
+    routes = endpoint_routes(edge_dependencies())
     return [*routes, Document(routes).route]
 
 

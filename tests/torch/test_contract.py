@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from services.runner.kinds.text.engine import TextEngine
 from tests.support.conversation_contract import ConversationContract
+from tests.support.counting_contract import CountingContract
 from tests.support.engine_contract import EngineContract
 from tests.torch.stand_in.checkpoint import END, END_OF_TURN, write_checkpoint
 from tests.torch.stand_in.engine import StandIn, stand_in_engine
 
 
-class TestStandIn(EngineContract, ConversationContract):
+class TestStandIn(EngineContract, ConversationContract, CountingContract):
     talkative: ClassVar[dict[int, float]] = {END: -100, END_OF_TURN: -100}
 
     @classmethod

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +26,9 @@ from services.runner.engines.exllamav2.model_directory import read_model_directo
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
 from tests.support.engine_contract import GREEDY
-from tests.support.recording import Recording
+from tests.support.recording import Recording, generate
 from tests.torch.stand_in.checkpoint import SMALL
-from tests.torch.stand_in.engine import StandIn
+from tests.torch.stand_in.engine import StandIn, running, stand_in_engine
 
 MARKER = "<image-7d1f>"
 WIDTH = 6
@@ -102,6 +105,41 @@ def test_a_picture_is_looked_at_once_and_its_place_matters(eyes: Eyes) -> None:
     assert again.token_ids == one.token_ids
     # The same picture has the same tokens, so the pages of the turn before are found.
     assert again.usage.cached_tokens >= again.usage.prompt_tokens - 2
+
+
+def test_pictures_are_measured_once_for_the_count_and_the_answer(eyes: Eyes) -> None:
+    images = [picture("red"), picture("navy"), picture("red")]
+    tokens: Future[int] = Future()
+    eyes.batch.measure([read_image(image) for image in images], tokens)
+    assert tokens.result(0) == 3 * WIDTH
+    seen = eyes.see(f"{MARKER}{MARKER}{MARKER}?", *images)
+    assert seen.usage.prompt_tokens == eyes.see("?").usage.prompt_tokens + tokens.result(0)
+    assert eyes.tower.calls == 2
+
+
+def test_a_picture_that_cannot_be_measured_ends_its_own_count(eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eyes.tower, "get_image_embeddings", None)
+    tokens: Future[int] = Future()
+    eyes.batch.measure([read_image(picture("red"))], tokens)
+    with pytest.raises(MeshError) as failure:
+        tokens.result(0)
+    assert failure.value.code is Code.INTERNAL
+
+
+async def test_an_engine_counts_pictures_as_it_reads_them(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in, tower = StandIn(), ColourTower()
+    asked = Job("request", f"{MARKER} or {MARKER}?", GREEDY, 2, images=(picture("red"),) * 2, image_marker=MARKER)
+    async with running(stand_in_engine(tiny_model, stand_in)) as engine:
+        assert stand_in.backend is not None
+        stand_in.backend.vision_tower = tower
+        # The stand-in has no files of a model with vision, which starting would check.
+        monkeypatch.setattr(engine, "_options", replace(engine._options, vision=True))
+        counted = await asyncio.to_thread(engine.tokenize, asked, listed=True)
+        assert (counted.count, counted.token_ids) == ((await generate(engine, asked)).usage.prompt_tokens, ())
+        assert tower.calls == 1
+    with pytest.raises(MeshError) as refusal:
+        await asyncio.to_thread(engine.tokenize, asked)
+    assert refusal.value.code is Code.UNAVAILABLE
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF"])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def insufficient_credits(model: str, price: int, available: int) -> MeshError:
     """The account cannot pay."""
     message = (
-        f"Not enough credits: a request to {model} costs {price}, and {available} are available. "
+        f"Insufficient credits: a request to {model} costs {price}, and {available} are available. "
         "Ask the operator of this service to top up your account; GET /v1/balance shows the balance."
     )
     return MeshError(Code.INSUFFICIENT_CREDITS, message)
@@ -23,9 +23,9 @@ def insufficient_credits(model: str, price: int, available: int) -> MeshError:
 def cap_reached(model: str, price: int, cap: MonthlyCap, spent: int, resets: date) -> MeshError:
     """The API key may not spend so much this month, whatever its account owns."""
     message = (
-        f"This API key may spend at most {cap.credits} credits in a calendar month, together with the rotations and "
-        f"descendants of {cap.key_id}: a request to {model} costs {price}, and {spent} are spent or held. The cap "
-        f"resets on {resets.isoformat()} at 00:00 UTC; until then use a key without this cap."
+        f"Monthly cap reached: this API key may spend at most {cap.credits} credits in a calendar month, together with "
+        f"the rotations and descendants of {cap.key_id}: a request to {model} costs {price}, and {spent} are spent or "
+        f"held. The cap resets on {resets.isoformat()} at 00:00 UTC; until then use a key without this cap."
     )
     return MeshError(Code.INSUFFICIENT_CREDITS, message)
 

@@ -38,9 +38,12 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option(
     "--engine",
     type=click.Choice(["llamacpp", "exllamav2", "simulated"]),
-    default="llamacpp",
-    show_default=True,
-    help="The engine for chats. exllamav2 needs a GPU and TIERMESH_RUNNER_MODEL_PATH.",
+    help="The engine for chats. exllamav2 needs a GPU and TIERMESH_RUNNER_MODEL_PATH. Default: llamacpp.",
+)
+@click.option(
+    "--script",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Answer by this script instead of a model, to try an agent. Chat models then have a long context.",
 )
 @click.option(
     "--slots",
@@ -59,14 +62,15 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="A JSON file to write when the mesh is ready, for scripts."
 )
-def up(  # noqa: PLR0913 - each is an option, and only by name
+def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     *,
     port: int,
     console_port: int | None,
     no_console: bool,
     state_dir: Path,
     models: Path | None,
-    engine: str,
+    engine: str | None,
+    script: Path | None,
     slots: int,
     tiers: tuple[str, ...],
     tls: bool,
@@ -79,6 +83,8 @@ def up(  # noqa: PLR0913 - each is an option, and only by name
     start creates an account with a key and credits. Later starts find them in the state directory. Set any other
     setting of a service with its environment variable, for example TIERMESH_RUNNER_MODEL_PATH.
     """
+    if script is not None and engine not in (None, "simulated"):
+        raise CliError("A script is for the simulated engine. Leave out --engine or --script.")
     # Databases, logs and keys are nobody else's business, whichever process writes them.
     os.umask(0o077)
     state = StateDirectory(state_dir)
@@ -89,12 +95,13 @@ def up(  # noqa: PLR0913 - each is an option, and only by name
             plan = make_plan(
                 port=port,
                 console_port=None if no_console else _console_port(port, console_port),
-                engine=engine,
+                engine=engine or ("llamacpp" if script is None else "simulated"),
                 slots=slots,
                 tiers=tiers,
                 catalog_file=models or DEFAULT_CATALOG,
                 state=state,
                 tls=tls,
+                script=script,
             )
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
     except OSError as error:

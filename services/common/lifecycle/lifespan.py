@@ -48,6 +48,7 @@ class Lifespan:
         self._resources = AsyncExitStack()
         self._serving = False
         self._dying = False
+        self._ready: Check = always
 
     @property
     def drain_seconds(self) -> float:
@@ -60,13 +61,14 @@ class Lifespan:
 
         In between it answers by `ready`. Raises OSError if the address is taken.
         """
-
-        def is_ready() -> bool:
-            return self._serving and not self._stop.is_set() and ready()
-
-        admin = AdminServer(self._settings.admin_listen, ready=is_ready, healthy=healthy)
+        self._ready = ready
+        admin = AdminServer(self._settings.admin_listen, ready=self.is_ready, healthy=healthy)
         await admin.start()
         self.close_at_end(admin.stop)
+
+    def is_ready(self) -> bool:
+        """What /readyz tells: whether the process serves, and its own check says that it can."""
+        return self._serving and not self._stop.is_set() and self._ready()
 
     def close_at_end(self, close: Callable[[], Awaitable[object]]) -> None:
         """Has `close` called at the end, after the background tasks and after all that is given later."""

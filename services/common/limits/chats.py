@@ -32,9 +32,13 @@ TOP_LOGPROBS = Range(0, 20)
 MOST_BIASES = 1024
 # Strings that end an answer, and the characters of one.
 MOST_STOPS, LONGEST_STOP = 4, 256
+# What Anthropic calls stop sequences, of which there may be more: runners take both.
+MOST_STOP_SEQUENCES = 64
 # Tokens of a prompt whose probabilities are told: a model takes as long for each as for one that it produces.
 MOST_SCORED = 4096
 MOST_TOOLS = 128
+# Anthropic's clients offer more, for the tools of every MCP server are among them: runners take both.
+MOST_MESSAGES_TOOLS = 512
 MOST_MESSAGES = 10_000
 FUNCTION_NAME = re.compile(r"^[A-Za-z0-9_.-]{1,64}$")
 # What Anthropic calls the same, which may be longer: runners take both.

@@ -8,9 +8,9 @@ from aiohttp import web
 from msgspec import Struct
 
 from services.common.rpc.replicas import BillingReplicas
-from services.edge.account.models import CREDITS_PER_DOLLAR
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.credits import dollars
 from services.edge.http.parsing import json_response
 from tiermesh.billing.v1 import billing_pb2
 
@@ -43,5 +43,5 @@ def _body(balance: billing_pb2.Balance) -> BalanceBody:
         account_id=balance.account_id,
         credits=balance.available,
         held=balance.held,
-        usd=f"{balance.available / CREDITS_PER_DOLLAR:.2f}",
+        usd=dollars(balance.available),
     )

@@ -1,4 +1,4 @@
-"""The routes of the account: models, balance, requests, usage and keys."""
+"""The routes of the account: balance, requests, usage and keys."""
 
 from __future__ import annotations
 
@@ -9,22 +9,10 @@ from msgspec.structs import replace
 from services.common.scopes import MANAGEMENT
 from services.edge.account.balance import BalanceBody, Balances
 from services.edge.account.keys import DEFAULT_PAGE, MAX_PAGE, CreateKeyBody, KeyBody, KeyList, Keys, RevokedKey
-from services.edge.account.models import ModelBody, ModelList, Models, Pricing
 from services.edge.account.usage import GROUPS, ReceiptBody, ReceiptTokens, UsageEndpoint, UsageLine, UsageReport
 from services.edge.dependencies import Dependencies
 from services.edge.route import TEXT, Operation, Parameter, Route, json_answer, json_body
 
-_MODEL = ModelBody(
-    created=1798761600,
-    id="tiermesh-pro",
-    owned_by="tiermesh",
-    available=True,
-    tier="pro",
-    kind="chat",
-    context_length=4096,
-    capabilities=("tools",),
-    pricing=Pricing("request", 10, "0.10"),
-)
 _RECEIPT = ReceiptBody(
     id="req_0123456789abcdef0123456789abcdef",
     status="completed",
@@ -61,10 +49,6 @@ _KEY = KeyBody(
     created_by=None,
 )
 
-_LIST_MODELS = Operation(
-    summary="List the models that the key may use", tag="Models", answer=json_answer(ModelList([_MODEL]))
-)
-_DESCRIBE_MODEL = Operation(summary="Describe a model", tag="Models", answer=json_answer(_MODEL), may_be_missing=True)
 _TELL_BALANCE = Operation(
     summary="Tell the account's credits", tag="Account", answer=json_answer(BalanceBody("acct_1", 990, 10, "9.90"))
 )
@@ -115,23 +99,7 @@ _REVOKE_KEY = Operation(
 
 def routes(edge: Dependencies) -> Sequence[Route]:
     """Returns the routes of all that an account may ask of itself."""
-    return [*_models(edge), *_spending(edge), *_keys(edge)]
-
-
-def _models(edge: Dependencies) -> Sequence[Route]:
-    models = Models(edge.mesh)
-    return [
-        Route(method="GET", path="/models", name="models", scope="models", handler=models.list, operation=_LIST_MODELS),
-        Route(
-            method="GET",
-            # Ids may contain slashes.
-            path="/models/{model:.+}",
-            name="model",
-            scope="models",
-            handler=models.describe,
-            operation=_DESCRIBE_MODEL,
-        ),
-    ]
+    return [*_spending(edge), *_keys(edge)]
 
 
 def _spending(edge: Dependencies) -> Sequence[Route]:

@@ -15,9 +15,9 @@ from msgspec import UNSET, Struct, UnsetType
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 from services.common.rpc.replicas import BillingReplicas
-from services.edge.account.models import CREDITS_PER_DOLLAR
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.credits import dollars
 from services.edge.http.parsing import invalid, json_response
 from tiermesh.billing.v1 import billing_pb2
 
@@ -243,4 +243,4 @@ def _report_body(query: UsageQuery, groups: Sequence[billing_pb2.Usage]) -> Usag
 
 def _sums(groups: Sequence[billing_pb2.Usage]) -> UsageLine:
     sums = {name: sum(getattr(group, name) for group in groups) for name in _SUMS}
-    return UsageLine(**sums, usd=f"{sums['credits'] / CREDITS_PER_DOLLAR:.2f}")
+    return UsageLine(**sums, usd=dollars(sums["credits"]))

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import msgspec
 
 from services.common.catalog import Model
+from services.edge.chat.custom_tools import PARAMETERS_JSON, arguments_of, description_of
 from services.edge.chat.request import (
     ChatBody,
+    CustomTool,
+    Function,
+    FunctionCall,
     ImagePart,
     Message,
     RefusalPart,
     ResponseFormat,
     TextPart,
+    ToolCall,
 )
 from tiermesh.runner.v1 import runner_pb2
 
@@ -69,14 +75,19 @@ def _message(message: Message, images: Iterator[bytes]) -> runner_pb2.Message:
         role="system" if message.role == "developer" else message.role,
         content="" if parts else _text(message),
         parts=parts,
-        tool_calls=[
-            runner_pb2.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
-            for call in message.tool_calls or ()
-        ],
+        tool_calls=[_call(call) for call in message.tool_calls or ()],
         tool_call_id=message.tool_call_id or "",
         name=message.name or "",
         reasoning_content=message.reasoning_content or "",
     )
+
+
+def _call(call: ToolCall) -> runner_pb2.ToolCall:
+    if call.custom is not None:
+        return runner_pb2.ToolCall(id=call.id, name=call.custom.name, arguments=arguments_of(call.custom.input))
+    # The checks have seen to it that there is one of the two.
+    function = cast("FunctionCall", call.function)
+    return runner_pb2.ToolCall(id=call.id, name=function.name, arguments=function.arguments)
 
 
 def _parts(message: Message, images: Iterator[bytes]) -> list[runner_pb2.ContentPart]:
@@ -115,16 +126,30 @@ def _response_format(wanted: ResponseFormat) -> runner_pb2.ResponseFormat:
 
 def _add_tools(call: runner_pb2.GenerateCall, body: ChatBody) -> None:
     for tool in body.offered_tools:
-        parameters = tool.function.parameters
-        call.tools.add(
-            name=tool.function.name,
-            description=tool.function.description or "",
-            parameters_json="" if parameters is None else msgspec.json.encode(parameters).decode(),
-            strict=bool(tool.function.strict),
-        )
+        call.tools.append(_custom_tool(tool.custom) if tool.custom else _function(cast("Function", tool.function)))
     if body.forced_function is not None:
         call.tool_choice.mode = runner_pb2.ToolChoice.MODE_NAMED
         call.tool_choice.name = body.forced_function
     else:
         call.tool_choice.mode = _MODES[body.tool_mode]
     call.tool_choice.single = body.parallel_tool_calls is False
+
+
+def _function(function: Function) -> runner_pb2.Tool:
+    parameters = function.parameters
+    return runner_pb2.Tool(
+        name=function.name,
+        description=function.description or "",
+        parameters_json="" if parameters is None else msgspec.json.encode(parameters).decode(),
+        strict=bool(function.strict),
+    )
+
+
+def _custom_tool(tool: CustomTool) -> runner_pb2.Tool:
+    shown = runner_pb2.Tool(name=tool.name, description=description_of(tool), parameters_json=PARAMETERS_JSON)
+    grammar = tool.format.grammar if tool.format else None
+    if grammar is not None and grammar.syntax == "lark":
+        shown.input_lark = grammar.definition
+    elif grammar is not None:
+        shown.input_pattern = grammar.definition
+    return shown

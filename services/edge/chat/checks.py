@@ -7,13 +7,13 @@ Everything here comes before a price is held, an image fetched or a runner asked
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from services.common.catalog import Model
-from services.common.limits.chats import LONGEST_STOP, MOST_BIASES
-from services.edge.chat.request import ChatBody, ImagePart, Message, RefusalPart, ToolChoice
+from services.common.limits.chats import LONGEST_STOP, MOST_BIASES, MOST_MESSAGES
+from services.edge.chat.request import ChatBody, ImagePart, Message, RefusalPart, Tool, ToolChoice
 from services.edge.chat.results import check_results
 from services.edge.chat.schemas import check_schemas
 from services.edge.http.parsing import invalid
@@ -35,6 +35,9 @@ def check_chat(body: ChatBody, model: Model, *, max_choices: int) -> None:
     check_options(body, max_choices=max_choices)
     if "audio" in (body.modalities or ()):
         raise invalid("modalities", "'modalities' must be ['text'] here; for speech use POST /v1/audio/speech.")
+    if len(body.messages) > MOST_MESSAGES:
+        # Other endpoints make several of one: each result of a call is a message of its own.
+        raise invalid("messages", f"'messages' must have at most {MOST_MESSAGES:,} turns and results; send fewer.")
     _check_tools(body, model)
     for index, message in enumerate(body.messages):
         _check_message(f"messages[{index}]", message, model)
@@ -84,10 +87,14 @@ def _check_tools(body: ChatBody, model: Model) -> None:
         )
     names: set[str] = set()
     for index, tool in enumerate(body.tools or ()):
-        if tool.function.name in names:
-            param = f"tools[{index}].function.name"
+        param = f"tools[{index}].{_check_member(tool, f'tools[{index}]')}.name"
+        if tool.name.endswith("\n"):
+            # To the end of a pattern, a line break is one.
+            raise invalid(param, f"'{param}' must not end with a line break; leave it out.")
+        if tool.name in names:
             raise invalid(param, f"'{param}' is the name of an earlier tool; give each its own.")
-        names.add(tool.function.name)
+        names.add(tool.name)
+        _check_format(tool, f"tools[{index}].custom.format")
     # What agents send that have no tools (yet) is what holds without any.
     if body.tool_choice not in (None, "none", "auto") and not names:
         raise invalid("tool_choice", "'tool_choice' must be 'none' or 'auto' without 'tools'; send the tools.")
@@ -95,20 +102,38 @@ def _check_tools(body: ChatBody, model: Model) -> None:
         _check_tool_choice(body.tool_choice, body, names)
 
 
-def _check_tool_choice(choice: ToolChoice, body: ChatBody, names: set[str]) -> None:
-    member, other = "function", "allowed_tools"
-    if choice.type == "allowed_tools":
-        member, other = other, member
-    if getattr(choice, member) is None:
-        param = f"tool_choice.{member}"
+def _check_member(value: Struct, place: str, others: Sequence[str] = ("function", "custom")) -> str:
+    """Returns the member that a tool, a call or a choice has by its type; raises MeshError if it has another one."""
+    member = getattr(value, "type", None) or "function"
+    if getattr(value, member) is None:
+        param = f"{place}.{member}"
         raise invalid(param, f"'{param}' is required for the type '{member}'; add it.")
-    if getattr(choice, other) is not None:
-        param = f"tool_choice.{other}"
-        raise invalid(param, f"'{param}' is not for the type '{member}'; leave it out.")
+    for other in others:
+        if other != member and getattr(value, other) is not None:
+            param = f"{place}.{other}"
+            raise invalid(param, f"'{param}' is not for the type '{member}'; leave it out.")
+    return member
+
+
+def _check_format(tool: Tool, place: str) -> None:
+    wanted = tool.custom.format if tool.custom else None
+    if wanted is not None and wanted.type == "grammar" and wanted.grammar is None:
+        param = f"{place}.grammar"
+        raise invalid(param, f"'{param}' is required for the type 'grammar'; add it.")
+    if wanted is not None and wanted.type == "text" and wanted.grammar is not None:
+        param = f"{place}.grammar"
+        raise invalid(param, f"'{param}' is not for the type 'text'; leave it out.")
+
+
+def _check_tool_choice(choice: ToolChoice, body: ChatBody, names: set[str]) -> None:
+    _check_member(choice, "tool_choice", ("function", "custom", "allowed_tools"))
+    if choice.allowed_tools is not None:
+        for at, tool in enumerate(choice.allowed_tools.tools):
+            _check_member(tool, f"tool_choice.allowed_tools.tools[{at}]")
     if body.forced_function is not None and body.forced_function not in names:
-        raise invalid("tool_choice", "'tool_choice' must name a function that is in 'tools'.")
+        raise invalid("tool_choice", "'tool_choice' must name a tool that is in 'tools'.")
     if not (body.allowed_functions or set()) <= names:
-        raise invalid("tool_choice", "'tool_choice' must allow only functions that are in 'tools'.")
+        raise invalid("tool_choice", "'tool_choice' must allow only tools that are in 'tools'.")
 
 
 def _check_message(place: str, message: Message, model: Model) -> None:
@@ -121,6 +146,8 @@ def _check_message(place: str, message: Message, model: Model) -> None:
         raise invalid(param, f"'{param}' is not supported: no audio is kept; send what was said as 'content'.")
     if message.content is None and not (role == "assistant" and (message.tool_calls or message.refusal)):
         raise invalid(content, f"'{content}' is required for the role '{role}'; add it.")
+    for at, call in enumerate(message.tool_calls or ()):
+        _check_member(call, f"{place}.tool_calls[{at}]")
     if role == "tool" and not message.tool_call_id:
         param = f"{place}.tool_call_id"
         raise invalid(param, f"'{param}' is required for the role 'tool'; send the id of the call that was answered.")

@@ -46,12 +46,25 @@ class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True):
     arguments: str
 
 
-class CompletedToolCall(Struct, frozen=True, forbid_unknown_fields=True):
-    """A call that the model asks for."""
+class CompletedToolCall(Struct, frozen=True, forbid_unknown_fields=True, tag="function", tag_field="type"):
+    """A call of a function that the model asks for."""
 
     id: str
-    type: Literal["function"]
     function: CalledFunction
+
+
+class CalledCustomTool(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which custom tool to call, and the text for it."""
+
+    name: str
+    input: str
+
+
+class CompletedCustomCall(Struct, frozen=True, forbid_unknown_fields=True, tag="custom", tag_field="type"):
+    """A call of a custom tool that the model asks for."""
+
+    id: str
+    custom: CalledCustomTool
 
 
 class AssistantMessage(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +75,7 @@ class AssistantMessage(Struct, frozen=True, forbid_unknown_fields=True):
     refusal: str | None
     annotations: list[Any]
     reasoning_content: str | UnsetType = UNSET
-    tool_calls: list[CompletedToolCall] | UnsetType = UNSET
+    tool_calls: list[CompletedToolCall | CompletedCustomCall] | UnsetType = UNSET
 
 
 class ChatChoice(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,13 +107,21 @@ class FunctionDelta(Struct, frozen=True, forbid_unknown_fields=True):
     name: str | UnsetType = UNSET
 
 
+class CustomDelta(Struct, frozen=True, forbid_unknown_fields=True):
+    """A fragment of the text for a custom tool; the first one has the name."""
+
+    input: str
+    name: str | UnsetType = UNSET
+
+
 class ChatToolCallDelta(Struct, frozen=True, forbid_unknown_fields=True):
-    """A fragment of a call; the first one has its id."""
+    """A fragment of a call of a function or a custom tool; the first one has its id."""
 
     index: int
-    function: FunctionDelta
+    function: FunctionDelta | UnsetType = UNSET
     id: str | UnsetType = UNSET
-    type: Literal["function"] | UnsetType = UNSET
+    type: Literal["function", "custom"] | UnsetType = UNSET
+    custom: CustomDelta | UnsetType = UNSET
 
 
 class ChatDelta(Struct, frozen=True, forbid_unknown_fields=True):

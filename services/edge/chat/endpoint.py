@@ -30,6 +30,7 @@ class _Shape(NamedTuple):
     # At the end of a stream.
     usage: bool
     logprobs: bool
+    custom_tools: frozenset[str]
 
 
 class Chat:
@@ -44,16 +45,25 @@ class Chat:
     async def serve(self, request: web.Request, context: RequestContext, principal: Principal) -> web.StreamResponse:
         """Answers one request; raises MeshError for anything that goes wrong before the first byte is sent."""
         order, shape = await self._order(request, context, principal)
-        model, logprobs = order.model.id, shape.logprobs
+        model, logprobs, custom_tools = order.model.id, shape.logprobs, shape.custom_tools
         completion_id = "chatcmpl-" + context.request_id.removeprefix("req_")
         created = int(self._clock())
         async with self._path.open(order) as delivery:
             if not shape.stream:
                 return await deliver_whole(
-                    delivery, partial(completion_body, completion_id, model, created, logprobs=logprobs)
+                    delivery,
+                    partial(
+                        completion_body, completion_id, model, created, logprobs=logprobs, custom_tools=custom_tools
+                    ),
                 )
             renderer = ChunkRenderer(
-                completion_id, model, created, choices=delivery.choices, usage=shape.usage, logprobs=logprobs
+                completion_id,
+                model,
+                created,
+                choices=delivery.choices,
+                usage=shape.usage,
+                logprobs=logprobs,
+                custom_tools=custom_tools,
             )
             return await deliver_stream(delivery, renderer)
 
@@ -70,7 +80,7 @@ class Chat:
             calls=[call] * (body.n or 1),
             capabilities=capabilities,
         )
-        return order, _Shape(bool(body.stream), body.include_usage, bool(body.logprobs))
+        return order, _Shape(bool(body.stream), body.include_usage, bool(body.logprobs), body.custom_tools)
 
     async def _parse(self, content: bytes, principal: Principal) -> tuple[ChatBody, Model]:
         body = parse_body(content, chat_decoder)

@@ -69,12 +69,20 @@ class FunctionCall(Struct, frozen=True):
     arguments: str
 
 
+class CustomCall(Struct, frozen=True):
+    """Which custom tool an assistant turn called, and the text that it was given."""
+
+    name: str
+    input: Text
+
+
 class ToolCall(Struct, frozen=True):
-    """A call in an assistant turn."""
+    """A call in an assistant turn: of a function or of a custom tool."""
 
     id: str
-    function: FunctionCall
-    type: Literal["function"] | None = "function"
+    function: FunctionCall | None = None
+    type: Literal["function", "custom"] | None = "function"
+    custom: CustomCall | None = None
 
 
 class Message(Struct, frozen=True):
@@ -110,15 +118,44 @@ class Function(Struct, frozen=True):
     strict: bool | None = None
 
 
-class Tool(Struct, frozen=True):
-    """A tool offered to the model."""
+class Grammar(Struct, frozen=True):
+    """What the input of a custom tool follows: a Lark grammar, or a regular expression for the whole of it."""
 
-    function: Function
-    type: Literal["function"] | None = "function"
+    definition: str
+    syntax: Literal["lark", "regex"]
+
+
+class CustomFormat(Struct, frozen=True):
+    """The input of a custom tool: any text, or one that follows a grammar."""
+
+    type: Literal["text", "grammar"]
+    grammar: Grammar | None = None
+
+
+class CustomTool(Struct, frozen=True):
+    """A tool that takes a text, which is not JSON."""
+
+    name: FunctionName
+    description: str | None = None
+    format: CustomFormat | None = None
+
+
+class Tool(Struct, frozen=True):
+    """A tool offered to the model: a function or a custom tool."""
+
+    function: Function | None = None
+    type: Literal["function", "custom"] | None = "function"
+    custom: CustomTool | None = None
+
+    @property
+    def name(self) -> str:
+        """What the model calls it by."""
+        tool = self.custom or self.function
+        return tool.name if tool else ""
 
 
 class NamedFunction(Struct, frozen=True):
-    """The function that must be called."""
+    """The function, or custom tool, that must be called."""
 
     name: FunctionName
 
@@ -126,8 +163,15 @@ class NamedFunction(Struct, frozen=True):
 class NamedTool(Struct, frozen=True):
     """One of the tools that may be called."""
 
-    function: NamedFunction
-    type: Literal["function"] | None = "function"
+    function: NamedFunction | None = None
+    type: Literal["function", "custom"] | None = "function"
+    custom: NamedFunction | None = None
+
+    @property
+    def name(self) -> str:
+        """What the model calls it by."""
+        tool = self.custom or self.function
+        return tool.name if tool else ""
 
 
 class AllowedTools(Struct, frozen=True):
@@ -138,11 +182,12 @@ class AllowedTools(Struct, frozen=True):
 
 
 class ToolChoice(Struct, frozen=True):
-    """The function that must be called, or the tools that may be."""
+    """The function or custom tool that must be called, or the tools that may be."""
 
     function: NamedFunction | None = None
     allowed_tools: AllowedTools | None = None
-    type: Literal["function", "allowed_tools"] | None = "function"
+    type: Literal["function", "custom", "allowed_tools"] | None = "function"
+    custom: NamedFunction | None = None
 
 
 class JsonSchema(Struct, frozen=True):
@@ -200,17 +245,18 @@ class ChatBody(ToleratedChatFields, frozen=True):
 
     @property
     def forced_function(self) -> str | None:
-        """The name of the one function that must be called."""
+        """The name of the one function or custom tool that must be called."""
         choice = self.tool_choice
-        return choice.function.name if isinstance(choice, ToolChoice) and choice.function else None
+        named = (choice.function or choice.custom) if isinstance(choice, ToolChoice) else None
+        return named.name if named else None
 
     @property
     def allowed_functions(self) -> set[str] | None:
-        """The names of the functions that may be called; None if all may be."""
+        """The names of the functions and custom tools that may be called; None if all may be."""
         choice = self.tool_choice
         if not isinstance(choice, ToolChoice) or choice.allowed_tools is None:
             return None
-        return {tool.function.name for tool in choice.allowed_tools.tools}
+        return {tool.name for tool in choice.allowed_tools.tools}
 
     @property
     def tool_mode(self) -> Literal["none", "auto", "required"]:
@@ -224,7 +270,12 @@ class ChatBody(ToleratedChatFields, frozen=True):
     def offered_tools(self) -> list[Tool]:
         """The tools that the model sees."""
         allowed = self.allowed_functions
-        return [tool for tool in self.tools or () if allowed is None or tool.function.name in allowed]
+        return [tool for tool in self.tools or () if allowed is None or tool.name in allowed]
+
+    @property
+    def custom_tools(self) -> frozenset[str]:
+        """The names of the custom tools, whose calls are answered as text."""
+        return frozenset(tool.custom.name for tool in self.tools or () if tool.custom)
 
     @property
     def include_usage(self) -> bool:

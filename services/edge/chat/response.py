@@ -6,7 +6,7 @@ Chunks are put together from pieces that are encoded once for a stream, because 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
@@ -17,15 +17,18 @@ from services.common.errors import MeshError
 from services.common.version import VERSION
 from services.edge.chat.completion import (
     AssistantMessage,
+    CalledCustomTool,
     CalledFunction,
     ChatChoice,
     ChatCompletion,
     ChatLogprobs,
     ChatTokenLogprob,
     ChatTopLogprob,
+    CompletedCustomCall,
     CompletedToolCall,
     FinishReason,
 )
+from services.edge.chat.custom_tools import InputReader, input_of
 from services.edge.http.errors import error_body
 from services.edge.paid.delivery import Finished, TokenUsage, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
@@ -64,22 +67,52 @@ def logprobs_body(tokens: Iterable[runner_pb2.TokenLogprob]) -> ChatLogprobs:
     return ChatLogprobs(content, None)
 
 
-def tool_call_deltas(deltas: Iterable[runner_pb2.ToolCallDelta]) -> list[dict[str, Any]]:
-    """Returns the parts of function calls; only a call's first part carries id, type and name."""
-    return [
-        {"index": delta.index, "id": delta.id, "type": "function",
-         "function": {"name": delta.name, "arguments": delta.arguments}}
-        if delta.id
-        else {"index": delta.index, "function": {"arguments": delta.arguments}}
-        for delta in deltas
-    ]  # fmt: skip
+class ToolCallDeltas:
+    """The fragments of the calls of one choice; only a call's first fragment carries id, type and name."""
+
+    def __init__(self, custom_tools: Collection[str]) -> None:
+        """`custom_tools` are the names of those on offer, whose arguments are shown as the text that they hold."""
+        self._custom_tools = custom_tools
+        # The calls of custom tools so far, by their index.
+        self._readers: dict[int, InputReader] = {}
+
+    def next(self, deltas: Iterable[runner_pb2.ToolCallDelta]) -> list[dict[str, Any]]:
+        """Returns the next fragments; those that decide nothing of a text are left out."""
+        return [fragment for fragment in map(self._next, deltas) if fragment]
+
+    def _next(self, delta: runner_pb2.ToolCallDelta) -> dict[str, Any]:
+        if delta.index in self._readers or (delta.id and delta.name in self._custom_tools):
+            return self._custom(delta)
+        if not delta.id:
+            return {"index": delta.index, "function": {"arguments": delta.arguments}}
+        function = {"name": delta.name, "arguments": delta.arguments}
+        return {"index": delta.index, "id": delta.id, "type": "function", "function": function}
+
+    def last(self) -> list[dict[str, Any]]:
+        """Returns what is left: the answer ends here."""
+        rests = [(index, reader.finish()) for index, reader in self._readers.items()]
+        return [{"index": index, "custom": {"input": rest}} for index, rest in rests if rest]
+
+    def _custom(self, delta: runner_pb2.ToolCallDelta) -> dict[str, Any]:
+        text = self._readers.setdefault(delta.index, InputReader()).take(delta.arguments)
+        if not delta.id:
+            return {"index": delta.index, "custom": {"input": text}} if text else {}
+        return {"index": delta.index, "id": delta.id, "type": "custom", "custom": {"name": delta.name, "input": text}}
 
 
 class ChunkRenderer:
     """Renders the server-sent events of one stream, which ends with a chunk of `usage` if asked for."""
 
     def __init__(
-        self, completion_id: str, model: str, created: int, *, choices: int = 1, usage: bool, logprobs: bool
+        self,
+        completion_id: str,
+        model: str,
+        created: int,
+        *,
+        choices: int = 1,
+        usage: bool,
+        logprobs: bool,
+        custom_tools: Collection[str] = (),
     ) -> None:
         head = encode(
             {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model,
@@ -91,6 +124,7 @@ class ChunkRenderer:
         self._choices = choices
         self._usage = usage
         self._logprobs = logprobs
+        self._calls = [ToolCallDeltas(custom_tools) for _ in range(choices)]
         self._text_head: dict[int, bytes] = {}
         self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
@@ -113,10 +147,11 @@ class ChunkRenderer:
 
     def end(self, finished: Finished, receipt: Receipt) -> bytes:
         """Returns the chunks that end each choice, the usage if asked for, and the mark of the end."""
-        ends = [
-            self._chunk(choice, {}, finish_reason=FINISH_REASONS[last.finish_reason])
-            for choice, last in sorted(finished.items())
-        ]
+        ends = []
+        for choice, last in sorted(finished.items()):
+            if calls := self._calls[choice].last():
+                ends.append(self._chunk(choice, {"tool_calls": calls}))
+            ends.append(self._chunk(choice, {}, finish_reason=FINISH_REASONS[last.finish_reason]))
         if self._usage:
             ends.append(self._usage_chunk(usage_body(last.usage for last in finished.values()), receipt))
         return b"".join(ends) + DONE
@@ -137,8 +172,8 @@ class ChunkRenderer:
         if reply.text or reply.logprobs:
             logprobs = logprobs_body(reply.logprobs) if reply.logprobs else None
             chunks += self._chunk(choice, {"content": reply.text} if reply.text else {}, logprobs=logprobs)
-        if reply.tool_calls:
-            chunks += self._chunk(choice, {"tool_calls": tool_call_deltas(reply.tool_calls)})
+        if reply.tool_calls and (calls := self._calls[choice].next(reply.tool_calls)):
+            chunks += self._chunk(choice, {"tool_calls": calls})
         return chunks
 
     def _chunk(
@@ -154,7 +189,13 @@ class ChunkRenderer:
 
 
 def completion_body(
-    completion_id: str, model: str, created: int, replies: list[runner_pb2.GenerateReply], *, logprobs: bool
+    completion_id: str,
+    model: str,
+    created: int,
+    replies: list[runner_pb2.GenerateReply],
+    *,
+    logprobs: bool,
+    custom_tools: Collection[str] = (),
 ) -> bytes:
     """Returns the whole body; `replies` holds the last reply of each choice, in order."""
     return encode(
@@ -163,7 +204,7 @@ def completion_body(
             "chat.completion",
             created,
             model,
-            [_choice(index, reply, logprobs=logprobs) for index, reply in enumerate(replies)],
+            [_choice(index, reply, custom_tools, logprobs=logprobs) for index, reply in enumerate(replies)],
             usage_body(reply.usage for reply in replies),
             SERVICE_TIER,
             system_fingerprint(model),
@@ -171,9 +212,14 @@ def completion_body(
     )
 
 
-def _choice(index: int, reply: runner_pb2.GenerateReply, *, logprobs: bool) -> ChatChoice:
+def _choice(
+    index: int, reply: runner_pb2.GenerateReply, custom_tools: Collection[str], *, logprobs: bool
+) -> ChatChoice:
     calls = [
-        CompletedToolCall(call.id, "function", CalledFunction(call.name, call.arguments)) for call in reply.tool_calls
+        CompletedCustomCall(call.id, CalledCustomTool(call.name, input_of(call.arguments)))
+        if call.name in custom_tools
+        else CompletedToolCall(call.id, CalledFunction(call.name, call.arguments))
+        for call in reply.tool_calls
     ]
     message = AssistantMessage(
         "assistant",

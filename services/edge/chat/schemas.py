@@ -1,4 +1,4 @@
-"""Checks the JSON Schemas of a chat: those of its functions, and the one that the answer must follow."""
+"""Checks what shapes the answer of a chat: JSON Schemas of functions and of the answer, grammars of custom tools."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 
 from services.common.json_schema.arguments import arguments_schema
 from services.common.json_schema.checking import LARGEST_SCHEMAS, SchemaError, check_schema, check_size
-from services.edge.chat.request import ChatBody, Function
+from services.common.lark.errors import LarkError
+from services.common.lark.json_form import LARGEST_LARK, json_form, json_form_of_pattern
+from services.edge.chat.request import ChatBody, Function, Grammar
 from services.edge.http.parsing import invalid
 
 ResultT = TypeVar("ResultT")
@@ -31,6 +33,14 @@ def check_schemas(body: ChatBody) -> None:
             _within(arguments_schema, schema, param, "enforced")
     for param, schema in _shown(body):
         _within(check_size, schema, param, "used")
+    grammars = list(_grammars(body))
+    if sum(len(grammar.definition) for _, grammar in grammars) > LARGEST_LARK:
+        raise invalid("tools", f"'tools' must have at most {LARGEST_LARK} characters of grammars; send shorter ones.")
+    for param, grammar in grammars:
+        try:
+            (json_form if grammar.syntax == "lark" else json_form_of_pattern)(grammar.definition)
+        except LarkError as error:
+            raise invalid(param, f"'{param}' cannot be enforced: {error}.") from None
 
 
 def _followed(body: ChatBody) -> list[tuple[str, dict[str, Any]]]:
@@ -46,9 +56,16 @@ def _shown(body: ChatBody) -> list[tuple[str, dict[str, Any]]]:
     return [(param, schema) for param, function, schema in _parameters(body) if not _binds(body, function)]
 
 
+def _grammars(body: ChatBody) -> Iterator[tuple[str, Grammar]]:
+    """Yields the grammars that the input of custom tools must follow, with their places."""
+    for index, tool in enumerate(body.tools or ()):
+        if tool.custom is not None and tool.custom.format is not None and tool.custom.format.grammar is not None:
+            yield f"tools[{index}].custom.format.grammar.definition", tool.custom.format.grammar
+
+
 def _parameters(body: ChatBody) -> Iterator[tuple[str, Function, dict[str, Any]]]:
     for index, tool in enumerate(body.tools or ()):
-        if tool.function.parameters is not None:
+        if tool.function is not None and tool.function.parameters is not None:
             yield f"tools[{index}].function.parameters", tool.function, tool.function.parameters
 
 

@@ -43,7 +43,8 @@ _SHAPES = {
     Code.INVALID_REQUEST: Shape(400, "invalid_request_error", "invalid_request"),
     Code.UNAUTHENTICATED: Shape(401, "invalid_request_error", "invalid_api_key"),
     Code.PERMISSION_DENIED: Shape(403, "invalid_request_error", "permission_denied"),
-    Code.INSUFFICIENT_CREDITS: Shape(402, "insufficient_quota", "insufficient_credits"),
+    # The type is OpenAI's for a billing limit that is reached. aider repeats a 402 of any other for a minute.
+    Code.INSUFFICIENT_CREDITS: Shape(402, "invalid_request_error", "insufficient_credits"),
     Code.MODEL_NOT_FOUND: Shape(404, "invalid_request_error", "model_not_found"),
     Code.RATE_LIMITED: Shape(429, "requests", "rate_limit_exceeded"),
     Code.CONTEXT_LENGTH_EXCEEDED: Shape(400, "invalid_request_error", "context_length_exceeded"),
@@ -55,6 +56,10 @@ _SHAPES = {
     Code.NOT_FOUND: Shape(404, "invalid_request_error", "not_found"),
     Code.INTERNAL: Shape(500, "server_error", "internal_error"),
 }
+# What stands for ever, or until somebody pays or sends another key. The SDKs of OpenAI and Anthropic repeat every 409
+# unless they are told not to, Claude Code repeats a 401 for minutes, and clients that repeat whatever they do not know
+# may listen to it too.
+_FINAL = frozenset({Code.CONFLICT, Code.INSUFFICIENT_CREDITS, Code.UNAUTHENTICATED})
 _BODY_TOO_LARGE = Shape(413, "invalid_request_error", "request_too_large")
 _MALFORMED_HTTP = Shape(400, "invalid_request_error", "invalid_request")
 _SLOW_BODY = Shape(408, "invalid_request_error", "request_timeout")
@@ -124,10 +129,9 @@ def refused(error: MeshError) -> Refusal:
     headers = {}
     if error.retry_after > 0:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    elif error.code is Code.CONFLICT:
-        # SDKs repeat every 409 unless they are told not to; this one stands for ever.
+    elif error.code in _FINAL:
         headers["x-should-retry"] = "false"
-    elif error.code is Code.UNAUTHENTICATED:
+    if error.code is Code.UNAUTHENTICATED:
         # RFC 9110, 11.6.1, demands it of every 401.
         headers["WWW-Authenticate"] = "Bearer"
     return Refusal(_SHAPES[error.code], error.message, error.param or None, headers)

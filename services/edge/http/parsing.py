@@ -12,13 +12,15 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 from services.edge.http.type_words import describe, describe_choices, describe_given
 
-BodyT = TypeVar("BodyT", bound=msgspec.Struct)
+BodyT = TypeVar("BodyT")
 # msgspec ends its messages with the place of the mistake: "Expected `float`, got `str` - at `$.temperature`".
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<where>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]*)`")
 # "Invalid enum value 'banana'" and "Invalid value 'banana'", where values can be listed.
 _LISTED = re.compile(r"^Invalid (?:enum )?value ")
 _GIVEN = re.compile(r", got `(?P<name>\w+)`$")
+# Words that msgspec has for an escape that is half of a surrogate pair; the second ones where nobody asks for the text.
+_OF_HALVES = ("surrogate", "unexpected end of hex escape")
 # An escape that is half of a surrogate pair, so near to the end of a body that msgspec only says that it is truncated.
 _HALF_AT_END = re.compile(rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F]).{0,6}\Z", re.DOTALL)
 # One step on the way to such a place: a field, or what is in a list or a dictionary.
@@ -38,7 +40,7 @@ def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
         raise _field_error(str(error), decoder.type) from None
     except msgspec.DecodeError as error:
         reason = str(error)
-        if "surrogate" in reason or ("truncated" in reason and _ends_in_half(body)):
+        if any(word in reason for word in _OF_HALVES) or ("truncated" in reason and _ends_in_half(body)):
             reason = (
                 "an escape such as \\ud83d in it is half of a surrogate pair; send both halves, or the character itself"
             )

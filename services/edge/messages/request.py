@@ -10,10 +10,10 @@ import re
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from services.common.errors import MeshError
-from services.common.limits.chats import MOST_MESSAGES, MOST_STOPS, MOST_TOOLS, TOOL_NAME, TOP_KS
+from services.common.limits.chats import MOST_MESSAGES, MOST_MESSAGES_TOOLS, MOST_STOP_SEQUENCES, TOOL_NAME, TOP_KS
 from services.edge.chat.request import Text, TokenLimit, TopP
 from services.edge.http.parsing import parse_body
 
@@ -84,6 +84,23 @@ class RedactedThinkingBlock(Struct, frozen=True, tag="redacted_thinking", tag_fi
 Block: TypeAlias = TextBlock | ImageBlock | ToolUseBlock | ToolResultBlock | ThinkingBlock | RedactedThinkingBlock
 _KNOWN_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(Block))
 _UNKNOWN_BLOCK = re.compile(r"messages\[\d+\]\.content\[\d+\](\.type)?")
+_PASSED_OVER = Raw(b'{"type":"redacted_thinking"}')
+# What msgspec raises for a value that is not of the type, and for one that is no value.
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class _Typed(Struct):
+    """A block as far as its type."""
+
+    type: str
+
+
+# These read no more of a body than is asked, and leave the rest as it was sent.
+_members = msgspec.json.Decoder(dict[str, Raw])
+_turns = msgspec.json.Decoder(list[dict[str, Raw]])
+_blocks = msgspec.json.Decoder(list[Raw])
+_typed = msgspec.json.Decoder(_Typed)
+_text = msgspec.json.Decoder(str)
 
 
 class MessageParam(Struct, frozen=True):
@@ -116,7 +133,8 @@ class Thinking(Struct, frozen=True):
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
     budget_tokens: Annotated[int, Meta(ge=1)] | None = None
-    display: Literal["summarized", "omitted"] | None = None
+    # What a model's thought would be shown as. The thought itself is shown for all but `omitted`.
+    display: Literal["summarized", "updates", "omitted"] | None = None
 
 
 class OutputFormat(Struct, frozen=True):
@@ -139,7 +157,7 @@ class ConversationBody(Struct, frozen=True, kw_only=True):
     model: str
     messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MOST_MESSAGES)]
     system: Text | list[TextBlock] | None = None
-    tools: Annotated[list[ToolParam], Meta(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[ToolParam], Meta(max_length=MOST_MESSAGES_TOOLS)] | None = None
     tool_choice: ToolChoiceParam | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
@@ -154,7 +172,7 @@ class MessagesBody(ConversationBody, frozen=True, kw_only=True):
 
     max_tokens: TokenLimit
     stream: bool | None = None
-    stop_sequences: Annotated[list[str], Meta(max_length=MOST_STOPS)] | None = None
+    stop_sequences: Annotated[list[str], Meta(max_length=MOST_STOP_SEQUENCES)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=1)] | None = None
     top_p: TopP | None = None
     top_k: Annotated[int, Meta(ge=0, le=int(TOP_KS.high))] | None = None
@@ -168,39 +186,51 @@ class MessagesBody(ConversationBody, frozen=True, kw_only=True):
 
 
 messages_decoder = msgspec.json.Decoder(MessagesBody)
+conversation_decoder = msgspec.json.Decoder(ConversationBody)
 
 
 def parse_conversation(content: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
     """Decodes a body; raises MeshError INVALID_REQUEST, with `param` where one field is at fault.
 
     A conversation that began at another service may hold in its assistant turns what tools of that service did. Nothing
-    of it is for the model to read, so blocks of unknown types are left out there.
+    of it is for the model to read, so blocks of unknown types are passed over there.
     """
     try:
         return parse_body(content, decoder)
     except MeshError as error:
         if not _UNKNOWN_BLOCK.fullmatch(error.param):
             raise
-        body = msgspec.json.decode(content)
-        messages = _without_unknown_blocks(body["messages"])
-        if messages == body["messages"]:
-            raise
-        return parse_body(msgspec.json.encode({**body, "messages": messages}), decoder)
+    # What follows the block may be no JSON at all: nothing has looked at it yet.
+    members = parse_body(content, _members)
+    members["messages"] = Raw(_with_known_blocks(members["messages"]))
+    return parse_body(msgspec.json.encode(members), decoder)
 
 
-def _without_unknown_blocks(messages: Any) -> Any:
-    """Returns messages without what assistant turns hold of unknown types; anything else as it is."""
-    if not isinstance(messages, list):
-        # A second member of the same name, which JSON allows.
-        return messages
-    return [
-        {**message, "content": [block for block in message["content"] if not _is_unknown(block)]}
-        if isinstance(message, dict) and message.get("role") == "assistant" and isinstance(message.get("content"), list)
-        else message
-        for message in messages
-    ]
+def _with_known_blocks(messages: Raw) -> bytes:
+    """Returns messages with a block that says nothing in place of each one of an unknown type in assistant turns.
+
+    So every other block keeps its place. Messages of which this cannot be told are returned as they are.
+    """
+    try:
+        turns = _turns.decode(messages)
+    except _UNREADABLE:
+        # A second member of the same name, which JSON allows, may be anything.
+        return bytes(messages)
+    return msgspec.json.encode([_with_known_content(turn) for turn in turns])
 
 
-def _is_unknown(block: Any) -> bool:
-    kind = block.get("type") if isinstance(block, dict) else None
-    return isinstance(kind, str) and kind not in _KNOWN_TYPES
+def _with_known_content(turn: dict[str, Raw]) -> dict[str, Raw | list[Raw]]:
+    try:
+        if _text.decode(turn["role"]) != "assistant":
+            return {**turn}
+        blocks = _blocks.decode(turn["content"])
+    except (KeyError, *_UNREADABLE):
+        return {**turn}
+    return {**turn, "content": [_PASSED_OVER if _is_unknown(block) else block for block in blocks]}
+
+
+def _is_unknown(block: Raw) -> bool:
+    try:
+        return _typed.decode(block).type not in _KNOWN_TYPES
+    except _UNREADABLE:
+        return False

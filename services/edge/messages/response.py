@@ -113,6 +113,9 @@ class MessageRenderer:
         if last.text:
             content.append(TextContent(last.text))
         for call in last.tool_calls:
+            if last.finish_reason == runner_pb2.FINISH_REASON_LENGTH and not call.arguments:
+                # It was cut off before them.
+                continue
             arguments = _arguments(call.arguments)
             if arguments is None and last.finish_reason == runner_pb2.FINISH_REASON_TOOL_CALLS:
                 # It is what the model said, and the conversation can go on after it.

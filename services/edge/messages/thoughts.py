@@ -15,8 +15,7 @@ from services.edge.http.parsing import invalid
 
 # The form of a signature; another form would have another number.
 _VERSION = b"\x01"
-_ORIGIN_BYTES, _CODE_BYTES = 12, 32
-_SIGNATURE_BYTES = len(_VERSION) + _ORIGIN_BYTES + _CODE_BYTES
+_ORIGIN_BYTES = 12
 
 
 class ThoughtSigner:
@@ -40,7 +39,7 @@ class ThoughtSigner:
         """
         content = _decoded(signature or "")
         head = _VERSION + self._origin
-        if len(content) != _SIGNATURE_BYTES or not hmac.compare_digest(content[: len(head)], head):
+        if not hmac.compare_digest(content[: len(head)], head):
             return ""
         if not hmac.compare_digest(content[len(head) :], self._proof(thought)):
             param = f"{place}.signature"

@@ -86,9 +86,13 @@ def _offer(tools: Sequence[ToolParam]) -> _Offer:
     """
     offer = _Offer([], [])
     for at, tool in enumerate(tools):
+        place = f"tools[{at}]"
+        if tool.type == "function":
+            # One of the client's: without it, the model could not do what is asked, and nobody would know why.
+            own = "'name', 'description' and 'input_schema' without a 'type'"
+            raise invalid(f"{place}.type", f"'{place}.type' is that of OpenAI's tools; send {own}.")
         if tool.type not in (None, "custom"):
             continue
-        place = f"tools[{at}]"
         if tool.name is None or tool.input_schema is None:
             raise _required(f"{place}.{'name' if tool.name is None else 'input_schema'}")
         offer.tools.append(chat.Tool(chat.Function(tool.name, tool.description, tool.input_schema, tool.strict)))
@@ -108,7 +112,7 @@ def _tool_choice(body: ConversationBody, offer: _Offer) -> _ChatToolChoice | Non
         return "required"
     if choice.name is None:
         raise _required("tool_choice.name")
-    offered = {tool.function.name for tool in offer.tools}
+    offered = {tool.name for tool in offer.tools}
     if choice.name not in offered and any(tool.name == choice.name for tool in body.tools or ()):
         raise invalid("tool_choice", f"'tool_choice' must name a tool that you run: {_NOT_RUN_HERE}.")
     return chat.ToolChoice(chat.NamedFunction(choice.name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, NoReturn, TypeAlias
@@ -31,6 +32,10 @@ _ChatPart: TypeAlias = chat.TextPart | chat.ImagePart | chat.RefusalPart
 _FAILED = "Error: "
 # Blocks of text are paragraphs of their own, but for what a model has said, which is put together as it was.
 _APART = "\n\n"
+# What Claude Code writes at the beginning of its instructions for Anthropic's accounts, such as
+# "x-anthropic-billing-header: cc_version=2.1.100.7b4; cch=eb6c6;". It differs in each request, so the engine would know
+# nothing of a prompt from the one before.
+_ACCOUNTING = re.compile(r"x-anthropic-billing-header:[^\n]*\n*")
 # Of all calls of a conversation, as JSON.
 MOST_INPUT_CHARACTERS = 4 * 1024 * 1024
 
@@ -78,8 +83,10 @@ def read_turns(body: ConversationBody, thoughts: ThoughtSigner) -> list[Turn]:
 
 def _instructions(body: ConversationBody) -> Iterator[Turn]:
     system = body.system
-    text = system if isinstance(system, str) else _APART.join(block.text for block in system or () if block.text)
-    if text:
+    texts = [system] if isinstance(system, str) else [block.text for block in system or ()]
+    if texts and (line := _ACCOUNTING.match(texts[0])):
+        texts[0] = texts[0][line.end() :]
+    if text := _APART.join(filter(None, texts)):
         yield Turn(chat.Message("system", text), Places("system"))
 
 
@@ -187,8 +194,8 @@ def _assistant_turn(blocks: Sequence[_Placed], place: str, thoughts: ThoughtSign
 
 def _check_inputs(turns: Iterable[Turn]) -> None:
     """Refuses inputs of calls that are larger than any text may be: to the limit of a body they look like images."""
-    calls = (call for turn in turns for call in turn.message.tool_calls or ())
-    if sum(len(call.function.arguments) for call in calls) > MOST_INPUT_CHARACTERS:
+    calls = (call.function for turn in turns for call in turn.message.tool_calls or ())
+    if sum(len(function.arguments) for function in calls if function) > MOST_INPUT_CHARACTERS:
         most = f"{MOST_INPUT_CHARACTERS:,} characters in the 'input' of their 'tool_use' blocks"
         raise invalid("messages", f"'messages' must have at most {most} together; send less.")
 

@@ -10,11 +10,10 @@ from aiohttp import web
 
 from services.common.version import VERSION
 from services.edge.http.errors import OPENAI_ERRORS, ErrorFormat
-from services.edge.route import AnyRoute, Content, Operation, Parameter, PublicRoute
+from services.edge.route import REFERENCE, AnyRoute, Content, Operation, Parameter, PublicRoute
 
 # The prefix whose paths are described; the others serve the same.
 _PREFIX = "/v1"
-_REFERENCE = "#/components/schemas/{name}"
 _TITLE = "tiermesh"
 _DESCRIPTION = "An OpenAI-compatible inference API. The same paths are served under /api/v1."
 _ERRORS = {
@@ -47,7 +46,7 @@ def build_document(routes: Sequence[AnyRoute]) -> bytes:
         if route.operation is not None:
             # OpenAPI names the parts of a path without what they may hold.
             path = web.DynamicResource(route.path).canonical
-            full = path if isinstance(route, PublicRoute) and route.at_root else _PREFIX + path
+            full = path if route.at_root else _PREFIX + path
             paths.setdefault(full, {})[route.method.lower()] = _described(route, path, route.operation, schemas)
     document = {
         "openapi": "3.1.0",
@@ -82,7 +81,7 @@ def _schemas(routes: Iterable[AnyRoute]) -> tuple[dict[Any, Any], dict[str, Any]
         types += [content.type for content in bodies if content.type is not None]
         types += operation.further_types
     types = list(dict.fromkeys(types))
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    schemas, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
     return dict(zip(types, schemas, strict=True)), components
 
 
@@ -115,7 +114,7 @@ def _described(route: AnyRoute, path: str, operation: Operation, schemas: Mappin
 
 def _operation_id(method: str, path: str) -> str:
     words = path.replace(".", "/").replace("_", "/").replace("{", "").replace("}", "").split("/")
-    return method.lower() + "".join(word.capitalize() for word in words)
+    return method.lower() + ("".join(word.capitalize() for word in words) or "Root")
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -148,6 +147,8 @@ def _statuses(operation: Operation, *, public: bool) -> list[int]:
     statuses = {400, 417, 500}
     if not public:
         statuses |= {401, 403, 429, 503}
+    if operation.may_be_unavailable:
+        statuses.add(503)
     if operation.body:
         statuses |= {408, 413}
     if operation.paid:

@@ -83,12 +83,13 @@ class Placer:
         capabilities: Sequence[str] = (),
         prefix_hashes: Sequence[int] = (),
         vocabulary: str = "",
+        slotless: bool = False,
         request_id: str,
         trace: TraceContext | None,
     ) -> Assignment:
         """Returns a runner, waiting at most `timeout` seconds for a free slot; raises MeshError if there is none.
 
-        Of a `vocabulary`, the runner's has to have this digest.
+        Of a `vocabulary`, the runner's has to have this digest. What is `slotless` needs no slot and waits for none.
         """
         call = router_pb2.RouteCall(
             model=model.id,
@@ -97,6 +98,7 @@ class Placer:
             capabilities=capabilities,
             prefix_hashes=prefix_hashes,
             vocabulary=vocabulary,
+            slotless=slotless,
             request_id=request_id,
             trace=trace,
         )

@@ -9,17 +9,14 @@ from aiohttp import web
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal
-from services.edge.chat.checks import check_chat_body
-from services.edge.chat.images import call_with_images
 from services.edge.context import RequestContext
 from services.edge.http.errors import respond, unknown_url
-from services.edge.http.incoming_body import BODY, read_json
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.remote_images import ImageLoader
-from services.edge.responses.request import parse_responses_body
+from services.edge.responses.reading import read_request
 from services.edge.responses.response import ResponseRenderer
-from services.edge.responses.translation import FieldNames, translate
+from services.edge.responses.translation import FieldNames
 from services.edge.settings import EdgeSettings
 
 # What OpenAI serves of a stored response, by method.
@@ -60,32 +57,26 @@ class Responses:
         message = "There is no such response: this service keeps none. Send the earlier items again in 'input'."
         raise MeshError(Code.NOT_FOUND, message)
 
+    async def compact(self, _request: web.Request, _context: RequestContext, _principal: Principal) -> web.Response:
+        """Says that no conversation is made shorter here."""
+        message = (
+            "Compaction is not offered by this service. Send a shorter 'input', such as a summary of the earlier items."
+        )
+        raise MeshError(Code.NOT_FOUND, message)
+
     async def _order(
         self, request: web.Request, context: RequestContext, principal: Principal
     ) -> tuple[Order, ResponseRenderer, FieldNames]:
-        """Reads the body, which is in memory no longer than this takes: the call that is made of it stays."""
-        content = await read_json(request, images=True)
-        body = parse_responses_body(content)
-        model = self._path.find_model(body.model, "chat", principal)
-        translation = translate(body)
+        read = await read_request(request, context, principal, self._path, self._images)
         renderer = ResponseRenderer(
-            context.request_id.removeprefix("req_"), model.id, body, translation.names, self._clock
+            context.request_id.removeprefix("req_"), read.model.id, read.body, read.translation, self._clock
         )
-        size = len(content)
-        del content
-        try:
-            await check_chat_body(translation.chat, model, max_choices=1, size=size)
-            call, capabilities = await call_with_images(
-                translation.chat, model, context.request_id, self._images, request[BODY].share
-            )
-        except MeshError as error:
-            raise translation.names.error(error) from None
         order = Order(
             request=request,
             context=context,
             principal=principal,
-            model=model,
-            calls=[call],
-            capabilities=capabilities,
+            model=read.model,
+            calls=[read.call],
+            capabilities=read.capabilities,
         )
-        return order, renderer, translation.names
+        return order, renderer, read.translation.names

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
+from services.edge.chat.custom_tools import InputReader
+from services.edge.responses.offered_tools import Called
+
 Event = dict[str, Any]
 Status = Literal["completed", "incomplete"]
 
@@ -100,8 +103,8 @@ class ReasoningItem:
 class CallItem:
     """A call of a function."""
 
-    def __init__(self, item_id: str, output_index: int, *, call_id: str, name: str) -> None:
-        self._item = {"id": item_id, "type": "function_call", "call_id": call_id, "name": name}
+    def __init__(self, item_id: str, output_index: int, *, call_id: str, called: Called) -> None:
+        self._item = {"id": item_id, "type": "function_call", "call_id": call_id, **_named(called)}
         self._place = {"item_id": item_id, "output_index": output_index}
         self._arguments: list[str] = []
 
@@ -109,10 +112,10 @@ class CallItem:
         """Returns the event that announces it."""
         return [_added(self._place, {**self._item, "status": "in_progress", "arguments": ""})]
 
-    def add(self, arguments: str) -> Event:
+    def add(self, arguments: str) -> list[Event]:
         """Returns the event for the next characters of the arguments."""
         self._arguments.append(arguments)
-        return {"type": "response.function_call_arguments.delta", **self._place, "delta": arguments}
+        return [{"type": "response.function_call_arguments.delta", **self._place, "delta": arguments}]
 
     def closing(self, status: Status) -> list[Event]:
         """Returns the events that end its arguments and itself."""
@@ -122,6 +125,44 @@ class CallItem:
             {"type": "response.function_call_arguments.done", **self._place, "name": name, "arguments": arguments},
             _done(self._place, {**self._item, "status": status, "arguments": arguments}),
         ]
+
+
+class CustomCallItem:
+    """A call of a custom tool."""
+
+    def __init__(self, item_id: str, output_index: int, *, call_id: str, called: Called) -> None:
+        self._item = {"id": item_id, "type": "custom_tool_call", "call_id": call_id, **_named(called)}
+        self._place = {"item_id": item_id, "output_index": output_index}
+        self._reader = InputReader()
+        self._input: list[str] = []
+
+    def opening(self) -> list[Event]:
+        """Returns the event that announces it."""
+        return [_added(self._place, {**self._item, "status": "in_progress", "input": ""})]
+
+    def add(self, arguments: str) -> list[Event]:
+        """Returns the event for the text in the next characters of the arguments, if there is any."""
+        return self._say(self._reader.take(arguments))
+
+    def closing(self, status: Status) -> list[Event]:
+        """Returns the events that end its input and itself."""
+        rest = self._say(self._reader.finish())
+        text = "".join(self._input)
+        return [
+            *rest,
+            {"type": "response.custom_tool_call_input.done", **self._place, "input": text},
+            _done(self._place, {**self._item, "status": status, "input": text}),
+        ]
+
+    def _say(self, text: str) -> list[Event]:
+        if not text:
+            return []
+        self._input.append(text)
+        return [{"type": "response.custom_tool_call_input.delta", **self._place, "delta": text}]
+
+
+def _named(called: Called) -> dict[str, str]:
+    return {"name": called.name, **({"namespace": called.namespace} if called.namespace is not None else {})}
 
 
 def _added(place: dict[str, Any], item: dict[str, Any]) -> Event:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from services.edge.chat.response import logprobs_body
-from services.edge.responses.items import CallItem, Event, MessageItem, OutputItem, ReasoningItem, Status
+from services.edge.responses.items import (
+    CallItem,
+    CustomCallItem,
+    Event,
+    MessageItem,
+    OutputItem,
+    ReasoningItem,
+    Status,
+)
+from services.edge.responses.offered_tools import Called
 from tiermesh.runner.v1 import runner_pb2
 
 
 class ResponseOutput:
     """The output of one answer. A whole answer is one step, so that it has the same items as a stream."""
 
-    def __init__(self, identity: str, *, summarised: bool) -> None:
-        """`identity` makes the ids of items unique; `summarised` shows thoughts as a summary."""
+    def __init__(self, identity: str, called: Mapping[str, Called], *, summarised: bool) -> None:
+        """`identity` makes the ids of items unique; `summarised` shows thoughts as a summary.
+
+        `called` are the tools on offer by the names that the model knows.
+        """
         self._identity = identity
+        self._called = called
         self._summarised = summarised
         # The item at hand; the ones before it are finished.
         self._open: OutputItem | None = None
@@ -40,7 +54,7 @@ class ResponseOutput:
     @property
     def in_call(self) -> bool:
         """Whether the item at hand is a call."""
-        return isinstance(self._open, CallItem)
+        return isinstance(self._open, CallItem | CustomCallItem)
 
     def finish(self, status: Status) -> list[Event]:
         """Ends the last item, of this status, and returns its events; an empty answer becomes an empty message."""
@@ -68,11 +82,17 @@ class ResponseOutput:
 
     def _open_call(self, call: runner_pb2.ToolCallDelta, events: list[Event]) -> None:
         self._close("completed", events)
-        self._begin(CallItem(self._id("fc"), len(self.items), call_id=call.id, name=call.name), events)
+        # A model may make up a name.
+        called = self._called.get(call.name) or Called(call.name, None, custom=False)
+        if called.custom:
+            item: OutputItem = CustomCallItem(self._id("ctc"), len(self.items), call_id=call.id, called=called)
+        else:
+            item = CallItem(self._id("fc"), len(self.items), call_id=call.id, called=called)
+        self._begin(item, events)
 
     def _add_arguments(self, arguments: str, events: list[Event]) -> None:
-        if arguments and isinstance(self._open, CallItem):
-            events.append(self._open.add(arguments))
+        if arguments and isinstance(self._open, CallItem | CustomCallItem):
+            events += self._open.add(arguments)
 
     def _begin(self, item: OutputItem, events: list[Event]) -> None:
         self._open = item

@@ -25,6 +25,7 @@ from services.edge.chat.request import (
     TopP,
 )
 from services.edge.http.parsing import parse_body
+from services.edge.responses.foreign_items import is_foreign, readable_item, readable_tool
 from services.edge.tolerated import ToleratedFields
 
 Include = Literal[
@@ -98,7 +99,10 @@ class Item(Struct, frozen=True):
     call_id: str | None = None
     # As a model wrote it.
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
+    # Of a call of a custom tool.
+    input: Text | None = None
     output: Text | list[Part] | None = None
     # Of an earlier thought.
     summary: list[SummaryText] | None = None
@@ -135,28 +139,47 @@ class Reasoning(Struct, frozen=True):
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
 
 
-class Tool(Struct, frozen=True):
-    """A tool offered to the model; only functions are run, by the client."""
+class GrammarFormat(Struct, frozen=True, omit_defaults=True):
+    """What the input of a custom tool follows: nothing, a Lark grammar, or a regular expression for the whole of it."""
+
+    type: Literal["text", "grammar"]
+    definition: str | None = None
+    syntax: Literal["lark", "regex"] | None = None
+
+
+class NamespacedTool(Struct, frozen=True):
+    """A function or custom tool, which the client runs."""
 
     type: str
     name: FunctionName | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    # Of a custom tool.
+    format: GrammarFormat | None = None
+
+
+class Tool(NamespacedTool, frozen=True):
+    """A tool offered to the model: a function, a custom tool, or a namespace of such. All others are left out."""
+
+    # Of a namespace.
+    tools: list[NamespacedTool] | None = None
 
 
 class ToolName(Struct, frozen=True, omit_defaults=True):
-    """One of the tools that may be called."""
+    """One of the tools that may be called; a namespace stands for all that is in it."""
 
     type: str
     name: FunctionName | None = None
+    namespace: FunctionName | None = None
 
 
 class ToolChoice(Struct, frozen=True, omit_defaults=True):
-    """The function that must be called, or the functions that may be."""
+    """The function or custom tool that must be called, or the tools that may be."""
 
     type: str
     name: FunctionName | None = None
+    namespace: FunctionName | None = None
     mode: Literal["auto", "required"] | None = None
     tools: list[ToolName] | None = None
 
@@ -215,34 +238,29 @@ responses_decoder = msgspec.json.Decoder(ResponsesBody)
 def parse_responses_body(content: bytes) -> ResponsesBody:
     """Decodes a body; raises MeshError INVALID_REQUEST, with `param` where one field is at fault.
 
-    Nothing in an earlier thought is at fault: other services write them in ways of their own, so of those that are not
-    OpenAI's the texts are kept and the rest is left out.
+    Nothing in an earlier thought, or in what belongs to tools that other services run, is at fault: what can be read of
+    it is kept and the rest is left out.
     """
     try:
-        return parse_body(content, responses_decoder)
+        body = parse_body(content, responses_decoder)
     except MeshError as error:
-        if not error.param.startswith("input["):
+        if not error.param.startswith(("input[", "tools[")):
             raise
-        body = msgspec.json.decode(content)
-        items = [_plain_thought(item) if _is_reasoning(item) else item for item in body["input"]]
-        if items == body["input"]:
+        readable = _readable(content, thoughts=True)
+        if readable is None:
             raise
-        return parse_body(msgspec.json.encode({**body, "input": items}), responses_decoder)
+        return parse_body(readable, responses_decoder)
+    if isinstance(body.input, str) or not any(is_foreign(item.kind) for item in body.input):
+        return body
+    return parse_body(_readable(content, thoughts=False) or content, responses_decoder)
 
 
-def _is_reasoning(item: Any) -> bool:
-    return isinstance(item, dict) and item.get("type") == "reasoning"
-
-
-def _plain_thought(item: dict[str, Any]) -> dict[str, Any]:
-    content = [{"type": "reasoning_text", "text": text} for text in _texts(item.get("content"))]
-    summary = [{"type": "summary_text", "text": text} for text in _texts(item.get("summary"))]
-    return {"type": "reasoning", "content": content, "summary": summary}
-
-
-def _texts(parts: Any) -> list[str]:
-    """Returns the texts among the parts of a thought, whatever their types are."""
-    if isinstance(parts, str):
-        return [parts]
-    texts = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    return [text for text in texts if isinstance(text, str)]
+def _readable(content: bytes, *, thoughts: bool) -> bytes | None:
+    """Returns the body with what comes from other services in a form of ours, `thoughts` too; None if it has none."""
+    body = msgspec.json.decode(content)
+    readable = dict(body)
+    if isinstance(body["input"], list):
+        readable["input"] = [readable_item(item, thoughts=thoughts) for item in body["input"]]
+    if isinstance(body.get("tools"), list):
+        readable["tools"] = [readable_tool(tool) for tool in body["tools"]]
+    return None if readable == body else msgspec.json.encode(readable)

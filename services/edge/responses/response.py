@@ -12,6 +12,7 @@ from services.edge.chat.response import SERVICE_TIER
 from services.edge.paid.delivery import Finished, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
 from services.edge.responses.items import Event
+from services.edge.responses.offered_tools import OfferedTools
 from services.edge.responses.output import ResponseOutput
 from services.edge.responses.request import ResponsesBody, TextFormat
 from services.edge.responses.response_object import (
@@ -23,7 +24,7 @@ from services.edge.responses.response_object import (
     ResponseText,
     ResponseUsage,
 )
-from services.edge.responses.translation import FieldNames
+from services.edge.responses.translation import Translation
 from tiermesh.runner.v1 import runner_pb2
 
 # OpenAI knows few codes for a response that failed; anything else is the server's fault.
@@ -37,12 +38,12 @@ _CODES = {
 class ResponseRenderer:
     """Renders one answer. `clock` gives seconds since 1970."""
 
-    def __init__(self, identity: str, model: str, body: ResponsesBody, names: FieldNames, clock: Clock) -> None:
-        """`identity` makes the ids of the response and its items."""
+    def __init__(self, identity: str, model: str, body: ResponsesBody, translation: Translation, clock: Clock) -> None:
+        """`identity` makes the ids of the response and its items; `translation` is that of the body."""
         self._clock = clock
-        self._names = names
-        self._response = _response(f"resp_{identity}", model, int(clock()), body)
-        self._output = ResponseOutput(identity, summarised=body.summarised)
+        self._names = translation.names
+        self._response = _response(f"resp_{identity}", model, int(clock()), body, translation.tools)
+        self._output = ResponseOutput(identity, translation.tools.called, summarised=body.summarised)
         self._sequence_number = 0
 
     def body(self, replies: list[runner_pb2.GenerateReply]) -> bytes:
@@ -103,7 +104,7 @@ class ResponseRenderer:
         return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), data)
 
 
-def _response(response_id: str, model: str, created: int, body: ResponsesBody) -> Response:
+def _response(response_id: str, model: str, created: int, body: ResponsesBody, tools: OfferedTools) -> Response:
     """Returns the response as it is before anything was generated, with what was asked and the defaults for the rest.
 
     `store`, `truncation` and `service_tier` say what is done, whatever was asked: nothing is kept or cut, and there is
@@ -132,7 +133,7 @@ def _response(response_id: str, model: str, created: int, body: ResponsesBody) -
         temperature=1.0 if body.temperature is None else body.temperature,
         text=_text(body),
         tool_choice=body.tool_choice or "auto",
-        tools=body.tools or [],
+        tools=tools.used,
         top_logprobs=body.top_logprobs or 0,
         top_p=1.0 if body.top_p is None else body.top_p,
         truncation="disabled",

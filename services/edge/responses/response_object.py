@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
 
 from services.edge.paid.delivery import AnswerTokens, ChargedCredits
-from services.edge.responses.request import Tool, ToolChoice
+from services.edge.responses.request import GrammarFormat, ToolChoice
 
 
 class InputTokens(Struct, frozen=True):
@@ -55,6 +55,34 @@ class ResponseText(Struct, frozen=True):
     verbosity: str
 
 
+class UsedFunction(Struct, frozen=True, tag="function", tag_field="type"):
+    """A function that the model was shown."""
+
+    name: str
+    description: str | None
+    parameters: dict[str, Any] | None
+    strict: bool | None
+
+
+class UsedCustomTool(Struct, frozen=True, tag="custom", tag_field="type"):
+    """A custom tool that the model was shown."""
+
+    name: str
+    format: GrammarFormat
+    description: str | UnsetType = UNSET
+
+
+class UsedNamespace(Struct, frozen=True, tag="namespace", tag_field="type"):
+    """Tools of one namespace that the model was shown."""
+
+    name: str
+    description: str
+    tools: list[UsedFunction | UsedCustomTool]
+
+
+UsedTool: TypeAlias = UsedFunction | UsedCustomTool | UsedNamespace
+
+
 class Response(Struct, frozen=True, kw_only=True):
     """An answer of the Responses API, with what was asked; OpenAI's reference describes every kind of item."""
 
@@ -80,7 +108,7 @@ class Response(Struct, frozen=True, kw_only=True):
     temperature: float
     text: ResponseText
     tool_choice: Literal["none", "auto", "required"] | ToolChoice
-    tools: list[Tool]
+    tools: list[UsedTool]
     top_logprobs: int
     top_p: float
     truncation: str

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.edge.dependencies import Dependencies
 from services.edge.paid.delivery import AnswerTokens
 from services.edge.responses.endpoint import Responses
+from services.edge.responses.input_tokens import InputTokensBody, InputTokensEndpoint
 from services.edge.responses.request import ResponsesBody
 from services.edge.responses.response_object import (
     InputTokens,
@@ -16,6 +17,7 @@ from services.edge.responses.response_object import (
     ResponseUsage,
 )
 from services.edge.route import METHODS, Operation, Route, event_stream, json_answer, json_body
+from services.edge.token_counts.counter import TokenCounter
 
 _EXAMPLE = Response(
     id="resp_0123456789abcdef0123456789abcdef",
@@ -68,10 +70,18 @@ _RESPOND = Operation(
     answer={**json_answer(_EXAMPLE), **event_stream()},
     paid=True,
 )
+_COUNT = Operation(
+    summary="Count the tokens of a response's input",
+    tag="Text",
+    description="Not charged. The count is the `usage.input_tokens` of the response that the same body would get.",
+    body=json_body(ResponsesBody, {"model": "tiermesh-pro", "input": "Name a colour."}),
+    answer=json_answer(InputTokensBody("response.input_tokens", 11)),
+    may_be_missing=True,
+)
 
 
 def routes(edge: Dependencies) -> Sequence[Route]:
-    """Returns the route of POST /v1/responses, and those that would lead to earlier responses."""
+    """Returns the routes of responses and their counts, and those that would lead to earlier responses."""
     responses = Responses(edge.path, edge.image_loader, edge.settings, edge.clock)
     respond = Route(
         method="POST",
@@ -81,8 +91,17 @@ def routes(edge: Dependencies) -> Sequence[Route]:
         handler=responses.serve,
         operation=_RESPOND,
     )
+    count = Route(
+        method="POST",
+        path="/responses/input_tokens",
+        name="input_tokens",
+        scope="chat",
+        handler=InputTokensEndpoint(edge.path, edge.image_loader, TokenCounter(edge.mesh, edge.path)).serve,
+        operation=_COUNT,
+    )
+    compact = Route(method="POST", path="/responses/compact", name="response", scope="chat", handler=responses.compact)
     stored = [
         Route(method=method, path="/responses/{tail:.+}", name="response", scope="chat", handler=responses.stored)
         for method in METHODS
     ]
-    return [respond, *stored]
+    return [respond, count, compact, *stored]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,7 @@ from services.common.errors import MeshError
 from services.edge.chat import request as chat
 from services.edge.chat.field_names import renamed
 from services.edge.http.parsing import invalid
+from services.edge.responses.offered_tools import OfferedTools
 from services.edge.responses.request import (
     InputFile,
     InputImage,
@@ -24,12 +25,10 @@ from services.edge.responses.request import (
     Refusal,
     ResponsesBody,
     TextFormat,
-    Tool,
-    ToolChoice,
 )
+from services.edge.responses.tool_choice import chat_choice
 
 _ChatPart: TypeAlias = chat.TextPart | chat.ImagePart | chat.RefusalPart
-_ChatToolChoice: TypeAlias = Literal["none", "auto", "required"] | chat.ToolChoice
 
 # What a field of a chat completion is called here.
 _NAMES = {
@@ -44,7 +43,7 @@ _NAMES = {
 _MEMBER = re.compile(r"(?P<list>messages|tools)\[(?P<at>\d+)\](?P<rest>.*)")
 _CALL_ID = re.compile(r"\.tool_calls\[(?P<at>\d+)\]\.id|\.tool_call_id")
 _NOTHING_KEPT = "is not supported: this service keeps nothing of a request."
-_ITEM_TYPES = "'message', 'function_call', 'function_call_output' or 'reasoning'"
+_ITEM_TYPES = "'message', 'function_call', 'custom_tool_call', one of their outputs, or 'reasoning'"
 
 
 class _Turn(NamedTuple):
@@ -72,6 +71,8 @@ class FieldNames:
 
     # Of each message.
     places: Sequence[_Places]
+    # Of each tool.
+    tool_places: Sequence[str]
 
     def error(self, error: MeshError) -> MeshError:
         """Returns an error about the chat completion as one about the body that it was made from."""
@@ -83,7 +84,8 @@ class FieldNames:
             return _NAMES.get(name, name)
         at, rest = int(match["at"]), match["rest"]
         if match["list"] == "tools":
-            return f"tools[{at}]{rest.removeprefix('.function')}"
+            member = rest.removeprefix(".function").removeprefix(".custom")
+            return f"{self.tool_places[at]}{member.replace('.format.grammar', '.format')}"
         places = self.places[at]
         if call := _CALL_ID.fullmatch(rest):
             return f"{places.whole if call['at'] is None else places.calls[int(call['at'])]}.call_id"
@@ -98,12 +100,14 @@ class Translation:
 
     chat: chat.ChatBody
     names: FieldNames
+    tools: OfferedTools
 
 
 def translate(body: ResponsesBody) -> Translation:
     """Returns the same request as a chat completion; raises MeshError INVALID_REQUEST with `param`."""
     _check_kept(body)
-    turns = _turns(body)
+    tools = OfferedTools(body.tools or [])
+    turns = _turns(body, tools)
     completion = chat.ChatBody(
         model=body.model,
         messages=[turn.message for turn in turns],
@@ -122,14 +126,13 @@ def translate(body: ResponsesBody) -> Translation:
         logprobs=body.logprobs,
         top_logprobs=body.top_logprobs if body.logprobs else None,
         response_format=_response_format(body.text.format) if body.text and body.text.format else None,
-        tools=[_tool(tool, f"tools[{at}]") for at, tool in enumerate(body.tools or ())] or None,
-        tool_choice=_tool_choice(body),
+        tools=tools.tools or None,
+        tool_choice=chat_choice(body.tool_choice, tools),
         parallel_tool_calls=body.parallel_tool_calls,
         reasoning_effort=body.reasoning.effort if body.reasoning else None,
     )
-    return Translation(
-        completion, FieldNames([_Places(turn.content_place, turn.place, turn.call_places) for turn in turns])
-    )
+    places = [_Places(turn.content_place, turn.place, turn.call_places) for turn in turns]
+    return Translation(completion, FieldNames(places, tools.places), tools)
 
 
 def _check_kept(body: ResponsesBody) -> None:
@@ -143,7 +146,7 @@ def _check_kept(body: ResponsesBody) -> None:
         raise invalid("background", f"'background' {_NOTHING_KEPT} Wait for the answer, or stream it.")
 
 
-def _turns(body: ResponsesBody) -> list[_Turn]:
+def _turns(body: ResponsesBody, tools: OfferedTools) -> list[_Turn]:
     turns = []
     if body.instructions:
         turns.append(_Turn(chat.Message("developer", body.instructions), "instructions", "instructions"))
@@ -156,7 +159,7 @@ def _turns(body: ResponsesBody) -> list[_Turn]:
             if item.kind == "reasoning":
                 thought = _joined(thought, _thought(item))
             elif not _introduces(item, after):
-                _add_item(turns, item, f"input[{at}]")
+                _add_item(turns, item, f"input[{at}]", tools)
                 _add_thought(turns, thought)
                 thought = ""
     if not turns:
@@ -187,13 +190,18 @@ def _introduces(item: Item, after: Item) -> bool:
     return item.kind == "item_reference" and (item.id or "").startswith("msg_") and after.kind == "function_call"
 
 
-def _add_item(turns: list[_Turn], item: Item, place: str) -> None:
+def _add_item(turns: list[_Turn], item: Item, place: str, tools: OfferedTools) -> None:
     kind = item.kind
     if kind == "message":
         _add_message(turns, _message(item, place))
-    elif kind == "function_call":
-        _add_call(turns, item, place)
+    elif kind in {"function_call", "custom_tool_call"}:
+        _add_call(turns, item, place, tools)
     elif kind == "function_call_output":
+        turns.append(_call_output(item, place))
+    elif kind == "custom_tool_call_output":
+        _add_custom_output(turns, _call_output(item, place))
+    elif kind == "answered_call":
+        _add_call(turns, item, place, tools)
         turns.append(_call_output(item, place))
     elif kind == "item_reference":
         advice = "Send the item itself; the Vercel AI SDK does so with 'store: false'."
@@ -250,17 +258,26 @@ def _parts(content: str | list[_ChatPart] | None) -> list[_ChatPart]:
     return [chat.TextPart(content)] if isinstance(content, str) else content or []
 
 
-def _add_call(turns: list[_Turn], item: Item, place: str) -> None:
+def _add_call(turns: list[_Turn], item: Item, place: str, tools: OfferedTools) -> None:
     """Adds a call to the turn of the assistant in which it was made."""
-    if item.call_id is None or item.name is None or item.arguments is None:
-        missing = "call_id" if item.call_id is None else "name" if item.name is None else "arguments"
-        raise _required(f"{place}.{missing}")
-    call = chat.ToolCall(item.call_id, chat.FunctionCall(item.name, item.arguments))
+    call = _call(item, place, tools)
     joins = bool(turns) and turns[-1].message.role == "assistant"
     turn = turns.pop() if joins else _Turn(chat.Message("assistant"), place, place)
     calls = [*(turn.message.tool_calls or ()), call]
     message = msgspec.structs.replace(turn.message, tool_calls=calls)
     turns.append(turn._replace(message=message, call_places=(*turn.call_places, place)))
+
+
+def _call(item: Item, place: str, tools: OfferedTools) -> chat.ToolCall:
+    is_custom = item.kind == "custom_tool_call"
+    given = item.input if is_custom else item.arguments
+    if item.call_id is None or item.name is None or given is None:
+        member = "input" if is_custom else "arguments"
+        raise _required(f"{place}.{'call_id' if item.call_id is None else 'name' if item.name is None else member}")
+    name = tools.shown_name(item.name, item.namespace)
+    if is_custom:
+        return chat.ToolCall(item.call_id, None, "custom", chat.CustomCall(name, given))
+    return chat.ToolCall(item.call_id, chat.FunctionCall(name, given))
 
 
 def _call_output(item: Item, place: str) -> _Turn:
@@ -269,6 +286,19 @@ def _call_output(item: Item, place: str) -> _Turn:
     output_place = f"{place}.output"
     message = chat.Message("tool", _content(item.output, output_place), tool_call_id=item.call_id)
     return _Turn(message, output_place, place)
+
+
+def _add_custom_output(turns: list[_Turn], output: _Turn) -> None:
+    """Adds a result of a custom tool, which may come in several items: a program of Codex may notify before it ends."""
+    call_id = output.message.tool_call_id
+    for at, turn in reversed(list(enumerate(turns))):
+        if turn.message.role == "tool" and turn.message.tool_call_id == call_id:
+            content = [*_parts(turn.message.content), *_parts(output.message.content)]
+            turns[at] = turn._replace(message=msgspec.structs.replace(turn.message, content=content))
+            return
+        if any(call.id == call_id for call in turn.message.tool_calls or ()):
+            break
+    turns.append(output)
 
 
 def _required(param: str) -> MeshError:
@@ -306,28 +336,3 @@ def _response_format(wanted: TextFormat) -> chat.ResponseFormat:
     return chat.ResponseFormat(
         "json_schema", chat.JsonSchema(wanted.schema, wanted.name, wanted.strict, wanted.description)
     )
-
-
-def _tool_choice(body: ResponsesBody) -> _ChatToolChoice | None:
-    choice = body.tool_choice
-    if not isinstance(choice, ToolChoice):
-        return choice
-    if choice.type == "function" and choice.name is not None:
-        return chat.ToolChoice(chat.NamedFunction(choice.name))
-    allowed = [chat.NamedTool(chat.NamedFunction(tool.name)) for tool in choice.tools or () if tool.name is not None]
-    if choice.type != "allowed_tools" or choice.mode is None or not allowed:
-        message = (
-            "'tool_choice' must be 'none', 'auto', 'required', a 'function' with its 'name', or 'allowed_tools' with "
-            "'mode' and 'tools'."
-        )
-        raise invalid("tool_choice", message)
-    return chat.ToolChoice(None, chat.AllowedTools(choice.mode, allowed), "allowed_tools")
-
-
-def _tool(tool: Tool, place: str) -> chat.Tool:
-    if tool.type != "function":
-        param = f"{place}.type"
-        raise invalid(param, f"'{param}' must be 'function': this service runs no tools of its own.")
-    if tool.name is None:
-        raise _required(f"{place}.name")
-    return chat.Tool(chat.Function(tool.name, tool.description, tool.parameters, tool.strict))

@@ -1,13 +1,14 @@
-"""The route of speech."""
+"""The routes of speech."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from services.edge.dependencies import Dependencies
-from services.edge.route import Content, Operation, Route, event_stream, json_body
+from services.edge.route import AnyRoute, Content, Operation, PublicRoute, Route, event_stream, json_answer, json_body
 from services.edge.speech.endpoint import Speech
 from services.edge.speech.frames import CONTENT_TYPES
+from services.edge.speech.lists import AudioLists, AudioModel, AudioModelList, AudioVoice, AudioVoiceList
 from services.edge.speech.request import SpeechBody
 
 _SPEAK = Operation(
@@ -22,9 +23,19 @@ _SPEAK = Operation(
 )
 
 
-def routes(edge: Dependencies) -> Sequence[Route]:
-    """Returns the route of POST /v1/audio/speech."""
-    speech = Speech(edge.path)
+_LIST_MODELS = Operation(
+    summary="List the models that read texts aloud",
+    tag="Audio",
+    answer=json_answer(AudioModelList([AudioModel("tiermesh-speech", "tiermesh-speech")])),
+)
+_LIST_VOICES = Operation(
+    summary="List the voices", tag="Audio", answer=json_answer(AudioVoiceList([AudioVoice("alloy", "alloy")]))
+)
+
+
+def routes(edge: Dependencies) -> Sequence[AnyRoute]:
+    """Returns the route of POST /v1/audio/speech, and those of what it can be asked for."""
+    speech, lists = Speech(edge.path), AudioLists(edge.mesh.catalog)
     return [
         Route(
             method="POST",
@@ -33,5 +44,7 @@ def routes(edge: Dependencies) -> Sequence[Route]:
             scope="audio",
             handler=speech.serve,
             operation=_SPEAK,
-        )
+        ),
+        PublicRoute(path="/audio/models", handler=lists.models, operation=_LIST_MODELS),
+        PublicRoute(path="/audio/voices", handler=lists.voices, operation=_LIST_VOICES),
     ]

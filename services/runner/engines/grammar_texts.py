@@ -16,6 +16,8 @@ _UNFORCED = '%llguidance {"no_forcing": true}'
 _HAS_PATTERN = re.compile(r'"pattern(?:Properties)?"')
 # A character by its number, which may be any.
 _NUMBERED = re.compile(r"\\\\[xuUpP]")
+# The grammar of a custom tool may put a text together from any parts.
+_OF_CLIENT = "%lark "
 # What may stand between the characters of a text within a pattern that spells it.
 _SYNTAX = str.maketrans("", "", r"\[](){}?:^$.*+")
 
@@ -32,7 +34,7 @@ class GrammarTexts:
         return grammar.replace(_HEAD, _UNFORCED, 1) if self._may_be_spelled(grammar) else grammar
 
     def _may_be_spelled(self, grammar: str) -> bool:
-        if any(text in grammar for text in self._texts):
+        if self._texts and (_OF_CLIENT in grammar or any(text in grammar for text in self._texts)):
             return True
         if not _HAS_PATTERN.search(grammar):
             return False

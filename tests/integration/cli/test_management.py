@@ -123,7 +123,7 @@ async def test_credits_are_granted_once_for_each_grant_id(mesh: LocalMesh) -> No
 
 async def test_runners_and_models_are_listed(mesh: LocalMesh) -> None:
     (runner,) = await mesh.command("runners")
-    assert (runner["tier"], runner["models"], runner["state"]) == ("pro", ["tiermesh-pro"], "ready")
+    assert (runner["tier"], runner["models"], runner["state"]) == ("pro", ["tiermesh-pro", "tiermesh-lite"], "ready")
     assert (runner["slots"], runner["active"], runner["engine"]) == (4, 0, "simulated")
     assert "0 of 4" in await text_of(mesh, "runners")
     models = {model["id"]: model for model in await mesh.command("models")}

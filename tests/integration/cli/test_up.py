@@ -100,7 +100,7 @@ async def test_a_service_that_was_killed_comes_back(mesh: LocalMesh, service: st
     assert f"{service} was killed by SIGKILL; starting it again in" in mesh.output
     await eventually(lambda: f"{service} serves again" in mesh.output)
     (runner,) = [each for each in await mesh.command("runners") if each["state"] == "ready"]
-    assert runner["models"] == ["tiermesh-pro"]
+    assert runner["models"] == ["tiermesh-pro", "tiermesh-lite"]
 
 
 async def test_no_orphan_is_left_when_up_itself_is_killed(tmp_path: Path) -> None:

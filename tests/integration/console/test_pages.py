@@ -97,7 +97,13 @@ def test_the_overview_shows_what_the_api_says(owner: Owner, person: Person, mesh
     mesh.command_now("credits", "grant", owner.account, "10")
     for model in ("tiermesh-pro", "tiermesh-max"):
         assert after.shows(model)
-    assert after.source.count(">available<") == 1
+    sold = httpx2.get(f"{mesh.base_url}/models", headers=headers).json()["data"]
+    states = [each["available"] for each in sold]
+    assert (after.source.count(">available<"), after.source.count(">no runner now<")) == (
+        sum(states),
+        states.count(False),
+    )
+    assert {True, False} == set(states)
 
 
 def ask(owner: Owner, key: str = "") -> str:

@@ -9,10 +9,11 @@ from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.kinds.text.engine import TextEngine
 from tests.support.conversation_contract import ConversationContract
+from tests.support.counting_contract import CountingContract
 from tests.support.engine_contract import EngineContract
 
 
-class TestSimulated(EngineContract, ConversationContract):
+class TestSimulated(EngineContract, ConversationContract, CountingContract):
     has_control_tokens = False
     keeps_prompts = False
 
@@ -22,7 +23,7 @@ class TestSimulated(EngineContract, ConversationContract):
         return SimulatedEngine(slots=4, context=1024, prefill_tokens_per_second=1000, tokens_per_second=200)
 
 
-class TestLlamaCpp(EngineContract, ConversationContract):
+class TestLlamaCpp(EngineContract, ConversationContract, CountingContract):
     resumes_seeds = False
 
     @classmethod

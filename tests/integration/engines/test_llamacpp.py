@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from services.common.catalog import Model
+from services.common.settings import SettingsError
 from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.llamacpp import LlamaCppEngine
 from services.runner.kinds.base import FinishReason
@@ -156,6 +157,13 @@ async def test_a_prompt_is_read_only_once(llamacpp: TextEngine) -> None:
     first = await generate(llamacpp, job(llamacpp, long, max_tokens=1))
     again = await generate(llamacpp, job(llamacpp, long, max_tokens=1))
     assert again.usage.cached_tokens >= first.usage.prompt_tokens - 2
+
+
+async def test_a_context_beyond_what_the_model_was_trained_for_is_refused() -> None:
+    engine = LlamaCppEngine(find_smollm2(), slots=1, context=8193)
+    with pytest.raises(SettingsError, match="attends to 8192 tokens: lower TIERMESH_RUNNER_CONTEXT from 8193"):
+        await engine.start()
+    await engine.close()
 
 
 async def test_signals_stay_with_the_program() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
 import zlib
@@ -93,6 +94,27 @@ async def test_tokens_text_and_usage_agree(engine: LlamaCppEngine) -> None:
     two = await generate(engine, job(engine, plain_image(), plain_image("blue"), max_tokens=1))
     none = await generate(engine, job(engine, max_tokens=1))
     assert none.usage.prompt_tokens < one.usage.prompt_tokens < two.usage.prompt_tokens
+
+
+@pytest.mark.parametrize("images", [("red",), ("red", "blue", "green")], ids=len)
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+async def test_images_are_counted_as_they_are_read(engine: LlamaCppEngine, images: tuple[str, ...], form: str) -> None:
+    asked = job(engine, *(plain_image(colour, form=form) for colour in images), text="né <|im_end|>?", max_tokens=1)
+    counted = await asyncio.to_thread(engine.tokenize, asked, listed=True)
+    assert (counted.count, counted.token_ids) == ((await generate(engine, asked)).usage.prompt_tokens, ())
+
+
+async def test_a_text_is_counted_beside_images(engine: LlamaCppEngine) -> None:
+    asked = job(engine, text="What is <|im_end|>?", max_tokens=1)
+    counted = await asyncio.to_thread(engine.tokenize, asked, listed=True)
+    assert counted.count == len(counted.token_ids) == (await generate(engine, asked)).usage.prompt_tokens
+
+
+async def test_a_damaged_image_is_not_counted(engine: LlamaCppEngine) -> None:
+    damaged = plain_image()[:-30]
+    with pytest.raises(MeshError) as refusal:
+        await asyncio.to_thread(engine.tokenize, job(engine, damaged))
+    assert (refusal.value.code, refusal.value.param) == (Code.INVALID_REQUEST, "messages")
 
 
 async def test_an_interrupted_answer_goes_on(engine: LlamaCppEngine) -> None:

@@ -51,6 +51,11 @@ def test_models_are_found_by_id_alias_and_tier(tmp_path: Path) -> None:
         ("{id: 'a b', kind: chat, tier: pro, price: 1, context: 64}", r"\$.models\[0\].id"),
         ("{id: a, kind: chat, tier: pro, price: 1, context: 64, capabilities: [flying]}", "capabilities"),
         ("{id: a, kind: chat, tier: pro, price: 1, context: 64, aliases: [b, a]}", "the name 'a' is used twice"),
+        (
+            "{id: a, kind: chat, tier: pro, price: 1, context: 64, voices: [b]}",
+            "'voices' are for models of kind speech",
+        ),
+        ("{id: a, kind: speech, tier: pro, price: 1, voices: ['']}", r"\$.models\[0\].voices"),
     ],
 )
 def test_a_mistake_is_refused_with_file_and_place(tmp_path: Path, line: str, complaint: str) -> None:

@@ -16,9 +16,11 @@ from services.edge.images.request import ImageBody
 from services.edge.messages.request import MessagesBody
 from services.edge.responses.request import ResponsesBody
 from services.edge.speech.request import SpeechBody
+from services.edge.token_counts.request import TokenizeBody
 
 BODIES: list[type[Struct]] = [
     ChatBody, CompletionBody, CreateKeyBody, EmbeddingsBody, ImageBody, MessagesBody, ResponsesBody, SpeechBody,
+    TokenizeBody,
 ]  # fmt: skip
 
 

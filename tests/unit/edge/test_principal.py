@@ -44,6 +44,8 @@ async def test_scopes_and_cap_come_with_the_principal() -> None:
         ({"Authorization": "Bearer sk-a", "x-api-key": "sk-b"}, "sk-a"),
         # Whatever stands in front of the edge may use the header for itself.
         ({"Authorization": "Basic dTpw", "x-api-key": "sk-b"}, "sk-b"),
+        ({"Authorization": "Bearer ", "x-api-key": "sk-b"}, "sk-b"),
+        ({"Authorization": "Bearer", "x-api-key": " sk-b "}, "sk-b"),
         ({"Authorization": "Basic dTpw"}, ""),
         ({"x-api-key": "k" * 513}, ""),
         ({"x-api-key": "schlüssel"}, ""),

@@ -33,6 +33,7 @@ async def url() -> AsyncIterator[str]:
         Route(method="GET", path=path, name="models", scope="models", handler=nothing)
         for path in ("/models", "/x/{id}")
     ]
+    routes.append(Route(method="POST", path="/responses", name="responses", scope="chat", handler=nothing))
     service = EdgeService(routes, cast("Authenticator", None), EdgeSettings(), monotonic=lambda: 0.0)
     server = HttpServer("127.0.0.1:0", service.application(), head_seconds=10, unread_seconds=60)
     await server.start()
@@ -64,3 +65,15 @@ async def test_another_method_is_refused_in_the_usual_shape(url: str, target: st
             answer = await connection.response()
         assert (answer.status, answer.json()["error"]["code"]) == (405, "method_not_allowed")
         assert answer.headers["allow"] == "GET, HEAD"
+
+
+async def test_a_socket_is_refused_as_clients_know_it(url: str) -> None:
+    head = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    for target, status in (("/v1/responses", 426), ("/v1/nothing", 404)):
+        async with connect(url) as connection:
+            await connection.send(f"GET {target} HTTP/1.1\r\n{head}".encode())
+            answer = await connection.response()
+        assert answer.status == status
+        if status == 426:
+            assert answer.json()["error"]["code"] == "upgrade_required"
+            assert answer.headers["upgrade"] == "HTTP/1.1"

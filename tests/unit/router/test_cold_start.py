@@ -69,3 +69,10 @@ def test_a_tier_that_comes_into_the_catalog_has_a_queue() -> None:
     world.ask("x", "rare", timeout=300.0)
     world.up("a", "rare", tier="rare")
     assert world.placed() == [("x", "a")]
+
+
+def test_what_takes_no_slot_wakes_no_runner() -> None:
+    world = new_world()
+    world.ask("x", needs=Needs("rare", slotless=True), timeout=300.0)
+    assert [error.code for _, error in world.refusals()] == [Code.UNAVAILABLE]
+    assert ("rare", 0) in world.routing.depths()

@@ -115,3 +115,22 @@ def test_never_more_than_the_slots_whatever_happens() -> None:
         else:
             status = Report(slots=runner.load.slots, active=active[runner.id], admitted=admitted[runner.id])
             world.table.report(runner, status)
+
+
+def test_what_takes_no_slot_goes_to_a_full_runner_and_is_no_load() -> None:
+    world = World()
+    world.up("full", slots=1, active=1)
+    runner = world.up("fuller", slots=2, active=2)
+    free = Needs("small", slotless=True)
+    assert {choose(world, free) for _ in range(20)} == {"full", "fuller"}
+    assert world.placement.choose(SMALL) is Lack.BUSY
+    assert runner.load.current(world.clock()) == 2
+
+
+def test_what_takes_no_slot_prefers_the_less_loaded() -> None:
+    world = World()
+    world.up("busy", active=3)
+    idle = world.up("idle")
+    assert [choose(world, Needs("small", slotless=True)) for _ in range(5)] == ["idle"] * 5
+    assert idle.load.current(world.clock()) == 0
+    assert world.placement.choose(Needs("large", slotless=True)) is Lack.NONE

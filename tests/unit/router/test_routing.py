@@ -192,3 +192,20 @@ def test_a_full_queue_refuses() -> None:
     for name, account in [("1", "x"), ("2", "x"), ("3", "y"), ("4", "z")]:
         world.ask(name, account=account)
     assert [(name, error.code) for name, error in world.refusals()] == [("2", Code.OVERLOADED), ("4", Code.OVERLOADED)]
+
+
+def test_what_takes_no_slot_passes_those_who_wait_for_one() -> None:
+    world = World()
+    world.up("a", slots=1, active=1)
+    world.ask("waits")
+    world.ask("free", needs=Needs("small", slotless=True))
+    assert world.placed() == [("free", "a")]
+
+
+def test_what_takes_no_slot_waits_for_etcd_as_others_do() -> None:
+    world = World(synced=False)
+    world.ask("x", needs=Needs("small", slotless=True))
+    world.advance(1.0)
+    assert world.answers == []
+    world.up("a")
+    assert world.placed() == [("x", "a")]

@@ -151,3 +151,13 @@ async def test_a_call_that_goes_on_after_tokens_gets_a_runner_with_their_vocabul
     edge.send(asked)
     (reply,) = edge.replies()
     assert reply.error.code == error_pb2.CODE_UNAVAILABLE
+
+
+async def test_a_call_that_takes_no_slot_is_placed_on_a_full_runner() -> None:
+    world = World()
+    edge = Edge(world)
+    world.up("a", slots=1, active=1)
+    free = call(1)
+    free.slotless = True
+    edge.send(call(2), free)
+    assert [(reply.id, reply.runner_id) for reply in edge.replies()] == [(1, "a")]

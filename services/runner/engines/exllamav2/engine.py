@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from services.common.catalog import Kind
@@ -15,12 +15,13 @@ from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.facts import Facts
+from services.runner.engines.exllamav2.jobs.images import read_image
 from services.runner.engines.exllamav2.jobs.run import Run
 from services.runner.engines.exllamav2.model_directory import ModelDirectory, check_draft, read_model_directory
 from services.runner.engines.exllamav2.options import ExLlamaV2Options
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import Emit
-from services.runner.kinds.text.job import Job, Step
+from services.runner.kinds.text.job import Job, PromptTokens, Step
 from services.runner.kinds.text.prompt.grammar import grammar_error
 from services.runner.refusals import engine_closed, images_refused, not_compiled, slots_taken, unknown_tokens
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from services.runner.engines.exllamav2.worker import Worker
 
 log = get_logger()
+# Whoever waits for the engine's thread looks so often, in seconds, whether it still runs.
+_LOOK_SECONDS = 0.5
 # Brings a model, and the one that drafts for it, into memory.
 Load = Callable[[ExLlamaV2Options, ModelDirectory, ModelDirectory | None], "Backend"]
 
@@ -128,6 +131,29 @@ class ExLlamaV2Engine:
         if self._vocabulary is None:
             raise engine_closed()
         return self._vocabulary.text(token_ids)
+
+    def tokenize(self, job: Job, *, bare: bool = False, listed: bool = False) -> PromptTokens:
+        """Returns the tokens of a job's prompt; its images are embedded between two iterations, as for an answer."""
+        reader, worker = self._reader, self._worker
+        if self._loop is None or reader is None or worker is None:
+            raise engine_closed()
+        if job.images and not self._options.vision:
+            raise images_refused()
+        parts = reader.encode(job, bare=bare)
+        if not job.images:
+            return PromptTokens(len(parts[0]), parts[0] if listed else ())
+        of_images = worker.measure([read_image(image) for image in job.images])
+        while not of_images.done():
+            if not worker.alive:
+                raise engine_closed()
+            wait([of_images], _LOOK_SECONDS)
+        return PromptTokens(sum(map(len, parts)) + of_images.result())
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Returns how the vocabulary writes tokens."""
+        if self._vocabulary is None:
+            raise engine_closed()
+        return [self._vocabulary.written(token_id) for token_id in token_ids]
 
     def facts(self) -> Facts:
         """Returns what is known of GPUs, cache and load now."""

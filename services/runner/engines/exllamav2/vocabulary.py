@@ -55,8 +55,14 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Returns the tokens of a part of a prompt. Special tokens in the text are parsed as such."""
-        token_ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # For a single text the library would keep Python's interpreter lock for seconds, and all answers would wait.
+        (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        token_ids: list[int] = encoding.ids
         return token_ids
+
+    def written(self, token_id: int) -> str:
+        """Returns how the vocabulary writes a token."""
+        return self._tokenizer.id_to_token(token_id) or ""
 
     def piece(self, token_id: int) -> bytes:
         """Returns the bytes that a token adds to an answer."""

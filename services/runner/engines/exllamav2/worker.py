@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.backend import Backend, close_generator, free_memory
 from services.runner.engines.exllamav2.facts import Throughput
 from services.runner.engines.exllamav2.jobs.batch import Batch
+from services.runner.engines.exllamav2.jobs.images import Image
 from services.runner.engines.exllamav2.jobs.run import Prepared, Run
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason
@@ -40,6 +41,13 @@ class _Finish:
     reason: FinishReason
 
 
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    images: Sequence[Image]
+    # Is done when the images have been embedded.
+    tokens: Future[int]
+
+
 class Worker:
     """Runs the generator until it is stopped."""
 
@@ -57,7 +65,7 @@ class Worker:
         self._post = post
         self._ended = ended
         self._clock = clock
-        self._inbox: queue.SimpleQueue[Prepared | _Cancel | _Finish | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Prepared | _Cancel | _Finish | _Measure | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="exllamav2", daemon=True)
         self._batch: Batch | None = None
         self._crashes = 0
@@ -83,6 +91,15 @@ class Worker:
     def finish(self, run: Run, reason: FinishReason) -> None:
         """Ends a job before the next iteration with what it has said; harmless if that is nothing, or it has ended."""
         self._inbox.put(_Finish(run, reason))
+
+    def measure(self, images: Sequence[Image]) -> Future[int]:
+        """Returns how many tokens images are, once they have been embedded between two iterations.
+
+        The embeddings are kept for the answer that usually follows. If the thread ends before, nothing comes.
+        """
+        tokens: Future[int] = Future()
+        self._inbox.put(_Measure(images, tokens))
+        return tokens
 
     def stop(self) -> None:
         """Stops the thread after the iteration that runs, and waits until the model has been freed."""
@@ -155,6 +172,8 @@ class Worker:
                     batch.cancel(command.run)
                 elif isinstance(command, _Finish):
                     posts += batch.finish(command.run, command.reason)
+                elif isinstance(command, _Measure):
+                    batch.measure(command.images, command.tokens)
                 elif not command.run.over:
                     posts += batch.admit(command)
         except queue.Empty:

@@ -32,8 +32,7 @@ def media_body(fields: dict[str, Any], images: Sequence[bytes]) -> bytes:
     """
     prompt = fields["prompt"]
     if images:
-        data = [base64.b64encode(decodable(image)).decode() for image in images]
-        prompt = {"prompt_string": prompt, "multimodal_data": data}
+        prompt = {"prompt_string": prompt, "multimodal_data": image_data(images)}
     return msgspec.json.encode({**fields, "prompt": prompt, "return_tokens": True})
 
 
@@ -48,13 +47,7 @@ def completion_fields(
         raise not_compiled(shaped_by(job.grammar), reason)
     if any(token_id >= len(vocabulary.pieces) for token_id in job.resume_token_ids):
         raise unknown_tokens("resume_token_ids")
-    prompt: Any = list(job.prompt_token_ids)
-    if job.images:
-        before, after = around_images
-        parts = map(_BREAK.join, job.prompt_pieces)
-        prompt = (before + MEDIA_MARKER + after).join(parts).removeprefix(vocabulary.bos_text)
-    elif not prompt:
-        prompt = _text_prompt(job, vocabulary)
+    prompt = written_prompt(job, vocabulary, around_images)
     # llama.cpp rounds the context of a slot up, and would go on beyond what the model was sold with.
     budget = context if job.max_tokens is None else min(job.max_tokens, context)
     if job.resume_token_ids and not replays(job):
@@ -76,6 +69,26 @@ def completion_fields(
         "return_progress": True,
     }
     return fields | _sampling(job, vocabulary, context)
+
+
+def written_prompt(job: Job, vocabulary: Vocabulary, around_images: tuple[str, str] = ("", "")) -> Any:
+    """Returns the prompt of a job in the form in which llama.cpp takes it: a text, or texts and tokens in order.
+
+    A prompt with images is a text with markers in their place, and `around_images` before and after each.
+    """
+    if job.images:
+        before, after = around_images
+        parts = map(_BREAK.join, job.prompt_pieces)
+        return (before + MEDIA_MARKER + after).join(parts).removeprefix(vocabulary.bos_text)
+    return list(job.prompt_token_ids) or _text_prompt(job, vocabulary)
+
+
+def image_data(images: Sequence[bytes]) -> list[str]:
+    """Returns images in base64 as llama.cpp decodes them; takes a while, for they are checked and encoded.
+
+    Raises MeshError INVALID_REQUEST for an image that cannot be decoded.
+    """
+    return [base64.b64encode(decodable(image)).decode() for image in images]
 
 
 def _text_prompt(job: Job, vocabulary: Vocabulary) -> str | list[str | int]:

@@ -16,17 +16,19 @@ import msgspec
 from services.common.catalog import Kind
 from services.common.errors import MeshError
 from services.common.limits.chats import MOST_SCORED
-from services.runner.engines.llamacpp.body import completion_fields, media_body
+from services.common.settings import SettingsError
+from services.runner.engines.llamacpp.body import completion_fields, image_data, media_body, written_prompt
 from services.runner.engines.llamacpp.events import EventReader, scored_event
 from services.runner.engines.llamacpp.guidance import Guidance
 from services.runner.engines.llamacpp.listener import Listener
+from services.runner.engines.llamacpp.media import undecodable
 from services.runner.engines.llamacpp.run import Generate, Run
 from services.runner.engines.llamacpp.scoring import PromptScorer
 from services.runner.engines.llamacpp.server import ServerOptions, library_path, load_server, signals_kept
 from services.runner.engines.llamacpp.slots import Slots
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import Emit
-from services.runner.kinds.text.job import Job
+from services.runner.kinds.text.job import Job, PromptTokens
 from services.runner.kinds.text.prompt.grammar import in_few_words, shaped_by
 from services.runner.kinds.text.prompt.template import packaged_template
 from services.runner.refusals import (
@@ -90,11 +92,20 @@ class LlamaCppEngine:
         self._told = False
 
     async def start(self) -> None:
-        """Loads the model on another thread; raises FileNotFoundError, ValueError or RuntimeError if it cannot."""
+        """Loads the model on another thread; raises FileNotFoundError, ValueError or RuntimeError if it cannot.
+
+        Raises SettingsError for a context that the model was not trained for: llama.cpp would shorten it silently.
+        """
         loop = asyncio.get_running_loop()
         if not self._options.model_path.is_file():
             raise FileNotFoundError(f"there is no model file {self._options.model_path}")
         self._vocabulary = await loop.run_in_executor(self._threads, Vocabulary, self._options.model_path)
+        trained = self._vocabulary.trained_context
+        if 0 < trained < self.context:
+            raise SettingsError(
+                f"{self._options.model_path.name} attends to {trained} tokens: lower TIERMESH_RUNNER_CONTEXT from "
+                f"{self.context}, and the context of its models in the catalog"
+            )
         if not self._chat_template:
             packaged = _TEMPLATES.get(self._vocabulary.basename)
             self._chat_template = packaged_template(packaged) if packaged else self._vocabulary.chat_template
@@ -167,6 +178,28 @@ class LlamaCppEngine:
         if self._vocabulary is None:
             raise engine_closed()
         return self._vocabulary.text(token_ids)
+
+    def tokenize(self, job: Job, *, bare: bool = False, listed: bool = False) -> PromptTokens:
+        """Returns the tokens of a job's prompt; llama.cpp counts them beside the slots."""
+        vocabulary, listener = self._vocabulary, self._listener
+        if self._loop is None or vocabulary is None or listener is None:
+            raise engine_closed()
+        if job.images and not self.vision:
+            raise images_refused()
+        prompt = written_prompt(job, vocabulary, self._around_images)
+        if not job.images:
+            token_ids = listener.tokenize(prompt, bare=bare)
+            return PromptTokens(len(token_ids), token_ids if listed else ())
+        count = listener.count(prompt, image_data(job.images))
+        if count is None:
+            raise undecodable()
+        return PromptTokens(count)
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Returns how the model's file writes tokens."""
+        if self._vocabulary is None:
+            raise engine_closed()
+        return [self._vocabulary.texts[token_id].decode(errors="replace") for token_id in token_ids]
 
     async def close(self) -> None:
         """Ends what runs with UNAVAILABLE, waits until llama.cpp has stopped, and frees the model."""

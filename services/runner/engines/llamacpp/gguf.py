@@ -29,12 +29,15 @@ class TensorPlace(NamedTuple):
     offset: int
 
 
-def read_metadata(path: Path, keys: Collection[str]) -> dict[str, Any]:
-    """Returns those of `keys` that the file has, strings as bytes; raises ValueError if it is not a GGUF file."""
+def read_metadata(path: Path, keys: Collection[str], endings: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Returns those of `keys` that the file has, and all keys with one of `endings`, strings as bytes.
+
+    Raises ValueError if it is not a GGUF file.
+    """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         reader = _Reader(data)
         try:
-            return reader.metadata(keys)
+            return reader.metadata(keys, endings)
         except (struct.error, KeyError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a readable GGUF file") from error
 
@@ -53,7 +56,7 @@ class _Reader:
         self._data = data
         self._at = 0
 
-    def metadata(self, keys: Collection[str]) -> dict[str, Any]:
+    def metadata(self, keys: Collection[str], endings: tuple[str, ...] = ()) -> dict[str, Any]:
         magic = self._data[:4]
         self._at = 4
         version, _tensors, count = self._numbers("IQQ")
@@ -63,7 +66,7 @@ class _Reader:
         for _ in range(count):
             key = self._string().decode()
             value = self._value(*self._numbers("I"))
-            if key in keys:
+            if key in keys or key.endswith(endings):
                 found[key] = value
         return found
 

@@ -17,6 +17,9 @@ from services.runner.engines.llamacpp.media import MEDIA_MARKER
 
 # Memory for prompts whose slot was taken by another job, while there is one account. llama.cpp has 8 GiB by default.
 _CACHE_MIB = 64
+# Prompts come to llama.cpp as they are, so its own chat template serves only to count the tokens of a prompt with
+# images: it writes this variable, and nothing else.
+PROMPT_VARIABLE = "tiermesh_prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def load_server(options: ServerOptions) -> Any:
     # An HTTP listener on a free loopback port always starts: nothing is served without the key, which stays here.
     params.api_keys = [options.api_key]
     params.ui = False
+    params.chat_template = f"{{{{ {PROMPT_VARIABLE} }}}}"
     params.endpoint_slots = False
     params.cors_origins = ""
     server = xllamacpp.Server(params)

@@ -15,10 +15,13 @@ from services.runner.refusals import unknown_tokens
 
 _PREFIX = "tokenizer.ggml."
 _KEYS = {
+    "general.architecture",
     "general.basename",
     "tokenizer.chat_template",
     *(_PREFIX + key for key in ("model", "tokens", "token_type", "add_bos_token", "bos_token_id", "eos_token_id")),
 }
+# Follows the name of the architecture.
+_CONTEXT = ".context_length"
 # Token types of llama.cpp: a control token has no text of its own; a byte token is spelled <0x0A>. Those of the second
 # to the fourth type are found in every text before it is made tokens.
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
@@ -31,7 +34,7 @@ class Vocabulary:
 
     def __init__(self, path: Path) -> None:
         """Reads the file; raises ValueError for a kind of tokenizer that is not supported."""
-        metadata = read_metadata(path, _KEYS)
+        metadata = read_metadata(path, _KEYS, (_CONTEXT,))
         texts: Sequence[bytes] = metadata[_PREFIX + "tokens"]
         kinds: Sequence[int] = metadata.get(_PREFIX + "token_type") or [1] * len(texts)
         model = metadata.get(_PREFIX + "model", b"").decode()
@@ -56,8 +59,13 @@ class Vocabulary:
         self._others = names[_USER_DEFINED] + names[_NORMAL]
         # llama.cpp reads these in the fixed texts of a grammar too, and the unknown token like them.
         self.grammar_texts = GrammarTexts(self._controls)
+        # How each token is written in the file.
+        self.texts = texts
         self.basename = metadata.get("general.basename", b"").decode(errors="replace").lower()
         self.chat_template = metadata.get("tokenizer.chat_template", b"").decode(errors="replace")
+        architecture = metadata.get("general.architecture", b"").decode(errors="replace")
+        # The longest text that the model was trained for, in tokens; 0 if the file does not say.
+        self.trained_context: int = metadata.get(architecture + _CONTEXT, 0)
         self.eos_token_id: int = metadata.get(_PREFIX + "eos_token_id", -1)
         self.eos_text = texts[self.eos_token_id].decode(errors="replace") if self.eos_token_id >= 0 else ""
         # What llama.cpp puts before every prompt by itself.

@@ -23,7 +23,7 @@ from services.runner.engines.simulated.scores import scores
 from services.runner.engines.simulated.script import Rule, Script
 from services.runner.engines.simulated.speech import Speech, WrittenSpeech
 from services.runner.kinds.text.engine import Emit
-from services.runner.kinds.text.job import Job, Step
+from services.runner.kinds.text.job import Job, PromptTokens, Step
 from services.runner.kinds.text.prompt.thought import THINK_OPEN
 from services.runner.refusals import context_exceeded, engine_closed, slots_taken, too_many_scored, unknown_tokens
 
@@ -77,7 +77,7 @@ class SimulatedEngine:
         scored = (job.prompt_token_ids or spelling.spell(job.prompt)) if job.score_prompt else ()
         if len(scored) > MOST_SCORED:
             raise too_many_scored(len(scored))
-        prompt_tokens = len(scored or job.prompt_token_ids) or voice.count_tokens(job.prompt)
+        prompt_tokens = len(scored) or _count(job)
         if prompt_tokens >= self.context:
             raise context_exceeded(self.context, prompt_tokens)
         speech = self._speech(job)
@@ -157,6 +157,18 @@ class SimulatedEngine:
         except ValueError:
             raise unknown_tokens("resume_token_ids") from None
 
+    def tokenize(self, job: Job, *, bare: bool = False, listed: bool = False) -> PromptTokens:
+        """Returns the length of a job's prompt; the tokens listed are those that would spell it, which are more."""
+        del bare
+        if self._loop is None:
+            raise engine_closed()
+        listing = listed and not job.images
+        return PromptTokens(_count(job), (job.prompt_token_ids or spelling.spell(job.prompt)) if listing else ())
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Returns the text of each token."""
+        return [spelling.text_of(token_id) for token_id in token_ids]
+
     async def close(self) -> None:
         """Ends what runs with UNAVAILABLE, so that another runner can resume it."""
         self._loop = None
@@ -206,3 +218,8 @@ class SimulatedEngine:
             if isinstance(step, MeshError) or step.finish_reason is not None:
                 del self._running[run]
         return steps
+
+
+def _count(job: Job) -> int:
+    """Returns how many tokens a prompt is long that is not scored."""
+    return len(job.prompt_token_ids) or voice.count_tokens(job.prompt)

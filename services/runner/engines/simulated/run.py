@@ -14,6 +14,9 @@ from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, Step, TokenLogprob, TopLogprob
 
 _WORDS = len(TEXTS)
+# Up to so many tokens, a limit is taken for the length that is wished for, as load tests do. Agents set larger limits,
+# which only bound an answer.
+LONGEST_WISH = 4096
 
 
 class Run:
@@ -47,7 +50,7 @@ class Run:
         # Next position to speak.
         self.position = len(job.resume_token_ids)
         most = room if job.max_tokens is None else min(job.max_tokens, room)
-        endless = speech.endless and job.max_tokens is not None
+        endless = speech.endless and job.max_tokens is not None and job.max_tokens <= LONGEST_WISH
         self.end = most if endless else min(speech.length, most)
         by_itself = not endless and self.end == speech.length
         self.reason = FinishReason.STOP if by_itself else FinishReason.LENGTH

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.common.json_schema.arguments import NO_PARAMETERS
-from services.common.limits.chats import MOST_MESSAGES, MOST_TOOLS, TOOL_NAME
+from services.common.lark.errors import LarkError
+from services.common.lark.json_form import json_form, json_form_of_pattern
+from services.common.limits.chats import MOST_MESSAGES, MOST_MESSAGES_TOOLS, TOOL_NAME
 from services.runner.kinds.text.images import text_with_markers
 from services.runner.kinds.text.json_texts import JsonTexts
 from services.runner.kinds.text.prompt.grammar import any_object
@@ -67,7 +69,7 @@ def _read_arguments(text: str, texts: JsonTexts) -> dict[str, Any]:
 
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
     """Returns the offered functions and which of them must be called; raises MeshError INVALID_REQUEST."""
-    if len(call.tools) > MOST_TOOLS:
+    if len(call.tools) > MOST_MESSAGES_TOOLS:
         raise unchecked("tools")
     texts = JsonTexts()
     tools = tuple(_read_tool(tool, f"tools[{at}].function", texts) for at, tool in enumerate(call.tools))
@@ -93,7 +95,22 @@ def _read_tool(tool: runner_pb2.Tool, param: str, texts: JsonTexts) -> Tool:
         raise unchecked(f"{param}.name")
     json = tool.parameters_json
     parameters = _read_object(json, f"{param}.parameters", texts) if json else dict(NO_PARAMETERS)
-    return Tool(tool.name, tool.description, parameters, strict=tool.strict)
+    return Tool(
+        tool.name, tool.description, parameters, strict=tool.strict, arguments_grammar=_read_grammar(tool, param)
+    )
+
+
+def _read_grammar(tool: runner_pb2.Tool, param: str) -> str:
+    """Returns the grammar of the arguments of a function that takes a text."""
+    try:
+        match tool.WhichOneof("input_grammar"):
+            case "input_lark":
+                return json_form(tool.input_lark)
+            case "input_pattern":
+                return json_form_of_pattern(tool.input_pattern)
+    except LarkError:
+        raise unchecked(param) from None
+    return ""
 
 
 def read_schema(call: runner_pb2.GenerateCall) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from services.common.errors import MeshError
 from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import FinishReason
-from services.runner.kinds.text.job import Job, Step
+from services.runner.kinds.text.job import Job, PromptTokens, Step
 
 # Receives the steps of one job, in order, then nothing more after a step with `finish_reason` or an error.
 # Always called on the event loop's thread. It must not raise.
@@ -47,3 +47,14 @@ class TextEngine(Engine[Job, Step], Protocol):
 
         Raises MeshError INVALID_REQUEST for ids that this model does not have.
         """
+
+    def tokenize(self, job: Job, *, bare: bool = False, listed: bool = False) -> PromptTokens:
+        """Returns the tokens of a job's prompt, whether or not they fit into the context; takes no slot.
+
+        It blocks, and is called on another thread than the event loop's, one call at a time. With `bare`, the tokens
+        that the model puts before every prompt are left out; with `listed`, the tokens themselves are returned. Raises
+        MeshError INVALID_REQUEST for images that the model cannot see or that cannot be decoded.
+        """
+
+    def token_texts(self, token_ids: Sequence[int]) -> list[str]:
+        """Returns how the vocabulary writes each of some tokens of a prompt, control tokens included."""

@@ -5,6 +5,7 @@ A `Job` is valid by construction: whoever builds one has checked ranges, rendere
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.runner.kinds.base import FinishReason, TokenCounts
@@ -78,6 +79,16 @@ class Job:
             found.append(pieces(part, [cut - begin for cut in self.cuts if begin < cut < end]))
             begin = end + len(self.image_marker)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTokens:
+    """The tokens of a job's prompt, as its engine reads it."""
+
+    # The `prompt_tokens` of the job's answer.
+    count: int
+    # In order; empty unless they are asked for, and for prompts with images, whose tokens stand for nothing elsewhere.
+    token_ids: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

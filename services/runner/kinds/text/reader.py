@@ -17,7 +17,7 @@ from services.common.limits.chats import (
     MIN_PS,
     MOST_BIASES,
     MOST_SCORED,
-    MOST_STOPS,
+    MOST_STOP_SEQUENCES,
     PENALTIES,
     REPETITION_PENALTIES,
     TEMPERATURES,
@@ -79,12 +79,15 @@ class RequestReader:
         new_call_id: Callable[[], str],
         new_image_marker: Callable[[], str] = random_marker,
         vocabulary: str = "",
+        context: int = 0,
     ) -> None:
-        """`detokenize`, `controls` and the digest of the `vocabulary` are the engine's.
+        """`detokenize`, `controls`, the digest of the `vocabulary` and the `context` in tokens are the engine's.
 
+        A model that is sold with less than this context gets no longer answer than it is sold with.
         `new_call_id` makes ids for function calls, `call_…`.
         """
         self._vocabulary = vocabulary
+        self._context = context
         self._template = template
         self._controls = controls
         self._detokenize = detokenize
@@ -98,6 +101,17 @@ class RequestReader:
             return self._read_completion(call, model)
         if task is not None:
             raise unchecked("model")
+        return self._read_conversation(call, model)
+
+    def read_prompt(self, call: runner_pb2.GenerateCall, model: Model) -> Job:
+        """Returns a job with the prompt that a call wants to have counted; raises MeshError INVALID_REQUEST."""
+        task = call.token_count
+        if not task.HasField("prompt"):
+            return self._read_conversation(call, model).job
+        prompt = self._controls.plain(task.prompt)
+        return Job(call.request_id, prompt, Sampling(), cuts=prompt.cuts)
+
+    def _read_conversation(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         toolbox = read_toolbox(call)
         if toolbox.tools and "tools" not in model.capabilities:
             raise unchecked("tools")
@@ -119,7 +133,7 @@ class RequestReader:
         grammar = answer_grammar(schema, toolbox, thought=thought, tool_format=self._template.tool_format)
         if images and prompt.count(marker) != len(images):
             raise images_misplaced()
-        job = _read_job(call, prompt, grammar)
+        job = _read_job(call, self._most_tokens(call, model), prompt, grammar)
         if images:
             job = replace(job, images=images, image_marker=marker)
         opened = thought is not None and thought.opened
@@ -142,7 +156,7 @@ class RequestReader:
             raise unchecked("prompt")
         grammar = answer_grammar(read_schema(call), Toolbox())
         self._resume(call, None)
-        job = _scored(call, _read_job(call, prompt, grammar, token_ids))
+        job = _scored(call, _read_job(call, self._most_tokens(call, model), prompt, grammar, token_ids))
         return Request(job, None, call.whole, _read_stop(call.stop))
 
     def _parser(self, toolbox: Toolbox, model: Model, *, opened: bool) -> OutputParser | None:
@@ -178,6 +192,15 @@ class RequestReader:
         if text_digest(text) != call.resume_text_digest:
             raise not_continued()
 
+    def _most_tokens(self, call: runner_pb2.GenerateCall, model: Model) -> int | None:
+        """Returns the bound of the answer; None if the engine's context is bound enough.
+
+        An edge takes what is beyond the context of the model for a fault of the runner.
+        """
+        if model.context >= self._context:
+            return call.max_tokens or None
+        return min(call.max_tokens or model.context, model.context)
+
     def _reasoning(self, call: runner_pb2.GenerateCall, model: Model, *, opened: bool) -> ReasoningTokens | None:
         if not model.reasoning:
             return None
@@ -195,13 +218,17 @@ class RequestReader:
 
 
 def _read_job(
-    call: runner_pb2.GenerateCall, prompt: Prompt, grammar: str, prompt_token_ids: tuple[int, ...] = ()
+    call: runner_pb2.GenerateCall,
+    most_tokens: int | None,
+    prompt: Prompt,
+    grammar: str,
+    prompt_token_ids: tuple[int, ...] = (),
 ) -> Job:
     return Job(
         request_id=call.request_id,
         prompt=prompt,
         sampling=_read_sampling(call.sampling),
-        max_tokens=call.max_tokens or None,
+        max_tokens=most_tokens,
         logprobs=_read_logprobs(call),
         grammar=grammar,
         resume_token_ids=tuple(call.resume_token_ids),
@@ -255,7 +282,7 @@ def _read_effort(call: runner_pb2.GenerateCall) -> str:
 
 
 def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
-    if len(stop) > MOST_STOPS or not all(0 < len(text) <= LONGEST_STOP for text in stop):
+    if len(stop) > MOST_STOP_SEQUENCES or not all(0 < len(text) <= LONGEST_STOP for text in stop):
         raise unchecked("stop")
     return tuple(stop)
 

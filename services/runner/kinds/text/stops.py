@@ -5,6 +5,7 @@ Content that may still turn out to be the beginning of a stop string is held bac
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,8 @@ class StopSearch:
     __slots__ = ("_firsts", "_longest", "_stops", "_tail", "found", "size", "stop")
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
+        # In their order, those with the same beginning stand next to each other.
+        self._stops = sorted(stops)
         self._firsts = {stop[0] for stop in stops}
         self._longest = max(map(len, stops))
         # The end of the text with which a stop string may begin.
@@ -52,9 +54,13 @@ class StopSearch:
     def _undecided(self, text: str) -> int:
         """Returns where the longest end of the text begins with which a stop string may begin."""
         for at in range(max(0, len(text) - self._longest + 1), len(text)):
-            if text[at] in self._firsts and any(stop.startswith(text[at:]) for stop in self._stops):
+            if text[at] in self._firsts and self._is_beginning(text[at:]):
                 return at
         return len(text)
+
+    def _is_beginning(self, text: str) -> bool:
+        at = bisect_left(self._stops, text)
+        return at < len(self._stops) and self._stops[at].startswith(text)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from services.cli.errors import CliError
-from services.cli.local.engines import LocalRunner, added_by_run_all, choose_runners
+from services.cli.local.engines import LocalRunner, added_by_run_all, available_cores, choose_runners
 from services.common.catalog import Catalog, Model, load_catalog
 from services.common.settings import DEFAULT_CATALOG
 from tests.support.locks import pins
@@ -32,6 +32,28 @@ def test_every_tier_that_can_run_has_a_runner() -> None:
 
 def test_further_tiers_hold_fewer_answers_and_their_longest_conversation() -> None:
     assert [(runner.slots, runner.context) for runner in choose(installed=True)] == [(4, 4096), (2, 16384), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("engine", "cores", "tiers", "threads"),
+    [
+        ("llamacpp", 1, (), [1, 1]),
+        ("llamacpp", 2, (), [1, 1]),
+        ("llamacpp", 2, ("max",), [2]),
+        ("llamacpp", 8, (), [4, 4]),
+        ("llamacpp", 64, (), [8, 8]),
+        ("simulated", 8, (), [1, 1]),
+    ],
+)
+def test_runners_of_llama_cpp_share_the_cores(
+    engine: str, cores: int, tiers: tuple[str, ...], threads: list[int]
+) -> None:
+    runners = choose_runners(CATALOG, engine=engine, slots=4, tiers=tiers, cores=cores, installed=lambda package: False)
+    assert [runner.threads for runner in runners] == threads
+
+
+def test_this_machine_has_a_core() -> None:
+    assert available_cores() >= 1
 
 
 def test_tiers_can_be_chosen() -> None:

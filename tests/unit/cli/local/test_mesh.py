@@ -31,21 +31,30 @@ SERVICES = ("auth", "billing", "router", "edge", "console", "runner-pro", "runne
 CHOSEN = {"edge": 8000, "console": 8001}
 
 
-def choices() -> Choices:
-    runners = choose_runners(load_catalog(DEFAULT_CATALOG), engine="simulated", slots=3, tiers=("pro", "max"))
-    return Choices(catalog_file=DEFAULT_CATALOG, runners=runners)
+def choices(engine: str = "simulated", script: Path | None = None) -> Choices:
+    catalog = load_catalog(DEFAULT_CATALOG)
+    runners = choose_runners(catalog, engine=engine, slots=3, tiers=("pro", "max"), cores=6)
+    return Choices(catalog_file=DEFAULT_CATALOG, runners=runners, script=script)
 
 
-def processes(environ: Mapping[str, str] | None = None, directory: str = "/state") -> dict[str, Process]:
-    chosen = choices()
+def processes(
+    environ: Mapping[str, str] | None = None, directory: str = "/state", chosen: Choices | None = None
+) -> dict[str, Process]:
+    chosen = chosen or choices()
     addresses = assign_addresses(chosen.services, CHOSEN, range(21_000, 21_000 + chosen.ports_needed))
     found = plan(chosen, addresses, StateDirectory(directory), Path("/bin/etcd"), environ or {})
     return {process.name: process for process in found}
 
 
-def settings(service: str, environ: Mapping[str, str] | None = None) -> ServiceSettings:
+def settings(service: str, environ: Mapping[str, str] | None = None, chosen: Choices | None = None) -> ServiceSettings:
     kind = service.partition("-")[0]
-    return load_settings(KINDS[kind], kind, processes(environ)[service].environment)
+    return load_settings(KINDS[kind], kind, processes(environ, chosen=chosen)[service].environment)
+
+
+def runner(environ: Mapping[str, str] | None = None, chosen: Choices | None = None) -> RunnerSettings:
+    found = settings("runner-pro", environ, chosen)
+    assert isinstance(found, RunnerSettings)
+    return found
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -91,11 +100,26 @@ def test_everyone_finds_the_others() -> None:
 
 
 def test_each_tier_has_a_runner_that_holds_its_longest_conversation() -> None:
-    for name, expected in (("runner-pro", ("pro", 4096, 3)), ("runner-max", ("max", 8192, 2))):
+    for name, expected in (("runner-pro", ("pro", 8192, 3)), ("runner-max", ("max", 8192, 2))):
         runner = settings(name)
         assert isinstance(runner, RunnerSettings)
         assert (runner.tier, runner.context, runner.slots) == expected
         assert runner.engine == "simulated"
+
+
+def test_runners_of_llama_cpp_share_the_cores_unless_the_user_says_otherwise() -> None:
+    assert runner().threads == 1
+    assert runner(chosen=choices("llamacpp")).threads == 3
+    assert runner({"TIERMESH_RUNNER_THREADS": "5"}, choices("llamacpp")).threads == 5
+
+
+def test_a_script_is_answered_at_the_pace_of_a_model_unless_the_user_says_otherwise() -> None:
+    scripted = choices(script=Path("/weather.yaml"))
+    found = runner(chosen=scripted)
+    assert found.simulated_script == "/weather.yaml"
+    assert found.simulated_prefill_speed > found.simulated_speed > 0
+    assert runner({"TIERMESH_RUNNER_SIMULATED_SPEED": "0"}, scripted).simulated_speed == 0
+    assert (runner().simulated_script, runner().simulated_speed) == ("", 0)
 
 
 def test_databases_are_in_the_state_directory_and_migrated_first() -> None:

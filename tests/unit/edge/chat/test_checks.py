@@ -7,15 +7,16 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.json_schema.checking import LARGEST_SCHEMA
-from services.common.limits.chats import LONGEST_STOP, MOST_BIASES, MOST_TOOLS
+from services.common.limits.chats import LONGEST_STOP, MOST_BIASES, MOST_MESSAGES, MOST_TOOLS
 from services.edge.chat import checks
 from services.edge.chat.call import generate_call
 from services.edge.chat.checks import LARGE_BODY, check_chat, check_chat_body
-from services.edge.chat.request import ChatBody, chat_decoder
+from services.edge.chat.request import ChatBody, Message, chat_decoder
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import RequestReader
 from tiermesh.runner.v1.runner_pb2 import ToolChoice
@@ -105,6 +106,17 @@ def test_a_runner_takes_what_the_edge_lets_through(fields: dict[str, Any]) -> No
     template = ChatTemplate(packaged_template("smollm2"))
     reader = RequestReader(template, detokenize=lambda _: "", new_call_id=lambda: "call_1")
     assert reader.read(generate_call(chat, CAPABLE, "req_1"), CAPABLE).job.prompt
+
+
+def test_a_name_does_not_end_with_a_line_break() -> None:
+    error = refusal(body(tools=[function("f"), function("g\n")]))
+    assert (error.param, "must not end with a line break" in error.message) == ("tools[1].function.name", True)
+
+
+def test_what_other_endpoints_make_of_one_message_has_a_bound() -> None:
+    chat = replace(body(), messages=[Message("user", "x")] * (MOST_MESSAGES + 1))
+    assert refusal(chat).param == "messages"
+    check_chat(replace(chat, messages=chat.messages[1:]), CAPABLE, max_choices=8)
 
 
 def test_tools_need_a_model_that_can_call() -> None:

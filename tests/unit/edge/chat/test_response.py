@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import msgspec
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from services.common.errors import Code, MeshError
+from services.edge.chat.completion import ChatCompletionChunk as Chunk
 from services.edge.chat.response import DONE, ChunkRenderer, completion_body
 from services.edge.paid.hold import Receipt
 from tests.support import openai_schemas
@@ -24,8 +26,10 @@ LOGPROB = runner_pb2.TokenLogprob(
 )
 
 
-def renderer(*, usage: bool = False, logprobs: bool = False) -> ChunkRenderer:
-    return ChunkRenderer("chatcmpl-1", "tiermesh-pro", 1700000000, usage=usage, logprobs=logprobs)
+def renderer(*, usage: bool = False, logprobs: bool = False, custom_tools: Collection[str] = ()) -> ChunkRenderer:
+    return ChunkRenderer(
+        "chatcmpl-1", "tiermesh-pro", 1700000000, usage=usage, logprobs=logprobs, custom_tools=custom_tools
+    )
 
 
 def chunk(event: bytes) -> ChatCompletionChunk:
@@ -163,3 +167,41 @@ def test_every_answer_says_that_there_is_one_tier_of_service() -> None:
     events = (rendering.open() + rendering.step(0, GenerateReply(text="Hi")) + last).split(b"\n\n")[:-1]
     bodies = [body, *(json.loads(event.removeprefix(b"data: ")) for event in events)]
     assert [one["service_tier"] for one in bodies] == ["default"] * 5
+
+
+def test_calls_of_custom_tools_hold_their_text() -> None:
+    first = runner_pb2.ToolCallDelta(index=0, id="call_1", name="f", arguments="{}")
+    custom = runner_pb2.ToolCallDelta(index=1, id="call_2", name="c", arguments='{"input": "a')
+    whole = [first, runner_pb2.ToolCallDelta(index=1, id="call_2", name="c", arguments='{"input": "a\\n"}')]
+    body = completion_body(
+        "chatcmpl-1", "m", 1700000000, [finished("", tool_calls=whole)], logprobs=False, custom_tools={"c"}
+    )
+    openai_schemas.check("CreateChatCompletionResponse", json.loads(body))
+    message = ChatCompletion.model_validate_json(body, strict=True).choices[0].message
+    assert [call.to_dict() for call in message.tool_calls or ()] == [
+        {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        {"id": "call_2", "type": "custom", "custom": {"name": "c", "input": "a\n"}},
+    ]
+    stream = renderer(custom_tools={"c"})
+    events = stream.step(0, GenerateReply(tool_calls=[first, custom]))
+    events += stream.step(0, GenerateReply(tool_calls=[runner_pb2.ToolCallDelta(index=1, arguments="\\n")]))
+    events += stream.end({0: GenerateReply(finish_reason=runner_pb2.FINISH_REASON_TOOL_CALLS)}, Receipt(10, 90))
+    parsed = [msgspec.json.decode(event[6:], type=Chunk) for event in events.removesuffix(DONE).split(b"\n\n")[:-1]]
+    deltas = [call for each in parsed for call in each.choices[0].delta.tool_calls or ()]
+    assert msgspec.to_builtins(deltas) == [
+        {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+        {"index": 1, "id": "call_2", "type": "custom", "custom": {"name": "c", "input": "a"}},
+        {"index": 1, "custom": {"input": "\n"}},
+    ]
+
+
+def test_what_a_model_writes_instead_of_the_argument_comes_at_the_end() -> None:
+    stream = renderer(custom_tools={"c"})
+    call = runner_pb2.ToolCallDelta(index=0, id="call_1", name="c", arguments='{"patch": "a"}')
+    assert json.loads(stream.step(0, GenerateReply(tool_calls=[call]))[6:])["choices"][0]["delta"]["tool_calls"] == [
+        {"index": 0, "id": "call_1", "type": "custom", "custom": {"name": "c", "input": ""}}
+    ]
+    end = stream.end({0: GenerateReply(finish_reason=runner_pb2.FINISH_REASON_TOOL_CALLS)}, Receipt(10, 90))
+    rest, last = [json.loads(event[6:])["choices"][0] for event in end.removesuffix(DONE).split(b"\n\n")[:-1]]
+    assert rest["delta"]["tool_calls"] == [{"index": 0, "custom": {"input": "a"}}]
+    assert last["finish_reason"] == "tool_calls"

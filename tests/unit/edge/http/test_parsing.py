@@ -69,7 +69,7 @@ def test_a_wrong_field_is_named(extra: str, param: str) -> None:
     [
         ('"verbosity": "endless"', "'high', 'low' or 'medium'"),
         ('"tool_choice": "any"', "'auto', 'none' or 'required'"),
-        ('"tools": [{"type": "custom"}]', "'function'"),
+        ('"tools": [{"type": "shell"}]', "'custom' or 'function'"),
         ('"response_format": {"type": "xml"}', "'json_object', 'json_schema' or 'text'"),
         ('"modalities": ["text", "smell"]', "'audio' or 'text'"),
         # The last of two fields of one name is the one that counts.
@@ -145,6 +145,12 @@ def test_half_a_surrogate_pair_is_named(half: bytes, text: bytes, end: bytes) ->
     error = refusal(b'{"model": "' + text % half + end)
     whole = half.startswith(b"\xed") and not end
     assert ("surrogate pair" in error.message) is not whole
+
+
+@pytest.mark.parametrize("half", [half for half in HALVES if half.isascii()])
+def test_half_a_surrogate_pair_is_named_where_nobody_reads_the_text(half: bytes) -> None:
+    for end in (b'"}', b' there, and much more of it"}'):
+        assert "surrogate pair" in refusal(b'{"unknown": "' + half + end).message
 
 
 @pytest.mark.parametrize("text", [rb"\ud83d\ude00", rb"\\ud83d", rb"\ud7ff\ue000"])

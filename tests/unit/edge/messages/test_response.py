@@ -176,6 +176,7 @@ def test_thoughts_that_are_omitted_have_their_signatures_alone() -> None:
         ("[1]", CALLING, [{"arguments": "[1]"}]),
         # Nobody can make a call that was cut off.
         ('{"a": 1', LENGTH, []),
+        ("", LENGTH, []),
         ('{"a": 1}', LENGTH, [{"a": 1}]),
     ],
 )

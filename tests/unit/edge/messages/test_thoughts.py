@@ -40,6 +40,13 @@ def test_a_signature_that_was_changed_is_refused(at: int, change: int) -> None:
         SIGNER.read("hm", base64.b64encode(content).decode(), "x")
 
 
+@given(st.integers(13, 44))
+def test_a_signature_that_was_cut_off_is_refused(size: int) -> None:
+    content = base64.b64decode(SIGNER.sign("hm"))[:size]
+    with pytest.raises(MeshError):
+        SIGNER.read("hm", base64.b64encode(content).decode(), "x")
+
+
 @pytest.mark.parametrize(
     "signer",
     [

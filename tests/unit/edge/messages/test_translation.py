@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
 from services.common.errors import Code, MeshError
+from services.common.limits.chats import MOST_MESSAGES_TOOLS, MOST_STOP_SEQUENCES
 from services.edge.chat import request as chat
 from services.edge.chat.results import check_results
 from services.edge.messages.request import messages_decoder, parse_conversation
@@ -66,6 +68,30 @@ def refused(**fields: Any) -> MeshError:
 def test_the_system_prompt_comes_first(system: Any) -> None:
     assert turns(system=system) == [{"role": "system", "content": "be kind\n\nbe brief"}]
     assert turns(system="") == turns(system=[]) == []
+
+
+ACCOUNTING = "x-anthropic-billing-header: cc_version=2.1.100.7b4; cc_entrypoint=cli; cch=eb6c6;"
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        [text(ACCOUNTING), text("be kind")],
+        [text(ACCOUNTING + "\n"), text("be kind")],
+        [text(ACCOUNTING + "\nbe kind")],
+        ACCOUNTING + "\n\nbe kind",
+    ],
+)
+def test_what_differs_in_each_request_does_not_spoil_the_cache(system: Any) -> None:
+    assert turns(system=system) == [{"role": "system", "content": "be kind"}]
+
+
+def test_only_the_beginning_of_the_instructions_is_looked_at() -> None:
+    assert turns(system=[text(ACCOUNTING)]) == turns(system=ACCOUNTING) == []
+    later = [text("be kind"), text(ACCOUNTING)]
+    assert turns(system=later) == [{"role": "system", "content": f"be kind\n\n{ACCOUNTING}"}]
+    said = {"role": "user", "content": ACCOUNTING}
+    assert turns(said, {"role": "assistant", "content": "a"})[0] == said
 
 
 def test_bounds_and_sampling_are_the_same_under_other_names() -> None:
@@ -181,6 +207,59 @@ def test_what_another_service_has_thought_and_done_is_left_out(block: dict[str, 
     assert turns({"role": "assistant", "content": [block]}) == [{"role": "assistant", "content": ""}]
 
 
+BODY = b'{"model":"m","max_tokens":9,"messages":[{"role":"assistant","content":[{"type":"x","a":%b}]},%b]%b}'
+
+
+CALL_AND_RESULT = (
+    b'{"role":"assistant","content":[{"type":"tool_use","id":"a","name":"f","input":{"n":%b}}]},'
+    b'{"role":"user","content":[{"type":"tool_result","tool_use_id":"a"}]}' % (b"9" * 30)
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "rest", "end"),
+    [
+        (b"1e400", b'{"role":"user","content":"a"}', b',"b":' + b"9" * 30),
+        (b"{}", b'{"role":"user","content":"a"}', b',"b":-1e400'),
+        (b"{}", CALL_AND_RESULT, b""),
+        (b'"\\\\"', b'{"role":"user","content":"\\u00e9"}', b',"metadata":{}'),
+    ],
+)
+def test_what_is_left_out_may_hold_anything(value: bytes, rest: bytes, end: bytes) -> None:
+    parse_conversation(BODY % (value, rest, end), messages_decoder)
+
+
+@pytest.mark.parametrize(
+    ("value", "rest", "end", "words"),
+    [
+        (b"{}", b'{"role":"user","content":', b"", "not valid JSON"),
+        (b"nan", b"{}", b"", "not valid JSON"),
+        (b"{}", b'{"role":"user","content":"\xff"}', b"", "must be Unicode text"),
+        (b"{}", b'{"role":"user","content":"\\ud83d and more words"}', b"", "half of a surrogate pair"),
+        (b"[" * 9000 + b"]" * 9000, b'{"role":"user","content":"a"}', b"", "nested too deeply"),
+        (b"{}", b'{"role":"user","content":"a"}', b',"b":' + b"[" * 9000 + b"]" * 9000, "nested too deeply"),
+        (b"{}", b'{"role":"user","content":"a"}', b',"messages":5', "'messages' must be a list"),
+        (b"{}", b'{"role":"user","content":"a"}', b',"messages":[5]', "'messages[0]' must be an object"),
+        (b"{}", b'{"role":"user"}', b"", "'messages[1].content' is required"),
+        (b"{}", b'{"content":[]}', b"", "'messages[1].role' is required"),
+        (b"{}", b'{"role":5,"content":[]}', b"", "'messages[1].role' must be"),
+        (b"{}", b'{"role":"user","content":[{"type":"x"}]}', b"", "'messages[1].content[0].type' must be"),
+        (b"{}", b'{"role":"assistant","content":[{"type":5}]}', b"", "'messages[1].content[0].type' must be"),
+    ],
+)
+def test_what_follows_a_block_that_is_left_out_is_checked_too(
+    value: bytes, rest: bytes, end: bytes, words: str
+) -> None:
+    with pytest.raises(MeshError, match=re.escape(words)) as caught:
+        parse_conversation(BODY % (value, rest, end), messages_decoder)
+    assert caught.value.code is Code.INVALID_REQUEST
+
+
+def test_blocks_keep_their_places_after_one_that_is_left_out() -> None:
+    said = {"role": "assistant", "content": [{"type": "x"}, {"type": "y"}, text("a"), IMAGE]}
+    assert refused(messages=[USER, said, USER]).param == "messages[1].content[3]"
+
+
 def test_a_thought_that_was_changed_is_refused() -> None:
     said = {"role": "assistant", "content": [thought("never", SIGNER.sign("hm"))]}
     error = refused(messages=[USER, said, USER])
@@ -200,6 +279,15 @@ def test_tools_that_the_client_runs_are_offered_and_no_others() -> None:
         chat.Tool(chat.Function("g" * 128, "G.", {"type": "object"}, True)),
     ]
     assert translate(tools=[SEARCH]).tools is None
+
+
+def test_agents_may_offer_more_tools_and_stop_sequences_than_openai_takes() -> None:
+    tools = [TOOL | {"name": f"mcp__files__{at}"} for at in range(MOST_MESSAGES_TOOLS)]
+    stops = [f"\n{at}:" for at in range(MOST_STOP_SEQUENCES)]
+    body = translate(tools=tools, stop_sequences=stops)
+    assert (len(body.tools or ()), body.stop_strings) == (MOST_MESSAGES_TOOLS, stops)
+    assert refused(tools=[*tools, TOOL]).param == "tools"
+    assert refused(stop_sequences=[*stops, "a"]).param == "stop_sequences"
 
 
 @pytest.mark.parametrize(
@@ -228,6 +316,19 @@ def test_a_tool_of_the_service_cannot_be_forced(choice: dict[str, Any]) -> None:
         assert "this service runs no tools of its own" in error.message
 
 
+def test_a_tool_in_the_form_of_another_protocol_is_not_left_out_in_silence() -> None:
+    error = refused(tools=[TOOL, {"type": "function", "function": {"name": "g"}}])
+    assert error.param == "tools[1].type"
+    assert "send 'name', 'description' and 'input_schema' without a 'type'" in error.message
+
+
+@pytest.mark.parametrize("display", [None, "summarized", "omitted", "updates"])
+def test_thoughts_are_shown_unless_they_are_omitted(display: str | None) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [USER], "thinking": {"type": "adaptive", "display": display}}
+    parsed = parse_conversation(msgspec.json.encode(body), messages_decoder)
+    assert parsed.thoughts_shown is (display != "omitted")
+
+
 @pytest.mark.parametrize(
     ("fields", "effort"),
     [
@@ -240,6 +341,15 @@ def test_a_tool_of_the_service_cannot_be_forced(choice: dict[str, Any]) -> None:
 )
 def test_how_hard_to_think(fields: dict[str, Any], effort: str | None) -> None:
     assert translate(**fields).reasoning_effort == effort
+
+
+@pytest.mark.parametrize(
+    ("display", "shown"), [(None, True), ("summarized", True), ("updates", True), ("omitted", False)]
+)
+def test_whether_thoughts_are_shown(display: str | None, shown: bool) -> None:
+    thinking = {"type": "adaptive", "display": display}
+    body = {"model": "m", "max_tokens": 9, "messages": [USER], "thinking": thinking}
+    assert parse_conversation(msgspec.json.encode(body), messages_decoder).thoughts_shown is shown
 
 
 @pytest.mark.parametrize("member", ["output_config", "output_format"])

@@ -18,6 +18,7 @@ from services.edge.paid.hold import Receipt
 from services.edge.responses.request import responses_decoder
 from services.edge.responses.response import ResponseRenderer
 from services.edge.responses.translation import translate
+from tests.support import openai_schemas
 from tests.support.named_events import read_events
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply, ToolCallDelta
@@ -44,7 +45,7 @@ CALLS = [
 def renderer(**fields: Any) -> ResponseRenderer:
     body = {"model": "tiermesh-pro", "input": "hi", **fields}
     parsed = parse_body(msgspec.json.encode(body), responses_decoder)
-    return ResponseRenderer("1", "tiermesh-pro", parsed, translate(parsed).names, lambda: 1.7e9)
+    return ResponseRenderer("1", "tiermesh-pro", parsed, translate(parsed), lambda: 1.7e9)
 
 
 def last(reason: int = runner_pb2.FINISH_REASON_STOP, **fields: Any) -> GenerateReply:
@@ -128,6 +129,63 @@ def test_the_sdk_accumulates_what_a_whole_body_says() -> None:
     deltas: list[Any] = [state._output_items[index] for index in range(4)]
     assert deltas[1].content[0].text == body.output_text
     assert [call.arguments for call in deltas[2:]] == ['{"a":1}', "{}"]
+
+
+OFFERED = [
+    {"type": "namespace", "name": "mcp__n", "description": "d", "tools": [{"type": "function", "name": "f"}]},
+    {"type": "custom", "name": "patch", "format": {"type": "grammar", "syntax": "regex", "definition": "a+"}},
+    {"type": "web_search"},
+]
+SHOWN = [
+    {"type": "namespace", "name": "mcp__n", "description": "d",
+     "tools": [{"type": "function", "name": "f", "description": None, "parameters": None, "strict": None}]},
+    OFFERED[1],
+]  # fmt: skip
+CUSTOM_CALLS = [
+    GenerateReply(tool_calls=[ToolCallDelta(index=0, id="call_1", name="mcp__n__f", arguments="{}")]),
+    GenerateReply(tool_calls=[ToolCallDelta(index=1, id="call_2", name="patch", arguments='{"input": "a')]),
+    GenerateReply(tool_calls=[ToolCallDelta(index=1, arguments="\\")]),
+    GenerateReply(tool_calls=[ToolCallDelta(index=1, arguments='n\\"b"}')]),
+    # The model has made up a name.
+    GenerateReply(tool_calls=[ToolCallDelta(index=2, id="call_3", name="other__g", arguments="{}")]),
+]
+
+
+def test_calls_are_named_as_the_client_knows_the_tools() -> None:
+    events = stream(renderer(tools=OFFERED), *CUSTOM_CALLS, last(runner_pb2.FINISH_REASON_TOOL_CALLS))
+    assert names(events)[5:11] == [
+        "output_item.done", "output_item.added", "custom_tool_call_input.delta", "custom_tool_call_input.delta",
+        "custom_tool_call_input.done", "output_item.done",
+    ]  # fmt: skip
+    assert [event.delta for event in events[7:9]] == ["a", '\n"b']
+    assert events[9].input == 'a\n"b'
+    output = events[-1].response.output
+    assert output == [event.item for event in events if event.type == "response.output_item.done"]
+    assert [item.type for item in output] == ["function_call", "custom_tool_call", "function_call"]
+    assert [(item.name, item.namespace, item.call_id) for item in output] == [
+        ("f", "mcp__n", "call_1"),
+        ("patch", None, "call_2"),
+        ("other__g", None, "call_3"),
+    ]
+    calls = [
+        ToolCallDelta(index=0, id="call_1", name="mcp__n__f", arguments="{}"),
+        ToolCallDelta(index=1, id="call_2", name="patch", arguments='{"input": "a\\n\\"b"}'),
+        ToolCallDelta(index=2, id="call_3", name="other__g", arguments="{}"),
+    ]
+    body = whole(renderer(tools=OFFERED), last(runner_pb2.FINISH_REASON_TOOL_CALLS, tool_calls=calls))
+    assert body.output == output
+
+
+def test_the_answer_says_which_tools_were_used() -> None:
+    body = json.loads(renderer(tools=OFFERED).body([last(text="Hi")]))
+    assert body["tools"] == SHOWN
+    assert Response.model_validate(body).tools is not None
+    openai_schemas.check("Response", body)
+
+
+def test_a_custom_call_that_was_cut_ends_with_what_came() -> None:
+    ended = stream(renderer(tools=OFFERED), *CUSTOM_CALLS[1:3], last(runner_pb2.FINISH_REASON_LENGTH))[-1].response
+    assert (ended.output[0].input, ended.output[0].status) == ("a", "incomplete")
 
 
 def test_a_call_that_the_model_left_unfinished_is_incomplete() -> None:

@@ -6,17 +6,26 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.limits.chats import TOOL_NAME
 from services.edge.chat import request as chat
+from services.edge.chat.checks import check_chat
 from services.edge.chat.results import check_results
-from services.edge.responses.request import parse_responses_body
+from services.edge.responses.offered_tools import Called, OfferedTools
+from services.edge.responses.request import Tool, parse_responses_body
+from services.edge.responses.response_object import UsedFunction
 from services.edge.responses.translation import Translation
 from services.edge.responses.translation import translate as translate_body
 
+MODEL = Model(id="m", kind="chat", tier="pro", price=10, context=2048, capabilities=("tools",))
 USER = {"role": "user", "content": "hi"}
 CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
 OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
+CUSTOM_CALL = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "c", "input": "a\n"}
 TOOLS = [
     {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True},
     {"type": "function", "name": "g"},
@@ -33,8 +42,18 @@ def translate(**fields: Any) -> chat.ChatBody:
 
 
 def turns(*items: Any) -> list[dict[str, Any]]:
-    messages = msgspec.to_builtins(translate(input=list(items)).messages)
-    return [{name: value for name, value in message.items() if value is not None} for message in messages]
+    return [_given(message) for message in msgspec.to_builtins(translate(input=list(items)).messages)]
+
+
+def _given(value: Any) -> Any:
+    """Returns a value without the members that are null."""
+    if isinstance(value, list):
+        return [_given(member) for member in value]
+    return (
+        {name: _given(member) for name, member in value.items() if member is not None}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def refused(**fields: Any) -> MeshError:
@@ -185,7 +204,10 @@ def test_what_would_have_to_be_kept_is_refused(fields: dict[str, Any], param: st
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input[0].type"),
+        ({"input": [{"type": "compaction_trigger"}]}, "input[0].type"),
+        ({"input": [{"type": "web_search_call", "id": "ws_1"}]}, "input"),
+        ({"input": [{"type": "local_shell_call"}]}, "input[0].call_id"),
+        ({"input": [{**CUSTOM_CALL, "input": None}]}, "input[0].input"),
         ({"input": [{"type": "message", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user"}]}, "input[0].content"),
         ({"input": [{**CALL, "call_id": None}]}, "input[0].call_id"),
@@ -193,15 +215,183 @@ def test_what_would_have_to_be_kept_is_refused(fields: dict[str, Any], param: st
         ({"input": [{**OUTPUT, "output": None}]}, "input[0].output"),
         ({"input": [{"role": "user", "content": [{"type": "input_file"}]}]}, "input[0].content[0]"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].image_url"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "functoin", "name": "f", "parameters": {}}]}, "tools[0].type"),
+        ({"tools": [{"type": "namespace", "tools": []}]}, "tools[0].name"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "web_search"}]}]}, "tools[0].tools[0].type"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]}, "tools[0].tools[0].name"),
+        ({"tools": [{"type": "custom", "name": "c", "format": {"type": "grammar", "syntax": "lark"}}]},
+         "tools[0].format.definition"),
+        ({"tools": [{"type": "custom", "name": "c", "format": {"type": "grammar", "definition": "a"}}]},
+         "tools[0].format.syntax"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": f"f{at}"}
+          for at in range(129)]}]}, "tools"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": TOOLS, "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"tools": TOOLS, "tool_choice": {"type": "allowed_tools", "mode": "auto"}}, "tool_choice"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": "function", "name": "h"}}, "tool_choice"),
+        ({"tools": TOOLS, "tool_choice": {"type": "allowed_tools", "mode": "required", "tools": [
+          {"type": "image_generation"}]}}, "tool_choice"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),
     ],
 )  # fmt: skip
 def test_what_is_not_supported_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
     assert refused(**fields).param == param
+
+
+def test_a_result_of_a_custom_tool_may_come_in_parts() -> None:
+    result = {"type": "custom_tool_call_output", "call_id": "call_1", "output": "a"}
+    body = translate(input=[USER, CUSTOM_CALL, result, {**result, "output": "b"}, USER, CUSTOM_CALL, result])
+    check_results(body.messages)
+    assert [message.content for message in body.messages if message.role == "tool"] == [
+        [chat.TextPart("a"), chat.TextPart("b")],
+        "a",
+    ]
+    said = [{"type": "text", "text": "go"}, {"type": "encrypted_content", "encrypted_content": "x"}]
+    told = {"type": "agent_message", "author": "/root", "recipient": "/root/a", "content": said}
+    assert translate(input=[told]).messages == [chat.Message("user", "go")]
+
+
+def namespace(name: str, *tools: str) -> dict[str, Any]:
+    inside = [{"type": "function", "name": tool, "description": f"{name} {tool}"} for tool in tools]
+    return {"type": "namespace", "name": name, "description": "d", "tools": inside}
+
+
+def test_functions_of_a_namespace_are_shown_under_its_name() -> None:
+    call = {**CALL, "name": "f", "namespace": "mcp__n"}
+    translated = translation(input=[USER, call, OUTPUT], tools=[namespace("mcp__n", "f", "g"), TOOLS[1]])
+    assert [tool.name for tool in translated.chat.tools or ()] == ["mcp__n__f", "mcp__n__g", "g"]
+    assert translated.tools.called["mcp__n__f"] == Called("f", "mcp__n", custom=False)
+    assert translated.tools.called["g"] == Called("g", None, custom=False)
+    earlier = (translated.chat.messages[1].tool_calls or [])[0]
+    assert earlier.function == chat.FunctionCall("mcp__n__f", "{}")
+    # Also where it is on offer no more.
+    assert turns(USER, call, OUTPUT)[1]["tool_calls"][0]["function"]["name"] == "mcp__n__f"
+    error = translated.names.error(MeshError(Code.INVALID_REQUEST, "wrong", param="tools[1].function.parameters"))
+    assert error.param == "tools[0].tools[1].parameters"
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "a", "a__b", "n" * 64]), st.sampled_from(["c", "b__c", "a__c", "f" * 64])),
+        unique=True,
+    )
+)
+def test_every_tool_has_a_name_of_its_own(pairs: list[tuple[str, str]]) -> None:
+    tools = [
+        namespace(within, name) if within else {"type": "function", "name": name, "description": name}
+        for within, name in pairs
+    ]
+    offered = OfferedTools([msgspec.convert(tool, Tool) for tool in tools])
+    shown = [tool.name for tool in offered.tools]
+    assert len(set(shown)) == len(pairs)
+    assert all(TOOL_NAME.fullmatch(name) for name in shown)
+    # The answer says what the client knows, and what comes back is shown as before.
+    called = [offered.called[name] for name in shown]
+    assert [(each.namespace or "", each.name) for each in called] == pairs
+    assert [offered.shown_name(each.name, each.namespace) for each in called] == shown
+    # Plain functions keep their names.
+    assert [name for name, (within, plain) in zip(shown, pairs, strict=True) if not within and name != plain] == []
+
+
+def test_custom_tools_take_a_text() -> None:
+    grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /a/"}
+    tools = [
+        {"type": "custom", "name": "c", "description": "d", "format": grammar},
+        {"type": "custom", "name": "t", "format": {"type": "text"}},
+    ]
+    result = {"type": "custom_tool_call_output", "call_id": "call_1", "output": [{"type": "input_text", "text": "b"}]}
+    body = translate(input=[USER, CUSTOM_CALL, result], tools=tools, tool_choice={"type": "custom", "name": "c"})
+    wanted = chat.CustomFormat("grammar", chat.Grammar("start: /a/", "lark"))
+    assert [tool.custom for tool in body.tools or ()] == [chat.CustomTool("c", "d", wanted), chat.CustomTool("t")]
+    assert (body.messages[1].tool_calls or [])[0].custom == chat.CustomCall("c", "a\n")
+    assert body.messages[2] == chat.Message("tool", [chat.TextPart("b")], tool_call_id="call_1")
+    assert body.forced_function == "c"
+    check_chat(body, MODEL, max_choices=1)
+
+
+def test_tools_that_others_run_are_left_out() -> None:
+    hosted: list[dict[str, Any]] = [
+        {"type": "web_search", "external_web_access": False, "filters": {}},
+        {"type": "image_generation", "output_format": "png", "format": "png", "name": 5},
+        {"type": "mcp", "server_label": "s", "server_url": "https://example.com", "tools": "all"},
+        {"type": "tool_search", "execution": "client", "description": "d", "parameters": {"type": "object"}},
+        {"type": "local_shell"}, {"type": "shell"}, {"type": "apply_patch"}, {"type": "brand_new"},
+    ]  # fmt: skip
+    translated = translation(tools=[*hosted, TOOLS[1]], tool_choice="required")
+    assert [tool.name for tool in translated.chat.tools or ()] == ["g"]
+    assert translated.tools.used == [UsedFunction("g", None, None, None)]
+    assert translate(tools=hosted).tools is None
+    allowed = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "web_search"}]}
+    assert translate(tools=[*hosted, TOOLS[1]], tool_choice=allowed).tool_choice == "none"
+    both = {**allowed, "mode": "required", "tools": [{"type": "web_search"}, {"type": "function", "name": "g"}]}
+    assert translate(tools=[*hosted, TOOLS[1]], tool_choice=both).allowed_functions == {"g"}
+
+
+def test_a_namespace_may_be_allowed_as_a_whole() -> None:
+    tools = [namespace("n", "f", "g"), namespace("m", "f"), TOOLS[0]]
+    choice: dict[str, Any] = {"type": "allowed_tools", "mode": "auto"}
+    one = translate(tools=tools, tool_choice={**choice, "tools": [{"type": "namespace", "name": "n"}]})
+    assert one.allowed_functions == {"n__f", "n__g"}
+    other = [{"type": "function", "name": "f", "namespace": "m"}]
+    assert translate(tools=tools, tool_choice={**choice, "tools": other}).allowed_functions == {"m__f"}
+    # By a bare name, what stands in no namespace comes first.
+    assert translate(tools=tools, tool_choice={"type": "function", "name": "f"}).forced_function == "f"
+    assert translate(tools=tools, tool_choice={"type": "function", "name": "g"}).forced_function == "n__g"
+
+
+FOREIGN: list[tuple[list[dict[str, Any]], list[tuple[str, str, Any]]]] = [
+    ([{"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "q"}}], []),
+    ([{"type": "compaction", "encrypted_content": "x"}, {"type": "compaction_summary", "encrypted_content": "x"}], []),
+    ([{"type": "tool_search_call", "call_id": "c", "execution": "client", "arguments": {"query": "q"}},
+      {"type": "tool_search_output", "call_id": "c", "tools": [TOOLS[0]], "output": {}}], []),
+    ([{"type": "computer_call", "call_id": "c", "action": {"type": "wait"}},
+      {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot"}}], []),
+    ([{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x", "status": None}], []),
+    ([{"type": "image_generation_call", "id": "ig_1", "result": "AAAA"}, {"type": "mcp_list_tools", "tools": []}], []),
+    ([{"type": "local_shell_call", "call_id": "c", "status": "completed",
+       "action": {"type": "exec", "command": ["ls"], "env": {}}}, {**OUTPUT, "call_id": "c"}],
+     [("local_shell", '{"type":"exec","command":["ls"],"env":{}}', "done")]),
+    ([{"type": "local_shell_call", "id": "c", "action": {"command": ["ls"]}},
+      {"type": "local_shell_call_output", "id": "c", "output": '{"stdout": "a"}'}],
+     [("local_shell", '{"command":["ls"]}', '{"stdout": "a"}')]),
+    ([{"type": "shell_call", "call_id": "c", "action": {"commands": ["ls"]}},
+      {"type": "shell_call_output", "call_id": "c", "output": [{"stdout": "a", "stderr": ""}]}],
+     [("shell", '{"commands":["ls"]}', '[{"stdout":"a","stderr":""}]')]),
+    ([{"type": "apply_patch_call", "call_id": "c", "operation": {"type": "delete_file", "path": "a"}},
+      {"type": "apply_patch_call_output", "call_id": "c", "status": "completed"}],
+     [("apply_patch", '{"type":"delete_file","path":"a"}', "")]),
+    ([{"type": "mcp_call", "id": "c", "server_label": "s", "name": "f", "arguments": "{}", "output": "a"}],
+     [("f", "{}", "a")]),
+    ([{"type": "mcp_call", "id": "c", "server_label": "s", "name": "f", "arguments": "{}", "error": {"code": 5}}],
+     [("f", "{}", '{"code":5}')]),
+    ([{**CALL, "call_id": "c"}, {"type": "function_call_output", "call_id": "c", "output": [
+        {"type": "encrypted_content", "encrypted_content": "x"}, {"type": "input_text", "text": "a"}]}],
+     [("f", "{}", [{"type": "text", "text": "a"}])]),
+    ([{"type": "agent_message", "author": "/root", "recipient": "/a", "content": [
+        {"type": "encrypted_content", "encrypted_content": "x"}]}], []),
+    ([{"type": "code_interpreter_call", "id": "c", "code": "1", "outputs": [{"type": "logs", "logs": "a"}, {"x": 1}]}],
+     [("code_interpreter", '{"code":"1"}', "a")]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("items", "calls"), FOREIGN, ids=[items[0]["type"] for items, _ in FOREIGN])
+def test_conversations_that_were_begun_elsewhere_go_on(
+    items: list[dict[str, Any]], calls: list[tuple[str, str, Any]]
+) -> None:
+    said = {"role": "assistant", "content": "so"}
+    body = translate(input=[USER, *items, said, USER])
+    check_results(body.messages)
+    made = [call.function for message in body.messages for call in message.tool_calls or ()]
+    results = [msgspec.to_builtins(message.content) for message in body.messages if message.role == "tool"]
+    assert [(call.name, call.arguments) for call in made if call] == [call[:2] for call in calls]
+    assert results == [call[2] for call in calls]
+    assert [message.content for message in body.messages if message.role != "tool" and message.content] == [
+        "hi", "so", "hi"
+    ]  # fmt: skip
+    # The others keep their places.
+    error = refused(input=[USER, *items, {"role": "user"}])
+    assert error.param == f"input[{len(items) + 1}].content"
 
 
 def test_a_call_may_be_sent_back_as_the_model_made_it() -> None:
@@ -213,7 +403,7 @@ def test_a_call_may_be_sent_back_as_the_model_made_it() -> None:
 
 def test_tools_and_their_choice() -> None:
     body = translate(tools=TOOLS, tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
-    assert [tool.function.name for tool in body.tools or ()] == ["f", "g"]
+    assert [tool.name for tool in body.tools or ()] == ["f", "g"]
     assert body.tools is not None
     assert body.tools[0].function == chat.Function("f", None, {"type": "object"}, True)
     assert body.tool_choice == chat.ToolChoice(chat.NamedFunction("f"))
@@ -226,7 +416,7 @@ def test_tools_and_their_choice() -> None:
 def test_allowed_tools_hide_the_others() -> None:
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
     body = translate(tools=TOOLS, tool_choice=choice)
-    assert [tool.function.name for tool in body.offered_tools] == ["g"]
+    assert [tool.name for tool in body.offered_tools] == ["g"]
     assert body.tool_mode == "required"
 
 

@@ -41,3 +41,9 @@ def test_a_text_that_may_be_spelled(schema: dict[str, Any]) -> None:
 )
 def test_other_texts_stay_forced(schema: dict[str, Any]) -> None:
     assert not unforced(schema)
+
+
+def test_the_grammar_of_a_client_may_put_any_text_together() -> None:
+    grammar = '%llguidance {}\nstart: %lark {\nstart: "<|im" T_END\nT_END: "_end|>"\n}\n'
+    assert TEXTS.unforced(grammar) == grammar.replace(" {}", ' {"no_forcing": true}', 1)
+    assert GrammarTexts([]).unforced(grammar) == grammar

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.exllamav2.backend import Backend
-from services.runner.engines.exllamav2.jobs.images import Images
+from services.runner.engines.exllamav2.jobs.images import Image, Images
 from services.runner.engines.exllamav2.jobs.logits import LogitFilter, ShapeLostError
 from services.runner.engines.exllamav2.jobs.run import Active, Prepared, Run
 from services.runner.engines.exllamav2.jobs.sampling import sampler_settings
@@ -72,6 +73,14 @@ class Batch:
             return ()
         self.cancel(run)
         return [(run, active.answer.finish(Step(), reason, _cached(active)))]
+
+    def measure(self, images: Sequence[Image], tokens: Future[int]) -> None:
+        """Says how many tokens images are."""
+        try:
+            tokens.set_result(self._images.count(images))
+        except Exception:
+            log.exception("images_not_measured")
+            tokens.set_exception(_failure())
 
     def abandon(self) -> list[Run]:
         """Forgets all jobs and returns them; the generator must not be used any more."""

@@ -63,6 +63,10 @@ class Images:
             token_ids += part
         return token_ids, embeddings
 
+    def count(self, images: Sequence[Image]) -> int:
+        """Returns how many tokens some images are, together."""
+        return sum(len(self._embed(image).get_ids()) for image in images)
+
     def _embed(self, image: Image) -> Any:
         embedding = self._embeddings.get(image.digest)
         if embedding is None:

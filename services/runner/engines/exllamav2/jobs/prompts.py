@@ -25,7 +25,7 @@ class Prompts:
     def prepare(self, run: Run) -> Prepared:
         """Returns the job; raises MeshError CONTEXT_LENGTH_EXCEEDED, or INVALID_REQUEST for its grammar or images."""
         job = run.job
-        parts = self._encode(job)
+        parts = self.encode(job)
         prompt_tokens = sum(map(len, parts))
         if prompt_tokens >= self._context:
             raise context_exceeded(self._context, prompt_tokens)
@@ -34,14 +34,19 @@ class Prompts:
         matcher = self._grammars.matcher(job)
         return Prepared(run, parts, [read_image(image) for image in job.images], matcher)
 
-    def _encode(self, job: Job) -> list[list[int]]:
+    def encode(self, job: Job, *, bare: bool = False) -> list[list[int]]:
+        """Returns the tokens of a prompt before, between and after its images; any thread may ask.
+
+        With `bare`, the beginning-of-sequence token is left out.
+        """
         if job.prompt_token_ids:
             return [list(job.prompt_token_ids)]
         (first, *pieces), *parts = job.prompt_pieces
         if len(parts) != len(job.images):
             raise images_misplaced()
         encode = self._vocabulary.encode
+        begin = encode if bare else self._vocabulary.encode_prompt
         return [
-            [*self._vocabulary.encode_prompt(first), *chain.from_iterable(map(encode, pieces))],
+            [*begin(first), *chain.from_iterable(map(encode, pieces))],
             *(list(chain.from_iterable(map(encode, part))) for part in parts),
         ]

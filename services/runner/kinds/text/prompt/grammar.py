@@ -95,18 +95,25 @@ def _content_rules(schema: dict[str, Any], toolbox: Toolbox, tool_format: ToolFo
 
 def _auto_rules(toolbox: Toolbox, tool_format: ToolFormat) -> tuple[str, list[str]]:
     """Returns rules only if there is something to enforce: a model that may say anything is quicker without."""
-    if not toolbox.callable or not (toolbox.single or any(tool.strict for tool in toolbox.tools)):
+    if not toolbox.callable or not (toolbox.single or any(tool.enforced for tool in toolbox.tools)):
         return "auto", []
-    return "auto", list(tool_format.auto_rules(_enforceable(toolbox), single=toolbox.single))
+    rules = list(tool_format.auto_rules(_enforceable(toolbox), single=toolbox.single))
+    if not rules and (bound := next((tool for tool in toolbox.tools if tool.arguments_grammar), None)):
+        raise SchemaError(
+            f"its format of calls can be held to the grammar of the tool '{bound.name}' only where a call is forced"
+        )
+    return "auto", rules
 
 
 def _enforceable(toolbox: Toolbox) -> list[Tool]:
     """Returns the functions with what their arguments must follow: those that are not strict, any object."""
-    return [_enforced(tool) if tool.strict else Tool(tool.name, tool.description) for tool in toolbox.tools]
+    return [_enforced(tool) if tool.enforced else Tool(tool.name, tool.description) for tool in toolbox.tools]
 
 
 def _enforced(tool: Tool) -> Tool:
     """Returns a function whose schema admits only what arguments can be."""
+    if tool.arguments_grammar:
+        return tool
     try:
         check_schema(tool.parameters)
         return replace(tool, parameters=arguments_schema(tool.parameters))

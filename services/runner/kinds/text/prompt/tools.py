@@ -16,6 +16,13 @@ class Tool:
     parameters: dict[str, Any] = field(default_factory=lambda: {"type": "object"})
     # Whether calls must follow the schema when the model decides, too; forced calls always do.
     strict: bool = False
+    # A Lark grammar that arguments must follow instead of the schema, whoever decides to call; "" if there is none.
+    arguments_grammar: str = ""
+
+    @property
+    def enforced(self) -> bool:
+        """Whether calls must follow a shape when the model decides, too."""
+        return self.strict or bool(self.arguments_grammar)
 
     def document(self) -> dict[str, Any]:
         """Returns what chat templates show to the model: OpenAI's own form."""

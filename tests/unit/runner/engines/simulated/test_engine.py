@@ -37,6 +37,16 @@ async def test_the_voice_ends_by_itself_and_says_the_same_in_every_engine(engine
     assert (await generate(engine, job("another one"))).text != first.text
 
 
+@pytest.mark.parametrize("limit", [8_000, 32_000, 1_000_000])
+async def test_a_limit_that_only_bounds_an_answer_does_not_make_it_long(limit: int) -> None:
+    roomy = SimulatedEngine(context=131_072)
+    await roomy.start()
+    bounded, free = await generate(roomy, job(max_tokens=limit)), await generate(roomy, job())
+    assert (bounded.text, bounded.finish) == (free.text, FinishReason.STOP)
+    wished = await generate(roomy, job(max_tokens=4_096))
+    assert (len(wished.token_ids), wished.finish) == (4_096, FinishReason.LENGTH)
+
+
 async def test_all_jobs_advance_in_one_turn_of_the_event_loop(engine: SimulatedEngine) -> None:
     turn = 0
     turns: list[list[int]] = [[], [], []]

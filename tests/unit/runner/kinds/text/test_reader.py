@@ -10,7 +10,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.common.limits.chats import MOST_SCORED
+from services.common.limits.chats import MOST_MESSAGES_TOOLS, MOST_SCORED, MOST_STOP_SEQUENCES
 from services.common.text_digest import text_digest
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import byte_tokenizer
@@ -55,6 +55,20 @@ def test_a_plain_call() -> None:
     assert (job.request_id, job.max_tokens, request.stop, job.resume_token_ids) == ("r", 5, ("\n",), (104, 105))
     assert (job.sampling, job.logprobs, job.grammar) == (Sampling(), None, "")
     assert job.prompt.endswith("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n")
+
+
+@pytest.mark.parametrize(
+    ("context", "asked", "bound"),
+    [(0, 0, None), (2048, 0, None), (2048, 9000, 9000), (4096, 0, 2048), (4096, 9000, 2048), (4096, 5, 5)],
+)
+def test_no_answer_is_longer_than_the_context_that_a_model_is_sold_with(
+    context: int, asked: int, bound: int | None
+) -> None:
+    template = ChatTemplate(packaged_template("smollm2"))
+    reader = RequestReader(template, detokenize=detokenize, new_call_id=str, context=context)
+    assert reader.read(call(max_tokens=asked), MODEL).job.max_tokens == bound
+    continued = call(max_tokens=asked, messages=[], completion=pb.CompletionTask(prompt="x"))
+    assert reader.read(continued, MODEL).job.max_tokens == bound
 
 
 def test_earlier_thoughts_reach_templates_that_show_them() -> None:
@@ -106,7 +120,7 @@ def test_what_openai_does_not_have_is_off_until_it_is_sent() -> None:
         ({"sampling": pb.Sampling(min_p=1.5)}, "min_p"),
         ({"sampling": pb.Sampling(repetition_penalty=-1)}, "repetition_penalty"),
         ({"sampling": pb.Sampling(logit_bias=dict.fromkeys(range(2000), 1.0))}, "logit_bias"),
-        ({"stop": list("abcde")}, "stop"),
+        ({"stop": ["a"] * (MOST_STOP_SEQUENCES + 1)}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
@@ -117,6 +131,7 @@ def test_what_openai_does_not_have_is_off_until_it_is_sent() -> None:
         ({"tools": [pb.Tool(name="f", parameters_json="[]")]}, "tools[0].function.parameters"),
         ({"tools": [pb.Tool(name="f", parameters_json=r'{"title": "\ud83d"}')]}, "tools[0].function.parameters"),
         ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tools": [pb.Tool(name=f"f{at}") for at in range(MOST_MESSAGES_TOOLS + 1)]}, "tools"),
         ({"tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)}, "tool_choice"),
         ({"tools": [WEATHER], "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="x")}, "tool_choice"),
         ({"response_format": pb.ResponseFormat(json_schema="7")}, "response_format"),
@@ -333,3 +348,18 @@ def test_functions_that_are_only_shown_are_bounded_too() -> None:
     with pytest.raises(MeshError, match="an edge has checked") as refusal:
         read(call(tools=[pb.Tool(name="f", parameters_json=deep)]))
     assert refusal.value.param == "tools"
+
+
+def test_what_a_custom_tool_takes_follows_its_grammar() -> None:
+    tool = {"name": "f", "parameters_json": '{"type": "object", "properties": {"input": {"type": "string"}}}'}
+    for grammar in ({"input_lark": 'start: "a"+'}, {"input_pattern": "a+"}):
+        offered = [pb.Tool(**tool, **grammar)]  # type: ignore[arg-type] # fields of the message
+        for mode in (pb.ToolChoice.MODE_AUTO, pb.ToolChoice.MODE_REQUIRED):
+            request = read(call(tools=offered, tool_choice=pb.ToolChoice(mode=mode)))
+            matcher = llguidance.LLMatcher(byte_tokenizer(), request.job.grammar, log_level=0)
+            answer = '<tool_call>\n{"name": "f", "arguments": {"input": "%s"}}\n</tool_call>'
+            assert matcher.validate_tokens(list((answer % "aa").encode())) == len(answer % "aa")
+            assert matcher.validate_tokens(list((answer % "ab").encode())) < len(answer % "ab")
+    with pytest.raises(MeshError, match="an edge has checked") as refusal:
+        read(call(tools=[pb.Tool(**tool, input_lark="start: ~")]))  # type: ignore[arg-type] # fields of the message
+    assert refusal.value.param == "tools[0].function"

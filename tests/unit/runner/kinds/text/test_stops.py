@@ -57,7 +57,7 @@ WORDS = st.text(alphabet='ab }<"\n', max_size=8)
 STOPS = st.lists(
     st.text(alphabet='ab }<"\n', min_size=1, max_size=4) | st.sampled_from(["</think>", "name", "<tool_call>", "aab"]),
     min_size=1,
-    max_size=4,
+    max_size=9,
 )
 
 

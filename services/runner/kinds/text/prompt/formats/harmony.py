@@ -12,7 +12,7 @@ from itertools import product
 from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import CallReader, ToolFormat
-from services.runner.kinds.text.prompt.formats.rules import json_rule, literal
+from services.runner.kinds.text.prompt.formats.rules import arguments_rule, literal
 from services.runner.kinds.text.prompt.formats.syntax import Syntax, spelled
 from services.runner.kinds.text.prompt.output import ParsedText, add, add_content, decided
 from services.runner.kinds.text.prompt.thought import Thought
@@ -59,7 +59,7 @@ class HarmonyFormat(ToolFormat):
         del single
         for number, tool in enumerate(tools):
             head = literal(f"commentary to={_FUNCTIONS}{tool.name} ")
-            yield f'call_{number}: {CHANNEL} {head} {CONSTRAIN} "json" {MESSAGE} {json_rule(tool.parameters)}'
+            yield f'call_{number}: {CHANNEL} {head} {CONSTRAIN} "json" {MESSAGE} {arguments_rule(tool)}'
         yield f"calls: {' | '.join(f'call_{number}' for number in range(len(tools)))}"
 
     def auto_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import JSON_STRING, CallReader, ToolFormat, name_of
-from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
+from services.runner.kinds.text.prompt.formats.rules import arguments_rule, further, literal, object_rules
 from services.runner.kinds.text.prompt.formats.syntax import Syntax, spelled
 from services.runner.kinds.text.prompt.nesting import Nesting
 from services.runner.kinds.text.prompt.output import ParsedText
@@ -45,7 +45,7 @@ class LlamaFormat(ToolFormat):
         for number, tool in enumerate(tools):
             head = f'{{"name": {json.dumps(tool.name)}, "parameters": '
             yield f"head_{number}[lazy]: {literal(head)}"
-            yield f"first_{number}: head_{number} {json_rule(tool.parameters)}"
+            yield f"first_{number}: head_{number} {arguments_rule(tool)}"
         firsts = " | ".join(f"first_{number}" for number in range(len(tools)))
         yield f'auto: ({firsts}) "}}" {further(_AGAIN, single=single)} | FREE'
         names = "|".join(re.escape(tool.name) for tool in tools)

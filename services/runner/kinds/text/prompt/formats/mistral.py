@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import CALL_HEAD, CallReader, ToolFormat, name_of, read_call
-from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal, object_rules
+from services.runner.kinds.text.prompt.formats.rules import arguments_rule, further, literal, object_rules
 from services.runner.kinds.text.prompt.output import ParsedText
 from services.runner.kinds.text.prompt.tools import Tool
 
@@ -53,7 +53,7 @@ class MistralArgsFormat(MistralFormat):
     def call_rules(self, tools: Sequence[Tool], *, single: bool) -> Iterator[str]:
         """Yields the rules of calls one after the other."""
         for number, tool in enumerate(tools):
-            yield f"call_{number}: {literal(CALLS_TAG + tool.name + ARGUMENTS_TAG)} {json_rule(tool.parameters)}"
+            yield f"call_{number}: {literal(CALLS_TAG + tool.name + ARGUMENTS_TAG)} {arguments_rule(tool)}"
         yield f"call: {' | '.join(f'call_{number}' for number in range(len(tools)))}"
         yield f"calls: call {further('call', single=single)}"
 

@@ -25,6 +25,13 @@ def json_rule(schema: dict[str, Any]) -> str:
     return "%json " + json.dumps({**enforced_form(schema), "x-guidance": _JSON_FORM}, ensure_ascii=False)
 
 
+def arguments_rule(tool: Tool) -> str:
+    """Returns the expression for the arguments of a function, as JSON."""
+    if tool.arguments_grammar:
+        return f"%lark {{\n{tool.arguments_grammar}\n}}"
+    return json_rule(tool.parameters)
+
+
 def literal(text: str) -> str:
     """Returns the expression for exactly this text."""
     return json.dumps(text, ensure_ascii=False)
@@ -43,7 +50,7 @@ def object_rules(tools: Sequence[Tool], key: str) -> Iterator[str]:
     """Yields rules, of which `object` is a call `{"name": …, KEY: …}` and `call_N` what follows `{"name": ` in it."""
     for number, tool in enumerate(tools):
         head = f'{json.dumps(tool.name)}, "{key}": '
-        yield f"call_{number}: {literal(head)} {json_rule(tool.parameters)}"
+        yield f"call_{number}: {literal(head)} {arguments_rule(tool)}"
     start, names = literal('{"name": '), " | ".join(f"call_{number}" for number in range(len(tools)))
     yield f'object: {start} ({names}) "}}"'
 

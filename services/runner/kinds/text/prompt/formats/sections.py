@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.runner.kinds.text.prompt.formats.base import CallReader, ToolFormat
-from services.runner.kinds.text.prompt.formats.rules import further, json_rule, literal
+from services.runner.kinds.text.prompt.formats.rules import arguments_rule, further, literal
 from services.runner.kinds.text.prompt.formats.syntax import Syntax, spelled
 from services.runner.kinds.text.prompt.output import ParsedText, add_content
 from services.runner.kinds.text.prompt.tools import Tool
@@ -106,7 +106,7 @@ class SectionFormat(ToolFormat):
         for at, tool in enumerate(tools):
             head = literal(tags.call + tags.before_name + tool.name)
             end = literal(tags.after_arguments + tags.call_end)
-            yield f"call_{at}: {head} {number} {literal(tags.after_name)} {json_rule(tool.parameters)} {end}"
+            yield f"call_{at}: {head} {number} {literal(tags.after_name)} {arguments_rule(tool)} {end}"
         yield f"call: {' | '.join(f'call_{at}' for at in range(len(tools)))}"
         again = f"{literal(tags.between)} call"
         yield f"calls: {literal(tags.section)} call {further(again, single=single)} {literal(tags.section_end)}"

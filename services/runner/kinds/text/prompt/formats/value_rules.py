@@ -38,6 +38,8 @@ _CARRIED = {"type", "properties", "required", "additionalProperties", "$ref"}
 
 def carried_parameters(tool: Tool) -> Parameters:
     """Returns the parameters of a function whose arguments stand one by one; raises SchemaError for more than that."""
+    if tool.arguments_grammar:
+        raise SchemaError(f"its format of calls cannot be held to the grammar of the tool '{tool.name}'")
     parameters = Parameters(enforced_form(tool.parameters))
     top = parameters.top
     if others := [key for key in top if key in ASKING - _CARRIED and top[key] not in ([], {}, 0)]:

@@ -8,6 +8,7 @@ import llguidance
 import pytest
 
 from services.common.errors import Code, MeshError
+from services.common.lark.json_form import json_form
 from services.runner.kinds.text.prompt import grammar
 from services.runner.kinds.text.prompt.formats import FORMATS
 from services.runner.kinds.text.prompt.formats.rules import MOST_CALLS
@@ -278,3 +279,46 @@ def test_a_grammar_is_made_of_the_enforced_form(schema: dict[str, Any], right: s
 def test_what_a_pattern_does_wrong_is_said() -> None:
     with pytest.raises(MeshError, match="regex parse error: unclosed group"):
         answer_grammar({"type": "string", "pattern": "("}, NO_TOOLS)
+
+
+PATCHES = Tool(
+    "patch",
+    "",
+    {"type": "object", "properties": {"input": {"type": "string"}}},
+    arguments_grammar=json_form('start: ("+" /.+/ LF)+\n%import common.LF'),
+)
+PATCH, NO_PATCH = '{"input": "+a \\"b\\"\\n+c\\n"}', '{"input": "a\\n"}'
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_the_grammar_of_a_custom_tool_holds_or_is_refused(name: str) -> None:
+    written = {
+        "hermes": call("patch", "%s"),
+        "llama": '{"name": "patch", "parameters": %s}',
+        "llama4": '{"name": "patch", "parameters": %s}',
+        "mistral": '[TOOL_CALLS][{"name": "patch", "arguments": %s}]',
+        "mistral-args": "[TOOL_CALLS]patch[ARGS]%s",
+        "harmony": "<|channel|>commentary to=functions.patch <|constrain|>json<|message|>%s",
+    }
+    forced = Toolbox((PATCHES, TIME), Mode.REQUIRED, required=(PATCHES,), single=True)
+    free = Toolbox((PATCHES, TIME))
+    if name in {"qwen3-coder", "glm", "pythonic"}:
+        for toolbox in (forced, free):
+            with pytest.raises(MeshError, match="'tools' cannot be enforced with this model: its format of calls"):
+                answer_grammar(None, toolbox, tool_format=FORMATS[name])
+        return
+    lark = answer_grammar(None, forced, tool_format=FORMATS[name])
+    if name in written:
+        # The names of control tokens are tokens of their own.
+        assert accepts(lark, written[name] % PATCH) or name == "harmony"
+        assert not accepts(lark, written[name] % NO_PATCH)
+    if name in {"hermes", "llama", "llama4", "harmony"}:
+        auto = answer_grammar(None, free, tool_format=FORMATS[name])
+        if name == "hermes":
+            assert accepts(auto, "I see.\n" + written[name] % PATCH)
+            assert accepts(auto, call("get_time", '{"zone": 1}'))
+            assert accepts(auto, "No.")
+            assert not accepts(auto, written[name] % NO_PATCH)
+    else:
+        with pytest.raises(MeshError, match="only where a call is forced"):
+            answer_grammar(None, free, tool_format=FORMATS[name])

@@ -1,0 +1,1 @@
+"""Exact token counts of prompts: free, and without an answer."""

@@ -1,0 +1,1 @@
+"""What the API tells without a key: what it is, and whether it serves."""
