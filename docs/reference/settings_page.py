@@ -21,17 +21,19 @@ from services.common.settings import (
     GrpcServiceSettings,
     ServiceSettings,
 )
+from services.console.settings import ConsoleSettings
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
 
 _SHARED: tuple[tuple[type[ServiceSettings], str, str], ...] = (
-    (ServiceSettings, "Every service", "Edge, auth, billing, router and runner read these settings."),
+    (ServiceSettings, "Every service", "Edge, console, auth, billing, router and runner read these settings."),
     (GrpcServiceSettings, "Services with a gRPC interface", "Auth, billing, router and runner read this setting."),
     (EtcdServiceSettings, "Services that use etcd", "Router and runner read these settings."),
 )
 _SERVICES: dict[str, type[ServiceSettings]] = {
     "edge": EdgeSettings,
+    "console": ConsoleSettings,
     "auth": AuthSettings,
     "billing": BillingSettings,
     "router": RouterSettings,

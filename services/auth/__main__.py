@@ -14,8 +14,10 @@ from services.auth.last_used import LastUsed
 from services.auth.metrics import KEYS, STALENESS
 from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
-from services.auth.service import SERVICE_NAME, AuthService
+from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
+from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
+from services.auth.store.sessions import SessionStore
 from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
 from services.common.lifecycle.lifespan import Lifespan
@@ -38,11 +40,16 @@ async def serve(stop: asyncio.Event) -> None:
         await lifespan.start_admin(ready=lambda: follower.fresh)
         lifespan.close_at_end(database.close)
         if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
-            await _serve_keys(settings, lifespan, store, keys, follower)
+            await _serve_keys(settings, lifespan, store, SessionStore(database), keys, follower)
 
 
 async def _serve_keys(
-    settings: AuthSettings, lifespan: Lifespan, store: AuthStore, keys: KeyCache, follower: ChangeFollower
+    settings: AuthSettings,
+    lifespan: Lifespan,
+    store: AuthStore,
+    session_store: SessionStore,
+    keys: KeyCache,
+    follower: ChangeFollower,
 ) -> None:
     await follower.load()
     KEYS.set_function(lambda: len(keys))
@@ -60,9 +67,11 @@ async def _serve_keys(
         default_requests_per_minute=settings.default_requests_per_minute,
         bounds=KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account),
     )
+    limits = SessionLimits(settings.session_seconds, settings.session_idle_seconds, settings.max_sessions_per_account)
+    sessions = Sessions(session_store, authenticator.authenticate, limits)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
-    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
-    service = AuthService(Accounts(store), issuer, authenticate, lambda: follower.fresh)
+    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
+    service = AuthService(Accounts(store), issuer, sessions, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])
     lifespan.run_in_background("last_used", last_used.run())

@@ -14,10 +14,19 @@ from services.auth.authenticate_stream import STALE, AuthenticateServer
 from services.auth.issuing.issuer import DEFAULT_OVERLAP_SECONDS, KeyIssuer
 from services.auth.issuing.rights import Wish
 from services.auth.keys import ApiKey
+from services.auth.sessions.session import FoundSession
+from services.auth.sessions.sessions import Sessions
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 
+# What a role may call, if it is not everything. The console signs people in by sessions, and shows no list of accounts.
+LIMITED_CALLERS = {
+    "console": (
+        *("CreateAccount", "CreateKey", "GetKey", "ListKeys", "RevokeKey", "RotateKey"),
+        *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions"),
+    )
+}
 # How many keys a page has at most.
 _MAX_PAGE = 1000
 
@@ -28,10 +37,16 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     """Answers every rpc of tiermesh.auth.v1.AuthService."""
 
     def __init__(
-        self, accounts: Accounts, issuer: KeyIssuer, authenticate: AuthenticateServer, fresh: Callable[[], bool]
+        self,
+        accounts: Accounts,
+        issuer: KeyIssuer,
+        sessions: Sessions,
+        authenticate: AuthenticateServer,
+        fresh: Callable[[], bool],
     ) -> None:
         self._accounts = accounts
         self._issuer = issuer
+        self._sessions = sessions
         self._authenticate = authenticate
         self._fresh = fresh
 
@@ -66,8 +81,17 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         del context
         size = min(request.page_size or _MAX_PAGE, _MAX_PAGE)
         # One more tells whether another page follows.
-        keys = await self._issuer.list(request.account_id, limit=size + 1, after_key_id=request.after_key_id)
+        keys = await self._issuer.list(
+            request.account_id,
+            limit=size + 1,
+            after_key_id=request.after_key_id,
+            newest_first=request.newest_first,
+        )
         return auth_pb2.ListKeysResponse(keys=[_api_key(each) for each in keys[:size]], has_more=len(keys) > size)
+
+    async def GetKey(self, request: auth_pb2.GetKeyRequest, context: Context) -> auth_pb2.GetKeyResponse:
+        del context
+        return auth_pb2.GetKeyResponse(key=_api_key(await self._issuer.get(request.key_id, request.account_id)))
 
     async def RevokeKey(self, request: auth_pb2.RevokeKeyRequest, context: Context) -> auth_pb2.RevokeKeyResponse:
         del context
@@ -82,8 +106,40 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     async def RotateKey(self, request: auth_pb2.RotateKeyRequest, context: Context) -> auth_pb2.RotateKeyResponse:
         del context
         overlap = request.overlap_seconds if request.HasField("overlap_seconds") else DEFAULT_OVERLAP_SECONDS
-        secret, key, old = await self._issuer.rotate(request.key_id, overlap)
+        secret, key, old = await self._issuer.rotate(
+            request.key_id, overlap, account_id=request.account_id, rotator_key_id=request.rotator_key_id
+        )
         return auth_pb2.RotateKeyResponse(api_key=secret, key=_api_key(key), old_key=_api_key(old))
+
+    async def CreateSession(
+        self, request: auth_pb2.CreateSessionRequest, context: Context
+    ) -> auth_pb2.CreateSessionResponse:
+        del context
+        token, found = await self._sessions.create(request.api_key, request.label)
+        return auth_pb2.CreateSessionResponse(session_token=token, session=_session(found))
+
+    async def GetSession(self, request: auth_pb2.GetSessionRequest, context: Context) -> auth_pb2.GetSessionResponse:
+        del context
+        return auth_pb2.GetSessionResponse(session=_session(await self._sessions.find(request.session_token)))
+
+    async def ConfirmSession(
+        self, request: auth_pb2.ConfirmSessionRequest, context: Context
+    ) -> auth_pb2.ConfirmSessionResponse:
+        del context
+        found = await self._sessions.confirm(request.session_token, request.api_key)
+        return auth_pb2.ConfirmSessionResponse(session=_session(found))
+
+    async def ListSessions(
+        self, request: auth_pb2.ListSessionsRequest, context: Context
+    ) -> auth_pb2.ListSessionsResponse:
+        del context
+        found = await self._sessions.list(request.account_id)
+        return auth_pb2.ListSessionsResponse(sessions=[_session(each) for each in found])
+
+    async def EndSessions(self, request: auth_pb2.EndSessionsRequest, context: Context) -> auth_pb2.EndSessionsResponse:
+        del context
+        ended = await self._sessions.end(request.account_id, request.session_id, request.except_session_id)
+        return auth_pb2.EndSessionsResponse(ended=ended)
 
 
 def _wish(request: auth_pb2.CreateKeyRequest) -> Wish:
@@ -117,4 +173,19 @@ def _api_key(key: ApiKey) -> auth_pb2.ApiKey:
         monthly_credit_cap=key.monthly_credit_cap,
         replaced_by=key.replaced_by,
         created_by=key.created_by,
+    )
+
+
+def _session(found: FoundSession) -> auth_pb2.Session:
+    session = found.session
+    return auth_pb2.Session(
+        id=session.id,
+        account_id=session.account_id,
+        account_name=found.account_name,
+        key_id=session.key_id,
+        label=session.label,
+        created_at_ms=session.created_at_ms,
+        confirmed_at_ms=session.confirmed_at_ms,
+        last_used_at_ms=session.last_used_at_ms,
+        expires_at_ms=session.expires_at_ms,
     )

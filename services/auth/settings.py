@@ -40,3 +40,9 @@ class AuthSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     max_dead_keys_per_account: Annotated[int, msgspec.Meta(ge=1)] = 5000
     # How long revoked and expired keys are kept and listed, in seconds. Then they are deleted.
     dead_key_retention_seconds: Annotated[int, msgspec.Meta(ge=1)] = 2_592_000
+    # How long a session of the console lasts. Unit: seconds.
+    session_seconds: Annotated[float, msgspec.Meta(gt=0)] = 43_200.0
+    # How long a session of the console may be unused before it ends. Unit: seconds.
+    session_idle_seconds: Annotated[float, msgspec.Meta(gt=0)] = 7_200.0
+    # How many sessions of the console an account has at the same time. A further one ends the oldest.
+    max_sessions_per_account: Annotated[int, msgspec.Meta(ge=1)] = 50

@@ -8,7 +8,7 @@ from services.billing.accounts import Accounts
 from services.billing.committer import Committer
 from services.billing.ledger.prices import Prices
 from services.billing.observer import Observer
-from services.billing.service import SERVICE_NAME, BillingService
+from services.billing.service import LIMITED_CALLERS, SERVICE_NAME, BillingService
 from services.billing.settings import BillingSettings
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.billing.sweeper import Sweeper
@@ -43,7 +43,7 @@ async def _serve_ledger(settings: BillingSettings, lifespan: Lifespan, store: Le
     sweeper = Sweeper(store, committer, system_clock, ttl=settings.hold_ttl_seconds)
     observer = Observer(store, system_clock, hold_ttl=settings.hold_ttl_seconds)
     transact = transact_server(committer, Prices(lifespan.catalog), lifespan.tracing)
-    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
+    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     service = BillingService(Accounts(committer, store.balance), store, transact)
     add_BillingServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])

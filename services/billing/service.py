@@ -18,6 +18,8 @@ from services.billing.transact_stream import TransactServer
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_name
+# What a role may call, if it is not everything. The console reads, and grants what a new account begins with.
+LIMITED_CALLERS = {"console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries")}
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -37,6 +37,12 @@ def ensure_dev_certificates(directory: Path) -> None:
         raise CliError(
             f"Cannot use the certificates in {directory}: {error}. Delete it, and the next start creates new ones."
         ) from error
+    if missing := [part for part in PARTS if not (directory / part).is_dir()]:
+        # An older version made them, and the authority's key is gone.
+        raise CliError(
+            f"{directory} has no certificate for {', '.join(missing)}. "
+            "Delete this directory, and the next start creates new certificates."
+        )
 
 
 def make_dev_certificates(directory: Path, *, days: int, hosts: Sequence[str] = ()) -> None:

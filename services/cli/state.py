@@ -62,6 +62,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     account_id: str
     key_id: str
     api_key: str
+    # Another key of the account, which signs in to the console; empty before that was first started.
+    console_key_id: str = ""
+    console_key: str = ""
 
 
 class RunningMesh(msgspec.Struct, frozen=True, kw_only=True):

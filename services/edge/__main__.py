@@ -11,8 +11,8 @@ from services.common.lifecycle.lifespan import Lifespan
 from services.common.lifecycle.process import run_service
 from services.common.rpc.channels import channel_opener, with_most_bytes
 from services.common.rpc.discovery import Discovery, first_addresses
+from services.common.rpc.replicas import auth_replicas, billing_replicas
 from services.common.settings import load_settings, split_list
-from services.edge.account.replicas import auth_replicas, billing_replicas
 from services.edge.authentication import Authenticator, auth_client
 from services.edge.dependencies import Dependencies
 from services.edge.endpoints import endpoint_routes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.clock import Clock
-from services.edge.account.replicas import AuthReplicas, BillingReplicas
+from services.common.rpc.replicas import AuthReplicas, BillingReplicas
 from services.edge.paid.path import Mesh, PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.settings import EdgeSettings

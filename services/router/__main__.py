@@ -23,7 +23,14 @@ from services.router.routing import Routing
 from services.router.runners.registrations import Registrations
 from services.router.runners.status import RunnerStatusStreams
 from services.router.runners.table import Table
-from services.router.service import LIFE_PERIOD, SERVICE_NAME, RouteHandler, RouterService, route_server
+from services.router.service import (
+    LIFE_PERIOD,
+    LIMITED_CALLERS,
+    SERVICE_NAME,
+    RouteHandler,
+    RouterService,
+    route_server,
+)
 from services.router.settings import RouterSettings
 from tiermesh.router.v1.router_pb2_grpc import add_RouterServiceServicer_to_server
 
@@ -52,7 +59,7 @@ async def _serve_routes(
     handler = RouteHandler(routing, table)
     routes = route_server(handler, lifespan.tracing)
     REGISTRY.register(StateCollector(table.states, routing.tiers))
-    server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
+    server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     add_RouterServiceServicer_to_server(RouterService(routes, availability, table, clock), server.server)
     await server.start([SERVICE_NAME])
     lifespan.run_in_background("registrations", registrations.follow())

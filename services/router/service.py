@@ -24,6 +24,8 @@ from services.router.runners.table import Table
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
 SERVICE_NAME = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
+# What a role may call, if it is not everything.
+LIMITED_CALLERS = {"console": ("WatchAvailability",)}
 
 # Seconds. Edges give up a router that they have not heard for some multiple of it.
 LIFE_PERIOD = 1.0

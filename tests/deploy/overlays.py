@@ -15,6 +15,7 @@ import yaml
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
 from services.common.settings import ServiceSettings, load_settings
+from services.console.settings import ConsoleSettings
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
@@ -27,6 +28,7 @@ WITHOUT_GPUS = "production without GPUs"
 SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "auth": AuthSettings,
     "billing": BillingSettings,
+    "console": ConsoleSettings,
     "edge": EdgeSettings,
     "router": RouterSettings,
     "runner": RunnerSettings,

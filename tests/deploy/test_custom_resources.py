@@ -59,16 +59,22 @@ def test_the_laptop_needs_nothing_of_others() -> None:
     assert all(is_core(resource) for resource in overlay("laptop"))
 
 
-def test_the_gateway_leads_to_the_edge() -> None:
+def test_the_gateway_leads_to_the_same_as_the_ingress() -> None:
     path = ROOT / "deploy" / "k8s" / "overlays" / "production" / "gateway.yaml"
-    gateway, route = yaml.safe_load_all(path.read_text())
-    [parent] = route["spec"]["parentRefs"]
-    assert parent["name"] == gateway["metadata"]["name"]
-    assert route["spec"]["hostnames"] == [listener["hostname"] for listener in gateway["spec"]["listeners"]]
-    [rule] = route["spec"]["rules"]
-    [backend] = rule["backendRefs"]
-    [service] = [s for s in of_kind("production", "Service") if s["metadata"]["name"] == backend["name"]]
-    assert backend["port"] == service["spec"]["ports"][0]["port"]
+    gateway, *routes = yaml.safe_load_all(path.read_text())
+    found = {}
+    for route in routes:
+        [parent] = route["spec"]["parentRefs"]
+        assert parent["name"] == gateway["metadata"]["name"]
+        [rule] = route["spec"]["rules"]
+        [backend] = rule["backendRefs"]
+        [service] = [s for s in of_kind("production", "Service") if s["metadata"]["name"] == backend["name"]]
+        assert backend["port"] == service["spec"]["ports"][0]["port"]
+        [host] = route["spec"]["hostnames"]
+        found[host] = backend["name"]
+    ingresses = of_kind("production", "Ingress")
+    assert found == {each["spec"]["rules"][0]["host"]: each["metadata"]["name"] for each in ingresses}
+    assert list(found) == [listener["hostname"] for listener in gateway["spec"]["listeners"]]
 
 
 def test_every_part_has_a_certificate_with_its_name() -> None:

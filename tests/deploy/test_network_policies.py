@@ -14,6 +14,9 @@ pytestmark = pytest.mark.parametrize("name", OVERLAYS)
 
 # Who calls whom, at which port.
 CALLS = {
+    ("console", "auth", 7101),
+    ("console", "billing", 7102),
+    ("console", "router", 7103),
     ("edge", "auth", 7101),
     ("edge", "billing", 7102),
     ("edge", "router", 7103),
@@ -98,7 +101,7 @@ def test_every_port_that_is_called_is_listened_at(name: str) -> None:
         assert (called, port) in listening or (name == "laptop" and port == 2380)
 
 
-def test_other_namespaces_reach_the_edge_and_the_metrics(name: str) -> None:
+def test_other_namespaces_reach_edge_console_and_metrics(name: str) -> None:
     found = set()
     for policy, rule in _rules(name, "ingress"):
         for peer in rule["from"]:
@@ -108,6 +111,7 @@ def test_other_namespaces_reach_the_edge_and_the_metrics(name: str) -> None:
                 found |= {(*labels.items(), namespace, port["port"]) for port in rule["ports"]}
     expected = {
         (("app.kubernetes.io/component", "edge"), "ingress-nginx", 8000),
+        (("app.kubernetes.io/component", "console"), "ingress-nginx", 8001),
         (("*", "*"), "monitoring", 9090),
         (("*", "*"), "monitoring", 2381),
     }

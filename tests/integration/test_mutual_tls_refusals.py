@@ -55,6 +55,15 @@ async def list_accounts(channel: grpc.aio.Channel) -> object:
     return await auth_pb2_grpc.AuthServiceStub(channel).ListAccounts(auth_pb2.ListAccountsRequest())
 
 
+async def list_sessions(channel: grpc.aio.Channel) -> object:
+    return await auth_pb2_grpc.AuthServiceStub(channel).ListSessions(auth_pb2.ListSessionsRequest())
+
+
+async def get_balance(channel: grpc.aio.Channel) -> object:
+    asked = billing_pb2.GetBalanceRequest(account_id="acct_of_nobody")
+    return await billing_pb2_grpc.BillingServiceStub(channel).GetBalance(asked)
+
+
 async def watch_availability(channel: grpc.aio.Channel) -> object:
     stub = router_pb2_grpc.RouterServiceStub(channel)
     return await hello(stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()))
@@ -70,16 +79,18 @@ async def watch_status(channel: grpc.aio.Channel) -> object:
 
 # Every kind of method that a service has, and who in the mesh may and may not call it.
 METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
-    ("auth", authenticate, ("edge", "operator"), ("billing", "router", "runner", "auth")),
-    ("auth", list_accounts, ("edge", "operator"), ("billing", "router", "runner", "auth")),
-    ("billing", transact, ("edge", "operator"), ("auth", "router", "runner", "billing")),
-    ("billing", audit, ("edge", "operator"), ("auth", "router", "runner", "billing")),
-    ("router", route, ("edge", "operator"), ("auth", "billing", "runner", "router")),
-    ("router", watch_availability, ("edge", "operator"), ("auth", "billing", "runner", "router")),
-    ("runner", generate, ("edge", "router"), ("auth", "billing", "operator", "runner")),
-    ("runner", watch_status, ("edge", "router"), ("auth", "billing", "operator", "runner")),
+    ("auth", authenticate, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
+    ("auth", list_sessions, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
+    ("auth", list_accounts, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
+    ("billing", transact, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
+    ("billing", get_balance, ("edge", "console", "operator"), ("auth", "router", "runner", "billing")),
+    ("billing", audit, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
+    ("router", route, ("edge", "operator"), ("console", "auth", "billing", "runner", "router")),
+    ("router", watch_availability, ("edge", "console", "operator"), ("auth", "billing", "runner", "router")),
+    ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
+    ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
 ]
-ONE_EACH = [METHODS[0], METHODS[3], METHODS[4], METHODS[7]]
+ONE_EACH = [METHODS[0], METHODS[5], METHODS[6], METHODS[9]]
 
 
 class TlsMesh:

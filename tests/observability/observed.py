@@ -40,7 +40,7 @@ class Observed:
         catalog = directory / "models.yaml"
         catalog.write_text(CATALOG, encoding="utf-8")
         self._catalog = str(catalog)
-        self.mesh = LocalMesh(directory, "--models", self._catalog, environ=SETTINGS)
+        self.mesh = LocalMesh(directory, "--models", self._catalog, "--console-port", "0", environ=SETTINGS)
         rule_files = [PROMETHEUS / name for name in ("recording.yaml", "alerts.yaml")]
         (directory / "prometheus").mkdir()
         self.prometheus = PrometheusServer(prometheus, directory / "prometheus", rule_files)

@@ -204,7 +204,7 @@ class Mesh:
         checker = KeyChecker(keys, LastUsed(cast("Any", None), 60.0), clock=self.wall_clock)
         authenticate = authenticate_server(checker, RateLimits(self.loop.time), lambda: True, clock=self.loop.time)
         server = self._server(process)
-        service = AuthService(cast("Any", None), cast("Any", None), authenticate, lambda: True)
+        service = AuthService(cast("Any", None), cast("Any", None), cast("Any", None), authenticate, lambda: True)
         add_AuthServiceServicer_to_server(service, cast("Any", server))
         server.start()
         await stop.wait()

@@ -52,7 +52,9 @@ class LocalMesh:
         self.ready_file = directory / "ready.json"
         self.output_file = directory / "up.log"
         tls = ("--tls",) if os.environ.get(TLS_VARIABLE) and "--tls" not in options else ()
-        self._options = (*options, *tls, *(word for tier in tiers for word in ("--tier", tier)))
+        # Only tests of the console pay for its start.
+        console = () if "--console-port" in options else ("--no-console",)
+        self._options = (*options, *tls, *console, *(word for tier in tiers for word in ("--tier", tier)))
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -70,6 +72,16 @@ class LocalMesh:
     def account_id(self) -> str:
         """The local account."""
         return str(self._ready()["account_id"])
+
+    @property
+    def console_url(self) -> str:
+        """The web console; empty unless the mesh has the option --console-port."""
+        return str(self._ready()["console_url"])
+
+    @property
+    def console_key(self) -> str:
+        """The local account's key that signs in to the console."""
+        return str(self._ready()["console_key"])
 
     @property
     def pids(self) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 # Another etcd for the tests, such as that of a distribution: the path of its program.
@@ -42,6 +43,28 @@ def kubectl() -> Path:
 def prometheus(name: str = "prometheus") -> Path:
     """Returns Prometheus' server, or its tool `promtool`."""
     return _executable(ROOT / ".tools" / "bin" / name, f"`make test` fetches {name}, and so does `make rules-check`")
+
+
+class Chromium(NamedTuple):
+    """The browser, and the variables that it needs to find its libraries and fonts."""
+
+    path: Path
+    environment: dict[str, str]
+
+
+def chromium() -> Chromium:
+    """Returns the headless browser."""
+    folder = ROOT / "tests" / "support" / "chromium" / "node_modules" / ".unpacked"
+    libraries = folder / "al2023" / "lib"
+    path = _executable(folder / "chromium", "`make test` installs it")
+    return Chromium(path, {"LD_LIBRARY_PATH": str(libraries), "FONTCONFIG_FILE": str(folder / "fonts" / "fonts.conf")})
+
+
+def axe() -> str:
+    """Returns the script that finds what keeps people from using a page."""
+    path = ROOT / "tests" / "support" / "chromium" / "node_modules" / "axe-core" / "axe.min.js"
+    assert path.exists(), f"there is no {path}: `make test` installs it"
+    return path.read_text(encoding="utf-8")
 
 
 def _package(name: str) -> Path:

@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 
 from services.auth.issuing.bounds import KeyBounds
 from services.auth.issuing.key_store import KeyStore, Standing
-from services.auth.issuing.rights import Wish, check_may_revoke, check_wish, line_of, passed_on
+from services.auth.issuing.rights import (
+    Wish,
+    check_may_revoke,
+    check_may_rotate,
+    check_wish,
+    line_of,
+    passed_on,
+)
 from services.auth.keys import ApiKey, check_expiry, digest_of, hint_of, new_secret
 from services.auth.labels import RandomBytes, check_label, new_id
 from services.auth.lineage import Ancestor
@@ -108,12 +115,20 @@ class KeyIssuer:
         )
         return secret, await self._to_the_end(self._insert(key))
 
-    async def list(self, account_id: str = "", *, limit: int = 0, after_key_id: str = "") -> list[ApiKey]:
-        """Returns the keys of one account, or all keys, oldest first; at most `limit`, and those after one, if given.
+    async def get(self, key_id: str, account_id: str = "") -> ApiKey:
+        """Returns one key; raises MeshError NOT_FOUND, also for a key of another account than the one given."""
+        return await self._store.get_key(key_id, account_id)
+
+    async def list(
+        self, account_id: str = "", *, limit: int = 0, after_key_id: str = "", newest_first: bool = False
+    ) -> list[ApiKey]:
+        """Returns the keys of one account, or all keys; at most `limit`, and those after one, if given.
 
         Raises MeshError INVALID_REQUEST if there is no such key to come after.
         """
-        return await self._store.list_keys(account_id, limit=limit, after_key_id=after_key_id)
+        return await self._store.list_keys(
+            account_id, limit=limit, after_key_id=after_key_id, newest_first=newest_first
+        )
 
     async def revoke(
         self, key_id: str, account_id: str = "", *, descendants: bool = False, revoker_key_id: str = ""
@@ -127,13 +142,21 @@ class KeyIssuer:
             self._revoke(key_id, account_id, descendants=descendants, revoker_key_id=revoker_key_id)
         )
 
-    async def rotate(self, key_id: str, overlap_seconds: int = DEFAULT_OVERLAP_SECONDS) -> tuple[str, ApiKey, ApiKey]:
+    async def rotate(
+        self,
+        key_id: str,
+        overlap_seconds: int = DEFAULT_OVERLAP_SECONDS,
+        *,
+        account_id: str = "",
+        rotator_key_id: str = "",
+    ) -> tuple[str, ApiKey, ApiKey]:
         """Makes a key with another one's settings; returns it, what is kept of it, and the old one, which will expire.
 
-        Raises MeshError NOT_FOUND, and CONFLICT for a key that does not work any more or was rotated before.
+        Raises MeshError NOT_FOUND, CONFLICT for a key that does not work any more or was rotated before, and
+        PERMISSION_DENIED if another key asks for it that may not.
         """
         now_ms = to_ms(self._clock())
-        old = await self._store.get_key(key_id)
+        old = await self._store.get_key(key_id, account_id)
         check_rotation(old, now_ms)
         secret, fresh = self._new_key(old.account_id, now_ms)
         successor = replace(
@@ -145,7 +168,8 @@ class KeyIssuer:
             last_used_at_ms=0,
             origin=old.counted_as,
         )
-        old, new = await self._to_the_end(self._replace(with_overlap(old, now_ms, overlap_seconds), successor))
+        replacing = self._replace(with_overlap(old, now_ms, overlap_seconds), successor, rotator_key_id)
+        old, new = await self._to_the_end(replacing)
         return secret, new, old
 
     async def drain(self, seconds: float) -> None:
@@ -196,8 +220,13 @@ class KeyIssuer:
             self._on_change(key)
         return revoked
 
-    async def _replace(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
-        kept = await self._store.replace_key(old, new)
+    async def _replace(self, old: ApiKey, new: ApiKey, rotator_key_id: str) -> tuple[ApiKey, ApiKey]:
+        def permission(target: ApiKey, rotator: ApiKey | None) -> None:
+            check_may_rotate(_working(rotator, target.account_id, new.created_at_ms), target)
+
+        kept = await self._store.replace_key(
+            old, new, rotator_key_id=rotator_key_id, permission=permission if rotator_key_id else None
+        )
         for key in kept:
             self._on_change(key)
         return kept

@@ -20,7 +20,7 @@ class Standing(NamedTuple):
 
 # Raises MeshError for what must not be. The store calls them while no other key changes.
 Admission = Callable[[Standing], None]
-# Gets the key to revoke and the one that asks for it, None if there is none.
+# Gets the key to revoke or to rotate and the one that asks for it, None if there is none.
 Permission = Callable[[ApiKey, ApiKey | None], None]
 
 
@@ -30,14 +30,16 @@ class KeyStore(Protocol):
     async def insert_key(self, key: ApiKey, admission: Admission | None = None) -> ApiKey:
         """Keeps a new key and returns it as it is kept; raises MeshError NOT_FOUND without its account."""
 
-    async def get_key(self, key_id: str) -> ApiKey:
-        """Returns one key; raises MeshError NOT_FOUND."""
+    async def get_key(self, key_id: str, account_id: str = "") -> ApiKey:
+        """Returns one key; raises MeshError NOT_FOUND, also for a key of another account than the one given."""
 
     async def find_key(self, key_id: str) -> ApiKey | None:
         """Returns one key; None if there is no such key."""
 
-    async def list_keys(self, account_id: str = "", *, limit: int = 0, after_key_id: str = "") -> list[ApiKey]:
-        """Returns the keys of one account, or all, oldest first; at most `limit`, and those after one, if given."""
+    async def list_keys(
+        self, account_id: str = "", *, limit: int = 0, after_key_id: str = "", newest_first: bool = False
+    ) -> list[ApiKey]:
+        """Returns the keys of one account, or all; at most `limit`, and those after one, if given."""
 
     async def revoke_key(
         self,
@@ -54,5 +56,7 @@ class KeyStore(Protocol):
         Raises MeshError NOT_FOUND, also for a key of another account than the one given.
         """
 
-    async def replace_key(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
+    async def replace_key(
+        self, old: ApiKey, new: ApiKey, *, rotator_key_id: str = "", permission: Permission | None = None
+    ) -> tuple[ApiKey, ApiKey]:
         """Keeps a new key and the old one's new expiry; raises MeshError CONFLICT if the old one has changed."""

@@ -84,6 +84,24 @@ def check_may_revoke(revoker: ApiKey, target: ApiKey) -> None:
         raise MeshError(Code.PERMISSION_DENIED, message, param="key_id")
 
 
+def check_may_rotate(rotator: ApiKey, target: ApiKey) -> None:
+    """Raises MeshError PERMISSION_DENIED unless one key may rotate another of its account, and so use it.
+
+    A key may rotate itself and its descendants, all of which count against its limits. Any other key counts alone, so
+    only a key without limits may rotate it, and none that it descends from.
+    """
+    if not may_use(rotator.endpoints, MANAGEMENT):
+        raise MeshError(Code.PERMISSION_DENIED, f"The calling key lacks the scope '{MANAGEMENT}'.")
+    if target.id == rotator.id or target.descends_from(rotator):
+        return
+    if rotator.caps or rotator.rates or rotator.descends_from(target) or _beyond(rotator, target):
+        message = (
+            "The calling key did not make this key, and its own limits do not bind it, so it cannot rotate it. "
+            "Revoke it and create a new one, or use a key without limits."
+        )
+        raise MeshError(Code.PERMISSION_DENIED, message, param="key_id")
+
+
 def _beyond(holder: ApiKey, other: ApiKey) -> list[str]:
     """Returns the fields in which the other key may do more than the holder."""
     more = {

@@ -59,22 +59,25 @@ class AuthStore:
 
         return await self._database.transaction(work)
 
-    async def get_key(self, key_id: str) -> ApiKey:
-        """Returns one key; raises MeshError NOT_FOUND."""
-        return await self._database.transaction(lambda connection: _get(connection, key_id))
+    async def get_key(self, key_id: str, account_id: str = "") -> ApiKey:
+        """Returns one key; raises MeshError NOT_FOUND, also for a key of another account than the one given."""
+        return await self._database.transaction(lambda connection: _get(connection, key_id, account_id))
 
     async def find_key(self, key_id: str) -> ApiKey | None:
         """Returns one key; None if there is no such key."""
         return await self._database.transaction(lambda connection: _find(connection, key_id))
 
-    async def list_keys(self, account_id: str = "", *, limit: int = 0, after_key_id: str = "") -> list[ApiKey]:
-        """Returns the keys of one account, or all, oldest first; none for an unknown account.
+    async def list_keys(
+        self, account_id: str = "", *, limit: int = 0, after_key_id: str = "", newest_first: bool = False
+    ) -> list[ApiKey]:
+        """Returns the keys of one account, or all, oldest or newest first; none for an unknown account.
 
         With a limit at most so many, and those after one key if that is given; raises MeshError INVALID_REQUEST if
         there is no such key.
         """
         order = (api_keys.c.created_at_ms, api_keys.c.id)
-        query = api_keys.select().order_by(*order).limit(limit or None)
+        sorting = [column.desc() for column in order] if newest_first else order
+        query = api_keys.select().order_by(*sorting).limit(limit or None)
         if account_id:
             query = query.where(api_keys.c.account_id == account_id)
 
@@ -84,7 +87,8 @@ class AuthStore:
                 last = _find(connection, after_key_id)
                 if last is None or (account_id and last.account_id != account_id):
                     raise MeshError(Code.INVALID_REQUEST, "There is no such key to come after.", param="after")
-                page = query.where(sa.tuple_(*order) > (last.created_at_ms, last.id))
+                place, at = sa.tuple_(*order), (last.created_at_ms, last.id)
+                page = query.where(place < at if newest_first else place > at)
             return [to_key(row) for row in connection.execute(page).mappings()]
 
         return await self._database.transaction(work)
@@ -140,10 +144,13 @@ class AuthStore:
 
         return await self._database.transaction(work)
 
-    async def replace_key(self, old: ApiKey, new: ApiKey) -> tuple[ApiKey, ApiKey]:
+    async def replace_key(
+        self, old: ApiKey, new: ApiKey, *, rotator_key_id: str = "", permission: Permission | None = None
+    ) -> tuple[ApiKey, ApiKey]:
         """Keeps a new key, and of the old one its expiry and what replaces it; returns both as they are kept.
 
-        Raises MeshError CONFLICT if the old one was revoked or replaced meanwhile.
+        Raises MeshError CONFLICT if the old one was revoked or replaced meanwhile. What `permission` sees cannot change
+        before this transaction ends.
         """
         still = (api_keys.c.id == old.id, api_keys.c.revoked_at_ms == 0, api_keys.c.replaced_by == "")
         mark = api_keys.update().where(*still)
@@ -152,6 +159,8 @@ class AuthStore:
             if kept := _find(connection, new.id):
                 return _get(connection, old.id), kept
             number = _next_change(connection)
+            if permission is not None:
+                permission(_get(connection, old.id), _find(connection, rotator_key_id))
             values = {"expires_at_ms": old.expires_at_ms, "replaced_by": new.id, "change_number": number}
             if connection.execute(mark.values(values)).rowcount == 0:
                 raise MeshError(

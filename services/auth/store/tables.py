@@ -1,7 +1,11 @@
-"""The tables of accounts and keys, and how rows become values. Lengths and constraints are the migrations' business."""
+"""The tables of accounts, keys and sessions, and how rows become values.
+
+Lengths and constraints are the migrations' business.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -51,7 +55,22 @@ changes = sa.Table(
 )
 
 
-def to_key(row: sa.RowMapping) -> ApiKey:
+sessions = sa.Table(
+    "sessions",
+    _metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("account_id", sa.String),
+    sa.Column("key_id", sa.String),
+    sa.Column("label", sa.String),
+    sa.Column("created_at_ms", sa.BigInteger),
+    sa.Column("confirmed_at_ms", sa.BigInteger),
+    sa.Column("last_used_at_ms", sa.BigInteger),
+    sa.Column("expires_at_ms", sa.BigInteger),
+)
+
+
+def to_key(row: sa.RowMapping | Mapping[str, Any]) -> ApiKey:
     """Returns the key that a row of `api_keys` describes."""
     lists = {name: tuple(row[name].split()) for name in _LISTS}
     return ApiKey(**{**row, **lists, "ancestors": tuple(_ancestor(text) for text in row["ancestors"].split())})

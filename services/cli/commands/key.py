@@ -45,6 +45,11 @@ def key() -> None:
     help=f"Allow only this endpoint. Repeat it for more. Default: all except '{MANAGEMENT}', the management of keys.",
 )
 @click.option(
+    "--all-endpoints",
+    is_flag=True,
+    help=f"Allow every endpoint, '{MANAGEMENT}' included. Such a key signs in to the console.",
+)
+@click.option(
     "--monthly-cap",
     type=click.IntRange(0),
     metavar="CREDITS",
@@ -58,9 +63,12 @@ async def create(
     expires_in: float | None,
     rpm: int | None,
     monthly_cap: int | None,
+    all_endpoints: bool,
     **given: Any,
 ) -> None:
     """Create a key for ACCOUNT (ID or name; by default the local mesh's account). The key is shown only once."""
+    if all_endpoints:
+        given["endpoints"] = ENDPOINTS
     expires_at = system_clock() + timedelta(days=expires_in).total_seconds() if expires_in else 0
     request = auth_pb2.CreateKeyRequest(
         account_id=await find_account(session, account),

@@ -11,6 +11,7 @@ import click
 
 from services.cli.commands.options import state_directory_option
 from services.cli.errors import CliError
+from services.cli.local.ports import why_taken
 from services.cli.local.preparation import forget_registrations, make_plan
 from services.cli.local.ready_file import ReadyFile
 from services.cli.local.up import LocalMesh
@@ -26,6 +27,12 @@ from services.common.settings import DEFAULT_CATALOG
     show_default=True,
     help="The port of the API. 0 takes a free port.",
 )
+@click.option(
+    "--console-port",
+    type=click.IntRange(0, 65535),
+    help="The port of the web console. 0 takes a free port. Default: the one after the API's, or a free one.",
+)
+@click.option("--no-console", is_flag=True, help="Start no web console.")
 @state_directory_option
 @click.option("--models", type=click.Path(path_type=Path), help="The catalog file. Default: a small example.")
 @click.option(
@@ -55,8 +62,11 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="A JSON file to write when the mesh is ready, for scripts."
 )
-def up(  # noqa: PLR0913, PLR0917 - each is an option, and click gives it by its name
+def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
+    *,
     port: int,
+    console_port: int | None,
+    no_console: bool,
     state_dir: Path,
     models: Path | None,
     engine: str | None,
@@ -68,10 +78,10 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option, and click gives it by its
 ) -> None:
     """Start a whole mesh on this machine and serve until Ctrl-C.
 
-    It runs etcd, auth, billing, router, edge, and a runner for each tier whose engine is installed. `make run-all`
-    installs the engines for embeddings, speech and transcription, and then runs this command. The first start creates
-    an account with a key and credits. Later starts find them in the state directory. Set any other setting of a service
-    with its environment variable, for example TIERMESH_RUNNER_MODEL_PATH.
+    It runs etcd, auth, billing, router, edge, the web console, and a runner for each tier whose engine is installed.
+    `make run-all` installs the engines for embeddings, speech and transcription, and then runs this command. The first
+    start creates an account with a key and credits. Later starts find them in the state directory. Set any other
+    setting of a service with its environment variable, for example TIERMESH_RUNNER_MODEL_PATH.
     """
     if script is not None and engine not in (None, "simulated"):
         raise CliError("A script is for the simulated engine. Leave out --engine or --script.")
@@ -84,6 +94,7 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option, and click gives it by its
             forget_registrations(state)
             plan = make_plan(
                 port=port,
+                console_port=None if no_console else _console_port(port, console_port),
                 engine=engine or ("llamacpp" if script is None else "simulated"),
                 slots=slots,
                 tiers=tiers,
@@ -97,3 +108,10 @@ def up(  # noqa: PLR0913, PLR0917 - each is an option, and click gives it by its
         # A full disk, for example.
         raise CliError(f"The mesh cannot continue: {error}.") from error
     sys.exit(status)
+
+
+def _console_port(port: int, chosen: int | None) -> int:
+    if chosen is not None:
+        return chosen
+    # Nobody has asked for this one, so what is there already may keep it.
+    return port + 1 if 0 < port < 65535 and why_taken(port + 1) is None else 0

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from services.cli.management.clients import AuthClient, BillingClient
 from services.cli.management.keys import list_keys
 from services.cli.state import Credentials, StateDirectory
 from services.common.clock import Clock, system_clock, to_ms
+from services.common.scopes import ENDPOINTS
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.billing.v1 import billing_pb2
 
 NAME = "local"
+CONSOLE_NAME = "console"
 CREDITS = 1_000_000
 
 
@@ -24,13 +28,21 @@ class LocalAccount:
 
 
 async def ensure_local_account(
-    auth: AuthClient, billing: BillingClient, state: StateDirectory, clock: Clock = system_clock
+    auth: AuthClient,
+    billing: BillingClient,
+    state: StateDirectory,
+    *,
+    console: bool = False,
+    clock: Clock = system_clock,
 ) -> LocalAccount:
     """Returns the account of an earlier start, or makes what is missing of it; raises CliError.
 
-    Every step may have been the last one before a crash, so each is looked for before it is done.
+    Every step may have been the last one before a crash, so each is looked for before it is done. With `console`, the
+    account has a key that signs in there.
     """
     credentials = await _credentials(auth, state, clock)
+    if console:
+        credentials = await _with_console_key(auth, state, credentials, clock)
     grant = billing_pb2.GrantRequest(
         account_id=credentials.account_id,
         credits=CREDITS,
@@ -45,11 +57,30 @@ async def ensure_local_account(
 async def _credentials(auth: AuthClient, state: StateDirectory, clock: Clock) -> Credentials:
     saved = state.load_credentials()
     account_id = await _account_id(auth, saved)
-    if saved is not None and saved.account_id == account_id and await _works(auth, saved, clock):
+    if saved is not None and saved.account_id == account_id and await _works(auth, account_id, saved.key_id, clock):
         return saved
     # The first start, or somebody revoked the key or deleted the database.
     created = await auth.call(auth.stub.CreateKey, auth_pb2.CreateKeyRequest(account_id=account_id, name=NAME))
     credentials = Credentials(account_id=account_id, key_id=created.key.id, api_key=created.api_key)
+    if saved is not None and saved.account_id == account_id:
+        credentials = msgspec.structs.replace(
+            credentials, console_key_id=saved.console_key_id, console_key=saved.console_key
+        )
+    state.save_credentials(credentials)
+    return credentials
+
+
+async def _with_console_key(
+    auth: AuthClient, state: StateDirectory, credentials: Credentials, clock: Clock
+) -> Credentials:
+    if credentials.console_key_id and await _works(auth, credentials.account_id, credentials.console_key_id, clock):
+        return credentials
+    # Without limits: they would bind every key that is created in the console.
+    wish = auth_pb2.CreateKeyRequest(
+        account_id=credentials.account_id, name=CONSOLE_NAME, endpoints=ENDPOINTS, requests_per_minute=0
+    )
+    created = await auth.call(auth.stub.CreateKey, wish)
+    credentials = msgspec.structs.replace(credentials, console_key_id=created.key.id, console_key=created.api_key)
     state.save_credentials(credentials)
     return credentials
 
@@ -65,10 +96,10 @@ async def _account_id(auth: AuthClient, saved: Credentials | None) -> str:
     return created.account.id
 
 
-async def _works(auth: AuthClient, saved: Credentials, clock: Clock) -> bool:
-    keys = await list_keys(auth, saved.account_id)
+async def _works(auth: AuthClient, account_id: str, key_id: str, clock: Clock) -> bool:
+    keys = await list_keys(auth, account_id)
     now = to_ms(clock())
     return any(
-        key.id == saved.key_id and not key.revoked_at_ms and (not key.expires_at_ms or key.expires_at_ms > now)
+        key.id == key_id and not key.revoked_at_ms and (not key.expires_at_ms or key.expires_at_ms > now)
         for key in keys
     )

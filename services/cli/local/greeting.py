@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.cli.local.engines import LocalRunner
@@ -24,6 +24,9 @@ class Greeting:
 
     base_url: str
     api_key: str
+    # Where the console is, and the key that signs in there; both are empty if there is none.
+    console_url: str = ""
+    console_key: str = field(default="", repr=False)
     account_id: str
     available: int
     runners: tuple[LocalRunner, ...]
@@ -50,6 +53,7 @@ class Greeting:
             "",
             f"  base_url  {self.base_url}",
             f"  API key   {self.api_key}",
+            *((f"  console   {self.console_url}",) if self.console_url else ()),
             f"  account   {self.account_id}, {credits_text(self.available)}",
             f"  state     {self.state_directory} (kept for the next start)",
             f"  logs      {self.logs}/<service>.log",
@@ -87,5 +91,13 @@ class Greeting:
         )
         return (
             f"Then, in another terminal (the last command creates a key without a rate limit):\n{commands}\n"
-            "Ctrl-C stops the mesh."
+            f"{self._console()}Ctrl-C stops the mesh."
+        )
+
+    def _console(self) -> str:
+        if not self.console_url:
+            return ""
+        return (
+            f"Open {self.console_url} in a browser to create keys and to see what they cost. Sign in with this key:\n\n"
+            f"  {self.console_key}\n\n"
         )

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.cli.local.engines import LocalRunner
-from services.cli.local.ports import HOST
+from services.cli.local.ports import HOST, LOCALHOST
 from services.cli.local.scripted import SETTINGS
 from services.cli.state import StateDirectory, certificate_files
 from services.common.etcd import ROOT
 from services.common.settings import TlsSettings
 
-# The services of which there is one; runners are named by their tiers.
+# The services of which there is always one; runners are named by their tiers.
 SERVICES = ("auth", "billing", "router", "edge")
+CONSOLE = "console"
 # How long answers that are being streamed may go on after Ctrl-C, in seconds.
 DRAIN_SECONDS = 10
 
@@ -78,16 +79,23 @@ class Choices:
     certificates: Path | None = None
     # What etcd demands where there are no certificates, of everybody on this machine.
     etcd_password: str = field(default="", repr=False)
+    # Whether there is a web console.
+    console: bool = True
 
     @property
     def services(self) -> tuple[str, ...]:
         """The names of all processes but etcd."""
-        return (*SERVICES, *(runner.name for runner in self.runners))
+        return (*self.control_services, *(runner.name for runner in self.runners))
+
+    @property
+    def control_services(self) -> tuple[str, ...]:
+        """The names of the processes of which there is one."""
+        return (*SERVICES, CONSOLE) if self.console else SERVICES
 
     @property
     def ports_needed(self) -> int:
-        """Two for each process, its own and that of its metrics; one for etcd's peers but none for the edge."""
-        return 2 * len(self.services) + 2
+        """Two for each process, its own and that of its metrics; one for etcd's peers but none for edge and console."""
+        return 2 * len(self.services) + 2 - self.console
 
     def tls(self, part: str) -> TlsSettings:
         """Returns the certificate files of one part of the mesh."""
@@ -121,10 +129,13 @@ class Addresses:
     admin: Mapping[str, str]
 
 
-def assign_addresses(services: Sequence[str], edge_port: int, ports: Sequence[int]) -> Addresses:
-    """Gives each listener one of the ports, of which there are as many as `Choices.ports_needed` says."""
+def assign_addresses(services: Sequence[str], chosen: Mapping[str, int], ports: Sequence[int]) -> Addresses:
+    """Gives each listener one of the ports, of which there are as many as `Choices.ports_needed` says.
+
+    `chosen` has the ports of the services that people open themselves.
+    """
     free = (f"{HOST}:{port}" for port in ports)
-    listen = {name: f"{HOST}:{edge_port}" if name == "edge" else next(free) for name in (*services, "etcd")}
+    listen = {name: f"{HOST}:{chosen[name]}" if name in chosen else next(free) for name in (*services, "etcd")}
     return Addresses(listen=listen, etcd_peer=next(free), admin=dict(zip(listen, free, strict=True)))
 
 
@@ -149,7 +160,8 @@ def plan(
         warnings_matter=False,
     )
     services = [
-        _service(name, name, _specific(name, addresses), {}, choices, addresses, state, environ) for name in SERVICES
+        _service(name, name, _specific(name, addresses), {}, choices, addresses, state, environ)
+        for name in choices.control_services
     ]
     runners = [
         _service(
@@ -193,6 +205,9 @@ def _service(
     defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS), **tunable}
     if service in {"auth", "billing"}:
         defaults["DATABASE_URL"] = state.database_url(service)
+    if service == CONSOLE:
+        # Nobody else reaches it here, and it should be seen at work.
+        defaults |= {"REGISTRATION": "open", "REGISTRATION_CREDITS": "1000"}
     return Process(
         name=name,
         command=_python("services." + service),
@@ -211,9 +226,17 @@ def _etcd_settings(service: str, choices: Choices) -> dict[str, str]:
 
 def _specific(name: str, addresses: Addresses) -> dict[str, str]:
     """Returns the settings that only this service has."""
-    if name == "edge":
-        return {f"{other.upper()}_ADDRESSES": addresses.listen[other] for other in ("auth", "billing", "router")}
+    if name in {"edge", CONSOLE}:
+        found = {f"{other.upper()}_ADDRESSES": addresses.listen[other] for other in ("auth", "billing", "router")}
+        if name == CONSOLE:
+            found |= {"PUBLIC_URL": console_url(addresses), "API_URL": f"http://{addresses.listen['edge']}/v1"}
+        return found
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
+
+
+def console_url(addresses: Addresses) -> str:
+    """Returns where people open the console; by name, because browsers give some rights to no IP address."""
+    return f"http://{LOCALHOST}:{addresses.listen[CONSOLE].rpartition(':')[2]}" if CONSOLE in addresses.listen else ""
 
 
 def _runner_defaults(runner: LocalRunner, script: Path | None) -> Mapping[str, str]:
@@ -254,7 +277,7 @@ def stop_order(names: Iterable[str]) -> list[str]:
 
     Requests come first, then those who answer them, then the ledger.
     """
-    stages = {"edge": 0, "router": 2, "billing": 3, "auth": 4, "etcd": 5}
+    stages = {"edge": 0, CONSOLE: 0, "router": 2, "billing": 3, "auth": 4, "etcd": 5}
     return sorted(names, key=lambda name: stages.get(name, 1))
 
 

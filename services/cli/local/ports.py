@@ -12,6 +12,7 @@ from itertools import islice
 from services.cli.errors import CliError
 
 HOST = "127.0.0.1"
+LOCALHOST = "localhost"
 
 # The kernel gives outgoing connections ports from 32768 on (49152 on macOS). A port below stays free while the process
 # that listens on it is restarted.
@@ -35,14 +36,17 @@ def why_taken(port: int) -> OSError | None:
     return None
 
 
-def wait_until_free(port: int, patience: float = _PATIENCE) -> None:
-    """Returns when a server can listen on the port; raises CliError after `patience` seconds."""
+def wait_until_free(port: int, option: str = "--port", patience: float = _PATIENCE) -> None:
+    """Returns when a server can listen on the port; raises CliError after `patience` seconds.
+
+    `option` is the one that chooses another port.
+    """
     deadline = time.monotonic() + patience
     while (reason := why_taken(port)) is not None:
         if reason.errno != errno.EADDRINUSE:
-            raise CliError(f"Cannot listen on port {port}: {reason.strerror}. Choose another port with --port.")
+            raise CliError(f"Cannot listen on port {port}: {reason.strerror}. Choose another port with {option}.")
         if time.monotonic() > deadline:
-            raise CliError(f"Another program uses port {port}. Choose another port with --port.")
+            raise CliError(f"Another program uses port {port}. Choose another port with {option}.")
         time.sleep(_POLL_SECONDS)
 
 

@@ -13,13 +13,16 @@ from pathlib import Path
 from services.cli.dev_certificates import ensure_dev_certificates
 from services.cli.errors import CliError
 from services.cli.local.engines import available_cores, choose_runners
-from services.cli.local.mesh import Addresses, Choices, Process, assign_addresses, plan
+from services.cli.local.mesh import CONSOLE, Addresses, Choices, Process, assign_addresses, console_url, plan
 from services.cli.local.ports import free_ports, wait_until_free
 from services.cli.local.scripted import with_long_contexts, write_catalog
 from services.cli.state import RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, EtcdProgram, find_etcd
 from services.common.settings import TlsSettings
+
+# What speaks HTTP and not gRPC.
+_HTTP = ("edge", CONSOLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,11 @@ class Plan:
         return f"http://{self.addresses.listen['edge']}/v1"
 
     @property
+    def console_url(self) -> str:
+        """Where people open the console; empty if there is none."""
+        return console_url(self.addresses)
+
+    @property
     def models(self) -> list[Model]:
         """What the runners serve."""
         return [model for runner in self.choices.runners for model in runner.models]
@@ -52,7 +60,7 @@ class Plan:
         """Returns what the management commands need to know of the mesh that this process runs."""
         return RunningMesh(
             base_url=self.base_url,
-            addresses={name: address for name, address in self.addresses.listen.items() if name != "edge"},
+            addresses={name: address for name, address in self.addresses.listen.items() if name not in _HTTP},
             metrics={process.name: process.metrics_url for process in self.processes},
             catalog_file=str(self.choices.catalog_file),
             tls=self.tls,
@@ -77,9 +85,10 @@ def find_etcd_program() -> EtcdProgram:
         raise CliError(str(error)) from error
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
     *,
     port: int,
+    console_port: int | None,
     engine: str,
     slots: int,
     tiers: Sequence[str],
@@ -90,7 +99,8 @@ def make_plan(
 ) -> Plan:
     """Makes the plan; raises CliError, and OSError for a file that cannot be written.
 
-    The state directory must be locked by this process.
+    The state directory must be locked by this process. Port 0 takes a free port; None for the console's means that
+    there is no console.
     """
     catalog = read_catalog(catalog_file)
     if script is not None:
@@ -106,12 +116,18 @@ def make_plan(
         script=script.absolute() if script else None,
         certificates=certificates,
         etcd_password="" if tls else secrets.token_urlsafe(),
+        console=console_port is not None,
     )
     etcd = find_etcd_program()
-    ports = free_ports(choices.ports_needed + 1, random.Random())  # noqa: S311 - ports are no secret
+    *ports, edge_free, console_free = free_ports(choices.ports_needed + 2, random.Random())  # noqa: S311 - ports are no secret
+    chosen = {"edge": port or edge_free}
     if port:
         wait_until_free(port)
-    addresses = assign_addresses(choices.services, port or ports[-1], ports[:-1])
+    if console_port:
+        wait_until_free(console_port, "--console-port")
+    if console_port is not None:
+        chosen[CONSOLE] = console_port or console_free
+    addresses = assign_addresses(choices.services, chosen, ports)
     processes = plan(choices, addresses, state, etcd.path, os.environ)
     return Plan(choices=choices, catalog=catalog, addresses=addresses, processes=processes, state=state, etcd=etcd)
 

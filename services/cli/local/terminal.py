@@ -18,6 +18,7 @@ _COLOURS = {
     "router": "blue",
     "runner": "cyan",
     "edge": "bright_green",
+    "console": "bright_cyan",
     # Whatever the terminal writes in, so that it is readable on any background.
     "tiermesh": "reset",
 }

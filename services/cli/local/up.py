@@ -115,7 +115,7 @@ class LocalMesh:
             auth_client(addresses["auth"], channel_opener(tls, "auth")) as auth,
             billing_client(addresses["billing"], channel_opener(tls, "billing")) as billing,
         ):
-            account = await ensure_local_account(auth, billing, self._plan.state)
+            account = await ensure_local_account(auth, billing, self._plan.state, console=self._plan.choices.console)
         await self._supervisor.ready("etcd", *self._plan.choices.services)
         async with router_client(addresses["router"], channel_opener(tls, "router")) as router:
             await wait_until_available(router, {model.id for model in self._plan.models})
@@ -138,6 +138,8 @@ class LocalMesh:
         greeting = Greeting(
             base_url=plan.base_url,
             api_key=credentials.api_key,
+            console_url=plan.console_url,
+            console_key=credentials.console_key,
             account_id=credentials.account_id,
             available=account.available,
             runners=plan.choices.runners,
@@ -154,6 +156,8 @@ class LocalMesh:
                 "base_url": plan.base_url,
                 "api_key": credentials.api_key,
                 "account_id": credentials.account_id,
+                "console_url": plan.console_url,
+                "console_key": credentials.console_key,
                 "state_dir": str(plan.state.path),
                 "pids": self._supervisor.pids,
                 "metrics": self._description.metrics,

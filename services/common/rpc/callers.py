@@ -7,7 +7,7 @@ signature alone lets nobody in, so that a runner, say, cannot call billing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import grpc
@@ -26,10 +26,14 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CallerInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses every call, unary or stream, of a caller that has none of `allowed` among its DNS names."""
+    """Refuses every call, unary or stream, of a caller that has none of `allowed` among its DNS names.
 
-    def __init__(self, allowed: Collection[str]) -> None:
+    A caller that has no other name than those in `limited` may call only the methods that are listed there.
+    """
+
+    def __init__(self, allowed: Collection[str], limited: Mapping[str, Collection[str]] | None = None) -> None:
         self._allowed = frozenset(allowed)
+        self._limited = {name: frozenset(methods) for name, methods in (limited or {}).items()}
         self._logged: set[tuple[str, ...]] = set()
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
@@ -42,14 +46,18 @@ class CallerInterceptor(grpc.aio.ServerInterceptor):
     async def check(self, context: _Context, method: str) -> None:
         """Ends the call with PERMISSION_DENIED unless the caller may make it."""
         names = tuple(name.decode(errors="replace").lower() for name in context.auth_context().get("peer_dns", ()))
-        if self._allowed.isdisjoint(names):
-            REFUSED.inc()
-            self._tell(names, method)
-            shown = ", ".join(names) or "no DNS name at all"
-            await context.abort(
-                grpc.StatusCode.PERMISSION_DENIED,
-                f"the certificate is for {shown}; served are {', '.join(sorted(self._allowed))}",
-            )
+        known = self._allowed.intersection(names)
+        if any(self._may_call(name, method) for name in known):
+            return
+        REFUSED.inc()
+        self._tell(names, method)
+        shown = ", ".join(names) or "no DNS name at all"
+        reason = "it may not call this method" if known else f"served are {', '.join(sorted(self._allowed))}"
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"the certificate is for {shown}; {reason}")
+
+    def _may_call(self, name: str, method: str) -> bool:
+        methods = self._limited.get(name)
+        return methods is None or method.rpartition("/")[2] in methods
 
     def _tell(self, names: tuple[str, ...], method: str) -> None:
         # Once for each caller, not at each of many attempts; the counter tells the rest.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
@@ -57,12 +57,22 @@ class _HealthServicer(health.aio.HealthServicer):  # type: ignore[misc]  # the p
 
 
 class GrpcServer:
-    """Add servicers to `server`, then `start`; `stop` drains."""
+    """Add servicers to `server`, then `start`; `stop` drains.
 
-    def __init__(self, listen: str, tls: TlsSettings, catalog: Catalog | None = None) -> None:
+    `limited` are the roles that may call some methods only, with the names of these.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        tls: TlsSettings,
+        catalog: Catalog | None = None,
+        limited: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         interceptors: list[grpc.aio.ServerInterceptor] = [ErrorInterceptor()]
         if tls.enabled and tls.client_names is not None:
-            interceptors.insert(0, CallerInterceptor(tls.client_names))
+            by_name = {tls.name(role): methods for role, methods in (limited or {}).items()}
+            interceptors.insert(0, CallerInterceptor(tls.client_names, by_name))
         self.server = grpc.aio.server(interceptors=interceptors, options=_SERVER_OPTIONS)
         self.address = listen
         self._listen = listen

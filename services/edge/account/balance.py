@@ -7,7 +7,7 @@ from typing import Literal
 from aiohttp import web
 from msgspec import Struct
 
-from services.edge.account.replicas import BillingReplicas
+from services.common.rpc.replicas import BillingReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.credits import dollars

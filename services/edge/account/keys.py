@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
-from services.edge.account.replicas import AuthReplicas
+from services.common.rpc.replicas import AuthReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.incoming_body import read_json

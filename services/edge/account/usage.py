@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
-from services.edge.account.replicas import BillingReplicas
+from services.common.rpc.replicas import BillingReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.credits import dollars

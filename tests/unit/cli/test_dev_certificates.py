@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,11 @@ def test_etcd_serves_only_who_has_a_certificate_where_tls_is_on() -> None:
         assert part in guarded
     # Its metrics hold nothing secret, and Prometheus has no certificate here.
     assert "--listen-metrics-urls=http://h:3" in guarded
+
+
+def test_those_of_an_older_version_lack_a_part_and_say_so(tmp_path: Path) -> None:
+    directory = tmp_path / "tls"
+    ensure_dev_certificates(directory)
+    shutil.rmtree(directory / "console")
+    with pytest.raises(CliError, match=r"has no certificate for console\. Delete this directory"):
+        ensure_dev_certificates(directory)

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from services.auth.issuing.rights import Wish, check_may_revoke, check_wish, line_of, passed_on
+from services.auth.issuing.rights import (
+    Wish,
+    check_may_revoke,
+    check_may_rotate,
+    check_wish,
+    line_of,
+    passed_on,
+)
 from services.auth.lineage import MAX_ANCESTORS, Ancestor
 from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
@@ -164,4 +171,40 @@ def test_a_line_of_keys_is_bounded() -> None:
     assert len(key.ancestors) == MAX_ANCESTORS
     with pytest.raises(MeshError, match="the most allowed") as caught:
         line_of(key)
+    assert caught.value.code is Code.PERMISSION_DENIED
+
+
+def test_a_key_rotates_itself_and_what_it_has_made() -> None:
+    rotator = api_key(id="key_1", endpoints=ALL, requests_per_minute=7, monthly_credit_cap=100)
+    made = api_key(id="key_2", endpoints=ORDINARY, ancestors=line_of(rotator))
+    check_may_rotate(rotator, rotator)
+    check_may_rotate(rotator, made)
+
+
+@pytest.mark.parametrize(
+    ("rotator", "target"),
+    [
+        # Its own limits would not bind the successor.
+        ({"requests_per_minute": 7}, {"requests_per_minute": 7}),
+        ({"monthly_credit_cap": 100}, {"monthly_credit_cap": 100}),
+        # The successor could do more.
+        ({"models": ("pro",)}, {}),
+        ({"endpoints": ("keys",)}, {}),
+        ({"expires_at_ms": 50}, {}),
+        # It does not manage.
+        ({"endpoints": ()}, {}),
+    ],
+)
+def test_a_key_rotates_no_other_that_would_escape_its_limits(rotator: dict[str, Any], target: dict[str, Any]) -> None:
+    with pytest.raises(MeshError) as caught:
+        check_may_rotate(api_key(**{"id": "key_1", "endpoints": ALL, **rotator}), api_key(id="key_2", **target))
+    assert caught.value.code is Code.PERMISSION_DENIED
+
+
+def test_a_key_without_limits_rotates_others_but_not_its_ancestors() -> None:
+    ancestor = api_key(id="key_1", endpoints=ALL)
+    rotator = api_key(id="key_2", endpoints=ALL, ancestors=line_of(ancestor))
+    check_may_rotate(rotator, api_key(id="key_3", endpoints=ALL))
+    with pytest.raises(MeshError) as caught:
+        check_may_rotate(rotator, ancestor)
     assert caught.value.code is Code.PERMISSION_DENIED

@@ -12,6 +12,7 @@ from services.cli.local.mesh import Choices, Process, assign_addresses, plan, st
 from services.cli.state import StateDirectory
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG, ServiceSettings, load_settings
+from services.console.settings import ConsoleSettings
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
@@ -22,10 +23,12 @@ KINDS: dict[str, type[ServiceSettings]] = {
     "router": RouterSettings,
     "runner": RunnerSettings,
     "edge": EdgeSettings,
+    "console": ConsoleSettings,
 }
 
 
-SERVICES = ("auth", "billing", "router", "edge", "runner-pro", "runner-max")
+SERVICES = ("auth", "billing", "router", "edge", "console", "runner-pro", "runner-max")
+CHOSEN = {"edge": 8000, "console": 8001}
 
 
 def choices(engine: str = "simulated", script: Path | None = None) -> Choices:
@@ -38,7 +41,7 @@ def processes(
     environ: Mapping[str, str] | None = None, directory: str = "/state", chosen: Choices | None = None
 ) -> dict[str, Process]:
     chosen = chosen or choices()
-    addresses = assign_addresses(chosen.services, 8000, range(21_000, 21_000 + chosen.ports_needed))
+    addresses = assign_addresses(chosen.services, CHOSEN, range(21_000, 21_000 + chosen.ports_needed))
     found = plan(chosen, addresses, StateDirectory(directory), Path("/bin/etcd"), environ or {})
     return {process.name: process for process in found}
 
@@ -62,14 +65,14 @@ def test_every_service_understands_its_environment(service: str) -> None:
 def test_everything_is_started_and_stopped() -> None:
     assert set(processes()) == {"etcd", *SERVICES}
     order = stop_order(processes())
-    assert order == ["edge", "runner-pro", "runner-max", "router", "billing", "auth", "etcd"]
+    assert order == ["edge", "console", "runner-pro", "runner-max", "router", "billing", "auth", "etcd"]
 
 
 def test_no_two_listeners_share_a_port() -> None:
     listeners = [getattr(settings(service), name) for service in SERVICES for name in ("listen", "admin_listen")]
     etcd = [part for part in processes()["etcd"].command if "--listen-" in part]
     ports = [address.rpartition(":")[2] for address in (*listeners, *etcd)]
-    assert len(set(ports)) == len(ports) == choices().ports_needed + 1
+    assert len(set(ports)) == len(ports) == choices().ports_needed + len(CHOSEN)
 
 
 def test_everyone_finds_the_others() -> None:
@@ -80,6 +83,18 @@ def test_everyone_finds_the_others() -> None:
     assert edge.auth_addresses == settings("auth").listen
     assert edge.billing_addresses == settings("billing").listen
     assert edge.router_addresses == router.listen
+    console = settings("console")
+    assert isinstance(console, ConsoleSettings)
+    assert (console.auth_addresses, console.billing_addresses, console.router_addresses) == (
+        edge.auth_addresses,
+        edge.billing_addresses,
+        edge.router_addresses,
+    )
+    assert (console.public_url, console.api_url) == ("http://localhost:8001", "http://127.0.0.1:8000/v1")
+    assert (console.registration, console.registration_credits) == ("open", 1000)
+    closed = settings("console", {"TIERMESH_CONSOLE_REGISTRATION": "off"})
+    assert isinstance(closed, ConsoleSettings)
+    assert closed.registration == "off"
     assert f"--listen-client-urls=http://{router.etcd_endpoints}" in processes()["etcd"].command
     assert runner.etcd_endpoints == router.etcd_endpoints
 

@@ -14,6 +14,7 @@ from services.common.rpc.channels import OpenChannel
 from services.common.rpc.interceptors import call_unary
 from tiermesh.auth.v1 import auth_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2_grpc
+from tiermesh.router.v1 import router_pb2_grpc
 
 StubT = TypeVar("StubT")
 ResponseT = TypeVar("ResponseT")
@@ -85,6 +86,7 @@ class Replicas(Generic[StubT]):
 # The generated classes of asynchronous stubs exist for type checkers only.
 AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
 BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
+RouterReplicas: TypeAlias = "Replicas[router_pb2_grpc.RouterServiceAsyncStub]"
 
 
 def auth_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> AuthReplicas:
@@ -95,3 +97,8 @@ def auth_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: 
 def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:
     """Returns the replicas of billing for what is not a hot path."""
     return Replicas("Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout)
+
+
+def router_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> RouterReplicas:
+    """Returns the routers for what is not a hot path."""
+    return Replicas("Router", addresses, open_channel, router_pb2_grpc.RouterServiceStub, timeout)

@@ -1,0 +1,134 @@
+"""Begins, finds and ends sessions of the console."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from services.auth.key_cache import Credential
+from services.auth.labels import RandomBytes, check_label, new_id
+from services.auth.sessions.session import FoundSession, Session, new_token, token_digest
+from services.common.clock import Clock, system_clock, to_ms
+from services.common.errors import Code, MeshError
+from services.common.scopes import MANAGEMENT, may_use
+
+# How often the time of last use is written, in milliseconds.
+_USE_STEP_MS = 60_000
+# Returns whose key a secret is; raises MeshError UNAUTHENTICATED.
+Authenticate = Callable[[str], Credential]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """How long sessions last, in seconds, and how many an account has at the same time."""
+
+    # Since their beginning.
+    lifetime: float
+    # Since their last use.
+    idle: float
+    most: int
+
+
+class SessionStore(Protocol):
+    """Where sessions are kept. Every method raises MeshError UNAVAILABLE while that cannot be reached."""
+
+    async def insert_session(self, session: Session, digest: bytes, most: int) -> None:
+        """Keeps a new session, and of the account's others only the newest, so that there are `most` with it.
+
+        Sessions of any account that ended before this one begins are forgotten.
+        """
+
+    async def find_session(self, digest: bytes) -> FoundSession | None:
+        """Returns the session of a token, whether or not it counts."""
+
+    async def list_sessions(self, account_id: str) -> Sequence[FoundSession]:
+        """Returns the sessions of an account, newest first, whether or not they count."""
+
+    async def note_use(self, session_id: str, used_at_ms: int, confirmed_at_ms: int) -> None:
+        """Moves both times of a session forward to those given; never back."""
+
+    async def end_sessions(self, account_id: str, session_id: str, except_session_id: str) -> int:
+        """Forgets one session of an account, or all but one, and returns how many there were."""
+
+
+class Sessions:
+    """Signs owners in and out."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        authenticate: Authenticate,
+        limits: SessionLimits,
+        *,
+        clock: Clock = system_clock,
+        random: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self._store = store
+        self._authenticate = authenticate
+        self._limits = limits
+        self._clock = clock
+        self._random = random
+
+    async def create(self, api_key: str, label: str) -> tuple[str, FoundSession]:
+        """Begins a session and returns its token, which nobody can ask for again.
+
+        Raises MeshError UNAUTHENTICATED for a key that does not work, PERMISSION_DENIED for one that may not manage
+        its account, and INVALID_REQUEST for a label that cannot be shown.
+        """
+        check_label(label)
+        credential = self._managing(api_key)
+        now_ms = to_ms(self._clock())
+        token = new_token(self._random)
+        session = Session(
+            id=new_id("sess", self._random),
+            account_id=credential.account_id,
+            key_id=credential.key_id,
+            label=label,
+            created_at_ms=now_ms,
+            confirmed_at_ms=now_ms,
+            last_used_at_ms=now_ms,
+            expires_at_ms=now_ms + round(self._limits.lifetime * 1000),
+        )
+        await self._store.insert_session(session, token_digest(token), self._limits.most)
+        return token, await self.find(token)
+
+    async def find(self, token: str) -> FoundSession:
+        """Returns the session of a token and notes its use; raises MeshError UNAUTHENTICATED if it has ended."""
+        now_ms = to_ms(self._clock())
+        found = await self._store.find_session(token_digest(token))
+        if found is None or not self._counts(found, now_ms):
+            raise MeshError(Code.UNAUTHENTICATED, "The session has ended. Sign in again.")
+        if now_ms - found.session.last_used_at_ms >= _USE_STEP_MS:
+            await self._store.note_use(found.session.id, now_ms, 0)
+        return found
+
+    async def confirm(self, token: str, api_key: str) -> FoundSession:
+        """Notes that the owner has shown the session's key once more; raises MeshError as `create` and `find` do."""
+        found = await self.find(token)
+        if self._managing(api_key).key_id != found.session.key_id:
+            message = "This is not the key that you signed in with. Use that key, or sign out and in again."
+            raise MeshError(Code.PERMISSION_DENIED, message)
+        now_ms = to_ms(self._clock())
+        await self._store.note_use(found.session.id, now_ms, now_ms)
+        return found._replace(session=replace(found.session, confirmed_at_ms=now_ms, last_used_at_ms=now_ms))
+
+    async def list(self, account_id: str) -> Sequence[FoundSession]:
+        """Returns the sessions of an account that count, newest first."""
+        now_ms = to_ms(self._clock())
+        return [found for found in await self._store.list_sessions(account_id) if self._counts(found, now_ms)]
+
+    async def end(self, account_id: str, session_id: str = "", except_session_id: str = "") -> int:
+        """Ends one session of an account, or all but one; returns how many."""
+        return await self._store.end_sessions(account_id, session_id, except_session_id)
+
+    def _counts(self, found: FoundSession, now_ms: int) -> bool:
+        return found.works(now_ms, round(self._limits.idle * 1000))
+
+    def _managing(self, api_key: str) -> Credential:
+        credential = self._authenticate(api_key)
+        if not may_use(credential.endpoints, MANAGEMENT):
+            message = f"This API key lacks the scope '{MANAGEMENT}', so it cannot sign in. Use a key with that scope."
+            raise MeshError(Code.PERMISSION_DENIED, message)
+        return credential

@@ -1,0 +1,107 @@
+"""Starts the console: `python -m services.console`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+from services.common.clock import system_clock
+from services.common.lifecycle.lifespan import Lifespan
+from services.common.lifecycle.process import run_service
+from services.common.rpc.channels import channel_opener
+from services.common.rpc.discovery import Discovery, first_addresses
+from services.common.rpc.replicas import auth_replicas, billing_replicas, router_replicas
+from services.common.settings import load_settings, split_list
+from services.console.application import Application
+from services.console.error_pages import ErrorPages
+from services.console.freshness import Freshness
+from services.console.http.attempt_limits import AttemptLimits, client_address
+from services.console.http.origin import served_at
+from services.console.http.server import HttpServer
+from services.console.mesh import Mesh
+from services.console.page import Pages
+from services.console.pages.account import Account
+from services.console.pages.keys import Keys
+from services.console.pages.made_key import MadeKey
+from services.console.pages.models import Models
+from services.console.pages.new_key import NewKey
+from services.console.pages.overview import Overview
+from services.console.pages.receipts import Receipts
+from services.console.pages.sign_in import SignIn
+from services.console.pages.sign_up import Registration, SignUp
+from services.console.pages.usage import Usage
+from services.console.rendering import Renderer
+from services.console.sessions import Sessions
+from services.console.settings import ConsoleSettings
+
+
+async def serve(stop: asyncio.Event) -> None:
+    """Serves until `stop` is set, then finishes the requests in flight."""
+    settings = load_settings(ConsoleSettings, "console")
+    async with Lifespan("console", settings, stop) as lifespan:
+        await _serve_pages(settings, lifespan)
+
+
+async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
+    origin = served_at(settings.public_url, settings.listen)
+    discovery = Discovery()
+    mesh = _open_mesh(settings, lifespan, discovery)
+    renderer, sessions = Renderer(), Sessions(mesh.auth, origin)
+    freshness = Freshness(settings.fresh_seconds, system_clock)
+    made = MadeKey(renderer, lifespan.catalog, settings.api_url)
+    address = partial(client_address, trusted_proxies=settings.trusted_proxies)
+    attempts = AttemptLimits(settings.sign_ins_per_minute, 60.0, "sign in", time.monotonic)
+    served: list[Pages] = [
+        SignIn(renderer, sessions, attempts, address, with_sign_up=settings.registration != "off"),
+        Overview(renderer, mesh),
+        NewKey(renderer, mesh, freshness, made, system_clock),
+        Keys(renderer, mesh, freshness, made, system_clock),
+        Usage(renderer, mesh, system_clock),
+        Receipts(renderer, mesh),
+        Models(renderer, mesh),
+        Account(renderer, sessions),
+    ]
+    if settings.registration != "off":
+        registration = Registration(settings.registration_code, settings.registration_credits)
+        openings = AttemptLimits(settings.registrations_per_hour, 3600.0, "open an account", time.monotonic)
+        served.append(SignUp(renderer, mesh, registration, openings, address))
+    application = Application(
+        [page for each in served for page in each.pages()],
+        sessions,
+        ErrorPages(renderer),
+        origin,
+        request_timeout=settings.request_timeout,
+        monotonic=time.monotonic,
+    )
+    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds)
+    await lifespan.start_admin()
+    lifespan.run_in_background("discovery", discovery.run())
+    await http.start()
+
+    await lifespan.serve()
+    await http.stop()
+
+
+def _open_mesh(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> Mesh:
+    """Returns clients of the other services, which are closed at the end and follow their addresses."""
+    open_channel = partial(channel_opener, settings.tls)
+    auths, billings, routers = (
+        split_list(entries)
+        for entries in (settings.auth_addresses, settings.billing_addresses, settings.router_addresses)
+    )
+    to_billing = first_addresses(billings), open_channel("billing")
+    auth = auth_replicas(first_addresses(auths), open_channel("auth"), settings.call_timeout)
+    billing = billing_replicas(*to_billing, settings.call_timeout)
+    reports = billing_replicas(*to_billing, settings.report_timeout)
+    router = router_replicas(first_addresses(routers), open_channel("router"), settings.call_timeout)
+    discovery.follow(auths, auth.set_addresses)
+    discovery.follow(billings, billing.set_addresses, reports.set_addresses)
+    discovery.follow(routers, router.set_addresses)
+    for close in (auth.close, billing.close, reports.close, router.close):
+        lifespan.close_at_end(close)
+    return Mesh(lifespan.catalog, auth, billing, reports, router, system_clock)
+
+
+if __name__ == "__main__":
+    run_service(serve)

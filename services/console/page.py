@@ -1,0 +1,33 @@
+"""A page: how it is called, who may see it and what answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from aiohttp import web
+
+from services.console.visit import Visit
+
+Handler = Callable[[Visit], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A route of the console."""
+
+    method: Literal["GET", "POST"] = "GET"
+    path: str
+    # The label of its metrics.
+    name: str
+    handler: Handler
+    # Whether people see it who are not signed in.
+    public: bool = False
+
+
+class Pages(Protocol):
+    """What serves some pages."""
+
+    def pages(self) -> tuple[Page, ...]:
+        """Returns their routes."""

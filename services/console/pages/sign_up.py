@@ -1,0 +1,99 @@
+"""Opening an account: its key is shown once, and is what signs in from then on."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from services.common.errors import Code, MeshError
+from services.common.scopes import ENDPOINTS
+from services.console.http.attempt_limits import AttemptLimits
+from services.console.http.forms import Form
+from services.console.mesh import Mesh
+from services.console.metrics import SIGN_UPS
+from services.console.page import Page
+from services.console.rendering import Renderer
+from services.console.visit import Visit
+from tiermesh.auth.v1 import auth_pb2
+
+_REFUSALS = {Code.INVALID_REQUEST: 400, Code.PERMISSION_DENIED: 403, Code.RATE_LIMITED: 429}
+_KEY_NAME = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Who may open accounts, and with how many credits they begin."""
+
+    # What people have to enter; empty if everybody may.
+    code: str = field(default="", repr=False)
+    credits: int = 0
+
+
+class SignUp:
+    """Serves the form for a new account. `address` tells whose attempts are counted together."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        mesh: Mesh,
+        registration: Registration,
+        limits: AttemptLimits,
+        address: Callable[[web.Request], str],
+    ) -> None:
+        self._renderer = renderer
+        self._mesh = mesh
+        self._registration = registration
+        self._limits = limits
+        self._address = address
+
+    def pages(self) -> tuple[Page, ...]:
+        """Returns the routes."""
+        return (
+            Page(path="/sign-up", name="sign_up", handler=self.show, public=True),
+            Page(method="POST", path="/sign-up", name="sign_up", handler=self.create, public=True),
+        )
+
+    async def show(self, visit: Visit) -> web.StreamResponse:
+        """Answers GET /sign-up."""
+        return self._form(visit)
+
+    async def create(self, visit: Visit) -> web.StreamResponse:
+        """Answers POST /sign-up: the one response that holds the key of the account."""
+        name = visit.form.text("name")
+        try:
+            self._limits.count(self._address(visit.request))
+            self._check(visit.form)
+            account, secret = await self._open(name)
+        except MeshError as error:
+            status = _REFUSALS.get(error.code)
+            if status is None:
+                raise
+            SIGN_UPS.labels("rate_limited" if error.code is Code.RATE_LIMITED else "refused").inc()
+            return self._form(visit, name=name, problem=error.message, status=status)
+        SIGN_UPS.labels("opened").inc()
+        return self._renderer.page("signed_up", visit, secret=secret, account=account)
+
+    async def _open(self, name: str) -> tuple[auth_pb2.Account, str]:
+        """Opens an account and returns it with its key. What fails in between leaves an account that nobody can use."""
+        account = await self._mesh.create_account(name)
+        if self._registration.credits:
+            await self._mesh.grant_welcome(account.id, self._registration.credits)
+        # Nobody has set limits for this customer, so the service's usual ones bind all keys of the account.
+        wish = auth_pb2.CreateKeyRequest(account_id=account.id, name=_KEY_NAME, endpoints=ENDPOINTS)
+        return account, (await self._mesh.auth.call(lambda stub: stub.CreateKey, wish)).api_key
+
+    def _check(self, form: Form) -> None:
+        """Raises MeshError for a wrong invitation code or no name."""
+        expected = self._registration.code
+        if expected and not hmac.compare_digest(form.text("code").encode(), expected.encode()):
+            raise MeshError(Code.PERMISSION_DENIED, "This is not the invitation code. Ask the operator for it.")
+        if not form.text("name"):
+            raise MeshError(Code.INVALID_REQUEST, "Enter a name for the account.", param="name")
+
+    def _form(self, visit: Visit, *, name: str = "", problem: str = "", status: int = 200) -> web.Response:
+        return self._renderer.page(
+            "sign_up", visit, status=status, name=name, problem=problem, with_code=bool(self._registration.code)
+        )

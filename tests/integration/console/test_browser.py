@@ -1,0 +1,319 @@
+"""The console in a real Chromium: what a person sees and does with scripts, at two widths and in both schemes."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from openai import OpenAI
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
+
+from tests.integration.console.person import Owner
+from tests.support import programs
+from tests.support.deadlines import stretched
+from tests.support.mesh import LocalMesh
+
+WIDTHS = (360, 1280)
+SCHEMES = ("light", "dark")
+# Set, it names a folder in which every page is kept as a picture.
+PICTURES_VARIABLE = "TIERMESH_TEST_SCREENSHOTS"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = programs.chromium()
+        browser = playwright.chromium.launch(
+            executable_path=chromium.path,
+            env={**os.environ, **chromium.environment},
+            # Containers forbid what its sandbox needs, and there is nothing here but pages of ours.
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        yield browser
+        browser.close()
+
+
+class Desk:
+    """A person at a browser that notes what it does not like: errors, refused content, foreign requests."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.url = url
+        self.context = context
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        context.set_default_timeout(1000 * stretched(10))
+        self.page = context.new_page()
+        self.page.on("request", self._note_request)
+        self.page.on("console", self._note_message)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _note_request(self, request: Request) -> None:
+        self.requests.append(request.url)
+
+    def _note_message(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(message.text)
+
+    def sign_in(self, key: str) -> None:
+        self.page.goto(self.url)
+        self.page.get_by_label("API key").fill(key)
+        self.page.get_by_role("button", name="Sign in").click()
+        expect(self.page.get_by_role("heading", name="Overview")).to_be_visible()
+
+    def foreign(self) -> list[str]:
+        """Returns the requests that left the console."""
+        return [url for url in self.requests if not url.startswith(self.url + "/")]
+
+
+@pytest.fixture
+def desk(browser: Browser, mesh: LocalMesh) -> Iterator[Desk]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=mesh.console_url)
+    yield Desk(context, mesh.console_url)
+    context.close()
+
+
+def test_a_newcomer_has_a_key_that_works_after_a_few_clicks(desk: Desk, mesh: LocalMesh) -> None:
+    page = desk.page
+    desk.sign_in(mesh.console_key)
+    page.get_by_role("link", name="Create an API key").click()
+    page.get_by_label("Name").fill("from the browser")
+    page.get_by_role("button", name="Create the key").click()
+    page.get_by_role("button", name="Copy the key").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    secret = page.evaluate("navigator.clipboard.readText()")
+    assert secret == page.locator("#secret").inner_text()
+    client = OpenAI(base_url=mesh.base_url, api_key=secret, max_retries=0)
+    stream = client.chat.completions.create(
+        model="tiermesh-pro", messages=[{"role": "user", "content": "hi"}], max_tokens=3, stream=True
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+    page.get_by_role("link", name="Back to the keys").click()
+    expect(page.get_by_role("cell", name=secret[:16])).to_be_visible()
+    assert secret not in page.content()
+    kept = page.evaluate("JSON.stringify([localStorage, sessionStorage, document.cookie, history.state])")
+    assert secret not in kept
+    assert mesh.console_key not in kept
+    assert desk.foreign() == []
+    assert desk.complaints == []
+    # The page with the key was not kept, and to show it again the form would have to be sent again.
+    with pytest.raises(PlaywrightError, match="ERR_CACHE_MISS"):
+        page.go_back()
+
+
+def test_nothing_can_be_injected(desk: Desk, mesh: LocalMesh) -> None:
+    desk.sign_in(mesh.console_key)
+    page = desk.page
+    attempts = {
+        "markup": "document.body.innerHTML = '<img src=x onerror=\"window.hit = 1\">'",
+        "script": "const s = document.createElement('script'); s.text = 'window.hit = 2'; document.body.append(s)",
+        "eval": "setTimeout('window.hit = 3')",
+        "policy": "trustedTypes.createPolicy('x', { createHTML: text => text })",
+    }
+    for name, attempt in attempts.items():
+        outcome = page.evaluate(f"() => {{ try {{ {attempt}; return 'done' }} catch (error) {{ return error.name }} }}")
+        assert outcome in {"TypeError", "EvalError"}, name
+    assert page.evaluate("window.hit") is None
+    assert page.evaluate("fetch('https://evil.example/').then(() => 'sent', () => 'refused')") == "refused"
+    assert page.evaluate("document.cookie") == ""
+
+
+class _EvilPage(BaseHTTPRequestHandler):
+    """A site of somebody else, on this machine too: browsers keep sites of the internet from it anyway."""
+
+    console_url = ""
+
+    def do_GET(self) -> None:
+        body = (
+            f"<iframe src='{self.console_url}/sign-in'></iframe>"
+            f"<form method=post action='{self.console_url}/account/end-other-sessions'><button>win</button></form>"
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server names it
+        """Writes nothing."""
+
+
+@pytest.fixture
+def evil(mesh: LocalMesh) -> Iterator[str]:
+    """The URL of another site."""
+    _EvilPage.console_url = mesh.console_url
+    with ThreadingHTTPServer(("127.0.0.1", 0), _EvilPage) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+def test_no_page_of_another_site_shows_it(desk: Desk, mesh: LocalMesh, evil: str) -> None:
+    desk.sign_in(mesh.console_key)
+    page = desk.page
+    page.goto(evil)
+    # What stands there is the browser's own page, which says that the console may not be shown in a frame.
+    assert page.frames[-1].url.startswith("chrome-error://")
+    press(page, "button", "win")
+    expect(page.get_by_role("heading", name="This form came from somewhere else")).to_be_visible()
+    page.goto(desk.url)
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def test_it_can_be_used_by_keyboard_alone(desk: Desk, mesh: LocalMesh) -> None:
+    page = desk.page
+    page.goto(f"{desk.url}/sign-in")
+    # The field has the focus without anybody's doing.
+    expect(page.get_by_label("API key")).to_be_focused()
+    page.keyboard.type(mesh.console_key)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "Create an API key":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.type("by keyboard")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Your new key")).to_be_visible()
+
+
+def test_it_works_without_scripts(browser: Browser, mesh: LocalMesh) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    desk = Desk(context, mesh.console_url)
+    desk.sign_in(mesh.console_key)
+    desk.page.get_by_role("link", name="Create an API key").click()
+    desk.page.get_by_role("button", name="Create the key").click()
+    assert desk.page.locator("#secret").inner_text().startswith("sk-tiermesh-")
+    assert desk.page.get_by_role("button", name=re.compile("Copy")).count() == 0
+    desk.page.get_by_role("button", name="Sign out").click()
+    expect(desk.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_fits_and_can_be_read(
+    browser: Browser, mesh: LocalMesh, strange: Owner, width: int, scheme: str
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
+    desk = Desk(context, mesh.console_url)
+    page = desk.page
+    page.goto(f"{desk.url}/sign-in")
+    check_page(page, "sign-in", width, scheme)
+    press(page, "link", "Open an account")
+    check_page(page, "sign-up", width, scheme)
+    page.get_by_label("Name of the account").fill("W" * 200)
+    press(page, "button", "Open the account")
+    check_page(page, "signed-up", width, scheme)
+    page.goto(desk.url)
+    desk.sign_in(strange.key)
+    paths = {"overview": "/", "keys": "/keys", "key": f"/keys/{strange.key_id}", "new-key": "/keys/new"}
+    paths |= {
+        "usage": "/usage",
+        "usage-by-key": "/usage?group_by=key",
+        "receipts": "/receipts",
+        "models": "/models",
+        "account": "/account",
+        "confirm": "/confirm",
+        "not-found": "/nothing",
+    }
+    for name, path in paths.items():
+        page.goto(desk.url + path)
+        check_page(page, name, width, scheme)
+    page.goto(f"{desk.url}/keys/new")
+    page.get_by_label("Requests per minute").fill("many")
+    press(page, "button", "Create the key")
+    check_page(page, "new-key-refused", width, scheme)
+    page.get_by_label("Requests per minute").fill("")
+    press(page, "button", "Create the key")
+    check_page(page, "made-key", width, scheme)
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def strange(mesh: LocalMesh) -> Owner:
+    """An owner whose names are as awkward as names get."""
+    name = "\N{HEBREW LETTER SHIN}\N{HEBREW LETTER LAMED} \N{PARTY POPPER} " + "W" * 120
+    owner = Owner(mesh, name, amount=987_654_321)
+    client = OpenAI(base_url=mesh.base_url, api_key=owner.key, max_retries=0)
+    client.chat.completions.create(model="tiermesh-pro", messages=[{"role": "user", "content": "hi"}], max_tokens=3)
+    return owner
+
+
+def press(page: Page, role: Literal["button", "link"], name: str) -> None:
+    """Presses what leads to another page, and waits for that."""
+    with page.expect_navigation():
+        page.get_by_role(role, name=name).click()
+
+
+def check_page(page: Page, name: str, width: int, scheme: str) -> None:
+    """Fails if something is cut off, too small to touch, hard to read or without a name."""
+    if folder := os.environ.get(PICTURES_VARIABLE):
+        picture = Path(folder, f"{name}-{width}-{scheme}.png")
+        page.screenshot(path=picture, full_page=True, timeout=1000 * stretched(30))
+    found = page.evaluate(CHECKS)
+    assert found == [], f"{name} at {width} in {scheme}: {found}"
+    # It takes long, and finds the same at most combinations.
+    if (width, scheme) in {(WIDTHS[0], SCHEMES[0]), (WIDTHS[1], SCHEMES[1])}:
+        page.evaluate(AXE)
+        violations = page.evaluate(
+            "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
+        )
+        assert violations == [], f"{name} at {width} in {scheme}: {violations}"
+
+
+AXE = programs.axe()
+
+
+# Returns what is wrong with the page that is shown.
+CHECKS = """() => {
+  const wrong = [];
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  if (wide > 0) wrong.push(`the page is ${wide} px too wide`);
+  const luminance = (color) => {
+    const [r, g, b] = color.match(/[\\d.]+/g).map(Number).map((each) => {
+      const part = each / 255;
+      return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const color = getComputedStyle(each).backgroundColor;
+      if (!color.endsWith(', 0)')) return color;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  for (const element of document.querySelectorAll('body *')) {
+    const text = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    const style = getComputedStyle(element);
+    if (!text || !element.getClientRects().length || element.closest('.hidden, .skip')) continue;
+    const [one, other] = [luminance(style.color), luminance(ground(element))].sort((a, b) => b - a);
+    const contrast = (one + 0.05) / (other + 0.05);
+    if (contrast < 4.5) wrong.push(`contrast ${contrast.toFixed(1)}: ${element.textContent.trim().slice(0, 40)}`);
+  }
+  for (const element of document.querySelectorAll('button, .button, input:not([type=hidden]), select, nav a')) {
+    const { width, height } = element.getBoundingClientRect();
+    const label = element.type === 'checkbox' ? element.labels[0] : element;
+    if (Math.min(label.getBoundingClientRect().height, label.getBoundingClientRect().width) < 24)
+      wrong.push(`too small to touch (${width} by ${height}): ${element.outerHTML.slice(0, 60)}`);
+    const named = element.textContent.trim() || element.labels?.length || element.getAttribute('aria-label');
+    if (!named) wrong.push(`without a name: ${element.outerHTML.slice(0, 60)}`);
+  }
+  const ids = [...document.querySelectorAll('[id]')].map((element) => element.id);
+  if (new Set(ids).size !== ids.length) wrong.push('an id is there twice');
+  if (document.querySelectorAll('h1').length !== 1) wrong.push('there is not one heading of the page');
+  if (document.querySelectorAll('main').length !== 1 || !document.documentElement.lang) wrong.push('landmarks');
+  return wrong;
+}"""
