@@ -13,7 +13,9 @@ from services.common.telemetry.logs import get_logger
 from services.common.telemetry.tracing import Tracing
 from services.edge.authentication import Authenticator, Principal, RateLimit
 from services.edge.context import RequestContext, RequestIds
-from services.edge.http.body_memory import BodyMemory, NoMemoryError
+from services.edge.http.bodies.arriving import SlowBodyError, arriving
+from services.edge.http.bodies.incoming import BODY, BodyLimits, BodyTooLargeError, IncomingBody
+from services.edge.http.bodies.memory import BodyMemory, NoMemoryError
 from services.edge.http.compression import check_encoding, compress
 from services.edge.http.cors import Cors, options
 from services.edge.http.errors import (
@@ -31,9 +33,7 @@ from services.edge.http.errors import (
     unknown_url,
     wrong_method,
 )
-from services.edge.http.incoming_body import BODY, BodyLimits, BodyTooLargeError, IncomingBody
 from services.edge.http.protocol import SERVER_NAME
-from services.edge.http.request_body import SlowBodyError, arriving
 from services.edge.http.sockets import asks_for_socket, no_socket
 from services.edge.metrics import AUTHENTICATE, BODY_BYTES, IN_FLIGHT, NO_MEMORY, REJECTIONS, RouteMetrics, reason_of
 from services.edge.openapi.serving import Document

@@ -17,7 +17,7 @@ from services.common.errors import MeshError
 from services.common.rpc.replicas import AuthReplicas
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import read_json
+from services.edge.http.bodies.incoming import read_json
 from services.edge.http.parsing import invalid, json_response, parse_body
 from tiermesh.auth.v1 import auth_pb2
 

@@ -15,7 +15,7 @@ from services.edge.chat.images import call_with_images
 from services.edge.chat.request import ChatBody, chat_decoder
 from services.edge.chat.response import ChunkRenderer, completion_body
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import BODY, read_json
+from services.edge.http.bodies.incoming import BODY, read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.common.catalog import Model
 from services.edge.chat.call import generate_call
 from services.edge.chat.request import ChatBody, ImagePart
-from services.edge.http.body_memory import BodyShare
+from services.edge.http.bodies.memory import BodyShare
 from services.edge.remote_images import ImageLoader, ImageSource
 from tiermesh.runner.v1 import runner_pb2
 

@@ -10,7 +10,7 @@ from services.edge.authentication import Principal
 from services.edge.completions.request import completion_calls, completion_decoder, read_prompts, translated
 from services.edge.completions.response import CompletionRenderer
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import read_json
+from services.edge.http.bodies.incoming import read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath

@@ -10,7 +10,7 @@ from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.embeddings.request import embeddings_call, embeddings_decoder
 from services.edge.embeddings.response import embeddings_body
-from services.edge.http.incoming_body import read_json
+from services.edge.http.bodies.incoming import read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.delivery import deliver_whole
 from services.edge.paid.path import Order, PaidPath

@@ -11,7 +11,7 @@ from services.common.catalog import Model
 from services.common.clock import Clock
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import read_json
+from services.edge.http.bodies.incoming import read_json
 from services.edge.http.parsing import json_response, parse_body
 from services.edge.images.files import Album, ImageFiles
 from services.edge.images.request import ImageBody, ImageFormat, Size, check_steps, image_decoder, read_size

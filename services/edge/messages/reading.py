@@ -14,7 +14,7 @@ from services.edge.authentication import Principal
 from services.edge.chat.checks import check_chat_body
 from services.edge.chat.images import call_with_images
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import BODY, read_json
+from services.edge.http.bodies.incoming import BODY, read_json
 from services.edge.messages.field_names import FieldNames
 from services.edge.messages.request import ConversationBody, parse_conversation
 from services.edge.messages.thoughts import ThoughtKey, ThoughtSigner

@@ -12,7 +12,7 @@ from services.edge.authentication import Principal
 from services.edge.chat.checks import check_chat_body
 from services.edge.chat.images import call_with_images
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import BODY, read_json
+from services.edge.http.bodies.incoming import BODY, read_json
 from services.edge.paid.path import PaidPath
 from services.edge.remote_images import ImageLoader
 from services.edge.responses.request import ResponsesBody, parse_responses_body

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import read_json
+from services.edge.http.bodies.incoming import read_json
 from services.edge.http.parsing import parse_body
 from services.edge.paid.path import Order, PaidPath
 from services.edge.speech.frames import AudioEvents, AudioFile

@@ -10,7 +10,7 @@ from services.edge.authentication import Principal
 from services.edge.chat.call import generate_call
 from services.edge.chat.checks import check_chat_body
 from services.edge.context import RequestContext
-from services.edge.http.incoming_body import read_json
+from services.edge.http.bodies.incoming import read_json
 from services.edge.http.parsing import json_response, parse_body
 from services.edge.paid.path import PaidPath
 from services.edge.token_counts.counter import TokenCounter

@@ -9,8 +9,8 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.http.bodies.incoming import BODY
 from services.edge.http.event_stream import set_content_type
-from services.edge.http.incoming_body import BODY
 from services.edge.paid.delivery import deliver_stream, deliver_whole
 from services.edge.paid.path import Order, PaidPath
 from services.edge.settings import EdgeSettings

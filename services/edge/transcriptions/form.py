@@ -11,8 +11,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from services.common.errors import Code, MeshError
-from services.edge.http.body_memory import BodyShare
-from services.edge.http.incoming_body import BodyTooLargeError
+from services.edge.http.bodies.incoming import BodyTooLargeError
+from services.edge.http.bodies.memory import BodyShare
 from services.edge.http.parsing import invalid
 
 _MOST_PARTS = 64

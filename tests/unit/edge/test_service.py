@@ -15,9 +15,9 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Authenticator, Principal, Verdict
 from services.edge.context import RequestContext
+from services.edge.http.bodies.arriving import SlowBodyError
 from services.edge.http.errors import error_body
 from services.edge.http.event_stream import EventStream
-from services.edge.http.request_body import SlowBodyError
 from services.edge.http.server import HttpServer
 from services.edge.paid.delivery import Delivery, deliver_stream
 from services.edge.paid.hold import Outcome

@@ -25,7 +25,7 @@ def decodable(image: bytes) -> bytes:
     Raises MeshError INVALID_REQUEST for an image that cannot be brought into one.
     """
     # Runners without images need not load the library.
-    from services.runner.kinds.text.picture import is_plain, read_picture
+    from services.runner.kinds.text.images.picture import is_plain, read_picture
 
     try:
         header = read_header(image)

@@ -9,7 +9,7 @@ from services.common.json_schema.arguments import NO_PARAMETERS
 from services.common.lark.errors import LarkError
 from services.common.lark.json_form import json_form, json_form_of_pattern
 from services.common.limits.chats import MOST_MESSAGES, MOST_MESSAGES_TOOLS, TOOL_NAME
-from services.runner.kinds.text.images import text_with_markers
+from services.runner.kinds.text.images.markers import text_with_markers
 from services.runner.kinds.text.json_texts import JsonTexts
 from services.runner.kinds.text.prompt.grammar import any_object
 from services.runner.kinds.text.prompt.tools import Mode, Tool, Toolbox

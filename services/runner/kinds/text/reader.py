@@ -30,7 +30,7 @@ from services.common.text_digest import text_digest
 from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
 from services.runner.kinds.text.format_instructions import format_instructions
-from services.runner.kinds.text.images import random_marker, read_images
+from services.runner.kinds.text.images.markers import random_marker, read_images
 from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.controls import ControlTexts, Prompt
 from services.runner.kinds.text.prompt.grammar import answer_grammar, check_offer

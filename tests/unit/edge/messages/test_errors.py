@@ -12,7 +12,7 @@ from anthropic.types import ErrorResponse
 
 from services.common.errors import Code, MeshError
 from services.edge.authentication import Authenticator, Principal, Verdict
-from services.edge.http.incoming_body import read_json
+from services.edge.http.bodies.incoming import read_json
 from services.edge.http.server import HttpServer
 from services.edge.messages.errors import ANTHROPIC_ERRORS
 from services.edge.route import Route

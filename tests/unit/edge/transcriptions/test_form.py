@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.common.errors import MeshError
-from services.edge.http.body_memory import BodyMemory
+from services.edge.http.bodies.memory import BodyMemory
 from services.edge.http.errors import error_response
 from services.edge.transcriptions.form import read_form
 

@@ -33,7 +33,7 @@ class Image:
 
 def read_image(data: bytes) -> Image:
     """Decodes a picture as a viewer shows it; raises MeshError INVALID_REQUEST if it is none."""
-    from services.runner.kinds.text.picture import read_picture
+    from services.runner.kinds.text.images.picture import read_picture
 
     try:
         header = read_header(data)

@@ -12,10 +12,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.common.errors import MeshError
 from services.common.limits.json_counts import JsonCounts
-from services.edge.http import incoming_body
-from services.edge.http.body_memory import BodyMemory
+from services.edge.http.bodies import incoming
+from services.edge.http.bodies.incoming import BodyLimits, BodyTooLargeError, IncomingBody
+from services.edge.http.bodies.memory import BodyMemory
 from services.edge.http.errors import body_too_large, error_response, respond
-from services.edge.http.incoming_body import BodyLimits, BodyTooLargeError, IncomingBody
 from tests.support.costly_bodies import fill, image
 
 KIB = 1024
@@ -95,7 +95,7 @@ async def test_images_may_be_larger_but_nothing_that_only_looks_like_one(post: P
 
 async def test_many_values_are_refused_by_their_number(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
     most = JsonCounts(containers=100, values=100_000, members=100, fractions=10)
-    monkeypatch.setattr("services.edge.http.json_bounds.MOST_COUNTS", most)
+    monkeypatch.setattr("services.edge.http.bodies.json_bounds.MOST_COUNTS", most)
     for item, told in [("[]", "100 objects and lists"), ("7", "100000 values"), ("0.5", "10 decimal points")]:
         status, message = await post(b"[" + fill(item, TEXT - 2) + b"]")
         assert status == 400
@@ -106,7 +106,7 @@ async def test_many_values_are_refused_by_their_number(post: Post, monkeypatch: 
 
 
 async def test_a_body_in_crumbs_is_refused(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming_body, "MOST_CHUNKS", 100)
+    monkeypatch.setattr(incoming, "MOST_CHUNKS", 100)
     status, message = await post(pieces(200, 1))
     assert (status, message) == (
         400,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.errors import Code
-from services.edge.http.body_memory import BodyMemory, NoMemoryError
+from services.edge.http.bodies.memory import BodyMemory, NoMemoryError
 
 
 def test_what_a_request_holds_is_given_back_however_it_ends() -> None:

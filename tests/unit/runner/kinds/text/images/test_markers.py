@@ -6,7 +6,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
-from services.runner.kinds.text.images import MOST_IMAGES, random_marker
+from services.runner.kinds.text.images.markers import MOST_IMAGES, random_marker
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import Request, RequestReader
 from tests.support.images import plain_image

@@ -9,8 +9,8 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 from services.common.limits.json_counts import LEAST_BYTES
-from services.edge.http.body_memory import BodyShare
-from services.edge.http.json_bounds import check_json, image_bytes
+from services.edge.http.bodies.json_bounds import check_json, image_bytes
+from services.edge.http.bodies.memory import BodyShare
 
 # The most chunks of a chunked body: each costs a microsecond, however small it is.
 MOST_CHUNKS = 65_536

@@ -13,7 +13,7 @@ from PIL import Image
 
 from services.runner.engines.exllamav2.jobs.images import read_image
 from services.runner.engines.llamacpp.media import decodable
-from services.runner.kinds.text.picture import is_plain, read_picture
+from services.runner.kinds.text.images.picture import is_plain, read_picture
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 Colour = tuple[int, int, int]
