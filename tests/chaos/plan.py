@@ -28,7 +28,7 @@ CREDITS = (1_000_000, 1_000_000, 1_000_000, 65, 30)
 _WEIGHTS = (10, 10, 10, 1, 1)
 # A run shows something only if so many answers, as a share of those whose clients wait and can pay, are completed, and
 # if so many are continued by another runner. In a short one each fault meets a larger share of the requests.
-FULL_REQUESTS, FULL_FAULTS = 700, 30
+FULL_REQUESTS, FULL_FAULTS = 800, 30
 _FULL_COMPLETED, _FULL_RESUMED = 0.6, 50
 _SHORT_COMPLETED = 0.4
 

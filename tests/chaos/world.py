@@ -39,6 +39,8 @@ HOLD_TTL = 14.0
 REQUEST_TIMEOUT = 10.0
 # How long a runner may show no progress with a request: so little that there is time for another one.
 SILENCE = 3.0
+# How long a request waits while no runner is there at all: as for a tier that is scaled to zero.
+_COLD_START = 3.0
 _EDGE_SECONDS = {
     "call_timeout": 2.0,
     "queue_timeout": 3.0,
@@ -155,13 +157,15 @@ class World:
         etcd = await self._stack.enter_async_context(EtcdServer(self._directory))
         self._mortals["etcd"] = MortalEtcd(etcd)
         etcd_address = await self._wire("etcd", etcd.endpoint)
+        catalog = {"catalog_file": str(self._write_catalog())}
         await asyncio.to_thread(import_services)
         # Nothing of these has to be slowed, so they tell how slow everything else has to be.
-        first = self._replicas("auth", {"database_url": urls["auth"], **self._slowed(_DRAIN)})
-        first += self._replicas("router", {"etcd_endpoints": etcd_address, **self._slowed(_DRAIN)})
+        first = self._replicas("auth", catalog | {"database_url": urls["auth"], **self._slowed(_DRAIN)})
+        first += self._replicas("router", catalog | {"etcd_endpoints": etcd_address, **self._slowed(_DRAIN)})
         self.slowness = slowness(await self._revive(first))
         self._wires["etcd"].slowness = self.slowness
-        catalog = {"catalog_file": str(self._write_catalog())}
+        # Those that run look at it every two seconds.
+        self._write_catalog()
         names = self._replicas("billing", catalog | {"database_url": urls["billing"], **self._slowed(_BILLING_SECONDS)})
         for name in RUNNERS:
             names.append(await self._runner(name, catalog | {"etcd_endpoints": etcd_address}))
@@ -212,10 +216,11 @@ class World:
         return {name: str(value * self.slowness) for name, value in seconds.items()}
 
     def _write_catalog(self) -> Path:
-        """Writes the catalog of a mesh whose runners are given up early, and returns its path."""
+        """Writes the catalog of a mesh whose runners come and go, and returns its path."""
         catalog = yaml.safe_load(DEFAULT_CATALOG.read_text())
         for model in catalog["models"]:
             model["silence_seconds"] = math.ceil(SILENCE * self.slowness)
+            model["cold_start_seconds"] = math.ceil(_COLD_START * self.slowness)
         path = self._directory / "models.yaml"
         path.write_text(yaml.safe_dump(catalog))
         return path
