@@ -16,7 +16,7 @@ from tests.chaos.client import Client, patient_session, slow_session
 from tests.chaos.ledger_view import LedgerView
 from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS, Plan, RequestPlan
 from tests.chaos.record import End, Record
-from tests.chaos.world import HOLD_TTL, World
+from tests.chaos.world import World
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.billing.billing_client import BillingClient
 from tests.support.mesh import run_tiermesh
@@ -24,7 +24,8 @@ from tests.support.waiting import eventually
 
 # Keys that are made at the same time.
 _KEYS_AT_ONCE = 16
-_REST_SECONDS = HOLD_TTL + 20.0
+# How long everything may take to come to rest, beyond the life of a hold.
+_REST_SECONDS = 20.0
 _CANNOT_PAY = 402
 # What the engine says to each prompt while nothing is wrong, once a mesh was asked: it is the same in all of them.
 _undisturbed: list[Undisturbed] = []
@@ -60,7 +61,8 @@ async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mappin
     """Starts a mesh for one plan, runs it at the pace that the machine can bear, and checks it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tiermesh-chaos-") as directory:
-        async with World(Path(directory), database_server=database_server, modules=modules) as world:
+        world = World(Path(directory), database_server=database_server, hold_seconds=plan.hold_seconds, modules=modules)
+        async with world:
             plan = plan.slowed(world.slowness)
             ledger = LedgerView(world.ledger_url)
             try:
@@ -143,7 +145,7 @@ class Driver:
     async def _rest(self) -> list[Violation]:
         """Waits until nothing moves any more: every hold has ended, and the edge has nothing left to tell billing."""
         violations = []
-        rest_seconds = _REST_SECONDS * self._plan.slowness
+        rest_seconds = (self._plan.hold_seconds + _REST_SECONDS) * self._plan.slowness
         try:
             await eventually(self._ledger.none_open, rest_seconds)
         except AssertionError:

@@ -26,6 +26,8 @@ MOST_TOKENS = 90
 # Accounts by number. The last ones own so little that some of their requests must be refused.
 CREDITS = (1_000_000, 1_000_000, 1_000_000, 65, 30)
 _WEIGHTS = (10, 10, 10, 1, 1)
+# How long billing keeps a hold whose edge has not ended it, in seconds at full pace: longer than any request takes.
+HOLD_SECONDS = 14.0
 # A run shows something only if so many answers, as a share of those whose clients wait and can pay, are completed, and
 # if so many are continued by another runner. In a short one each fault meets a larger share of the requests.
 FULL_REQUESTS, FULL_FAULTS = 800, 30
@@ -81,6 +83,8 @@ class Plan:
     # faults then still meet the same requests.
     slowness: float = 1.0
     floor: Floor = Floor()
+    # How long billing keeps a hold whose edge has not ended it, in seconds at full pace.
+    hold_seconds: float = HOLD_SECONDS
 
     def slowed(self, factor: float) -> Plan:
         """Returns the same plan for a mesh that is slower by a factor."""

@@ -25,6 +25,7 @@ from tests.chaos.faults.fault import PROCESS_KINDS, RUNNERS, Fault, Hit, Kind, r
 from tests.chaos.faults.mortals import READY_SECONDS, Mortal, MortalDatabase, MortalEtcd, MortalService
 from tests.chaos.faults.wire import Wire
 from tests.chaos.pace import slowness
+from tests.chaos.plan import HOLD_SECONDS
 from tests.support.etcd import EtcdServer
 from tests.support.forked_service import ForkedServiceProcess, import_services
 from tests.support.postgres import PostgresServer, create_database
@@ -34,8 +35,7 @@ from tests.support.waiting import eventually
 # All speeds and times are those of a mesh at full pace.
 # Tokens a second. The prompt takes a quarter of a second, so that clients can leave before the first token.
 PREFILL_SPEED, SPEED = 40, 24
-# Requests end, one way or the other, before their hold does; all in seconds.
-HOLD_TTL = 14.0
+# Requests end, one way or the other, before their hold does; in seconds.
 REQUEST_TIMEOUT = 10.0
 # How long a runner may show no progress with a request: so little that there is time for another one.
 SILENCE = 3.0
@@ -53,7 +53,7 @@ _EDGE_SECONDS = {
 }
 # Shorter than some answers too.
 _DRAIN = {"drain_seconds": 2.5}
-_BILLING_SECONDS = {"hold_ttl_seconds": HOLD_TTL, "sweep_seconds": 0.5, **_DRAIN}
+_BILLING_SECONDS = {"sweep_seconds": 0.5, **_DRAIN}
 _RUNNER_SPEEDS = {"simulated_speed": SPEED, "simulated_prefill_speed": PREFILL_SPEED}
 # Any runner alone could serve everybody.
 _SLOTS = 48
@@ -63,9 +63,17 @@ _WIRED = ("auth", "billing", "router")
 class World:
     """`async with` starts and ends everything."""
 
-    def __init__(self, directory: Path, *, database_server: bool, modules: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_server: bool,
+        hold_seconds: float = HOLD_SECONDS,
+        modules: Mapping[str, str] | None = None,
+    ) -> None:
         """`modules` replaces services by others, by name or role, to plant mistakes."""
         self._directory = directory
+        self._hold_seconds = hold_seconds
         self._modules = modules or {}
         self._database_server = PostgresServer() if database_server else None
         self._stack = AsyncExitStack()
@@ -166,7 +174,8 @@ class World:
         self._wires["etcd"].slowness = self.slowness
         # Those that run look at it every two seconds.
         self._write_catalog()
-        names = self._replicas("billing", catalog | {"database_url": urls["billing"], **self._slowed(_BILLING_SECONDS)})
+        billing = self._slowed(_BILLING_SECONDS | {"hold_ttl_seconds": self._hold_seconds})
+        names = self._replicas("billing", catalog | {"database_url": urls["billing"], **billing})
         for name in RUNNERS:
             names.append(await self._runner(name, catalog | {"etcd_endpoints": etcd_address}))
         known = {f"{name}_addresses": ",".join(await self._wires_of(name)) for name in _WIRED}
