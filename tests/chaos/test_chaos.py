@@ -21,8 +21,8 @@ async def test_a_mesh_that_is_hurt_all_over_keeps_its_books() -> None:
 
 
 async def test_a_database_that_is_away_delays_charges_and_loses_none() -> None:
-    plan = make_plan(2027, requests=60, faults=8, database_server=True)
-    plan = replace(plan, faults=(Fault(1.0, "database", 0.5), Fault(3.0, "database", 0.2)), floor=Floor(0.5))
+    plan = make_plan(2027, requests=90, faults=8, database_server=True)
+    plan = replace(plan, faults=(Fault(1.5, "database", 0.3), Fault(5.0, "database", 0.1)), floor=Floor(0.4))
     report = await run_plan(plan, database_server=True)
     assert not report.violations, str(report)
     # An answer whose charge must wait is completed late; it is not thrown away.

@@ -16,12 +16,14 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import cast
 
+from services.edge.endpoints import ENDPOINTS
 from tests.support.process import Child, ServiceProcess
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # The module of the caller is imported as well: each process would do it otherwise.
 _IMPORTED = ["__main__", *(f"services.{name}.__main__" for name in ("auth", "billing", "router", "runner", "edge"))]
-_IMPORTED.append("services.runner.engines.simulated.engine")
+# These are imported when a service starts.
+_IMPORTED += ["services.runner.engines.simulated.engine", *(f"services.edge.{name}.routes" for name in ENDPOINTS)]
 # Starting a process looks at how all earlier ones have ended, which is told once.
 _LOCK = threading.Lock()
 

@@ -12,9 +12,9 @@ from tests.chaos.plan import MOST_TOKENS, Floor, Plan, RequestPlan, make_plan
 _HOLD_SECONDS = 9.0
 
 
-def short_plan(*faults: Fault) -> Plan:
+def short_plan(*faults: Fault, requests: int = 60) -> Plan:
     """A short run with only these faults."""
-    drawn = make_plan(5, requests=60, faults=7, database_server=False)
+    drawn = make_plan(5, requests=requests, faults=7, database_server=False)
     return replace(drawn, faults=faults, floor=Floor(), hold_seconds=_HOLD_SECONDS)
 
 
