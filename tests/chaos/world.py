@@ -57,6 +57,8 @@ _BILLING_SECONDS = {"sweep_seconds": 0.5, **_DRAIN}
 _RUNNER_SPEEDS = {"simulated_speed": SPEED, "simulated_prefill_speed": PREFILL_SPEED}
 # Any runner alone could serve everybody.
 _SLOTS = 48
+# Enough for every model of the catalog.
+_CONTEXT = 32_768
 _WIRED = ("auth", "billing", "router")
 
 
@@ -205,7 +207,8 @@ class World:
         return name
 
     async def _runner(self, name: str, settings: Mapping[str, str]) -> str:
-        settings = {"engine": "simulated", "slots": str(_SLOTS), "id": name, **settings, **self._slowed(_DRAIN)}
+        fixed = {"engine": "simulated", "slots": str(_SLOTS), "context": str(_CONTEXT), "id": name}
+        settings = {**fixed, **settings, **self._slowed(_DRAIN)}
         settings |= {name: str(speed / self.slowness) for name, speed in _RUNNER_SPEEDS.items()}
         settings["advertise"] = await self._wire(name)
         self._wires[name].target = self.services[self._service(name, settings)].address
