@@ -8,7 +8,7 @@ import sys
 import time
 
 from tests.chaos.driver import Report, run_plan
-from tests.chaos.plan import make_plan
+from tests.chaos.plan import FULL_FAULTS, FULL_REQUESTS, make_plan
 
 
 def main() -> None:
@@ -26,19 +26,19 @@ def main() -> None:
 
 async def _run(options: argparse.Namespace, seed: int) -> Report:
     server = options.database == "postgresql"
-    plan = make_plan(seed, requests=options.requests, kills=options.kills, database_server=server)
+    plan = make_plan(seed, requests=options.requests, faults=options.faults, database_server=server)
     return await run_plan(plan, database_server=server)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.chaos", description="Kill a mesh at work and check its books."
+        prog="python -m tests.chaos", description="Hurt a mesh at work and check its books."
     )
     parser.add_argument("--seed", type=int, default=1, help="of the first run; each further run takes the next number")
     parser.add_argument("--minutes", type=float, default=1.0, help="start no further run after so long (1)")
     parser.add_argument("--runs", type=int, default=0, help="do exactly so many runs instead")
-    parser.add_argument("--requests", type=int, default=300, help="in each run (300)")
-    parser.add_argument("--kills", type=int, default=11, help="in each run (11)")
+    parser.add_argument("--requests", type=int, default=FULL_REQUESTS, help="in each run (%(default)s)")
+    parser.add_argument("--faults", type=int, default=FULL_FAULTS, help="in each run (%(default)s)")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of auth and billing")
     return parser.parse_args()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from tests.chaos.faults.fault import RUNNERS, Hit, Kind, overlapping
 from tests.chaos.ledger_view import Books, HoldRow
-from tests.chaos.plan import CREDITS, PROMPTS, SWALLOW
-from tests.chaos.record import End, Hit, Record
+from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS
+from tests.chaos.record import End, Record
 from tests.chaos.world import PREFILL_SPEED, REQUEST_TIMEOUT, SPEED
 
 PRICE = 10
@@ -17,7 +18,11 @@ _NOTICED = 1.0
 # Runners end an answer so long before the time limit of its request, in seconds, generously.
 _LIMIT_LEAD = 1.0
 # What keeps the edge from hearing what was charged.
-_BILLING = frozenset({"billing", "database", SWALLOW})
+_BILLING = ("billing", "database")
+# Whatever the runners do, a request may take all its time if one of these is in trouble.
+_NEEDED = ("edge", "auth", "billing", "database", "router")
+# How an edge ends.
+_ENDS = (Kind.KILL, Kind.DRAIN)
 # The first account that may run out of credits.
 _POOR = len(CREDITS) - 2
 
@@ -65,6 +70,7 @@ class Checker:
         self._books = books
         self._slowness = slowness
         self._noticed = _NOTICED * slowness
+        self._limit = (REQUEST_TIMEOUT - _LIMIT_LEAD) * slowness
         self._hits = hits
         self._undisturbed = undisturbed
 
@@ -79,7 +85,12 @@ class Checker:
 
     def _check_record(self, record: Record) -> Iterable[Violation]:
         rows = self._books.holds.get(record.key_id, [])
-        found = [*self._money(record, rows), *self._content(record), *self._manners(record)]
+        found = [
+            *self._money(record, rows),
+            *self._holds(record, rows),
+            *self._content(record),
+            *self._manners(record, rows[0] if rows else None),
+        ]
         entries = [entry for row in rows for entry in self._books.entries[row.request_id]]
         return [Violation(kind, detail, record, [*rows, *entries]) for kind, detail in found]
 
@@ -93,8 +104,6 @@ class Checker:
             yield "wrong id", f"the client was told {record.request_id}"
         if charged not in allowed:
             yield "wrong charge", f"charged {charged}, allowed {sorted(allowed)}"
-        if any(each.state == "open" for each in rows):
-            yield "open hold", "it was never settled"
         if record.end is End.COMPLETE:
             if row is None or row.outcome != ("empty" if record.plan.empty else "completed"):
                 yield "wrong outcome", "the answer was complete"
@@ -105,6 +114,13 @@ class Checker:
                 yield "charge at the end", f"the ledger had charged {record.charged_at_end} when the end was seen"
             if record.receipt not in {None, due}:
                 yield "wrong receipt", f"the response says {record.receipt}"
+
+    def _holds(self, record: Record, rows: list[HoldRow]) -> Iterable[tuple[str, str]]:
+        for row in rows:
+            if row.state == "open":
+                yield "open hold", "it was never settled"
+            if row.outcome == "expired" and not self._edge_lost(record, row):
+                yield "orphan hold", "it expired although the edge lived, which ends every hold itself"
 
     def allowed(self, record: Record, row: HoldRow | None) -> frozenset[int]:
         """Returns what the request may have cost, for all that its client can know."""
@@ -124,7 +140,7 @@ class Checker:
             # The prompt must be read before the first token. Who leaves earlier cannot have had one; who leaves later
             # cannot know whether it had reached the edge, which is what counts (docs/decisions/0003).
             return NOTHING if record.ended - record.sent < self._reading_seconds(record) else EITHER
-        if row is not None and row.outcome == "expired" and self._hit("edge", since=record.sent, until=row.settled_ms):
+        if row is not None and row.outcome == "expired" and self._edge_lost(record, row):
             # The edge died before it could say how the request ended: nobody is left who knows.
             return EITHER
         if row is not None and row.outcome == "failed" and self._disturbed(record):
@@ -152,11 +168,14 @@ class Checker:
 
         This is the one hole that docs/decisions/0006 leaves open.
         """
-        unheard = [hit for hit in self._hits if hit.target in _BILLING and hit.ended + self._noticed >= record.ended]
-        edges = [hit for hit in self._hits if hit.target == "edge" and hit.dead >= record.ended]
+        unheard = [hit for hit in self._hits_of(_BILLING) if hit.ended + self._noticed >= record.ended]
+        edges = [hit for hit in self._hits_of(("edge",), _ENDS) if hit.dead >= record.ended]
         return any(
             hit.began <= record.ended and edge.began <= hit.ended + self._noticed for hit in unheard for edge in edges
         )
+
+    def _hits_of(self, roles: Iterable[str], kinds: Iterable[Kind] = tuple(Kind)) -> list[Hit]:
+        return overlapping(self._hits, 0.0, float("inf"), roles=roles, kinds=kinds)
 
     def _content(self, record: Record) -> Iterable[tuple[str, str]]:
         text, finish_reason = self._undisturbed[record.plan.prompt].answer(record)
@@ -174,30 +193,63 @@ class Checker:
         if record.usage is not None and record.usage["completion_tokens"] != len(text.split()) + record.plan.empty:
             yield "usage", f"{record.usage} for {len(text.split())} tokens"
 
-    def _manners(self, record: Record) -> Iterable[tuple[str, str]]:
+    def _manners(self, record: Record, row: HoldRow | None) -> Iterable[tuple[str, str]]:
         for oddity in record.oddities:
             yield "stream", oddity
         if record.end in {End.STUCK, End.UNKNOWN}:
             yield "stuck", "no decided end came in time"
-        if record.end is End.BROKEN and not self._hit("edge", since=record.sent, until=record.ended * 1000):
-            yield "broken", "the connection broke although the edge lived"
+        if record.end is End.BROKEN and not self._may_break(record, row):
+            yield "broken", "the connection broke although the edge lived, or ended in good order"
+        if self._is_starved(record):
+            yield "starved", "it took all the time it had although a runner was well"
         if record.end is End.REFUSED and record.status not in self._refusals(record):
             yield "refusal", f"status {record.status}"
 
     def _refusals(self, record: Record) -> set[int]:
         return {402, 503} if record.plan.account >= _POOR else {503}
 
-    def _hit(self, target: str, *, since: float, until: float | None) -> bool:
-        """Whether a process died between two times; `until` is in milliseconds, as the ledger's times are."""
-        end = float("inf") if until is None else until / 1000 + self._noticed
-        return any(hit.target == target and hit.dead >= since and hit.began <= end for hit in self._hits)
+    def _may_break(self, record: Record, row: HoldRow | None) -> bool:
+        """Tells whether a connection may have broken: its edge died, or it was one that a stopping edge never took.
+
+        What an edge has begun when it stops, it ends with an error that says so; a slow reader may miss it.
+        """
+        if self._edge_ended(record.sent, record.ended, Kind.KILL):
+            return True
+        untouched = row is None and not record.status
+        return (untouched or record.plan.pause > 0) and self._edge_ended(record.sent, record.ended, Kind.DRAIN)
+
+    def _edge_lost(self, record: Record, row: HoldRow) -> bool:
+        """Tells whether nobody was left to end a hold: the edge died, or stopped while billing could not be told."""
+        until = float("inf") if row.settled_ms is None else row.settled_ms / 1000
+        if self._edge_ended(record.sent, until, Kind.KILL):
+            return True
+        stops = overlapping(self._hits, record.sent, until, roles=("edge",), kinds=(Kind.DRAIN,))
+        return any(
+            hit.overlaps(stop.began - self._noticed, stop.dead) for stop in stops for hit in self._hits_of(_BILLING)
+        )
+
+    def _edge_ended(self, since: float, until: float, kind: Kind) -> bool:
+        """Whether the edge ended like this between two times."""
+        return any(
+            hit.dead >= since and hit.began <= until + self._noticed for hit in self._hits_of(("edge",), (kind,))
+        )
 
     def _disturbed(self, record: Record) -> bool:
-        harmful = {"runner-1", "runner-2", "router", *_BILLING}
-        return any(
-            hit.target in harmful and hit.began <= record.ended + self._noticed and hit.ended >= record.sent
-            for hit in self._hits
-        )
+        """Tells whether an answer may have failed for a reason that its client, which left, did not see."""
+        roles = ("edge", "runner", "router", *_BILLING)
+        return bool(overlapping(self._hits, record.sent, record.ended + self._noticed, roles=roles))
+
+    def _is_starved(self, record: Record) -> bool:
+        """Tells whether a request took all its time while one runner was well and could have served everybody."""
+        short = record.finish_reason == "length" and record.words < (record.plan.max_tokens or MOST_TOKENS)
+        ended = record.end in {End.REFUSED, End.ERROR_FRAME} or (record.end is End.COMPLETE and short)
+        if not ended or record.plan.pause or record.ended - record.sent < self._limit:
+            return False
+        during = (record.sent - self._noticed, record.ended + self._noticed)
+        if overlapping(self._hits, *during, roles=_NEEDED):
+            return False
+        ill = {hit.target for hit in overlapping(self._hits, *during, roles=("runner",))}
+        return not ill.issuperset(RUNNERS)
 
     def _check_balances(self) -> Iterable[Violation]:
         """Each account owns what it was given, less what its requests have cost."""
@@ -215,8 +267,7 @@ class Checker:
 
     def _reached_time_limit(self, record: Record) -> bool:
         """Tells whether an answer took so long that it may end with `length` wherever it is."""
-        least = (REQUEST_TIMEOUT - _LIMIT_LEAD) * self._slowness
-        return record.finish_reason == "length" and record.ended - record.sent > least
+        return record.finish_reason == "length" and record.ended - record.sent > self._limit
 
     def _reading_seconds(self, record: Record) -> float:
         """The least time that the engine takes to read a prompt; the chat template adds some words to ours."""

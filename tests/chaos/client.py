@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,16 +20,46 @@ _PATIENCE = 20.0
 _CONNECT_SECONDS = 6.0
 _CONNECT_PAUSE = 0.1
 _DONE = b"data: [DONE]"
+# What a slow reader lets the kernel and itself keep, in bytes, the size of its packets, by which the kernel of the edge
+# chooses its own buffer, and the log probabilities that it asks for with each token: together they have the edge itself
+# keep what was not read.
+_SLOW_BUFFER, _SLOW_READ, _SLOW_PACKET = 2**12, 2**10, 536
+_SLOW_LOGPROBS = 20
+
+
+def patient_session() -> aiohttp.ClientSession:
+    """Returns a session whose connections serve one request each: none inherits one that is about to break."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+
+
+def slow_session() -> aiohttp.ClientSession:
+    """Returns the same for those who read slowly."""
+    connector = aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=_small_socket)
+    return aiohttp.ClientSession(connector=connector)
+
+
+def _small_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    made = socket.socket(*address[:3])
+    # Before it connects, since that is when they are agreed on.
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_BUFFER)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SLOW_PACKET)
+    return made
 
 
 class Client:
     """Serves all records of a run; `stops` holds the first word of each prompt's answer."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, base_url: str, ledger: LedgerView, slowness: float = 1.0
+        self,
+        session: aiohttp.ClientSession,
+        slow_session: aiohttp.ClientSession,
+        base_url: str,
+        ledger: LedgerView,
+        slowness: float = 1.0,
     ) -> None:
         """`slowness` is that of the plan."""
         self._session = session
+        self._slow_session = slow_session
         self._patience = _PATIENCE * slowness
         self._connect_seconds = _CONNECT_SECONDS * slowness
         self._url = base_url + "/chat/completions"
@@ -69,11 +100,9 @@ class Client:
 
     async def _exchange(self, record: Record) -> None:
         headers = {"Authorization": f"Bearer {record.api_key}"}
-        # Little is read ahead of a client that reads slowly.
-        size = 2**10 if record.plan.pause else 2**16
-        async with self._session.post(
-            self._url, json=self._body(record), headers=headers, read_bufsize=size
-        ) as response:
+        slow = record.plan.pause > 0
+        size, session = (_SLOW_READ, self._slow_session) if slow else (2**16, self._session)
+        async with session.post(self._url, json=self._body(record), headers=headers, read_bufsize=size) as response:
             record.status = response.status
             record.request_id = response.headers.get("x-request-id", "")
             if response.status != 200:
@@ -97,6 +126,8 @@ class Client:
             body["stop"] = [self.stops[plan.prompt]]
         if plan.stream and plan.usage:
             body["stream_options"] = {"include_usage": True}
+        if plan.pause:
+            body |= {"logprobs": True, "top_logprobs": _SLOW_LOGPROBS}
         return body
 
     async def _read_whole(self, record: Record, response: aiohttp.ClientResponse) -> None:

@@ -11,25 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import aiohttp
-
 from tests.chaos.checker import Checker, Undisturbed, Violation
-from tests.chaos.client import Client
+from tests.chaos.client import Client, patient_session, slow_session
 from tests.chaos.ledger_view import LedgerView
 from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS, Plan, RequestPlan
 from tests.chaos.record import End, Record
-from tests.chaos.world import HOLD_TTL, World
+from tests.chaos.world import World
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.billing.billing_client import BillingClient
-from tests.support.deadlines import stretch
 from tests.support.mesh import run_tiermesh
 from tests.support.waiting import eventually
 
 # Keys that are made at the same time.
 _KEYS_AT_ONCE = 16
-_REST_SECONDS = HOLD_TTL + 20.0
-# A mesh at full pace has room for tests beside it that double a machine's load; a slower one than this shows nothing.
-_ROOM, _MOST_SLOWNESS = 2.0, 4.0
+# How long everything may take to come to rest, beyond the life of a hold.
+_REST_SECONDS = 20.0
+_CANNOT_PAY = 402
+# What the engine says to each prompt while nothing is wrong, once a mesh was asked: it is the same in all of them.
+_undisturbed: list[Undisturbed] = []
 # The first ones tell what it was; a mistake in the ledger breaks every later request as well.
 _SHOWN_VIOLATIONS = 20
 
@@ -41,6 +40,8 @@ class Report:
     plan: Plan
     seconds: float
     ends: Mapping[End, int]
+    # Of the answers whose clients wait for their end and can pay, the share that is completed.
+    completed: float
     # Generations that went on at another runner after their first token.
     resumed: int
     violations: list[Violation]
@@ -48,30 +49,35 @@ class Report:
     def __str__(self) -> str:
         ends = ", ".join(f"{count} {end}" for end, count in sorted(self.ends.items()))
         line = (
-            f"seed {self.plan.seed}: {len(self.plan.requests)} requests, {self.plan.kills} kills, "
-            f"{self.resumed} resumed, {len(self.violations)} violations, {self.seconds:.0f} s, "
-            f"slowed by {self.plan.slowness:.1f} ({ends})"
+            f"seed {self.plan.seed}: {len(self.plan.requests)} requests, {len(self.plan.faults)} faults, "
+            f"{self.completed:.0%} completed, {self.resumed} resumed, {len(self.violations)} violations, "
+            f"{self.seconds:.0f} s, slowed by {self.plan.slowness:.1f} ({ends})"
         )
         shown = self.violations[:_SHOWN_VIOLATIONS]
         return "\n".join([line, *(f"seed {self.plan.seed}: {violation}" for violation in shown)])
 
 
 async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mapping[str, str] | None = None) -> Report:
-    """Starts a mesh for one plan, runs it as fast as the machine can bear, and checks it."""
+    """Starts a mesh for one plan, runs it at the pace that the machine can bear, and checks it."""
     began = time.monotonic()
-    plan = plan.slowed(min(max(1.0, stretch() / _ROOM), _MOST_SLOWNESS))
     with tempfile.TemporaryDirectory(prefix="tiermesh-chaos-") as directory:
-        world = World(Path(directory), database_server=database_server, modules=modules, slowness=plan.slowness)
+        world = World(Path(directory), database_server=database_server, hold_seconds=plan.hold_seconds, modules=modules)
         async with world:
+            plan = plan.slowed(world.slowness)
             ledger = LedgerView(world.ledger_url)
             try:
                 records, violations = await Driver(world, ledger, plan).run()
             finally:
                 await ledger.close()
-            moves = [json.loads(line) for line in world.log("edge").splitlines() if '"generation_moves"' in line]
+            moves = [json.loads(line) for line in world.edge.log().splitlines() if '"generation_moves"' in line]
     ends = Counter(record.end for record in records)
     resumed = sum(move["tokens"] > 0 for move in moves)
-    return Report(plan, time.monotonic() - began, ends, resumed, violations)
+    wanted = [record for record in records if record.end is not End.LEFT and record.status != _CANNOT_PAY]
+    completed = sum(record.end is End.COMPLETE for record in wanted) / max(1, len(wanted))
+    if not plan.floor.is_reached(completed, resumed):
+        found = f"{completed:.0%} of the answers were completed and {resumed} resumed, less than {plan.floor}"
+        violations.append(Violation("proves nothing", found))
+    return Report(plan, time.monotonic() - began, ends, completed, resumed, violations)
 
 
 class Driver:
@@ -84,11 +90,9 @@ class Driver:
 
     async def run(self) -> tuple[list[Record], list[Violation]]:
         """Returns every record and everything that is wrong with them."""
-        # A client that leaves closes its own connection, and no request inherits one that is about to break.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(connector=connector) as session:
-            client = Client(session, self._world.base_url, self._ledger, self._plan.slowness)
-            calm = await self._records(_calm_requests())
+        async with patient_session() as session, slow_session() as slow:
+            client = Client(session, slow, self._world.base_url, self._ledger, self._plan.slowness)
+            calm = await self._records(() if _undisturbed else _calm_requests())
             records = await self._records(self._plan.requests)
             undisturbed = await _listen(client, calm)
             faults = [asyncio.create_task(self._hurt(index)) for index in range(len(self._plan.faults))]
@@ -110,7 +114,8 @@ class Driver:
     async def _records(self, plans: tuple[RequestPlan, ...]) -> list[Record]:
         """Makes accounts with credits, and a key for each request."""
         services = self._world.services
-        async with AuthClient(services["auth"].address) as auth, BillingClient(services["billing"].address) as billing:
+        addresses = services["auth-1"].address, services["billing-1"].address
+        async with AuthClient(addresses[0]) as auth, BillingClient(addresses[1]) as billing:
             accounts = [(await auth.create_account()).id for _ in CREDITS]
             for account, amount in zip(accounts, CREDITS, strict=True):
                 await billing.grant(amount, account)
@@ -121,19 +126,36 @@ class Driver:
                     made = await auth.create_key(accounts[plan.account], requests_per_minute=0)
                 return Record(number, plan, accounts[plan.account], made.key.id, made.api_key)
 
-            return list(await asyncio.gather(*(record(number, plan) for number, plan in enumerate(plans))))
+            records = list(await asyncio.gather(*(record(number, plan) for number, plan in enumerate(plans))))
+        await self._publish(records[-_KEYS_AT_ONCE:])
+        return records
+
+    async def _publish(self, newest: list[Record]) -> None:
+        """Waits until every replica of auth knows the newest keys."""
+        replicas = [process for process in self._world.services.values() if process.name == "auth"]
+        for replica in replicas:
+            async with AuthClient(replica.address) as auth:
+
+                async def knows_all(auth: AuthClient = auth) -> bool:
+                    replies = await asyncio.gather(*(auth.authenticate(record.api_key) for record in newest))
+                    return not any(reply.HasField("error") for reply in replies)
+
+                await eventually(knows_all)
 
     async def _rest(self) -> list[Violation]:
         """Waits until nothing moves any more: every hold has ended, and the edge has nothing left to tell billing."""
         violations = []
-        rest_seconds = _REST_SECONDS * self._plan.slowness
+        rest_seconds = (self._plan.hold_seconds + _REST_SECONDS) * self._plan.slowness
         try:
             await eventually(self._ledger.none_open, rest_seconds)
         except AssertionError:
             violations.append(Violation("open hold", f"some are open {rest_seconds:.0f} s after the last request"))
-        if await self._world.services["edge"].stop() != 0:
+        ended = [name for name, process in self._world.services.items() if not process.running]
+        violations += [Violation("exit", f"{name} ended by itself") for name in ended]
+        if await self._world.edge.stop() != 0:
             violations.append(Violation("exit", "the edge did not drain"))
-        address = self._world.services["billing"].address
+        violations += [Violation("exit", bad_end) for bad_end in self._world.bad_ends]
+        address = self._world.services["billing-1"].address
         audit = await run_tiermesh("ledger", "audit", "--billing-address", address, "--json")
         if audit.returncode != 0 or json.loads(audit.stdout)["violations"]:
             violations.append(Violation("audit", f"{audit.stdout.strip()} {audit.stderr.strip()}"))
@@ -147,12 +169,12 @@ def _calm_requests() -> tuple[RequestPlan, ...]:
 
 
 async def _listen(client: Client, calm: list[Record]) -> list[Undisturbed]:
-    """Learns what the engine says while nothing is wrong."""
+    """Learns what the engine says while nothing is wrong, unless that is known."""
     await asyncio.gather(*(client.run(record) for record in calm))
     assert all(record.end is End.COMPLETE for record in calm), calm
-    undisturbed = [
+    _undisturbed.extend(
         Undisturbed(tuple(longest.text.split()), natural.words)
         for longest, natural in zip(calm[::2], calm[1::2], strict=True)
-    ]
-    client.stops = {prompt: answer.words[0] for prompt, answer in enumerate(undisturbed)}
-    return undisturbed
+    )
+    client.stops = {prompt: answer.words[0] for prompt, answer in enumerate(_undisturbed)}
+    return _undisturbed

@@ -9,8 +9,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
+from tests.chaos.faults.deck import deal_faults
+from tests.chaos.faults.fault import Fault
+
 # Requests begin at this rate, a second. It keeps two dozen of them in flight, and two small cores busy.
-REQUESTS_PER_SECOND = 14.0
+REQUESTS_PER_SECOND = 13.0
 PROMPTS = (
     "Tell me about the bridge over the river",
     "How does bread rise in a cold kitchen",
@@ -23,9 +26,13 @@ MOST_TOKENS = 90
 # Accounts by number. The last ones own so little that some of their requests must be refused.
 CREDITS = (1_000_000, 1_000_000, 1_000_000, 65, 30)
 _WEIGHTS = (10, 10, 10, 1, 1)
-# What the run does to billing's replies instead of killing anything.
-SWALLOW = "swallow"
-_SERVICES = ("edge", "auth", "billing", "router", "runner-1", "runner-2", "etcd")
+# How long billing keeps a hold whose edge has not ended it, in seconds at full pace: longer than any request takes.
+HOLD_SECONDS = 14.0
+# A run shows something only if so many answers, as a share of those whose clients wait and can pay, are completed, and
+# if so many are continued by another runner. In a short one each fault meets a larger share of the requests.
+FULL_REQUESTS, FULL_FAULTS = 800, 30
+_FULL_COMPLETED, _FULL_RESUMED = 0.6, 50
+_SHORT_COMPLETED = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +53,23 @@ class RequestPlan:
     leave_after: float | None = None
     # Leaves the moment that so many pieces of text have come.
     leave_at_piece: int | None = None
-    # Pauses after each piece that is read.
+    # Pauses after each piece that is read. Such a client has a small buffer, and asks for so much with each token that
+    # the edge has to wait for it.
     pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Something bad: a process is killed and comes back after `seconds`, or replies are swallowed for so long."""
+class Floor:
+    """What a run must reach, or else it proves nothing."""
 
-    at: float
-    target: str
-    seconds: float
+    # Of the answers whose clients wait for their end and can pay, the share that is completed.
+    completed: float = 0.0
+    # Generations that are continued by another runner after their first token.
+    resumed: int = 0
+
+    def is_reached(self, completed: float, resumed: int) -> bool:
+        """Tells whether a run was worth something."""
+        return completed >= self.completed and resumed >= self.resumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,27 +82,30 @@ class Plan:
     # By how much everything takes longer: requests, faults, engines and time limits alike. On a busy machine the same
     # faults then still meet the same requests.
     slowness: float = 1.0
-
-    @property
-    def kills(self) -> int:
-        """How many processes are killed."""
-        return sum(fault.target != SWALLOW for fault in self.faults)
+    floor: Floor = Floor()
+    # How long billing keeps a hold whose edge has not ended it, in seconds at full pace.
+    hold_seconds: float = HOLD_SECONDS
 
     def slowed(self, factor: float) -> Plan:
-        """Returns the same plan for a mesh that is slower by a factor, which `World` must be told too."""
+        """Returns the same plan for a mesh that is slower by a factor."""
         requests = tuple(_slowed(request, factor) for request in self.requests)
         faults = tuple(replace(fault, at=fault.at * factor, seconds=fault.seconds * factor) for fault in self.faults)
-        return Plan(self.seed, requests, faults, self.slowness * factor)
+        return replace(self, requests=requests, faults=faults, slowness=self.slowness * factor)
 
 
-def make_plan(seed: int, *, requests: int, kills: int, database_server: bool) -> Plan:
-    """Draws a plan; with `database_server` the server of the databases is among those killed."""
+def make_plan(seed: int, *, requests: int, faults: int, database_server: bool) -> Plan:
+    """Draws a plan; with `database_server` auth and billing have replicas, and a server that suffers too."""
     chance = random.Random(seed)
     length = requests / REQUESTS_PER_SECOND
     asked = sorted((_request(chance, length) for _ in range(requests)), key=lambda request: request.at)
-    services = (*_SERVICES, "database") if database_server else _SERVICES
-    faults = sorted((*_kills(chance, length, kills, services), *_swallowed(chance, length)), key=lambda fault: fault.at)
-    return Plan(seed, tuple(asked), tuple(faults))
+    dealt = deal_faults(chance, length, faults, database_server=database_server)
+    return Plan(seed, tuple(asked), tuple(dealt), floor=_floor(requests))
+
+
+def _floor(requests: int) -> Floor:
+    if requests >= FULL_REQUESTS:
+        return Floor(_FULL_COMPLETED, _FULL_RESUMED)
+    return Floor(_SHORT_COMPLETED, _FULL_RESUMED * requests // FULL_REQUESTS)
 
 
 def _slowed(request: RequestPlan, factor: float) -> RequestPlan:
@@ -98,36 +114,20 @@ def _slowed(request: RequestPlan, factor: float) -> RequestPlan:
 
 
 def _request(chance: random.Random, length: float) -> RequestPlan:
-    stream = chance.random() < 0.7
+    stream = chance.random() < 0.8
     manners = chance.random()
     return RequestPlan(
         at=chance.uniform(0, length),
         account=chance.choices(range(len(CREDITS)), _WEIGHTS)[0],
         prompt=chance.randrange(len(PROMPTS)),
         stream=stream,
-        max_tokens=None if chance.random() < 0.2 else chance.randint(1, MOST_TOKENS),
+        # Long answers are more likely to be in progress when a runner fails.
+        max_tokens=None if chance.random() < 0.2 else chance.randint(chance.choice((1, MOST_TOKENS // 2)), MOST_TOKENS),
         # An answer without output is free only if the client hears its end, so nobody leaves such a one.
         empty=manners < 0.05,
         usage=chance.random() < 0.5,
-        leave_after=chance.uniform(0, 0.2) if 0.5 < manners < 0.6 else
-        chance.uniform(0.2, 0.7) if 0.6 < manners < 0.7 else None,
-        leave_at_piece=chance.choice((1, 1, 2, 5, 20, 60)) if stream and 0.7 < manners < 0.9 else None,
-        pause=chance.uniform(0.005, 0.05) if stream and manners > 0.9 else 0.0,
+        leave_after=chance.uniform(0, 0.2) if 0.6 < manners < 0.66 else
+        chance.uniform(0.2, 0.7) if 0.66 < manners < 0.75 else None,
+        leave_at_piece=chance.choice((1, 1, 2, 5, 20, 60)) if stream and 0.75 < manners < 0.9 else None,
+        pause=chance.uniform(0.1, 0.22) if stream and manners > 0.9 else 0.0,
     )  # fmt: skip
-
-
-def _kills(chance: random.Random, length: float, count: int, services: tuple[str, ...]) -> list[Fault]:
-    """Spreads the kills evenly, so that the mesh is neither left alone for long nor kept down for good."""
-    targets = [*chance.sample(services, min(count, len(services)))]
-    targets += chance.choices(services, k=count - len(targets))
-    step = length / count
-    return [
-        Fault(step * (number + chance.uniform(0.1, 0.9)), target, chance.uniform(0.05, 0.8))
-        for number, target in enumerate(targets)
-    ]
-
-
-def _swallowed(chance: random.Random, length: float) -> list[Fault]:
-    """Several short losses of billing's replies, and one that outlasts the edge's patience with a settlement."""
-    short = [Fault(chance.uniform(0, length), SWALLOW, chance.uniform(0.1, 0.5)) for _ in range(3)]
-    return [*short, Fault(chance.uniform(0, length), SWALLOW, 3.5)]

@@ -60,15 +60,3 @@ class Record:
     def words(self) -> int:
         """How many tokens were seen: the simulated engine's are words."""
         return len(self.text.split())
-
-
-@dataclass(slots=True)
-class Hit:
-    """A fault as it happened; times are in seconds since the Unix epoch."""
-
-    target: str
-    # When the signal was sent, and when the process was certainly dead: in between it may still have taken calls.
-    began: float
-    dead: float = float("inf")
-    # When it served again.
-    ended: float = float("inf")

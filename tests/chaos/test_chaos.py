@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from tests.chaos.driver import run_plan
-from tests.chaos.plan import Fault, make_plan
+from tests.chaos.faults.fault import Fault
+from tests.chaos.plan import Floor, make_plan
 from tests.chaos.record import End
 
 
-async def test_a_mesh_that_is_killed_all_over_keeps_its_books() -> None:
-    plan = make_plan(2026, requests=150, kills=8, database_server=False)
+async def test_a_mesh_that_is_hurt_all_over_keeps_its_books() -> None:
+    plan = make_plan(2026, requests=150, faults=6, database_server=False)
     report = await run_plan(plan)
     assert not report.violations, str(report)
     # The run was worth something: the mesh worked in spite of it all, and it did suffer.
@@ -22,18 +21,9 @@ async def test_a_mesh_that_is_killed_all_over_keeps_its_books() -> None:
 
 
 async def test_a_database_that_is_away_delays_charges_and_loses_none() -> None:
-    plan = make_plan(2027, requests=60, kills=8, database_server=True)
-    plan = replace(plan, faults=(Fault(1.0, "database", 0.5), Fault(3.0, "database", 0.2)))
+    plan = make_plan(2027, requests=90, faults=8, database_server=True)
+    plan = replace(plan, faults=(Fault(1.5, "database", 0.3), Fault(5.0, "database", 0.1)), floor=Floor(0.4))
     report = await run_plan(plan, database_server=True)
     assert not report.violations, str(report)
     # An answer whose charge must wait is completed late; it is not thrown away.
     assert report.ends[End.ERROR_FRAME] == 0
-
-
-@pytest.mark.parametrize("server", [False, True])
-def test_a_seed_gives_the_same_plan_again(server: bool) -> None:
-    first, again, other = (make_plan(s, requests=300, kills=11, database_server=server) for s in (7, 7, 8))
-    assert first == again
-    assert first.requests != other.requests
-    assert first.kills == 11
-    assert {fault.target for fault in first.faults} >= {"edge", "auth", "billing", "router", "runner-1", "etcd"}

@@ -7,16 +7,18 @@ from dataclasses import replace
 import pytest
 
 from tests.chaos.checker import EITHER, NOTHING, PAID, Checker, Undisturbed
+from tests.chaos.faults.fault import RUNNERS, Hit, Kind
 from tests.chaos.ledger_view import Books, HoldRow
-from tests.chaos.plan import SWALLOW, RequestPlan
-from tests.chaos.record import End, Hit, Record
+from tests.chaos.plan import RequestPlan
+from tests.chaos.record import End, Record
+from tests.chaos.world import REQUEST_TIMEOUT
 
 STREAM = RequestPlan(at=0, account=0, prompt=0, stream=True, max_tokens=3)
 WHOLE = replace(STREAM, stream=False)
 EMPTY = replace(STREAM, empty=True)
 ANSWER = Undisturbed(("one", "two", "three", "four"), 4)
 SENT = 1000.0
-EDGE_DIED = [Hit("edge", SENT + 1, SENT + 1, SENT + 2)]
+EDGE_DIED = [Hit("edge-1", SENT + 1, SENT + 1, SENT + 2)]
 
 
 def record(end: End, plan: RequestPlan = STREAM, *, text: str = "", after: float = 1.0) -> Record:
@@ -38,7 +40,7 @@ def test_whoever_got_an_error_pays_nothing(end: End) -> None:
 
 
 def test_only_an_edge_that_dies_before_it_could_ask_for_the_refund_may_leave_the_charge() -> None:
-    unheard = Hit(SWALLOW, SENT - 3, SENT - 3, SENT + 1)
+    unheard = Hit("billing", SENT - 3, SENT - 3, SENT + 1, Kind.LOSE_REPLIES)
     assert allowed(record(End.ERROR_FRAME), "completed", [unheard]) == NOTHING
     assert allowed(record(End.ERROR_FRAME), "completed", [unheard, *EDGE_DIED]) == EITHER
 
@@ -73,3 +75,41 @@ def test_a_broken_body_is_free_until_the_engine_can_have_been_done() -> None:
     assert allowed(record(End.BROKEN, WHOLE, after=0.1), "expired", EDGE_DIED) == NOTHING
     assert allowed(record(End.BROKEN, WHOLE), "expired", EDGE_DIED) == EITHER
     assert allowed(record(End.BROKEN, replace(WHOLE, empty=True)), "expired", EDGE_DIED) == NOTHING
+
+
+def found(seen: Record, outcome: str, *hits: Hit) -> set[str]:
+    books = Books()
+    if outcome:
+        books.holds[seen.key_id].append(row(outcome))
+    return {violation.kind for violation in Checker(books, hits, [ANSWER]).check([seen])}
+
+
+def refused(after: float = 1.0) -> Record:
+    return replace(record(End.REFUSED, after=after), status=503)
+
+
+def hit(target: str, kind: Kind = Kind.KILL) -> Hit:
+    return Hit(target, SENT + 0.1, SENT + 0.2, SENT + 6, kind)
+
+
+def test_a_hold_that_expires_while_its_edge_lives_is_an_orphan() -> None:
+    assert found(refused(), "expired", hit("billing-1", Kind.FREEZE)) == {"orphan hold"}
+    assert found(refused(), "expired", hit("edge-1", Kind.DRAIN)) == {"orphan hold"}
+    assert found(refused(), "expired", hit("edge-1")) == set()
+    assert found(refused(), "expired", hit("edge-1", Kind.DRAIN), hit("billing-1", Kind.FREEZE)) == set()
+
+
+def test_an_edge_that_stops_in_good_order_breaks_nothing_that_it_has_begun() -> None:
+    broken = record(End.BROKEN, text="one")
+    assert "broken" in found(broken, "failed", hit("edge-1", Kind.DRAIN))
+    assert "broken" in found(broken, "failed", hit("edge-1", Kind.FREEZE))
+    assert found(broken, "", hit("edge-1", Kind.DRAIN)) == set()
+    assert found(broken, "failed", hit("edge-1")) == set()
+
+
+def test_a_request_may_take_all_its_time_only_if_no_runner_was_well() -> None:
+    late = refused(after=REQUEST_TIMEOUT)
+    assert found(late, "failed", hit("runner-1", Kind.FREEZE)) == {"starved"}
+    assert found(late, "failed", *map(hit, RUNNERS)) == set()
+    assert found(late, "failed", hit("router-1", Kind.FREEZE)) == set()
+    assert found(refused(), "failed") == set()

@@ -1,53 +1,65 @@
-"""A whole mesh of real processes, each of which can be killed and comes back on its own address with its own data."""
+"""A whole mesh of real processes, each of which can suffer and comes back on its own address with its own data.
+
+Between all of them are wires that can suffer too; only the clients, and this process itself, ask without a wire.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
+
+import yaml
 
 from services.auth.store.store import MIGRATIONS as AUTH_MIGRATIONS
 from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
-from tests.chaos.plan import SWALLOW, Fault
-from tests.chaos.record import Hit
-from tests.chaos.wire import Wire
+from services.common.settings import DEFAULT_CATALOG
+from tests.chaos.faults.fault import PROCESS_KINDS, RUNNERS, Fault, Hit, Kind, replicas, role
+from tests.chaos.faults.mortals import READY_SECONDS, Mortal, MortalDatabase, MortalEtcd, MortalService
+from tests.chaos.faults.wire import Wire
+from tests.chaos.pace import slowness
+from tests.chaos.plan import HOLD_SECONDS
 from tests.support.etcd import EtcdServer
+from tests.support.forked_service import ForkedServiceProcess, import_services
 from tests.support.postgres import PostgresServer, create_database
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
 # All speeds and times are those of a mesh at full pace.
 # Tokens a second. The prompt takes a quarter of a second, so that clients can leave before the first token.
-PREFILL_SPEED, SPEED = 40, 60
-# Requests end, one way or the other, before their hold does; all in seconds.
-HOLD_TTL = 9.0
-REQUEST_TIMEOUT = 6.0
+PREFILL_SPEED, SPEED = 40, 24
+# Requests end, one way or the other, before their hold does; in seconds.
+REQUEST_TIMEOUT = 10.0
+# How long a runner may show no progress with a request: so little that there is time for another one.
+SILENCE = 3.0
+# How long a request waits while no runner is there at all: as for a tier that is scaled to zero.
+_COLD_START = 3.0
 _EDGE_SECONDS = {
     "call_timeout": 2.0,
     "queue_timeout": 3.0,
     "request_timeout": REQUEST_TIMEOUT,
     "settle_timeout": 2.5,
-    "drain_seconds": 15.0,
+    # So little that a drain cuts some answers off.
+    "drain_seconds": 0.8,
+    # No client that reads is silent for so long, however slowly it reads.
+    "unread_seconds": 1.5,
 }
-_BILLING_SECONDS = {"hold_ttl_seconds": HOLD_TTL, "sweep_seconds": 0.5}
+# Shorter than some answers too.
+_DRAIN = {"drain_seconds": 2.5}
+_BILLING_SECONDS = {"sweep_seconds": 0.5, **_DRAIN}
 _RUNNER_SPEEDS = {"simulated_speed": SPEED, "simulated_prefill_speed": PREFILL_SPEED}
-_READY_SECONDS = 40.0
-
-
-class Mortal(Protocol):
-    """What can be killed."""
-
-    async def kill(self) -> None:
-        """Ends it by SIGKILL."""
-
-    async def revive(self) -> None:
-        """Starts it again and waits until it serves."""
+# Any runner alone could serve everybody.
+_SLOTS = 48
+# Enough for every model of the catalog.
+_CONTEXT = 32_768
+_WIRED = ("auth", "billing", "router")
 
 
 class World:
@@ -58,47 +70,83 @@ class World:
         directory: Path,
         *,
         database_server: bool,
+        hold_seconds: float = HOLD_SECONDS,
         modules: Mapping[str, str] | None = None,
-        slowness: float = 1.0,
     ) -> None:
-        """`modules` replaces services by others, by name, to plant mistakes; `slowness` is that of the plan."""
+        """`modules` replaces services by others, by name or role, to plant mistakes."""
         self._directory = directory
-        self._slowness = slowness
+        self._hold_seconds = hold_seconds
         self._modules = modules or {}
         self._database_server = PostgresServer() if database_server else None
         self._stack = AsyncExitStack()
         self._mortals: dict[str, Mortal] = {}
+        self._wires: dict[str, Wire] = {}
         self._locks: dict[str, asyncio.Lock] = {}
+        # By how much everything in it takes longer than at full pace: as much as this machine needs. Known once the
+        # first processes run.
+        self.slowness = 1.0
         self.services: dict[str, ServiceProcess] = {}
         self.ledger_url = ""
         # Every fault that has happened.
         self.hits: list[Hit] = []
+        # Those that were asked to end and did not end in good order.
+        self.bad_ends: list[str] = []
+
+    @property
+    def edge(self) -> ServiceProcess:
+        """What clients talk to."""
+        return self.services["edge-1"]
 
     @property
     def base_url(self) -> str:
         """For OpenAI's clients, with /v1."""
-        return f"http://{self.services['edge'].address}/v1"
+        return f"http://{self.edge.address}/v1"
 
     async def hurt(self, fault: Fault) -> None:
         """Does what a fault says, and returns when it is over."""
-        hit = Hit(fault.target, time.time())
+        hit = Hit(fault.target, time.time(), kind=fault.kind)
         self.hits.append(hit)
-        if fault.target == SWALLOW:
-            await self._wire.swallow(fault.seconds)
-        else:
-            async with self._locks.setdefault(fault.target, asyncio.Lock()):
-                # The moment that counts is that of the kill, which may have waited for an earlier one's revival.
+        if fault.kind in PROCESS_KINDS:
+            async with self._lock(fault.target):
+                # The moment that counts is that of the fault, which may have waited for an earlier one's end.
                 hit.began = time.time()
-                mortal = self._mortals[fault.target]
+                await self._hurt_process(fault, hit)
+        else:
+            wires = [wire for name, wire in self._wires.items() if fault.target in {name, role(name)}]
+            await asyncio.gather(*(wire.suffer(fault.kind, fault.seconds) for wire in wires))
+        if fault.stalls_runner:
+            # As its operator would: routers keep a runner out for minutes that made no progress, but not a new one.
+            async with self._lock(fault.target):
+                await self._mortals[fault.target].kill()
+                await self._mortals[fault.target].revive()
+        hit.ended = time.time()
+
+    def _lock(self, target: str) -> asyncio.Lock:
+        """One fault after the other happens to a process."""
+        return self._locks.setdefault(target, asyncio.Lock())
+
+    async def _hurt_process(self, fault: Fault, hit: Hit) -> None:
+        mortal = self._mortals[fault.target]
+        match fault.kind:
+            case Kind.FREEZE:
+                mortal.freeze()
+                await asyncio.sleep(fault.seconds)
+                mortal.thaw()
+            case Kind.FULL:
+                await mortal.fill()
+                await asyncio.sleep(fault.seconds)
+                await mortal.free()
+            case Kind.DRAIN:
+                if (code := await mortal.drain()) != 0:
+                    self.bad_ends.append(f"{fault.target} ended with {code}")
+                hit.dead = time.time()
+                await asyncio.sleep(fault.seconds)
+                await mortal.revive()
+            case _:
                 await mortal.kill()
                 hit.dead = time.time()
                 await asyncio.sleep(fault.seconds)
                 await mortal.revive()
-        hit.ended = time.time()
-
-    def log(self, service: str) -> str:
-        """Everything that a service has logged."""
-        return self.services[service].log()
 
     async def __aenter__(self) -> Self:
         try:
@@ -117,31 +165,77 @@ class World:
         urls = await self._make_databases()
         self.ledger_url = urls["billing"]
         etcd = await self._stack.enter_async_context(EtcdServer(self._directory))
-        auth = self._service("auth", {"database_url": urls["auth"]})
-        billing = self._service("billing", {"database_url": urls["billing"], **self._slowed(_BILLING_SECONDS)})
-        self._wire = await self._stack.enter_async_context(Wire(billing.address))
-        router = self._service("router", {"etcd_endpoints": etcd.endpoint})
-        runner = {"engine": "simulated", "slots": "12", "etcd_endpoints": etcd.endpoint}
-        runner |= {name: str(speed / self._slowness) for name, speed in _RUNNER_SPEEDS.items()}
-        for name in ("runner-1", "runner-2"):
-            self._service(name, runner)
-        addresses = {"auth": auth.address, "billing": self._wire.address, "router": router.address}
-        known = {f"{name}_addresses": address for name, address in addresses.items()}
-        self._service("edge", known | self._slowed(_EDGE_SECONDS))
-        self._mortals["etcd"] = _MortalEtcd(etcd)
-        await asyncio.gather(*(self._mortals[name].revive() for name in self.services))
+        self._mortals["etcd"] = MortalEtcd(etcd)
+        etcd_address = await self._wire("etcd", etcd.endpoint)
+        catalog = {"catalog_file": str(self._write_catalog())}
+        await asyncio.to_thread(import_services)
+        # Nothing of these has to be slowed, so they tell how slow everything else has to be.
+        first = self._replicas("auth", catalog | {"database_url": urls["auth"], **self._slowed(_DRAIN)})
+        first += self._replicas("router", catalog | {"etcd_endpoints": etcd_address, **self._slowed(_DRAIN)})
+        self.slowness = slowness(await self._revive(first))
+        self._wires["etcd"].slowness = self.slowness
+        # Those that run look at it every two seconds.
+        self._write_catalog()
+        billing = self._slowed(_BILLING_SECONDS | {"hold_ttl_seconds": self._hold_seconds})
+        names = self._replicas("billing", catalog | {"database_url": urls["billing"], **billing})
+        for name in RUNNERS:
+            names.append(await self._runner(name, catalog | {"etcd_endpoints": etcd_address}))
+        known = {f"{name}_addresses": ",".join(await self._wires_of(name)) for name in _WIRED}
+        names.append(self._service("edge-1", catalog | known | self._slowed(_EDGE_SECONDS)))
+        await self._revive(names)
         for process in self.services.values():
-            await eventually(process.ready, _READY_SECONDS)
+            await eventually(process.ready, READY_SECONDS)
+
+    async def _revive(self, names: list[str]) -> float:
+        """Starts processes and returns how many seconds that took."""
+        began = time.monotonic()
+        await asyncio.gather(*(self._mortals[name].revive() for name in names))
+        return time.monotonic() - began
+
+    def _replicas(self, name: str, settings: Mapping[str, str]) -> list[str]:
+        """Adds the processes of a service and returns their names."""
+        names = replicas(name, database_server=self._database_server is not None)
+        return [self._service(process, settings) for process in names]
+
+    def _service(self, name: str, settings: Mapping[str, str]) -> str:
+        """Adds a process, which is not started yet, and returns its name."""
+        module = self._modules.get(name) or self._modules.get(role(name), "")
+        process = ForkedServiceProcess(role(name), self._directory, settings, module=module)
+        self.services[name] = process
+        self._mortals[name] = MortalService(process)
+        self._stack.push_async_callback(process.kill)
+        return name
+
+    async def _runner(self, name: str, settings: Mapping[str, str]) -> str:
+        fixed = {"engine": "simulated", "slots": str(_SLOTS), "context": str(_CONTEXT), "id": name}
+        settings = {**fixed, **settings, **self._slowed(_DRAIN)}
+        settings |= {name: str(speed / self.slowness) for name, speed in _RUNNER_SPEEDS.items()}
+        settings["advertise"] = await self._wire(name)
+        self._wires[name].target = self.services[self._service(name, settings)].address
+        return name
+
+    async def _wires_of(self, name: str) -> list[str]:
+        """Lays a wire to each process of a service and returns their addresses."""
+        processes = [process for process in self.services if role(process) == name]
+        return [await self._wire(process, self.services[process].address) for process in processes]
+
+    async def _wire(self, name: str, target: str = "") -> str:
+        """Lays a wire and returns its address."""
+        wire = self._wires[name] = await self._stack.enter_async_context(Wire(target, self.slowness))
+        return wire.address
 
     def _slowed(self, seconds: Mapping[str, float]) -> dict[str, str]:
-        return {name: str(value * self._slowness) for name, value in seconds.items()}
+        return {name: str(value * self.slowness) for name, value in seconds.items()}
 
-    def _service(self, name: str, settings: Mapping[str, str]) -> ServiceProcess:
-        process = ServiceProcess(name.partition("-")[0], self._directory, settings, module=self._modules.get(name, ""))
-        self.services[name] = process
-        self._mortals[name] = _MortalService(process)
-        self._stack.push_async_callback(process.kill)
-        return process
+    def _write_catalog(self) -> Path:
+        """Writes the catalog of a mesh whose runners come and go, and returns its path."""
+        catalog = yaml.safe_load(DEFAULT_CATALOG.read_text())
+        for model in catalog["models"]:
+            model["silence_seconds"] = math.ceil(SILENCE * self.slowness)
+            model["cold_start_seconds"] = math.ceil(_COLD_START * self.slowness)
+        path = self._directory / "models.yaml"
+        path.write_text(yaml.safe_dump(catalog))
+        return path
 
     async def _make_databases(self) -> dict[str, str]:
         """Returns the URLs of two migrated databases."""
@@ -151,44 +245,9 @@ class World:
             self._stack.callback(server.remove)
             await asyncio.to_thread(server.start)
             urls = {name: await asyncio.to_thread(create_database, server.url) for name in urls}
-            self._mortals["database"] = _MortalDatabase(server)
+            self._mortals["database"] = MortalDatabase(server)
         for name, migrations in (("auth", AUTH_MIGRATIONS), ("billing", BILLING_MIGRATIONS)):
             database = Database(urls[name])
             await migrate(database, migrations)
             await database.close()
         return urls
-
-
-class _MortalService:
-    def __init__(self, process: ServiceProcess) -> None:
-        self._process = process
-
-    async def kill(self) -> None:
-        await self._process.kill()
-
-    async def revive(self) -> None:
-        self._process.spawn()
-        # Alive is enough: being ready may need others who are down as well.
-        await eventually(self._process.answers, _READY_SECONDS)
-
-
-class _MortalEtcd:
-    def __init__(self, server: EtcdServer) -> None:
-        self._server = server
-
-    async def kill(self) -> None:
-        await self._server.kill()
-
-    async def revive(self) -> None:
-        await self._server.start()
-
-
-class _MortalDatabase:
-    def __init__(self, server: PostgresServer) -> None:
-        self._server = server
-
-    async def kill(self) -> None:
-        await asyncio.to_thread(self._server.kill)
-
-    async def revive(self) -> None:
-        await asyncio.to_thread(self._server.start)

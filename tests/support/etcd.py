@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -98,6 +98,14 @@ class EtcdServer:
     async def compact(self, revision: int) -> None:
         """Forgets the history before `revision`."""
         await self._call(_COMPACT, etcd_pb2.CompactionRequest(revision=revision))
+
+    async def set_no_space(self, full: bool) -> None:
+        """Raises the alarm that a full quota raises, by which nothing more is stored; or ends it."""
+        # AlarmRequest: an action, to activate (1) or to deactivate (2), and the alarm NOSPACE (1).
+        request = bytes([0x08, 1 if full else 2, 0x18, 1])
+        async with grpc.aio.insecure_channel(self.endpoint) as channel:
+            call: Any = channel.unary_unary("/etcdserverpb.Maintenance/Alarm")
+            await call(request, timeout=stretched(_STOP_SECONDS), wait_for_ready=True)
 
     async def enable_auth(self, password: str) -> None:
         """Creates the user root with this password, and demands a token from then on."""

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 
@@ -21,6 +21,23 @@ from tests.support.waiting import eventually
 # Importing torch on a busy machine takes long.
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
+
+
+class Child(Protocol):
+    """A process that was started; `subprocess.Popen` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    def poll(self) -> int | None:
+        """Returns its exit code; None while it runs."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Sends a signal to it."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Waits until it has ended, `timeout` seconds at most, and returns its exit code."""
 
 
 class ServiceProcess:
@@ -47,7 +64,7 @@ class ServiceProcess:
         self.admin_address = free_address()
         self._settings = {"listen": self.address, "admin_listen": self.admin_address, **(settings or {})}
         self._log = directory / f"{name}-{self.address.rpartition(':')[2]}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
 
     @property
     def pid(self) -> int:
@@ -99,7 +116,7 @@ class ServiceProcess:
         """Returns everything that the process has logged."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
-    def _launch(self) -> subprocess.Popen[bytes]:
+    def _launch(self) -> Child:
         command = [self._python, "-m", self._module]
         with self._log.open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, env=self._environment())
