@@ -35,7 +35,7 @@ class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     # How many requests the runner runs at the same time.
     slots: int = 4
     # Prompt and answer together, for each slot. Unit: tokens.
-    context: int = 4096
+    context: int = 8192
     # CPU threads of the llama.cpp and minilm engines.
     threads: int = 1
     # The longest recording that the whisper engine transcribes. Unit: seconds.
