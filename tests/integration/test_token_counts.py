@@ -89,7 +89,9 @@ def counts(mesh: LocalMesh) -> Iterator[Counts]:
 # What the Messages API has in its own form.
 CONVERSATIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "system": {"system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]},
+    "system": {
+        "system": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}, {"text": "Be kind."}]
+    },
     "tools": {
         "tools": [{"name": "f", "description": "Does it.", "input_schema": SCHEMA}],
         "tool_choice": {"type": "any"},

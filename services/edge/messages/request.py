@@ -27,6 +27,13 @@ class TextBlock(Struct, frozen=True, tag="text", tag_field="type"):
     text: Text
 
 
+class SystemBlock(Struct, frozen=True):
+    """A part of the system prompt. All of them are texts, so the type may be left out."""
+
+    text: Text
+    type: Literal["text"] | None = "text"
+
+
 class Base64Source(Struct, frozen=True, tag="base64", tag_field="type"):
     """An image in the body."""
 
@@ -156,7 +163,7 @@ class ConversationBody(Struct, frozen=True, kw_only=True):
 
     model: str
     messages: Annotated[list[MessageParam], Meta(min_length=1, max_length=MOST_MESSAGES)]
-    system: Text | list[TextBlock] | None = None
+    system: Text | list[SystemBlock] | None = None
     tools: Annotated[list[ToolParam], Meta(max_length=MOST_MESSAGES_TOOLS)] | None = None
     tool_choice: ToolChoiceParam | None = None
     thinking: Thinking | None = None

@@ -233,6 +233,7 @@ class ResponsesBody(ToleratedFields, frozen=True):
 
 
 responses_decoder = msgspec.json.Decoder(ResponsesBody)
+_members = msgspec.json.Decoder(dict[str, Any])
 
 
 def parse_responses_body(content: bytes) -> ResponsesBody:
@@ -257,9 +258,10 @@ def parse_responses_body(content: bytes) -> ResponsesBody:
 
 def _readable(content: bytes, *, thoughts: bool) -> bytes | None:
     """Returns the body with what comes from other services in a form of ours, `thoughts` too; None if it has none."""
-    body = msgspec.json.decode(content)
+    # What follows the first mistake may be no JSON at all: nothing has looked at it yet.
+    body = parse_body(content, _members)
     readable = dict(body)
-    if isinstance(body["input"], list):
+    if isinstance(body.get("input"), list):
         readable["input"] = [readable_item(item, thoughts=thoughts) for item in body["input"]]
     if isinstance(body.get("tools"), list):
         readable["tools"] = [readable_tool(tool) for tool in body["tools"]]
