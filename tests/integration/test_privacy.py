@@ -299,7 +299,7 @@ def wrong_messages() -> dict[str, Any]:
         "tool choice of another": message(tools=[tool], tool_choice={"type": "tool", "name": TOOL + "x"}),
         "format": message(output_config={"format": {"type": "json_schema", "schema": SCHEMA}}),
         "too many stops": message(stop_sequences=[STOP] * 65),
-        "too long": message(messages=[user(f"{PROMPT} " * 2_000 + "a " * 3_000)]),
+        "too long": message(messages=[user(f"{PROMPT} " * 2_000 + "a " * 8_000)]),
     }
 
 
