@@ -33,7 +33,7 @@ class CountsPrompts(Protocol):
         """Returns the count, or raises MeshError."""
 
 
-class Count:
+class WaitingPrompt:
     """A prompt that waits to be counted, which is also its ticket."""
 
     # Nothing tells how far a count has come.
@@ -61,14 +61,14 @@ class Counting:
         self._waiting: Counter[str] = Counter()
         self._bytes = 0
 
-    def submit(self, call: GenerateCall, model: Model, emit: Callable[[TokenCount | MeshError], None]) -> Count:
+    def submit(self, call: GenerateCall, model: Model, emit: Callable[[TokenCount | MeshError], None]) -> WaitingPrompt:
         """Has a prompt counted, and `emit` told of it later; raises MeshError OVERLOADED if too many wait."""
         scope, size = call.cache_scope, call.ByteSize()
         if self._waiting.total() >= MOST_WAITING or self._waiting[scope] >= MOST_OF_ACCOUNT:
             raise counts_wait()
         if self._bytes and self._bytes + size > MOST_BYTES:
             raise counts_wait()
-        count = Count(scope, size, emit)
+        count = WaitingPrompt(scope, size, emit)
         self._waiting[scope] += 1
         self._bytes += size
         self._thread.submit(self._work, asyncio.get_running_loop(), count, call, model)
@@ -78,7 +78,7 @@ class Counting:
         """Waits for the count that runs; those that wait are never answered."""
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
-    def _work(self, loop: asyncio.AbstractEventLoop, count: Count, call: GenerateCall, model: Model) -> None:
+    def _work(self, loop: asyncio.AbstractEventLoop, count: WaitingPrompt, call: GenerateCall, model: Model) -> None:
         """Runs on the thread."""
         outcome: TokenCount | MeshError | None = None
         if count.emit is not None:
@@ -95,7 +95,7 @@ class Counting:
             log.warning("count_failed", request_id=call.request_id, error=type(error).__name__)
             return MeshError(Code.INTERNAL, "The runner failed to count the tokens. Try again.")
 
-    def _end(self, count: Count, outcome: TokenCount | MeshError | None) -> None:
+    def _end(self, count: WaitingPrompt, outcome: TokenCount | MeshError | None) -> None:
         self._waiting[count.scope] -= 1
         if not self._waiting[count.scope]:
             del self._waiting[count.scope]
