@@ -125,6 +125,8 @@ async def test_every_job_ends_once_and_nothing_is_left(tiny_model: Path, monkeyp
         for _ in range(JOBS):
             await trouble.send()
         await trouble.ended()
+        # How many passes the jobs need depends on their timing: a crash that is left would meet what follows.
+        stand_in.model.before = lambda _: None
         check(trouble)
         await eventually(lambda: engine.facts().batch_size == 0)
         assert engine.active == 0

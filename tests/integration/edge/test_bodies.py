@@ -109,14 +109,15 @@ async def test_a_body_in_flight_takes_its_size_once(slow_mesh: LocalMesh, client
 
 async def test_what_is_not_needed_any_more_is_given_back(slow_mesh: LocalMesh, keys: list[str]) -> None:
     sizes = []
-    for _ in range(3):
+    for _ in range(6):
         async with AsyncExitStack() as stack:
             clients = Clients(slow_mesh, keys[0], stack)
             for _ in range(3):
                 assert await status_of(await clients.send(IMAGE)) == 200
         await eventually(lambda: held(slow_mesh) == 0)
         sizes.append(rss(slow_mesh))
-    assert sizes[-1] - sizes[0] < IMAGE
+    # The allocator may keep some free memory for the next bodies, now more, now less. What is lost would add up.
+    assert min(sizes[3:]) - max(sizes[:3]) < IMAGE
 
 
 async def test_unfinished_bodies_of_one_account_are_bounded(
