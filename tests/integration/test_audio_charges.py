@@ -150,7 +150,8 @@ async def test_leaving_a_transcription_after_its_first_phrase_costs_the_price_an
     with customer.speech({"response_format": "mp3"}) as response:
         recording = response.read()
     with transcript(customer, recording) as response:
-        assert next(response.iter_lines()).startswith("data: ")
+        # A comment may come first, if the machine is busy.
+        assert any(line.startswith("data: ") for line in response.iter_lines())
     # Once the library has come to the end of what it was listening to.
     await eventually(lambda: active_slots(customer.mesh, LISTENER) == 0, 10)
     await customer.settled(2 * PRICE)
