@@ -36,10 +36,11 @@ OVERLAYS := laptop production
 # What an overlay has and does not list: docs/operations says when to apply it.
 ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/production/runner-pro-cpu.yaml
 # The extras of the images for runners, and of the environments of the tests.
+CONTROL_EXTRAS := passkeys tracing
 CPU_EXTRAS := llamacpp embedding speech transcription tracing
 GPU_EXTRAS := exllamav2 image tracing
 TORCH_EXTRAS := exllamav2 image llamacpp local
-DEV_EXTRAS := certs local $(CPU_EXTRAS)
+DEV_EXTRAS := certs local passkeys $(CPU_EXTRAS)
 # Any OCI builder: docker, podman or buildah.
 BUILDER ?= docker
 BUILD_OPTIONS ?=
@@ -116,7 +117,7 @@ coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMET
 
 screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the console, at two widths and in both schemes, in build/screenshots.
 	mkdir -p build/screenshots
-	TIERMESH_TEST_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/integration/console/test_browser.py -k fits
+	TIERMESH_TEST_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/integration/console -k fits
 
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
@@ -194,7 +195,7 @@ manifests-check: $(DEPLOY)
 lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay (to renew all: ARGS=--upgrade).
 	$(COMPILE) pyproject.toml $(DEV_EXTRAS:%=--extra %) --group dev --output-file $(LOCKS)/dev.lock
 	$(COMPILE) pyproject.toml --extra local --extra llamacpp --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/run.lock
-	$(COMPILE) pyproject.toml --extra tracing --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/control.lock
+	$(COMPILE) pyproject.toml $(CONTROL_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/control.lock
 	$(COMPILE) pyproject.toml $(CPU_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-cpu.lock
 	$(COMPILE) --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/build.lock
 	$(COMPILE) pyproject.toml $(GPU_EXTRAS:%=--extra %) --group torch --group flash-attn-build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-exllamav2.lock

@@ -17,7 +17,13 @@ from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
+from services.auth.sign_in.challenge import Challenges
+from services.auth.sign_in.choice import open_passkeys
+from services.auth.sign_in.recovery_code import RecoveryCodes
+from services.auth.sign_in.service import SERVICE_NAME as SIGN_IN_SERVICE_NAME
+from services.auth.sign_in.service import SignInService
 from services.auth.store.sessions import SessionStore
+from services.auth.store.sign_in_methods import SignInMethodStore
 from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
 from services.common.lifecycle.lifespan import Lifespan
@@ -26,6 +32,7 @@ from services.common.lifecycle.stopping import unless_stopped
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
+from tiermesh.auth.v1.sign_in_pb2_grpc import add_SignInServiceServicer_to_server
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -40,14 +47,14 @@ async def serve(stop: asyncio.Event) -> None:
         await lifespan.start_admin(ready=lambda: follower.fresh)
         lifespan.close_at_end(database.close)
         if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
-            await _serve_keys(settings, lifespan, store, SessionStore(database), keys, follower)
+            await _serve_keys(settings, lifespan, database, store, keys, follower)
 
 
 async def _serve_keys(
     settings: AuthSettings,
     lifespan: Lifespan,
+    database: Database,
     store: AuthStore,
-    session_store: SessionStore,
     keys: KeyCache,
     follower: ChangeFollower,
 ) -> None:
@@ -68,12 +75,16 @@ async def _serve_keys(
         bounds=KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account),
     )
     limits = SessionLimits(settings.session_seconds, settings.session_idle_seconds, settings.max_sessions_per_account)
-    sessions = Sessions(session_store, authenticator.authenticate, limits)
+    sessions = Sessions(SessionStore(database), authenticator.authenticate, limits)
+    methods = SignInMethodStore(database, store)
+    passkeys = open_passkeys(methods, store, Challenges(methods), issuer, sessions, last_used.note)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     service = AuthService(Accounts(store), issuer, sessions, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
-    await grpc_server.start([SERVICE_NAME])
+    sign_in = SignInService(passkeys, RecoveryCodes(methods, issuer, sessions))
+    add_SignInServiceServicer_to_server(sign_in, grpc_server.server)
+    await grpc_server.start([SERVICE_NAME, SIGN_IN_SERVICE_NAME])
     lifespan.run_in_background("last_used", last_used.run())
     lifespan.run_in_background("key_changes", follower.run())
     lifespan.run_in_background("pruning", pruner.run())

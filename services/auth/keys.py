@@ -23,6 +23,10 @@ _SECRET_LENGTH = 43
 _HINT_LENGTH = 4
 # Nothing longer can be a key, so nothing longer is hashed.
 MAX_KEY_LENGTH = 128
+# What stands in the place of the hint of a key without a secret: no genuine key begins like this. Nobody can send such
+# a key; a passkey or a recovery code stands on it, so that its rights and limits are those of any key.
+PASSKEY_HINT = "passkey"
+RECOVERY_CODE_HINT = "recovery code"
 # The contract carries limits as uint32.
 MAX_REQUESTS_PER_MINUTE = 2**32 - 1
 
@@ -58,6 +62,11 @@ class ApiKey:
     origin: str = ""
     # The key that made it and those before that one, the first of them first.
     ancestors: tuple[Ancestor, ...] = ()
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether there is something that a client can send."""
+        return self.hint not in {PASSKEY_HINT, RECOVERY_CODE_HINT}
 
     @property
     def counted_as(self) -> str:

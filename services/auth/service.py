@@ -14,8 +14,9 @@ from services.auth.authenticate_stream import STALE, AuthenticateServer
 from services.auth.issuing.issuer import DEFAULT_OVERLAP_SECONDS, KeyIssuer
 from services.auth.issuing.rights import Wish
 from services.auth.keys import ApiKey
-from services.auth.sessions.session import FoundSession
+from services.auth.sessions.proto import to_proto as session_to_proto
 from services.auth.sessions.sessions import Sessions
+from services.auth.sign_in.service import METHODS as SIGN_IN_METHODS
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
@@ -25,6 +26,7 @@ LIMITED_CALLERS = {
     "console": (
         *("CreateAccount", "CreateKey", "GetKey", "ListKeys", "RevokeKey", "RotateKey"),
         *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions"),
+        *SIGN_IN_METHODS,
     )
 }
 # How many keys a page has at most.
@@ -116,25 +118,25 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     ) -> auth_pb2.CreateSessionResponse:
         del context
         token, found = await self._sessions.create(request.api_key, request.label)
-        return auth_pb2.CreateSessionResponse(session_token=token, session=_session(found))
+        return auth_pb2.CreateSessionResponse(session_token=token, session=session_to_proto(found))
 
     async def GetSession(self, request: auth_pb2.GetSessionRequest, context: Context) -> auth_pb2.GetSessionResponse:
         del context
-        return auth_pb2.GetSessionResponse(session=_session(await self._sessions.find(request.session_token)))
+        return auth_pb2.GetSessionResponse(session=session_to_proto(await self._sessions.find(request.session_token)))
 
     async def ConfirmSession(
         self, request: auth_pb2.ConfirmSessionRequest, context: Context
     ) -> auth_pb2.ConfirmSessionResponse:
         del context
         found = await self._sessions.confirm(request.session_token, request.api_key)
-        return auth_pb2.ConfirmSessionResponse(session=_session(found))
+        return auth_pb2.ConfirmSessionResponse(session=session_to_proto(found))
 
     async def ListSessions(
         self, request: auth_pb2.ListSessionsRequest, context: Context
     ) -> auth_pb2.ListSessionsResponse:
         del context
         found = await self._sessions.list(request.account_id)
-        return auth_pb2.ListSessionsResponse(sessions=[_session(each) for each in found])
+        return auth_pb2.ListSessionsResponse(sessions=[session_to_proto(each) for each in found])
 
     async def EndSessions(self, request: auth_pb2.EndSessionsRequest, context: Context) -> auth_pb2.EndSessionsResponse:
         del context
@@ -173,19 +175,4 @@ def _api_key(key: ApiKey) -> auth_pb2.ApiKey:
         monthly_credit_cap=key.monthly_credit_cap,
         replaced_by=key.replaced_by,
         created_by=key.created_by,
-    )
-
-
-def _session(found: FoundSession) -> auth_pb2.Session:
-    session = found.session
-    return auth_pb2.Session(
-        id=session.id,
-        account_id=session.account_id,
-        account_name=found.account_name,
-        key_id=session.key_id,
-        label=session.label,
-        created_at_ms=session.created_at_ms,
-        confirmed_at_ms=session.confirmed_at_ms,
-        last_used_at_ms=session.last_used_at_ms,
-        expires_at_ms=session.expires_at_ms,
     )

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
+
+from aiohttp import web
 
 from services.common.clock import system_clock
 from services.common.lifecycle.lifespan import Lifespan
 from services.common.lifecycle.process import run_service
 from services.common.rpc.channels import channel_opener
 from services.common.rpc.discovery import Discovery, first_addresses
-from services.common.rpc.replicas import auth_replicas, billing_replicas, router_replicas
+from services.common.rpc.replicas import (
+    SignInReplicas,
+    auth_replicas,
+    billing_replicas,
+    router_replicas,
+    sign_in_replicas,
+)
 from services.common.settings import load_settings, split_list
 from services.console.application import Application
 from services.console.error_pages import ErrorPages
@@ -27,13 +36,19 @@ from services.console.pages.made_key import MadeKey
 from services.console.pages.models import Models
 from services.console.pages.new_key import NewKey
 from services.console.pages.overview import Overview
+from services.console.pages.passkey_sign_up import PasskeySignUp
+from services.console.pages.passkeys import Passkeys
 from services.console.pages.receipts import Receipts
+from services.console.pages.recovery import Recovery
 from services.console.pages.sign_in import SignIn
 from services.console.pages.sign_up import Registration, SignUp
 from services.console.pages.usage import Usage
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
+from services.console.sign_in.methods import SignInMethods
+from services.console.sign_in.relying_party import relying_party
+from services.console.visit import Visit
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -48,24 +63,40 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     discovery = Discovery()
     mesh = _open_mesh(settings, lifespan, discovery)
     renderer, sessions = Renderer(), Sessions(mesh.auth, origin)
+    party = relying_party(origin, settings.passkey_domain)
+    methods = SignInMethods(_open_sign_in(settings, lifespan, discovery), party)
     freshness = Freshness(settings.fresh_seconds, system_clock)
+    # For buttons on pages that anybody may open who is signed in.
+    at_once = Freshness(settings.fresh_seconds, system_clock, form_seconds=0.0)
     made = MadeKey(renderer, lifespan.catalog, settings.api_url)
     address = partial(client_address, trusted_proxies=settings.trusted_proxies)
     attempts = AttemptLimits(settings.sign_ins_per_minute, 60.0, "sign in", time.monotonic)
+    sign_in = SignIn(
+        *(renderer, sessions, attempts, address), with_sign_up=settings.registration != "off", relying_party=party
+    )
+    account = Account(renderer, sessions, methods)
     served: list[Pages] = [
-        SignIn(renderer, sessions, attempts, address, with_sign_up=settings.registration != "off"),
+        sign_in,
         Overview(renderer, mesh),
         NewKey(renderer, mesh, freshness, made, system_clock),
         Keys(renderer, mesh, freshness, made, system_clock),
         Usage(renderer, mesh, system_clock),
         Receipts(renderer, mesh),
         Models(renderer, mesh),
-        Account(renderer, sessions),
+        account,
+        Recovery(renderer, mesh, sessions, methods, at_once, sign_in),
     ]
+    if party is not None:
+        options = AttemptLimits(settings.sign_ins_per_minute, 60.0, "use a passkey", time.monotonic)
+        count = partial(_count, options, address)
+        served.append(Passkeys(mesh, sessions, methods, at_once, sign_in, account, count))
     if settings.registration != "off":
         registration = Registration(settings.registration_code, settings.registration_credits)
         openings = AttemptLimits(settings.registrations_per_hour, 3600.0, "open an account", time.monotonic)
-        served.append(SignUp(renderer, mesh, registration, openings, address))
+        sign_up = SignUp(renderer, mesh, registration, openings, address, party)
+        served.append(sign_up)
+        if party is not None:
+            served.append(PasskeySignUp(sessions, methods, sign_in, sign_up))
     application = Application(
         [page for each in served for page in each.pages()],
         sessions,
@@ -81,6 +112,20 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
 
     await lifespan.serve()
     await http.stop()
+
+
+def _count(limits: AttemptLimits, address: Callable[[web.Request], str], visit: Visit) -> None:
+    limits.count(address(visit.request))
+
+
+def _open_sign_in(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> SignInReplicas:
+    """Returns a client of auth for passkeys and recovery codes, which follows its addresses too."""
+    auths = split_list(settings.auth_addresses)
+    opener = channel_opener(settings.tls, "auth")
+    sign_in = sign_in_replicas(first_addresses(auths), opener, settings.call_timeout)
+    discovery.follow(auths, sign_in.set_addresses)
+    lifespan.close_at_end(sign_in.close)
+    return sign_in
 
 
 def _open_mesh(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> Mesh:

@@ -16,6 +16,7 @@ from services.console.http.origin import Origin
 from services.console.metrics import FORMS_REFUSED, REQUEST_SECONDS, REQUESTS
 from services.console.page import Page
 from services.console.sessions import Sessions
+from services.console.sign_in.recovery import NEW_WAY_IN, is_recovering
 from services.console.static_files import StaticFiles
 from services.console.visit import Visit, own_path
 
@@ -83,8 +84,8 @@ class Application:
             async with asyncio.timeout(self._request_timeout):
                 self._check_origin(request)
                 visit = await self._visit(request)
-                if visit.session is None and not page.public:
-                    return self._to_sign_in(request)
+                if (elsewhere := self._elsewhere(visit, page)) is not None:
+                    return elsewhere
                 if request.method == "POST":
                     visit.form = await self._form(request, visit)
                 response = await page.handler(visit)
@@ -122,6 +123,14 @@ class Application:
             return Visit(request, self._sessions.form_cookie(request))
         token, session = found
         return Visit(request, token, session)
+
+    def _elsewhere(self, visit: Visit, page: Page) -> web.Response | None:
+        """Returns where somebody is sent who may not see a page; None if there is no reason."""
+        if visit.session is None and not page.public:
+            return self._to_sign_in(visit.request)
+        if is_recovering(visit) and not (page.recovering or page.public):
+            return web.Response(status=303, headers={"Location": NEW_WAY_IN})
+        return None
 
     def _to_sign_in(self, request: web.Request) -> web.Response:
         """Sends a person to the page for signing in, and from there back to where they wanted to go."""

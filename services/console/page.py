@@ -24,6 +24,8 @@ class Page:
     handler: Handler
     # Whether people see it who are not signed in.
     public: bool = False
+    # Whether people see it who have signed in with a recovery code, which is there for nothing else.
+    recovering: bool = False
 
 
 class Pages(Protocol):

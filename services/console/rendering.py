@@ -13,6 +13,7 @@ from aiohttp import web
 
 from services.common.scopes import ENDPOINTS, MANAGEMENT, ORDINARY
 from services.common.version import VERSION
+from services.console.sign_in.hints import WITHOUT_SECRET
 from services.console.visit import Visit
 
 _FOLDER = Path(__file__).parent
@@ -31,7 +32,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals.update(version=VERSION, static=_static_urls())
+        self._environment.globals.update(version=VERSION, static=_static_urls(), without_secret=WITHOUT_SECRET)
         self._environment.filters.update(number=_number, dollars=_dollars, moment=_moment, iso=_iso, scopes=_scopes)
 
     def page(self, template: str, visit: Visit | None, *, status: int = 200, **context: Any) -> web.Response:

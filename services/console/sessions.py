@@ -53,11 +53,20 @@ class Sessions:
 
     async def begin(self, request: web.Request, api_key: str, response: web.StreamResponse) -> None:
         """Signs in with a key and gives the browser a new token, whatever it had before; raises MeshError."""
+        token, _ = await self.create(request, api_key)
+        self.hand_out(response, token)
+
+    async def create(self, request: web.Request, api_key: str) -> tuple[str, auth_pb2.Session]:
+        """Signs in with a key and returns the token of the session with it; raises MeshError."""
         asked = auth_pb2.CreateSessionRequest(
             api_key=api_key, label=browser_name(request.headers.get("User-Agent", ""))
         )
         begun = await self._auth.call(lambda stub: stub.CreateSession, asked)
-        self._set(response, self._session_cookie, begun.session_token)
+        return begun.session_token, begun.session
+
+    def hand_out(self, response: web.StreamResponse, token: str) -> None:
+        """Gives the browser the token of a new session, whatever it had before."""
+        self._set(response, self._session_cookie, token)
         self._forget(response, self._form_cookie)
 
     async def confirm(self, token: str, api_key: str) -> None:

@@ -17,6 +17,9 @@ class ConsoleSettings(ServiceSettings, frozen=True, kw_only=True):
     # The URL at which people open the console, such as https://console.example.org. It must be https, except on the
     # local machine. If it is empty, this is http://localhost with the port of LISTEN, which must be a local address.
     public_url: str = ""
+    # The domain that passkeys are made for: the host of PUBLIC_URL or a domain that it belongs to, such as example.org.
+    # If it is empty, this is the host. Passkeys that were made for another domain stop working.
+    passkey_domain: str = ""
     # The base URL of the API, with /v1, for the examples that the console shows.
     api_url: str = "http://127.0.0.1:8000/v1"
     # Comma-separated addresses of auth's replicas, host:port each. `dns:host:port` stands for every address of the

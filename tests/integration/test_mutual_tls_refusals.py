@@ -19,7 +19,7 @@ from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
-from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
+from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc, sign_in_pb2, sign_in_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
@@ -59,6 +59,10 @@ async def list_sessions(channel: grpc.aio.Channel) -> object:
     return await auth_pb2_grpc.AuthServiceStub(channel).ListSessions(auth_pb2.ListSessionsRequest())
 
 
+async def list_sign_in_methods(channel: grpc.aio.Channel) -> object:
+    return await sign_in_pb2_grpc.SignInServiceStub(channel).ListSignInMethods(sign_in_pb2.ListSignInMethodsRequest())
+
+
 async def get_balance(channel: grpc.aio.Channel) -> object:
     asked = billing_pb2.GetBalanceRequest(account_id="acct_of_nobody")
     return await billing_pb2_grpc.BillingServiceStub(channel).GetBalance(asked)
@@ -81,6 +85,7 @@ async def watch_status(channel: grpc.aio.Channel) -> object:
 METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
     ("auth", authenticate, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
     ("auth", list_sessions, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
+    ("auth", list_sign_in_methods, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
     ("auth", list_accounts, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
     ("billing", transact, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
     ("billing", get_balance, ("edge", "console", "operator"), ("auth", "router", "runner", "billing")),

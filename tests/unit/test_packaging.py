@@ -17,12 +17,13 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 GROUPS: dict[str, list[Any]] = PROJECT["dependency-groups"]
 LOCKS = sorted(path.name for path in FOLDER.glob("*.lock"))
+CONTROL = ("passkeys", "tracing")
 CPU = ("llamacpp", "embedding", "speech", "transcription", "tracing")
 GPU = ("exllamav2", "image", "tracing")
 # Which extras and groups are in a lock file that has the dependencies of the control plane too.
 CONTENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "control.lock": (("tracing",), ()),
-    "dev.lock": (("certs", "local", *CPU), ("dev",)),
+    "control.lock": (CONTROL, ()),
+    "dev.lock": (("certs", "local", "passkeys", *CPU), ("dev",)),
     "run.lock": (("local", "llamacpp"), ("build",)),
     "runner-cpu.lock": (CPU, ()),
     "runner-exllamav2.lock": (GPU, ("torch", "flash-attn-build")),
@@ -78,10 +79,10 @@ def test_environments_that_share_code_agree() -> None:
 
 def test_the_control_plane_has_no_engine_no_build_tool_and_no_registry() -> None:
     pinned = {pin.name for pin in pins("control.lock")}
-    engines = {Requirement(line).name for name in EXTRAS if name != "tracing" for line in EXTRAS[name]}
-    # rich needs pygments too.
-    assert not pinned & ((engines | {wanted.name for wanted in members("build")}) - {"pygments"})
-    assert {"aiohttp", "asyncpg", "redis"} <= pinned
+    engines = {Requirement(line).name for name in EXTRAS if name not in CONTROL for line in EXTRAS[name]}
+    # rich needs pygments too, and fido2 needs cryptography.
+    assert not pinned & ((engines | {wanted.name for wanted in members("build")}) - {"cryptography", "pygments"})
+    assert {"aiohttp", "asyncpg", "fido2", "redis"} <= pinned
 
 
 def test_an_installation_without_isolation_has_what_the_build_needs() -> None:

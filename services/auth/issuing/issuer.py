@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
 from services.auth.issuing.bounds import KeyBounds
-from services.auth.issuing.key_store import KeyStore, Standing
+from services.auth.issuing.key_store import Admission, KeyStore, Standing
 from services.auth.issuing.rights import (
     Wish,
     check_may_revoke,
@@ -34,6 +34,8 @@ ResultT = TypeVar("ResultT")
 # Is told of every key that was made or changed, after the store has committed. It puts it into this replica's own
 # cache; the others find the change in the store.
 OnChange = Callable[[ApiKey], None]
+# Keeps a key, with what stands on it; as `KeyStore.insert_key`.
+Insert = Callable[[ApiKey, Admission | None], Awaitable[ApiKey]]
 
 
 def check_rotation(key: ApiKey, now_ms: int) -> None:
@@ -84,6 +86,11 @@ class KeyIssuer:
         self._random = random
         self._running: set[asyncio.Task[Any]] = set()
 
+    @property
+    def default_requests_per_minute(self) -> int:
+        """The rate limit of a key about whose limit nothing is said."""
+        return self._default_requests_per_minute
+
     async def create(self, account_id: str, wish: Wish, *, creator_key_id: str = "") -> tuple[str, ApiKey]:
         """Makes a key and returns it with what is kept of it; nobody can ask for the key itself again.
 
@@ -113,7 +120,14 @@ class KeyIssuer:
             created_by=creator_key_id,
             ancestors=ancestors,
         )
-        return secret, await self._to_the_end(self._insert(key))
+        return secret, await self._to_the_end(self._insert(key, self._store.insert_key))
+
+    async def keep(self, key: ApiKey, insert: Insert) -> ApiKey:
+        """Keeps a key without a secret by `insert`, with what stands on it, and returns it as it is kept.
+
+        Raises MeshError as `create` does, and as `insert` does.
+        """
+        return await self._to_the_end(self._insert(key, insert))
 
     async def get(self, key_id: str, account_id: str = "") -> ApiKey:
         """Returns one key; raises MeshError NOT_FOUND, also for a key of another account than the one given."""
@@ -196,9 +210,9 @@ class KeyIssuer:
         _working(standing.creator, key.account_id, key.created_at_ms)
         self._bounds.check(standing)
 
-    async def _insert(self, key: ApiKey) -> ApiKey:
+    async def _insert(self, key: ApiKey, insert: Insert) -> ApiKey:
         admission = partial(self._admit, key) if key.created_by else None
-        kept = await self._store.insert_key(key, admission)
+        kept = await insert(key, admission)
         self._on_change(kept)
         return kept
 

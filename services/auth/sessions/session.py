@@ -1,7 +1,8 @@
 """A session of the console: what is kept of it, and when it has ended.
 
 Its token is 256 random bits in the browser's cookie. Only the SHA-256 digest is kept, as of API keys and for the same
-reason. A session is never worth more than the key that began it: it ends with that key.
+reason. A session is never worth more than the key that began it: it ends with that key. A passkey or a recovery code
+stands on a key without a secret, so this holds for them too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from services.auth.keys import ApiKey
 from services.auth.labels import RandomBytes
+from services.common.errors import Code, MeshError
 from services.common.scopes import MANAGEMENT, may_use
 
 _TOKEN_BYTES = 32
@@ -30,7 +32,7 @@ class Session:
     key_id: str
     label: str
     created_at_ms: int
-    # When the key was last shown.
+    # When the key or the passkey was last shown.
     confirmed_at_ms: int
     last_used_at_ms: int
     # When it ends at the latest.
@@ -44,6 +46,13 @@ class FoundSession(NamedTuple):
     account_name: str
     # The key that began it; None if that key was forgotten.
     key: ApiKey | None
+
+    @property
+    def standing_on(self) -> ApiKey:
+        """The key of a session that counts."""
+        if self.key is None:
+            raise MeshError(Code.UNAUTHENTICATED, "The session has ended. Sign in again.")
+        return self.key
 
     def works(self, now_ms: int, idle_ms: int) -> bool:
         """Whether it counts now; `idle_ms` is how long it may be unused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -79,17 +80,27 @@ class Sessions:
         """
         check_label(label)
         credential = self._managing(api_key)
+        return await self.begin(credential.account_id, credential.key_id, label)
+
+    async def begin(
+        self, account_id: str, key_id: str, label: str, *, lifetime: float = math.inf
+    ) -> tuple[str, FoundSession]:
+        """Begins a session of somebody who has been identified, of at most `lifetime` seconds; returns its token.
+
+        Raises MeshError UNAUTHENTICATED if the key does not work or may not manage its account.
+        """
+        check_label(label)
         now_ms = to_ms(self._clock())
         token = new_token(self._random)
         session = Session(
             id=new_id("sess", self._random),
-            account_id=credential.account_id,
-            key_id=credential.key_id,
+            account_id=account_id,
+            key_id=key_id,
             label=label,
             created_at_ms=now_ms,
             confirmed_at_ms=now_ms,
             last_used_at_ms=now_ms,
-            expires_at_ms=now_ms + round(self._limits.lifetime * 1000),
+            expires_at_ms=now_ms + round(min(self._limits.lifetime, lifetime) * 1000),
         )
         await self._store.insert_session(session, token_digest(token), self._limits.most)
         return token, await self.find(token)
@@ -110,6 +121,10 @@ class Sessions:
         if self._managing(api_key).key_id != found.session.key_id:
             message = "This is not the key that you signed in with. Use that key, or sign out and in again."
             raise MeshError(Code.PERMISSION_DENIED, message)
+        return await self.note_confirmed(found)
+
+    async def note_confirmed(self, found: FoundSession) -> FoundSession:
+        """Notes that the owner has shown once more what began a session, and returns the session."""
         now_ms = to_ms(self._clock())
         await self._store.note_use(found.session.id, now_ms, now_ms)
         return found._replace(session=replace(found.session, confirmed_at_ms=now_ms, last_used_at_ms=now_ms))

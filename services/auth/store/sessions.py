@@ -7,15 +7,14 @@ from dataclasses import asdict, fields
 import sqlalchemy as sa
 
 from services.auth.sessions.session import FoundSession, Session
-from services.auth.store.tables import accounts, api_keys, sessions, to_key
+from services.auth.store.tables import JOINED_KEY, accounts, api_keys, joined_key, sessions
 from services.common.database.base import Database
 
 _FIELDS = [field.name for field in fields(Session)]
 _ACCOUNT_NAME = "account_name"
-# Every column of the session, of its account the name, and of its key all columns under names of their own.
-_KEY_COLUMNS = {column.name: column.label(f"key__{column.name}") for column in api_keys.columns}
+# Every column of the session, of its account the name, and of its key all columns.
 _FOUND = (
-    sa.select(*(sessions.c[name] for name in _FIELDS), accounts.c.name.label(_ACCOUNT_NAME), *_KEY_COLUMNS.values())
+    sa.select(*(sessions.c[name] for name in _FIELDS), accounts.c.name.label(_ACCOUNT_NAME), *JOINED_KEY.values())
     .join(accounts, accounts.c.id == sessions.c.account_id)
     .join(api_keys, api_keys.c.id == sessions.c.key_id, isouter=True)
 )
@@ -77,9 +76,4 @@ class SessionStore:
 
 
 def _found(row: sa.RowMapping) -> FoundSession:
-    key = {name: row[label.name] for name, label in _KEY_COLUMNS.items()}
-    return FoundSession(
-        Session(**{name: row[name] for name in _FIELDS}),
-        row[_ACCOUNT_NAME],
-        None if key["id"] is None else to_key(key),
-    )
+    return FoundSession(Session(**{name: row[name] for name in _FIELDS}), row[_ACCOUNT_NAME], joined_key(row))

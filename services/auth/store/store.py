@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from services.auth.accounts import Account
 from services.auth.changes import Changes
 from services.auth.issuing.key_store import Admission, Permission, Standing
-from services.auth.keys import ApiKey
+from services.auth.keys import PASSKEY_HINT, RECOVERY_CODE_HINT, ApiKey
 from services.auth.store.tables import accounts, api_keys, changes, to_key, to_row
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
+from services.common.scopes import MANAGEMENT
 
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
@@ -40,10 +41,13 @@ class AuthStore:
         rows = await self._database.transaction(lambda connection: connection.execute(query).mappings().all())
         return [Account(**row) for row in rows]
 
-    async def insert_key(self, key: ApiKey, admission: Admission | None = None) -> ApiKey:
+    async def insert_key(
+        self, key: ApiKey, admission: Admission | None = None, also: Callable[[sa.Connection], None] | None = None
+    ) -> ApiKey:
         """Keeps a new key and returns it with its change number; raises MeshError NOT_FOUND without its account.
 
-        `admission` sees the account's keys as no other transaction can change them before this one ends.
+        `admission` sees the account's keys as no other transaction can change them before this one ends, and `also`
+        keeps in the same transaction what stands on the key.
         """
 
         def work(connection: sa.Connection) -> ApiKey:
@@ -55,6 +59,8 @@ class AuthStore:
             number = _next_change(connection)
             if admission is not None:
                 admission(_standing(connection, key))
+            if also is not None:
+                also(connection)
             return _insert(connection, key, number)
 
         return await self._database.transaction(work)
@@ -107,7 +113,8 @@ class AuthStore:
 
         Raises MeshError NOT_FOUND, also for a key of another account than `account_id`, if that is given. Neither the
         keys nor what `permission` sees can change before this transaction ends; a key that is being made by one of
-        them is either revoked as well or not made.
+        them is either revoked as well or not made. With a `permission`, the revoker goes on unless it is the key
+        itself, and MeshError CONFLICT says that a passkey is the last way to sign in.
         """
 
         def work(connection: sa.Connection) -> list[ApiKey]:
@@ -115,7 +122,8 @@ class AuthStore:
             target = _get(connection, key_id, account_id)
             if permission is not None:
                 permission(target, _find(connection, revoker_key_id))
-            others = _descendants(connection, target) if descendants else []
+                _check_not_last(connection, target, now_ms)
+            others = _descendants(connection, target, revoker_key_id) if descendants else []
             marked = [key for key in (target, *others) if not key.revoked_at_ms]
             if marked:
                 mark = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
@@ -258,15 +266,45 @@ def _standing(connection: sa.Connection, key: ApiKey) -> Standing:
     return Standing(_find(connection, key.created_by), living, kept - living)
 
 
-def _descendants(connection: sa.Connection, key: ApiKey) -> list[ApiKey]:
-    """Returns the keys that descend from one and are not revoked."""
+def _check_not_last(connection: sa.Connection, key: ApiKey, now_ms: int) -> None:
+    """Raises MeshError CONFLICT for the key of a passkey without which nothing signs in any more.
+
+    A recovery code does not count: it is there for the day on which all else is lost.
+    """
+    others = api_keys.select().where(
+        api_keys.c.account_id == key.account_id,
+        api_keys.c.id != key.id,
+        api_keys.c.revoked_at_ms == 0,
+        api_keys.c.hint != RECOVERY_CODE_HINT,
+        sa.literal(" ").concat(api_keys.c.endpoints).concat(" ").contains(f" {MANAGEMENT} "),
+        sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > now_ms),
+    )
+    if key.hint == PASSKEY_HINT and key.works(now_ms) and connection.execute(others.limit(1)).first() is None:
+        message = (
+            "Nothing else signs in to this account. Add another passkey first, or create a key with the scope keys."
+        )
+        raise MeshError(Code.CONFLICT, message, param="key_id")
+
+
+def _descendants(connection: sa.Connection, key: ApiKey, revoker_key_id: str) -> list[ApiKey]:
+    """Returns the keys that descend from one and are not revoked, and those without a secret that were added with it.
+
+    These count as the key itself does, so they are no descendants of it; they are found by what made them. The revoker
+    is left out: a person who has lost trust in a key goes on with the passkey that it has added.
+    """
     made = api_keys.select().where(
-        api_keys.c.account_id == key.account_id, api_keys.c.revoked_at_ms == 0, api_keys.c.ancestors != ""
+        api_keys.c.account_id == key.account_id,
+        api_keys.c.id.not_in([key.id, revoker_key_id]),
+        api_keys.c.revoked_at_ms == 0,
+        sa.or_(api_keys.c.ancestors != "", api_keys.c.hint.in_([PASSKEY_HINT, RECOVERY_CODE_HINT])),
     )
     keys = [
         to_key(row) for row in connection.execute(made.order_by(api_keys.c.created_at_ms, api_keys.c.id)).mappings()
     ]
-    return [each for each in keys if each.descends_from(key)]
+    makers = {key.id}
+    while more := {each.id for each in keys if not each.has_secret and each.created_by in makers} - makers:
+        makers |= more
+    return [each for each in keys if each.descends_from(key) or each.id in makers]
 
 
 def _last_change(connection: sa.Connection) -> int:

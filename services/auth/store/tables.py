@@ -1,4 +1,4 @@
-"""The tables of accounts, keys and sessions, and how rows become values.
+"""The tables of accounts, keys, sessions and what else signs in, and how rows become values.
 
 Lengths and constraints are the migrations' business.
 """
@@ -68,6 +68,47 @@ sessions = sa.Table(
     sa.Column("last_used_at_ms", sa.BigInteger),
     sa.Column("expires_at_ms", sa.BigInteger),
 )
+passkeys = sa.Table(
+    "passkeys",
+    _metadata,
+    sa.Column("key_id", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String),
+    sa.Column("credential_id", sa.LargeBinary),
+    sa.Column("credential", sa.LargeBinary),
+    sa.Column("counter", sa.BigInteger),
+    sa.Column("synced", sa.Boolean),
+)
+challenges = sa.Table(
+    "challenges",
+    _metadata,
+    sa.Column("challenge", sa.LargeBinary, primary_key=True),
+    sa.Column("purpose", sa.String),
+    sa.Column("browser_digest", sa.LargeBinary),
+    sa.Column("relying_party_id", sa.String),
+    sa.Column("origin", sa.String),
+    sa.Column("account_id", sa.String),
+    sa.Column("account_name", sa.String),
+    sa.Column("key_id", sa.String),
+    sa.Column("expires_at_ms", sa.BigInteger),
+)
+recovery_codes = sa.Table(
+    "recovery_codes",
+    _metadata,
+    sa.Column("account_id", sa.String, primary_key=True),
+    sa.Column("digest", sa.LargeBinary),
+    sa.Column("key_id", sa.String),
+    sa.Column("created_at_ms", sa.BigInteger),
+)
+
+
+# The columns of a key under names of their own, for rows that have columns of another table too.
+JOINED_KEY = {column.name: column.label(f"key__{column.name}") for column in api_keys.columns}
+
+
+def joined_key(row: sa.RowMapping) -> ApiKey | None:
+    """Returns the key that is joined to a row; None if there is none."""
+    key = {name: row[label.name] for name, label in JOINED_KEY.items()}
+    return None if key["id"] is None else to_key(key)
 
 
 def to_key(row: sa.RowMapping | Mapping[str, Any]) -> ApiKey:

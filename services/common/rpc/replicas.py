@@ -12,7 +12,7 @@ import grpc
 from services.common.errors import Code, MeshError
 from services.common.rpc.channels import OpenChannel
 from services.common.rpc.interceptors import call_unary
-from tiermesh.auth.v1 import auth_pb2_grpc
+from tiermesh.auth.v1 import auth_pb2_grpc, sign_in_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2_grpc
 from tiermesh.router.v1 import router_pb2_grpc
 
@@ -85,6 +85,7 @@ class Replicas(Generic[StubT]):
 
 # The generated classes of asynchronous stubs exist for type checkers only.
 AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
+SignInReplicas: TypeAlias = "Replicas[sign_in_pb2_grpc.SignInServiceAsyncStub]"
 BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
 RouterReplicas: TypeAlias = "Replicas[router_pb2_grpc.RouterServiceAsyncStub]"
 
@@ -92,6 +93,11 @@ RouterReplicas: TypeAlias = "Replicas[router_pb2_grpc.RouterServiceAsyncStub]"
 def auth_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> AuthReplicas:
     """Returns the replicas of auth. A creation made twice leaves a key that nobody was ever shown."""
     return Replicas("Auth", addresses, open_channel, auth_pb2_grpc.AuthServiceStub, timeout)
+
+
+def sign_in_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> SignInReplicas:
+    """Returns the replicas of auth for signing in without a key. What is good once is refused if it is sent twice."""
+    return Replicas("Auth", addresses, open_channel, sign_in_pb2_grpc.SignInServiceStub, timeout)
 
 
 def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:

@@ -1,21 +1,25 @@
-"""The account: its name, and where it is signed in."""
+"""The account: its name, what signs in to it, and where it is signed in."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
+from services.console.mesh import gather
 from services.console.page import Page
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
+from services.console.sign_in.methods import SignInMethods
+from services.console.sign_in.relying_party import why_none
 from services.console.visit import Visit
 
 
 class Account:
     """Serves the page of the account."""
 
-    def __init__(self, renderer: Renderer, sessions: Sessions) -> None:
+    def __init__(self, renderer: Renderer, sessions: Sessions, methods: SignInMethods) -> None:
         self._renderer = renderer
         self._sessions = sessions
+        self._methods = methods
 
     def pages(self) -> tuple[Page, ...]:
         """Returns the routes."""
@@ -28,8 +32,23 @@ class Account:
 
     async def show(self, visit: Visit) -> web.StreamResponse:
         """Answers GET /account."""
-        sessions = await self._sessions.list(visit.owner.account_id)
-        return self._renderer.page("account", visit, sessions=sessions)
+        return await self.page(visit)
+
+    async def page(self, visit: Visit, *, problem: str = "", status: int = 200) -> web.Response:
+        """Returns the page, perhaps with why something was not done."""
+        account_id = visit.owner.account_id
+        sessions = await self._sessions.list(account_id)
+        (methods,) = await gather(self._methods.list(account_id))
+        return self._renderer.page(
+            "account",
+            visit,
+            status=status,
+            sessions=sessions,
+            methods=methods,
+            relying_party=self._methods.relying_party,
+            why_no_passkeys=why_none(),
+            problem=problem,
+        )
 
     async def end(self, visit: Visit) -> web.StreamResponse:
         """Ends one session; one of another account is left alone."""

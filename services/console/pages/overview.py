@@ -7,7 +7,10 @@ from aiohttp import web
 from services.console.mesh import Mesh, gather
 from services.console.page import Page
 from services.console.rendering import Renderer
+from services.console.sign_in.hints import WITHOUT_SECRET
 from services.console.visit import Visit
+
+_NEWEST = 20
 
 
 class Overview:
@@ -27,8 +30,8 @@ class Overview:
         balance, today, keys, available = await gather(
             self._mesh.balance(account_id),
             self._mesh.usage_today(account_id),
-            # The key that has signed in is one; a second one is for requests.
-            self._mesh.keys(account_id, size=2),
+            # The newest keys: one that is neither what has signed in nor a passkey is for requests.
+            self._mesh.keys(account_id, size=_NEWEST),
             self._mesh.available_models(),
         )
         return self._renderer.page(
@@ -36,7 +39,8 @@ class Overview:
             visit,
             balance=balance,
             today=today,
-            first_steps=keys is not None and len(keys.keys) < 2,
+            first_steps=keys is not None
+            and all(key.id == visit.owner.key_id or key.hint in WITHOUT_SECRET for key in keys.keys),
             models=self._mesh.catalog.models,
             available=available,
         )

@@ -12,12 +12,19 @@ from services.console.metrics import SIGN_INS
 from services.console.page import Page
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
+from services.console.sign_in.relying_party import RelyingParty
 from services.console.visit import Visit, own_path
 
-# Has a key checked; raises MeshError.
-_Check = Callable[[str], Awaitable[None]]
-# Why a key is refused; any other error is about the mesh and not about the key.
-_REFUSALS = {Code.UNAUTHENTICATED: 403, Code.PERMISSION_DENIED: 403, Code.RATE_LIMITED: 429}
+# Has a key, a passkey or a code checked; raises MeshError.
+_Check = Callable[[], Awaitable[None]]
+# Why it is refused; any other error is about the mesh.
+_REFUSALS = {
+    Code.UNAUTHENTICATED: 403,
+    Code.PERMISSION_DENIED: 403,
+    Code.RATE_LIMITED: 429,
+    Code.INVALID_REQUEST: 400,
+    Code.CONFLICT: 409,
+}
 
 
 class SignIn:
@@ -31,12 +38,14 @@ class SignIn:
         address: Callable[[web.Request], str],
         *,
         with_sign_up: bool,
+        relying_party: RelyingParty | None,
     ) -> None:
         self._renderer = renderer
         self._sessions = sessions
         self._limits = limits
         self._address = address
         self._with_sign_up = with_sign_up
+        self._relying_party = relying_party
 
     def pages(self) -> tuple[Page, ...]:
         """Returns the routes."""
@@ -45,7 +54,7 @@ class SignIn:
             Page(method="POST", path="/sign-in", name="sign_in", handler=self.sign_in, public=True),
             Page(path="/confirm", name="confirm", handler=self.show_confirmation),
             Page(method="POST", path="/confirm", name="confirm", handler=self.confirm),
-            Page(method="POST", path="/sign-out", name="sign_out", handler=self.sign_out),
+            Page(method="POST", path="/sign-out", name="sign_out", handler=self.sign_out, recovering=True),
         )
 
     async def show(self, visit: Visit) -> web.StreamResponse:
@@ -59,13 +68,16 @@ class SignIn:
         onward = own_path(visit.form.text("next"))
         response = web.Response(status=303, headers={"Location": onward})
         try:
-            await self._attempt(visit, lambda key: self._sessions.begin(visit.request, key, response))
+            await self.attempt(visit, lambda: self._sessions.begin(visit.request, _key(visit), response))
         except MeshError as error:
-            return self._refused("sign_in", visit, onward, error)
-        if visit.session is not None:
-            # The browser gets another token, so nobody could end this one any more.
-            await self._sessions.end(visit.session.account_id, visit.session.id)
+            return self.refused("sign_in", visit, onward, error)
+        await self.end_former(visit)
         return response
+
+    async def end_former(self, visit: Visit) -> None:
+        """Ends the session that a browser had before it got the token of another: nobody could end it any more."""
+        if visit.session is not None:
+            await self._sessions.end(visit.session.account_id, visit.session.id)
 
     async def show_confirmation(self, visit: Visit) -> web.StreamResponse:
         """Answers GET /confirm."""
@@ -75,9 +87,9 @@ class SignIn:
         """Answers POST /confirm."""
         onward = own_path(visit.form.text("next"))
         try:
-            await self._attempt(visit, lambda key: self._sessions.confirm(visit.cookie, key))
+            await self.attempt(visit, lambda: self._sessions.confirm(visit.cookie, _key(visit)))
         except MeshError as error:
-            return self._refused("confirm", visit, onward, error)
+            return self.refused("confirm", visit, onward, error)
         raise web.HTTPSeeOther(onward)
 
     async def sign_out(self, visit: Visit) -> web.StreamResponse:
@@ -87,11 +99,11 @@ class SignIn:
         self._sessions.forget(response)
         return response
 
-    async def _attempt(self, visit: Visit, check: _Check) -> None:
-        """Has a key checked, and counts it; raises MeshError."""
+    async def attempt(self, visit: Visit, check: _Check) -> None:
+        """Has something checked, and counts it; raises MeshError."""
         try:
             self._limits.count(self._address(visit.request))
-            await check(_key(visit))
+            await check()
         except MeshError as error:
             limited = error.code is Code.RATE_LIMITED
             SIGN_INS.labels("rate_limited" if limited else "refused").inc()
@@ -100,10 +112,17 @@ class SignIn:
 
     def _page(self, name: str, visit: Visit, onward: str, *, problem: str = "", status: int = 200) -> web.Response:
         return self._renderer.page(
-            name, visit, status=status, onward=own_path(onward), problem=problem, with_sign_up=self._with_sign_up
+            name,
+            visit,
+            status=status,
+            onward=own_path(onward),
+            problem=problem,
+            with_sign_up=self._with_sign_up,
+            relying_party=self._relying_party,
         )
 
-    def _refused(self, name: str, visit: Visit, onward: str, error: MeshError) -> web.Response:
+    def refused(self, name: str, visit: Visit, onward: str, error: MeshError) -> web.Response:
+        """Returns a page with why somebody was refused; raises the error if it is about something else."""
         status = _REFUSALS.get(error.code)
         if status is None:
             raise error

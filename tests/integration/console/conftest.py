@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.integration.console.desk import Desk
 from tests.integration.console.person import Owner, Person
+from tests.support import programs
 from tests.support.mesh import LocalMesh
 
 
@@ -33,3 +37,27 @@ def person(owner: Owner) -> Iterator[Person]:
     """A browser at which the owner is signed in."""
     with owner.at_a_browser() as person:
         yield person
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for the tests of a file; while it is open, this thread can run no asyncio tests."""
+    with sync_playwright() as playwright:
+        chromium = programs.chromium()
+        browser = playwright.chromium.launch(
+            executable_path=chromium.path,
+            env={**os.environ, **chromium.environment},
+            # Containers forbid what its sandbox needs, and there is nothing here but pages of ours.
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def desk(browser: Browser, mesh: LocalMesh) -> Iterator[Desk]:
+    """A person at it with nothing in the browser yet."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=mesh.console_url)
+    yield Desk(context, mesh.console_url)
+    context.close()

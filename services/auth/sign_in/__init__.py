@@ -1,0 +1,1 @@
+"""Ways to sign in to the console without an API key: passkeys and recovery codes."""

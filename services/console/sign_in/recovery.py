@@ -1,0 +1,14 @@
+"""People who have signed in with a recovery code: they add a passkey or get a key, and do nothing else."""
+
+from __future__ import annotations
+
+from services.console.sign_in.hints import RECOVERY_CODE_HINT
+from services.console.visit import Visit
+
+# The one page that they see.
+NEW_WAY_IN = "/new-way-in"
+
+
+def is_recovering(visit: Visit) -> bool:
+    """Tells whether a recovery code has begun the session."""
+    return visit.session is not None and visit.session.key_hint == RECOVERY_CODE_HINT
