@@ -44,7 +44,8 @@ const use = async (button) => {
     form.action = button.formAction;
     form.submit();
   } catch (error) {
-    problem.textContent = error instanceof Refusal ? error.message : explanations[error.name] ?? `The passkey could not be used (${error.name}). Try again.`;
+    const explanation = explanations[error.name] ?? `The passkey could not be used (${error.name}). Try again.`;
+    problem.textContent = error instanceof Refusal ? error.message : explanation;
     problem.hidden = false;
   } finally {
     button.disabled = false;
@@ -54,7 +55,9 @@ const use = async (button) => {
 const known = window.PublicKeyCredential?.parseRequestOptionsFromJSON !== undefined;
 for (const button of document.querySelectorAll("[data-passkey]")) {
   button.hidden = !known;
-  button.form.querySelector("[data-passkey-missing]").hidden = known;
+  const missing = button.form.querySelector("[data-passkey-missing]");
+  missing.textContent = "This browser has no passkeys. Use a newer one, or an API key.";
+  missing.hidden = known;
   button.addEventListener("click", (event) => {
     event.preventDefault();
     use(button);
