@@ -82,7 +82,7 @@ class Authenticator:
         )
 
     def _public_key(self, credential: Credential) -> CoseKey:
-        known = ES256.from_cryptography_key(credential.key.public_key())
+        known = ES256.from_cryptography_key(credential.key.public_key())  # type: ignore[no-untyped-call]  # fido2 gives it no types.
         return CoseKey.parse({**known, 3: self.algorithm})
 
     def _domain_hash(self, domain: str) -> bytes:

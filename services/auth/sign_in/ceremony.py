@@ -139,7 +139,7 @@ def _server(challenge: Challenge) -> Fido2Server:
         attestation=AttestationConveyancePreference.NONE,
         verify_origin=lambda origin: origin == challenge.origin,
     )
-    server.timeout = round(LIFETIME * 1000)
+    server.timeout = round(LIFETIME * 1000)  # type: ignore[assignment]  # fido2 says None, and takes milliseconds.
     server.allowed_algorithms = [
         PublicKeyCredentialParameters(type=PublicKeyCredentialType.PUBLIC_KEY, alg=algorithm)
         for algorithm in _ALGORITHMS

@@ -102,12 +102,12 @@ async def test_the_last_way_in_is_not_removed(world: World, authenticator: Authe
     key = await world.key_of(token)
     await world.recovery_codes.create(token)
     await world.issuer.create(key.account_id, Wish(), creator_key_id=key.id)
-    remove = {"account_id": key.account_id, "revoker_key_id": key.id}
-    assert await refusal(world.issuer.revoke(key.id, **remove)) is Code.CONFLICT
-    assert await refusal(world.issuer.revoke(key.id, **remove, descendants=True)) is Code.CONFLICT
+    for descendants in (False, True):
+        removal = world.issuer.revoke(key.id, key.account_id, descendants=descendants, revoker_key_id=key.id)
+        assert await refusal(removal) is Code.CONFLICT
     assert not await world.ended(token)
     _, manager = await world.issuer.create(key.account_id, Wish(endpoints=("keys",)), creator_key_id=key.id)
-    await world.issuer.revoke(key.id, **remove)
+    await world.issuer.revoke(key.id, key.account_id, revoker_key_id=key.id)
     assert await world.ended(token)
     # An operator may remove everything, and a key may always revoke itself: it may have been stolen.
     await world.issuer.revoke(manager.id, key.account_id, revoker_key_id=manager.id)
