@@ -39,7 +39,7 @@ ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/prod
 CPU_EXTRAS := llamacpp embedding speech transcription tracing
 GPU_EXTRAS := exllamav2 image tracing
 TORCH_EXTRAS := exllamav2 image llamacpp local
-DEV_EXTRAS := certs local $(CPU_EXTRAS)
+DEV_EXTRAS := certs local hub $(CPU_EXTRAS)
 # Any OCI builder: docker, podman or buildah.
 BUILDER ?= docker
 BUILD_OPTIONS ?=

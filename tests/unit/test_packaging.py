@@ -22,7 +22,7 @@ GPU = ("exllamav2", "image", "tracing")
 # Which extras and groups are in a lock file that has the dependencies of the control plane too.
 CONTENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "control.lock": (("tracing",), ()),
-    "dev.lock": (("certs", "local", *CPU), ("dev",)),
+    "dev.lock": (("certs", "local", "hub", *CPU), ("dev",)),
     "run.lock": (("local", "llamacpp"), ("build",)),
     "runner-cpu.lock": (CPU, ()),
     "runner-exllamav2.lock": (GPU, ("torch", "flash-attn-build")),

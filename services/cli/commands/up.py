@@ -14,7 +14,10 @@ from services.cli.errors import CliError
 from services.cli.local.ports import why_taken
 from services.cli.local.preparation import forget_registrations, make_plan
 from services.cli.local.ready_file import ReadyFile
+from services.cli.local.terminal import say
 from services.cli.local.up import LocalMesh
+from services.cli.models.machine import machine_memory
+from services.cli.models.sources import model_paths
 from services.cli.state import StateDirectory
 from services.common.settings import DEFAULT_CATALOG
 
@@ -35,6 +38,18 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option("--no-console", is_flag=True, help="Start no web console.")
 @state_directory_option
 @click.option("--models", type=click.Path(path_type=Path), help="The catalog file. Default: a small example.")
+@click.option(
+    "--model",
+    "own",
+    multiple=True,
+    metavar="FILE.gguf|hf:OWNER/REPOSITORY[:FILE]",
+    help="Serve this model in place of the example's chat models. Repeat it for more.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(min=256),
+    help="Tokens of context for each --model. Default: 32,768, or what the model and the memory allow.",
+)
 @click.option(
     "--engine",
     type=click.Choice(["llamacpp", "exllamav2", "simulated"]),
@@ -69,6 +84,8 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     no_console: bool,
     state_dir: Path,
     models: Path | None,
+    own: tuple[str, ...],
+    context: int | None,
     engine: str | None,
     script: Path | None,
     slots: int,
@@ -85,6 +102,12 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     """
     if script is not None and engine not in (None, "simulated"):
         raise CliError("A script is for the simulated engine. Leave out --engine or --script.")
+    if own and (models is not None or script is not None or engine not in (None, "llamacpp")):
+        raise CliError(
+            "--model is for llama.cpp and makes a catalog of its own. Leave out --models, --script or --engine."
+        )
+    if context is not None and not own:
+        raise CliError("--context is for models that --model names. Elsewhere, the catalog has the contexts.")
     # Databases, logs and keys are nobody else's business, whichever process writes them.
     os.umask(0o077)
     state = StateDirectory(state_dir)
@@ -102,6 +125,8 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
                 state=state,
                 tls=tls,
                 script=script,
+                own=model_paths(own, memory=machine_memory(), say=say),
+                context=context,
             )
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
     except OSError as error:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from services.common.cache_directory import default_cache
 from services.common.settings import SettingsError, split_list
 from services.common.telemetry.logs import get_logger
-from services.runner.demonstrations.cache import default_cache
 from services.runner.demonstrations.packaged import find_smollm2, find_whisper_tiny
 from services.runner.engines.base import AnyEngine
 from services.runner.settings import RunnerSettings
