@@ -27,8 +27,24 @@ class ModelFile(msgspec.Struct, frozen=True, kw_only=True):
     thinking: Thinking
 
 
+class ModelServer(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of a model that a server has, which runs already."""
+
+    # The model's name there.
+    model: str
+    # What kind of server it is, and where, for people.
+    kind: str
+    # Tokens of each conversation, and conversations at once; 0 if the server does not say.
+    context: int
+    slots: int
+    # Whether it takes functions, and whether its model thinks, as far as that is known.
+    tools: bool
+    thinking: Thinking
+
+
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes of looking at a file: its facts, or the reason why it cannot be served, as a sentence."""
+    """What comes of looking at a file or a server: its facts, or the reason why it cannot be served, as a sentence."""
 
     file: ModelFile | None = None
+    server: ModelServer | None = None
     refusal: str = ""

@@ -116,7 +116,7 @@ def choose_runners(
         runners.append(
             LocalRunner(
                 tier=tier,
-                engine=engine if kind == "chat" else _ENGINES[kind].name,
+                engine=mine.engine if mine else engine if kind == "chat" else _ENGINES[kind].name,
                 models=models,
                 slots=mine.slots if mine else slots if not runners else min(slots, 2),
                 model=_model_name(kind, engine, mine.origin if mine else chat_model),

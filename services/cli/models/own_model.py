@@ -30,6 +30,7 @@ class OwnModel:
     created: datetime.date
     # What its runner is told of it.
     settings: Mapping[str, str]
+    engine: str = "llamacpp"
     # What has to be read before it serves, in bytes.
     size: int = 0
 

@@ -28,6 +28,7 @@ def build_engine(settings: RunnerSettings, *, vision: bool = False) -> AnyEngine
     builders: dict[str, Callable[[RunnerSettings], AnyEngine]] = {
         "llamacpp": partial(_llamacpp, vision=vision),
         "exllamav2": _exllamav2,
+        "upstream": _upstream,
         "simulated": _simulated,
         "minilm": _minilm,
         "nanotts": _nanotts,
@@ -66,6 +67,18 @@ def _exllamav2(settings: RunnerSettings) -> AnyEngine:
     from services.runner.engines.exllamav2.configured import configured_engine
 
     return configured_engine(settings)
+
+
+def _upstream(settings: RunnerSettings) -> AnyEngine:
+    from services.runner.engines.upstream import UpstreamEngine
+
+    return UpstreamEngine(
+        settings.upstream_url,
+        key=settings.upstream_key,
+        model=settings.upstream_model,
+        slots=settings.slots,
+        context=settings.context,
+    )
 
 
 def _simulated(settings: RunnerSettings) -> AnyEngine:

@@ -56,12 +56,14 @@ async def test_a_context_that_the_model_does_not_have(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--model", "a.gguf", "--models", "b.yaml"), "--model is for llama.cpp"),
-        (("--model", "a.gguf", "--engine", "simulated"), "--model is for llama.cpp"),
-        (("--context", "4096"), "--context is for models that --model names"),
+        (("--model", "a.gguf", "--models", "b.yaml"), "--model and --upstream make a catalog of their own"),
+        (("--model", "a.gguf", "--engine", "simulated"), "--model and --upstream make a catalog of their own"),
+        (("--context", "4096"), "--context is for --model and --upstream"),
         (("--model", "owner/repository"), "For a repository on Hugging Face, write hf:owner/repository."),
         (("--model", "hf:repository"), "'hf:repository' names no model. Write hf:OWNER/REPOSITORY"),
         (("--model", "hf:../.."), "names no model"),
+        (("--upstream", "localhost"), "localhost is no URL of a server. Write it as in http://127.0.0.1:8080/v1."),
+        (("--upstream", "http://127.0.0.1:9"), "No server answers at http://127.0.0.1:9/v1/models"),
     ],
 )
 async def test_options_that_exclude_each_other(tmp_path: Path, options: tuple[str, ...], words: str) -> None:

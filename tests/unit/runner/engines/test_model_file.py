@@ -151,7 +151,7 @@ def test_whatever_is_damaged_is_refused_or_served(tmp_path: Path) -> None:
         for at in dice.sample(range(head), dice.choice((1, 2, 8))):
             damaged[at] = dice.randrange(256)
         path.write_bytes(damaged)
-        assert "\n" not in examine(path).refusal
+        assert "\n" not in examine(str(path)).refusal
 
 
 @pytest.mark.parametrize(
