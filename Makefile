@@ -40,7 +40,7 @@ CONTROL_EXTRAS := passkeys tracing
 CPU_EXTRAS := llamacpp embedding speech transcription tracing
 GPU_EXTRAS := exllamav2 image tracing
 TORCH_EXTRAS := exllamav2 image llamacpp local
-DEV_EXTRAS := certs local passkeys $(CPU_EXTRAS)
+DEV_EXTRAS := certs local hub passkeys $(CPU_EXTRAS)
 # Any OCI builder: docker, podman or buildah.
 BUILDER ?= docker
 BUILD_OPTIONS ?=

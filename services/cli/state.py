@@ -95,6 +95,8 @@ class StateDirectory:
         self.certificates = self.path / "tls"
         # What is sold while a script answers.
         self.scripted_catalog = self.path / "scripted-models.json"
+        # What is sold while the user's own models are served.
+        self.own_catalog = self.path / "own-models.json"
         self._credentials = self.path / "credentials.json"
         self._mesh = self.path / "mesh.json"
 

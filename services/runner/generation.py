@@ -26,7 +26,7 @@ from services.runner.metrics import (
     OUTPUT_TOKEN,
     PROMPT_TOKENS,
 )
-from services.runner.refusals import unchecked
+from services.runner.refusals import uncounted
 from services.runner.status import StatusBoard
 from tiermesh.runner.v1.runner_pb2 import FINISH_REASON_STOP, GenerateCall, GenerateReply, TokenCount
 
@@ -152,7 +152,7 @@ class Generation(Generic[JobT, StepT]):
     def _count(self, call: GenerateCall, model: Model, stream: RunnerStream) -> None:
         """Has the tokens of a prompt counted: it is no job of the engine, and no load of this runner."""
         if self._counting is None:
-            raise unchecked("model")
+            raise uncounted()
         running, call_id = self._running.setdefault(stream, {}), call.id
 
         def emit(outcome: TokenCount | MeshError) -> None:

@@ -98,6 +98,16 @@ def not_carried(param: str, reason: str) -> MeshError:
     )
 
 
+def not_served(param: str, reason: str) -> MeshError:
+    """Returns the refusal of what a model's server does not do."""
+    return invalid(f"'{param}' is not served by this model: {reason}. Leave it out, or choose another model.", param)
+
+
+def uncounted() -> MeshError:
+    """Returns the refusal to count the tokens of a prompt that the engine does not write itself."""
+    return invalid("The tokens of prompts for this model cannot be counted here. Choose another model.", "model")
+
+
 def slots_taken(slots: int) -> MeshError:
     """Returns the refusal of a job that no slot is free for; another runner, or the same one later, may take it."""
     return MeshError(Code.OVERLOADED, f"All {slots} slots of the runner are in use. Try again.", retry_after=1.0)

@@ -25,13 +25,21 @@ class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     # tier.
     models: str = ""
     # The engine.
-    engine: Literal["llamacpp", "exllamav2", "simulated", "minilm", "nanotts", "whisper", "diffusers"] = "llamacpp"
+    engine: Literal["llamacpp", "exllamav2", "upstream", "simulated", "minilm", "nanotts", "whisper", "diffusers"] = (
+        "llamacpp"
+    )
     # The model: a GGUF file for the llama.cpp and minilm engines, a directory for exllamav2, whisper and diffusers. If
     # it is empty, the engine uses its demonstration model; exllamav2 has none.
     model_path: str = ""
     # The image encoder (mmproj, GGUF) that belongs to the model of the llama.cpp engine. If it is empty, models that
     # are sold with vision use an encoder that recognises only plain colours. See docs/vision.md.
     mmproj_path: str = ""
+    # The server of the upstream engine, such as `http://127.0.0.1:8080/v1`. See docs/upstream.md.
+    upstream_url: str = ""
+    # The key that this server asks for; empty if it asks for none.
+    upstream_key: str = ""
+    # The model of this server. If it is empty, the server must have exactly one model.
+    upstream_model: str = ""
     # How many requests the runner runs at the same time.
     slots: int = 4
     # Prompt and answer together, for each slot. Unit: tokens.

@@ -41,7 +41,18 @@ def test_what_is_imported_is_compiled_and_nothing_else() -> None:
 
 def test_the_command_starts_without_what_only_extras_need() -> None:
     """Python takes a module that is None for one that is missing."""
-    extras = ["PIL", "av", "cryptography", "faster_whisper", "numpy", "opentelemetry", "py_nanotts", "torch"]
+    extras = [
+        "PIL",
+        "av",
+        "cryptography",
+        "faster_whisper",
+        "huggingface_hub",
+        "httpx2",
+        "numpy",
+        "opentelemetry",
+        "py_nanotts",
+        "torch",
+    ]
     code = f"import sys; sys.modules.update(dict.fromkeys({extras})); import services.cli.__main__"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

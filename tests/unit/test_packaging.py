@@ -23,7 +23,7 @@ GPU = ("exllamav2", "image", "tracing")
 # Which extras and groups are in a lock file that has the dependencies of the control plane too.
 CONTENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "control.lock": (CONTROL, ()),
-    "dev.lock": (("certs", "local", "passkeys", *CPU), ("dev",)),
+    "dev.lock": (("certs", "local", "hub", "passkeys", *CPU), ("dev",)),
     "run.lock": (("local", "llamacpp"), ("build",)),
     "runner-cpu.lock": (CPU, ()),
     "runner-exllamav2.lock": (GPU, ("torch", "flash-attn-build")),

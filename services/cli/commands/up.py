@@ -14,7 +14,11 @@ from services.cli.errors import CliError
 from services.cli.local.ports import why_taken
 from services.cli.local.preparation import forget_registrations, make_plan
 from services.cli.local.ready_file import ReadyFile
+from services.cli.local.terminal import say
 from services.cli.local.up import LocalMesh
+from services.cli.models.machine import machine_memory
+from services.cli.models.sources import model_paths
+from services.cli.models.upstream import Upstream
 from services.cli.state import StateDirectory
 from services.common.settings import DEFAULT_CATALOG
 
@@ -35,6 +39,27 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option("--no-console", is_flag=True, help="Start no web console.")
 @state_directory_option
 @click.option("--models", type=click.Path(path_type=Path), help="The catalog file. Default: a small example.")
+@click.option(
+    "--model",
+    "own",
+    multiple=True,
+    metavar="FILE.gguf|hf:OWNER/REPOSITORY[:FILE]",
+    help="Serve this model in place of the example's chat models. Repeat it for more.",
+)
+@click.option(
+    "--upstream",
+    metavar="URL",
+    help="Serve the model of this server, which runs already and has OpenAI's API. --tier names its tier.",
+)
+@click.option(
+    "--upstream-key", envvar="TIERMESH_UPSTREAM_KEY", show_envvar=True, help="The key that this server asks for."
+)
+@click.option("--upstream-model", help="The model of this server, if it has several.")
+@click.option(
+    "--context",
+    type=click.IntRange(min=256),
+    help="Tokens for each --model and for --upstream. Default: 32,768, or what model, memory and server allow.",
+)
 @click.option(
     "--engine",
     type=click.Choice(["llamacpp", "exllamav2", "simulated"]),
@@ -69,6 +94,11 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     no_console: bool,
     state_dir: Path,
     models: Path | None,
+    own: tuple[str, ...],
+    upstream: str | None,
+    upstream_key: str | None,
+    upstream_model: str | None,
+    context: int | None,
     engine: str | None,
     script: Path | None,
     slots: int,
@@ -85,6 +115,13 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     """
     if script is not None and engine not in (None, "simulated"):
         raise CliError("A script is for the simulated engine. Leave out --engine or --script.")
+    if (own or upstream) and (models is not None or script is not None or engine not in (None, "llamacpp")):
+        raise CliError(
+            "--model and --upstream make a catalog of their own, and choose the engine. "
+            "Leave out --models, --script or --engine."
+        )
+    if context is not None and not (own or upstream):
+        raise CliError("--context is for --model and --upstream. Elsewhere, the catalog has the contexts.")
     # Databases, logs and keys are nobody else's business, whichever process writes them.
     os.umask(0o077)
     state = StateDirectory(state_dir)
@@ -102,12 +139,19 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
                 state=state,
                 tls=tls,
                 script=script,
+                own=model_paths(own, memory=machine_memory(), say=say),
+                upstream=_upstream(upstream, upstream_key, upstream_model),
+                context=context,
             )
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
     except OSError as error:
         # A full disk, for example.
         raise CliError(f"The mesh cannot continue: {error}.") from error
     sys.exit(status)
+
+
+def _upstream(url: str | None, key: str | None, model: str | None) -> Upstream | None:
+    return Upstream(url=url, key=key or "", model=model or "") if url else None
 
 
 def _console_port(port: int, chosen: int | None) -> int:

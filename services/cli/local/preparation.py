@@ -16,6 +16,10 @@ from services.cli.local.engines import available_cores, choose_runners
 from services.cli.local.mesh import CONSOLE, Addresses, Choices, Process, assign_addresses, console_url, plan
 from services.cli.local.ports import free_ports, wait_until_free
 from services.cli.local.scripted import with_long_contexts, write_catalog
+from services.cli.models.machine import machine_memory
+from services.cli.models.own_catalog import own_catalog, without_chats
+from services.cli.models.own_model import OwnModel, own_models
+from services.cli.models.upstream import Upstream, upstream_model
 from services.cli.state import RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, EtcdProgram, find_etcd
@@ -50,6 +54,11 @@ class Plan:
     def models(self) -> list[Model]:
         """What the runners serve."""
         return [model for runner in self.choices.runners for model in runner.models]
+
+    @property
+    def model_bytes(self) -> int:
+        """How large the user's own model files are."""
+        return sum(runner.own.size for runner in self.choices.runners if runner.own)
 
     @property
     def tls(self) -> TlsSettings:
@@ -96,17 +105,41 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
     state: StateDirectory,
     tls: bool = False,
     script: Path | None = None,
+    own: Sequence[Path] = (),
+    upstream: Upstream | None = None,
+    context: int | None = None,
 ) -> Plan:
     """Makes the plan; raises CliError, and OSError for a file that cannot be written.
 
     The state directory must be locked by this process. Port 0 takes a free port; None for the console's means that
-    there is no console.
+    there is no console. With model files of the user's `own`, or an `upstream` server, these are sold in place of
+    the catalog's chat models, with `context` tokens each if that is given.
     """
     catalog = read_catalog(catalog_file)
     if script is not None:
         catalog, catalog_file = with_long_contexts(catalog), state.scripted_catalog
         write_catalog(catalog, catalog_file)
-    runners = choose_runners(catalog, engine=engine, slots=slots, tiers=tiers, cores=available_cores())
+    found: tuple[OwnModel, ...] = ()
+    if own or upstream:
+        others = without_chats(catalog)
+        taken = [name for model in others for name in (model.id, model.tier)]
+        if own:
+            found = own_models(own, slots=slots, memory=machine_memory(), context=context, taken=taken)
+        if upstream is not None:
+            taken += [name for model in found for name in (model.id, model.tier)]
+            tier = tiers[0] if len(tiers) == 1 and not own else ""
+            found += (upstream_model(upstream, slots=slots, context=context, tier=tier, taken=taken),)
+        catalog, catalog_file = own_catalog(found, others), state.own_catalog
+        write_catalog(catalog, catalog_file)
+    runners = choose_runners(
+        catalog,
+        engine=engine,
+        slots=slots,
+        tiers=tiers,
+        cores=available_cores(),
+        own=found,
+        chat_model=Path(os.environ.get("TIERMESH_RUNNER_MODEL_PATH", "")).name,
+    )
     certificates = state.certificates if tls else None
     if certificates:
         ensure_dev_certificates(certificates)

@@ -27,6 +27,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Generous: a cold start on a slow disk reads hundreds of megabytes of libraries and models.
 _START_SECONDS = 180.0
+# So fast is the slowest disk that models of the user's own are read from, in bytes per second.
+_READING_SPEED = 30e6
 # The exit status of a program that ended by Ctrl-C, as shells report it; an orderly end is 0.
 _INTERRUPTED = 130
 
@@ -77,6 +79,7 @@ class LocalMesh:
             plan.processes, plan.state.logs, show=show_log_line, say=say, started=self._processes_changed
         )
         self._interrupts = Interrupts(on_second=self._supervisor.kill)
+        self._start_seconds = _START_SECONDS + plan.model_bytes / _READING_SPEED
 
     async def run(self) -> int:
         """Serves until a signal comes and returns the exit status; raises CliError if the mesh cannot start."""
@@ -97,10 +100,10 @@ class LocalMesh:
 
     async def _serve(self) -> None:
         try:
-            async with asyncio.timeout(_START_SECONDS):
+            async with asyncio.timeout(self._start_seconds):
                 account = await self._start()
         except TimeoutError:
-            raise self._supervisor.too_late(_START_SECONDS) from None
+            raise self._supervisor.too_late(self._start_seconds) from None
         self._announce(account)
         # Serving is what the other processes do.
         await asyncio.Event().wait()

@@ -328,7 +328,7 @@ class Generation:
 
     def _may_move(self, choice: _Choice, error: MeshError, *, stalled: bool) -> bool:
         """Tells whether another runner may be tried, and until when it may be waited for."""
-        if error.code not in _FULL | _FAILED or choice.output.has_audio:
+        if error.code not in _FULL | _FAILED or choice.output.final:
             return False
         full = error.code in _FULL
         choice.refusals = choice.refusals + 1 if full else 0

@@ -26,13 +26,14 @@ _FIELDS = {
 class Output:
     """The tokens and texts of one choice, over all runners that had a part in it."""
 
-    __slots__ = ("_fields", "_most_size", "_most_tokens", "_size", "_texts", "has_audio", "token_ids")
+    __slots__ = ("_fields", "_most_size", "_most_tokens", "_size", "_streamed", "_texts", "final", "token_ids")
 
     def __init__(self, model: Model, call: GenerateCall) -> None:
         # Another runner goes on after these.
         self.token_ids: list[int] = []
-        # Whether audio has come: no other runner could go on from there.
-        self.has_audio = False
+        # Whether something has come after which no other runner could go on: audio, or text without its tokens.
+        self.final = False
+        self._streamed = model.kind == "chat" and not call.whole
         self._texts: list[str] = []
         self._size = 0
         self._fields = _FIELDS[model.kind]
@@ -50,17 +51,16 @@ class Output:
         """Adds a step, or returns what is wrong with it and leaves it out."""
         # Most replies are a token and its text; this runs for each.
         new, text = list(reply.token_ids), reply.text
-        if not new or reply.finish_reason:
-            if not self._has_only_its_kind(reply):
-                return "another kind of output"
-            if reply.audio:
-                self.has_audio = True
+        if (not new or reply.finish_reason) and not self._has_only_its_kind(reply):
+            return "another kind of output"
         if reasoning := reply.reasoning:
             # It precedes the answer, within a step too.
             text = reasoning + text
         size = self._size + (len(text) or reply.ByteSize())
         if size > self._most_size or len(self.token_ids) + len(new) > self._most_tokens:
             return "more output than requested"
+        if not new and (reply.audio or (self._streamed and (text or reply.tool_calls))):
+            self.final = True
         self._size = size
         self.token_ids += new
         self._texts.append(text)

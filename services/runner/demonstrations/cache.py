@@ -10,11 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def default_cache() -> Path:
-    """Returns the user's directory for what can be made again, as the XDG Base Directory Specification has it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tiermesh"
-
-
 def made_once(cache: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Returns the path of a file or folder in `cache`. If it is not there, `make` writes it to a path that it gets.
 

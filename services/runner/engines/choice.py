@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from services.common.cache_directory import default_cache
 from services.common.settings import SettingsError, split_list
 from services.common.telemetry.logs import get_logger
-from services.runner.demonstrations.cache import default_cache
 from services.runner.demonstrations.packaged import find_smollm2, find_whisper_tiny
 from services.runner.engines.base import AnyEngine
 from services.runner.settings import RunnerSettings
@@ -28,6 +28,7 @@ def build_engine(settings: RunnerSettings, *, vision: bool = False) -> AnyEngine
     builders: dict[str, Callable[[RunnerSettings], AnyEngine]] = {
         "llamacpp": partial(_llamacpp, vision=vision),
         "exllamav2": _exllamav2,
+        "upstream": _upstream,
         "simulated": _simulated,
         "minilm": _minilm,
         "nanotts": _nanotts,
@@ -66,6 +67,18 @@ def _exllamav2(settings: RunnerSettings) -> AnyEngine:
     from services.runner.engines.exllamav2.configured import configured_engine
 
     return configured_engine(settings)
+
+
+def _upstream(settings: RunnerSettings) -> AnyEngine:
+    from services.runner.engines.upstream import UpstreamEngine
+
+    return UpstreamEngine(
+        settings.upstream_url,
+        key=settings.upstream_key,
+        model=settings.upstream_model,
+        slots=settings.slots,
+        context=settings.context,
+    )
 
 
 def _simulated(settings: RunnerSettings) -> AnyEngine:

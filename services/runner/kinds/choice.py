@@ -10,6 +10,8 @@ from services.common.clock import system_clock
 from services.common.settings import SettingsError
 from services.runner.engines.base import AnyEngine
 from services.runner.kinds.base import WorkReader
+from services.runner.kinds.conversation.job import ConversationEngine
+from services.runner.kinds.conversation.reader import ConversationReader
 from services.runner.kinds.embedding import EmbeddingEngine, EmbeddingReader
 from services.runner.kinds.image import ImageReader
 from services.runner.kinds.speech import SpeechEngine, SpeechReader
@@ -26,6 +28,8 @@ def work_reader(engine: AnyEngine) -> WorkReader[Any, Any]:
     """Returns the reader for a started engine; raises SettingsError for a model that cannot be served."""
     if isinstance(engine, TextEngine):
         return TextReader(_request_reader(engine))
+    if isinstance(engine, ConversationEngine):
+        return ConversationReader(engine.context)
     if isinstance(engine, EmbeddingEngine):
         return EmbeddingReader(engine.dimensions)
     if isinstance(engine, SpeechEngine):

@@ -22,6 +22,7 @@ from services.runner.engines.llamacpp.events import EventReader, scored_event
 from services.runner.engines.llamacpp.guidance import Guidance
 from services.runner.engines.llamacpp.listener import Listener
 from services.runner.engines.llamacpp.media import undecodable
+from services.runner.engines.llamacpp.model_file import check_model_file, chosen_template, read_vocabulary
 from services.runner.engines.llamacpp.run import Generate, Run
 from services.runner.engines.llamacpp.scoring import PromptScorer
 from services.runner.engines.llamacpp.server import ServerOptions, library_path, load_server, signals_kept
@@ -30,7 +31,6 @@ from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.engine import Emit
 from services.runner.kinds.text.job import Job, PromptTokens
 from services.runner.kinds.text.prompt.grammar import in_few_words, shaped_by
-from services.runner.kinds.text.prompt.template import packaged_template
 from services.runner.refusals import (
     context_exceeded,
     engine_closed,
@@ -39,9 +39,6 @@ from services.runner.refusals import (
     slots_taken,
     too_many_scored,
 )
-
-# Models whose own template is replaced, by the base name in their file.
-_TEMPLATES = {"smollm2": "smollm2"}
 
 
 class LlamaCppEngine:
@@ -94,25 +91,22 @@ class LlamaCppEngine:
     async def start(self) -> None:
         """Loads the model on another thread; raises FileNotFoundError, ValueError or RuntimeError if it cannot.
 
-        Raises SettingsError for a context that the model was not trained for: llama.cpp would shorten it silently.
+        Raises SettingsError for a model that cannot be served, and for a longer context than the model has: llama.cpp
+        would shorten it silently.
         """
         loop = asyncio.get_running_loop()
-        if not self._options.model_path.is_file():
-            raise FileNotFoundError(f"there is no model file {self._options.model_path}")
-        self._vocabulary = await loop.run_in_executor(self._threads, Vocabulary, self._options.model_path)
-        trained = self._vocabulary.trained_context
-        if 0 < trained < self.context:
-            raise SettingsError(
-                f"{self._options.model_path.name} attends to {trained} tokens: lower TIERMESH_RUNNER_CONTEXT from "
-                f"{self.context}, and the context of its models in the catalog"
-            )
-        if not self._chat_template:
-            packaged = _TEMPLATES.get(self._vocabulary.basename)
-            self._chat_template = packaged_template(packaged) if packaged else self._vocabulary.chat_template
+        path = self._options.model_path
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no model file {path}")
+        await loop.run_in_executor(self._threads, partial(check_model_file, path, templated=bool(self._chat_template)))
+        self._vocabulary = await loop.run_in_executor(self._threads, read_vocabulary, path)
+        self._confirm_context(self._vocabulary.trained_context)
+        self._chat_template = self._chat_template or chosen_template(self._vocabulary)
         with signals_kept():
             self._server = await loop.run_in_executor(self._threads, load_server, self._options)
         self._guidance = Guidance(library_path())
         self._listener = Listener(self._server, self._options.api_key)
+        self._confirm_context(await loop.run_in_executor(self._threads, self._listener.context))
         self._loop = loop
 
     def submit(self, job: Job, emit: Emit) -> Run:
@@ -212,6 +206,14 @@ class LlamaCppEngine:
         server, self._server = [self._server], None
         await asyncio.get_running_loop().run_in_executor(self._threads, server.clear)
         self._threads.shutdown()
+
+    def _confirm_context(self, tokens: int) -> None:
+        """Raises SettingsError if the model has fewer tokens of context than it is to be sold with; 0 is unknown."""
+        if 0 < tokens < self.context:
+            raise SettingsError(
+                f"{self._options.model_path.name} attends to {tokens} tokens: lower TIERMESH_RUNNER_CONTEXT from "
+                f"{self.context}, and the context of its models in the catalog"
+            )
 
     def _fields(self, job: Job, vocabulary: Vocabulary) -> dict[str, Any]:
         if job.images and not self.vision:

@@ -15,7 +15,9 @@ _MAGIC = b"GGUF"
 # GGUF's value types → struct formats; 8 is a string and 9 an array.
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
-_ALIGNMENT = 32
+_ALIGNMENT_KEY, _ALIGNMENT = "general.alignment", 32
+# What a damaged file makes of reading it.
+_DAMAGE = (struct.error, KeyError, UnicodeDecodeError, RecursionError, OverflowError)
 
 
 class TensorPlace(NamedTuple):
@@ -29,6 +31,23 @@ class TensorPlace(NamedTuple):
     offset: int
 
 
+class Header(NamedTuple):
+    """What a file says of itself before its tensors."""
+
+    # Texts as bytes.
+    metadata: dict[str, Any]
+    tensors: dict[str, TensorPlace]
+
+
+def read_header(path: Path) -> Header:
+    """Returns all metadata and the places of all tensors; raises ValueError if the file is damaged or no GGUF file."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _Reader(data).header()
+        except _DAMAGE as error:
+            raise ValueError(f"{path} is not a readable GGUF file") from error
+
+
 def read_metadata(path: Path, keys: Collection[str], endings: tuple[str, ...] = ()) -> dict[str, Any]:
     """Returns those of `keys` that the file has, and all keys with one of `endings`, strings as bytes.
 
@@ -38,17 +57,16 @@ def read_metadata(path: Path, keys: Collection[str], endings: tuple[str, ...] = 
         reader = _Reader(data)
         try:
             return reader.metadata(keys, endings)
-        except (struct.error, KeyError, UnicodeDecodeError) as error:
+        except _DAMAGE as error:
             raise ValueError(f"{path} is not a readable GGUF file") from error
 
 
 def find_tensor(path: Path, name: str) -> TensorPlace:
     """Returns where a tensor is; raises ValueError if the file has none of that name or is not a GGUF file."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        try:
-            return _Reader(data).tensor(name)
-        except (struct.error, KeyError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} has no readable tensor {name}") from error
+    found = read_header(path).tensors.get(name)
+    if found is None:
+        raise ValueError(f"{path} has no readable tensor {name}")
+    return found
 
 
 class _Reader:
@@ -70,22 +88,21 @@ class _Reader:
                 found[key] = value
         return found
 
-    def tensor(self, wanted: str) -> TensorPlace:
-        self._at = 8
-        (tensors,) = self._numbers("Q")
-        self.metadata(())
-        found: tuple[tuple[int, ...], int, int] | None = None
-        for _ in range(tensors):
+    def header(self) -> Header:
+        # Every key ends in nothing.
+        metadata = self.metadata((), ("",))
+        (count,) = struct.unpack_from("<Q", self._data, 8)
+        found: dict[str, tuple[tuple[int, ...], int, int]] = {}
+        for _ in range(count):
             name = self._string().decode()
             shape = self._numbers(f"{self._numbers('I')[0]}Q")
-            kind, offset = self._numbers("IQ")
-            if name == wanted:
-                found = shape, kind, offset
-        if found is None:
-            raise KeyError(wanted)
-        shape, kind, offset = found
-        # The data begins at the next multiple of the alignment, which no file at hand changes.
-        return TensorPlace(shape, kind, -(-self._at // _ALIGNMENT) * _ALIGNMENT + offset)
+            found[name] = (shape, *self._numbers("IQ"))
+        # The data begins at the next multiple of the alignment.
+        alignment = metadata.get(_ALIGNMENT_KEY)
+        alignment = alignment if isinstance(alignment, int) and alignment > 0 else _ALIGNMENT
+        begin = -(-self._at // alignment) * alignment
+        tensors = {name: TensorPlace(shape, kind, begin + offset) for name, (shape, kind, offset) in found.items()}
+        return Header(metadata, tensors)
 
     def _value(self, kind: int) -> Any:
         if kind == _STRING:
@@ -101,6 +118,8 @@ class _Reader:
         (length,) = self._numbers("Q")
         start = self._at
         self._at += length
+        if self._at > len(self._data):
+            raise struct.error("the text ends behind the file")
         return self._data[start : self._at]
 
     def _numbers(self, form: str) -> tuple[Any, ...]:

@@ -64,6 +64,19 @@ class Listener:
                 token_ids += msgspec.json.decode(answer, type=_Tokens).tokens
         return token_ids
 
+    def context(self) -> int:
+        """Returns how many tokens of context a slot really has, whatever was asked for; 0 if it is not said.
+
+        Raises OSError or http.client.HTTPException if the listener fails.
+        """
+        with closing(http.client.HTTPConnection(self._address)) as connection:
+            connection.request("GET", "/props", headers=self._headers)
+            response = connection.getresponse()
+            answer = response.read()
+        if response.status != http.HTTPStatus.OK:
+            raise http.client.HTTPException(f"status {response.status}")
+        return msgspec.json.decode(answer, type=_Properties).default_generation_settings.n_ctx
+
     def count(self, prompt: str, images: Sequence[str]) -> int | None:
         """Returns the tokens of a prompt with markers for images, in base64; None if one of them cannot be decoded.
 
@@ -87,6 +100,14 @@ class Listener:
         connection.request("POST", path, msgspec.json.encode(body), self._headers)
         response = connection.getresponse()
         return response.status, response.read()
+
+
+class _Settings(msgspec.Struct):
+    n_ctx: int = 0
+
+
+class _Properties(msgspec.Struct):
+    default_generation_settings: _Settings
 
 
 class _Tokens(msgspec.Struct):

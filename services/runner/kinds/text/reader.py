@@ -126,7 +126,7 @@ class RequestReader:
             raise unchecked("messages")
         marker = self._new_image_marker() if images else ""
         messages = read_messages(conversation, marker)
-        effort = _read_effort(call)
+        effort = read_effort(call)
         thinking = model.reasoning and not (effort == "none" and self._template.hybrid)
         prompt = self._template.render(messages, toolbox.documents(), thinking=thinking, effort=EFFORTS[effort])
         thought = self._template.thought(prompt) if thinking else None
@@ -139,7 +139,7 @@ class RequestReader:
         opened = thought is not None and thought.opened
         parser = self._parser(toolbox, model, opened=opened)
         self._resume(call, parser)
-        return Request(job, parser, call.whole, _read_stop(call.stop), self._reasoning(call, model, opened=opened))
+        return Request(job, parser, call.whole, read_stop(call.stop), self._reasoning(call, model, opened=opened))
 
     def _read_completion(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         """Returns the request for a text that is to be continued as it is; nothing in the output has a meaning."""
@@ -157,7 +157,7 @@ class RequestReader:
         grammar = answer_grammar(read_schema(call), Toolbox())
         self._resume(call, None)
         job = _scored(call, _read_job(call, self._most_tokens(call, model), prompt, grammar, token_ids))
-        return Request(job, None, call.whole, _read_stop(call.stop))
+        return Request(job, None, call.whole, read_stop(call.stop))
 
     def _parser(self, toolbox: Toolbox, model: Model, *, opened: bool) -> OutputParser | None:
         """Returns the parser of the output."""
@@ -227,7 +227,7 @@ def _read_job(
     return Job(
         request_id=call.request_id,
         prompt=prompt,
-        sampling=_read_sampling(call.sampling),
+        sampling=read_sampling(call.sampling),
         max_tokens=most_tokens,
         logprobs=_read_logprobs(call),
         grammar=grammar,
@@ -258,7 +258,8 @@ def _within(value: float, bounds: Range, param: str) -> float:
     return value
 
 
-def _read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
+def read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
+    """Returns how tokens are chosen; raises MeshError INVALID_REQUEST."""
     if len(sampling.logit_bias) > MOST_BIASES:
         raise unchecked("logit_bias")
     return Sampling(
@@ -274,14 +275,16 @@ def _read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
     )
 
 
-def _read_effort(call: runner_pb2.GenerateCall) -> str:
+def read_effort(call: runner_pb2.GenerateCall) -> str:
+    """Returns OpenAI's degree of reasoning; raises MeshError INVALID_REQUEST."""
     effort = call.reasoning_effort or "medium"
     if effort not in EFFORTS:
         raise unchecked("reasoning_effort")
     return effort
 
 
-def _read_stop(stop: Sequence[str]) -> tuple[str, ...]:
+def read_stop(stop: Sequence[str]) -> tuple[str, ...]:
+    """Returns the stop strings; raises MeshError INVALID_REQUEST."""
     if len(stop) > MOST_STOP_SEQUENCES or not all(0 < len(text) <= LONGEST_STOP for text in stop):
         raise unchecked("stop")
     return tuple(stop)

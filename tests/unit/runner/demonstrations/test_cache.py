@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.runner.demonstrations.cache import default_cache, made_once
+from services.common.cache_directory import default_cache
+from services.runner.demonstrations.cache import made_once
 
 
 def make_folder(path: Path) -> None:

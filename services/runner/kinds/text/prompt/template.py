@@ -135,6 +135,12 @@ class ChatTemplate:
         """Whether thinking can be turned off."""
         return _THINKING_SWITCH.search(self._source) is not None
 
+    @property
+    def thinks(self) -> bool:
+        """Whether the model thinks at all, as far as its template shows: it writes the thoughts of the past."""
+        tags = self._thought_tags
+        return self._tool_format.framed or tags.open in self._source or tags.close in self._source
+
     def thought(self, prompt: str) -> Thought:
         """Returns what is known of the thought that a rendered prompt asks for.
 

@@ -1,0 +1,95 @@
+"""One job at the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+
+from services.common.errors import MeshError
+from services.common.telemetry.logs import get_logger
+from services.runner.engines.upstream.events import UpstreamError, read_steps
+from services.runner.engines.upstream.failures import failed, refused
+from services.runner.kinds.conversation.job import ConversationStep
+
+log = get_logger()
+_LARGEST_REFUSAL = 1 << 20
+Emit = Callable[[ConversationStep | MeshError], None]
+
+
+class Run:
+    """A running job, which is also its ticket. Closing its connection stops the server."""
+
+    def __init__(self, request_id: str, emit: Emit, forget: Callable[[Run], None], *, context: int) -> None:
+        self.progress = 0
+        self._request_id = request_id
+        # None once nobody waits for the job.
+        self._emit: Emit | None = emit
+        self._forget = forget
+        self._context = context
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> None:
+        """Sends the request."""
+        self._task = asyncio.get_running_loop().create_task(self._work(session, url, body))
+
+    def cancel(self) -> None:
+        """Ends the job without another word, and closes its connection. Harmless after the end."""
+        self._emit = None
+        if self._task is not None:
+            self._task.cancel()
+        self._forget(self)
+
+    def end(self, error: MeshError) -> None:
+        """Ends the job with an error."""
+        emit, self._emit = self._emit, None
+        self.cancel()
+        if emit is not None:
+            emit(error)
+
+    async def closed(self) -> None:
+        """Waits until the connection is closed."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _work(self, session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> None:
+        try:
+            async with session.post(url, json=body, allow_redirects=False) as response:
+                try:
+                    await self._read(response)
+                finally:
+                    # What has not been read is not waited for.
+                    response.close()
+        except MeshError as error:
+            self._pass_on(error)
+        except UpstreamError as error:
+            log.warning("upstream_failed", request_id=self._request_id, reason=str(error))
+            self._pass_on(failed())
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.warning("upstream_failed", request_id=self._request_id, reason=type(error).__name__)
+            self._pass_on(failed())
+
+    async def _read(self, response: aiohttp.ClientResponse) -> None:
+        if response.status != 200:
+            content = await response.content.read(_LARGEST_REFUSAL)
+            log.warning("upstream_refused", request_id=self._request_id, status=response.status)
+            raise refused(response.status, content, self._context)
+        async for step in read_steps(self._pieces(response)):
+            self._pass_on(step)
+
+    async def _pieces(self, response: aiohttp.ClientResponse) -> Any:
+        async for piece in response.content.iter_any():
+            # Whatever the server sends is progress: a token, or how much of a prompt it has read.
+            self.progress += b"data:" in piece
+            yield piece
+
+    def _pass_on(self, step: ConversationStep | MeshError) -> None:
+        emit = self._emit
+        if emit is None:
+            return
+        if isinstance(step, MeshError) or step.finish_reason is not None:
+            self._emit = None
+            self._forget(self)
+        emit(step)
