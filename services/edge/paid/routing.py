@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import grpc
+from msgspec import Struct
 
 from services.common.batch import BatchClient
 from services.common.catalog import Model
@@ -28,8 +28,7 @@ _PAUSE = 0.2
 _REPORT_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Struct, frozen=True):
     """Where a request runs."""
 
     runner_id: str

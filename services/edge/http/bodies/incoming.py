@@ -59,7 +59,13 @@ class IncomingBody:
         return body
 
     async def _receive(self, most: int) -> bytes:
-        content, length = self._request.content, self._request.content_length
+        content, chunked = self._request.content, "Transfer-Encoding" in self._request.headers
+        if content.is_eof() and not chunked:
+            # All of it is here, as with most requests.
+            whole = content.read_nowait()
+            self._take(whole, 0, most)
+            return whole
+        length = self._request.content_length
         if length is not None and not content.is_eof():
             if length > most:
                 raise BodyTooLargeError(most)
@@ -67,13 +73,18 @@ class IncomingBody:
             self.share.expect(length)
         # Many small pieces take no more room in here than few large ones.
         body = bytearray()
-        receive = self._next_chunk if "Transfer-Encoding" in self._request.headers else content.readany
+        receive = self._next_chunk if chunked else content.readany
         while piece := await receive():
-            if len(body) + len(piece) > most:
-                raise BodyTooLargeError(most)
-            self.share.take(len(piece))
+            self._take(piece, len(body), most)
             body += piece
         return bytes(body)
+
+    def _take(self, piece: bytes, before: int, most: int) -> None:
+        """Takes memory for a piece, perhaps empty, that so many bytes came before."""
+        if before + len(piece) > most:
+            raise BodyTooLargeError(most)
+        if piece:
+            self.share.take(len(piece))
 
     async def _next_chunk(self) -> bytes:
         """Returns the next piece of a chunked body, empty at its end."""
