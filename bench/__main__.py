@@ -12,7 +12,7 @@ import argparse
 from rich.console import Console
 
 from bench.comparison.checkout import checkout_of, generate_protos
-from bench.comparison.report import comparison_table
+from bench.comparison.report import comparison_tables
 from bench.comparison.rounds import Load, Round, measured_mesh, measured_relay, run_rounds
 from bench.cost import measure_mesh, measure_relay
 from bench.latency import measure_latency
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of a comparison, at best an even number")
     arguments = parser.parse_args()
     console = Console()
-    console.print(describe_machine())
+    console.print(describe_machine(), soft_wrap=True)
     load = Load(arguments.requests, arguments.streams, arguments.in_flight)
     if arguments.against:
         compare(console, arguments.against, arguments.rounds, load)
@@ -69,7 +69,7 @@ def compare(console: Console, revision: str, count: int, load: Load) -> None:
             console.print(
                 f"round {len(rounds)}: here ÷ {revision}: {ratio.unary:.3f} unary, {ratio.stream:.3f} streams"
             )
-    console.print(comparison_table(rounds, revision, load.in_flight))
+    console.print(*comparison_tables(rounds, revision, load.in_flight))
 
 
 if __name__ == "__main__":

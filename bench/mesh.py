@@ -28,8 +28,17 @@ class RunningMesh:
     api_key: str
     pids: dict[str, int]
     metrics: dict[str, str]
-    # The settings by which a further runner reaches etcd.
-    etcd: dict[str, str]
+    state: Path
+
+    @property
+    def etcd(self) -> dict[str, str]:
+        """The settings by which a further runner reaches etcd."""
+        mesh = json.loads((self.state / "mesh.json").read_text())
+        return {
+            "ETCD_ENDPOINTS": mesh["addresses"]["etcd"],
+            "ETCD_USERNAME": "root",
+            "ETCD_PASSWORD": mesh["etcd_password"],
+        }
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
@@ -84,10 +93,4 @@ def _describe(ready: Path, state: Path, environment: dict[str, str], checkout: P
     create = [TIERMESH, "key", "create", facts["account_id"], "--rpm", "0", "--state-dir", str(state), "--json"]
     created = subprocess.run(create, check=True, capture_output=True, env=environment, cwd=checkout)
     key = json.loads(created.stdout)
-    mesh = json.loads((state / "mesh.json").read_text())
-    etcd = {
-        "ETCD_ENDPOINTS": mesh["addresses"]["etcd"],
-        "ETCD_USERNAME": "root",
-        "ETCD_PASSWORD": mesh["etcd_password"],
-    }
-    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], etcd)
+    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], state)

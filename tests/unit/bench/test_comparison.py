@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from bench.comparison.checkout import NoRevisionError, checkout_of
-from bench.comparison.report import comparison_table
+from bench.comparison.report import comparison_tables
 from bench.comparison.rounds import Figures, Round, run_rounds
 
 
@@ -38,13 +39,19 @@ def test_the_ratio_is_the_median_of_the_rounds_and_not_of_the_minutes() -> None:
         Round(Figures(0.4, 3.0), Figures(2.0, 6.0), Figures(1.6, 5.4), other_first=False),
         Round(Figures(0.7, 0.5), Figures(1.4, 1.0), Figures(1.12, 1.0), other_first=True),
     ]
+    unary, stream = (cells_by_row(table) for table in comparison_tables(rounds, "v1", 32))
+    assert unary["median"] == ["0.500", "1.400", "1.200", "0.800"]
+    assert unary["median ÷ relay"] == ["1.000", "2.000", "2.400", ""]
+    assert stream["median"] == ["1.000", "2.000", "1.800", "0.900"]
+    assert stream["median ÷ relay"] == ["1.000", "2.000", "1.800", ""]
+    assert stream["2, here first"] == ["3.000", "6.000", "5.400", "0.900"]
+
+
+def cells_by_row(table: Table) -> dict[str, list[str]]:
     written = StringIO()
-    Console(width=200, file=written).print(comparison_table(rounds, "v1", 32))
+    Console(width=200, file=written).print(table)
     lines = [line.split("│") for line in written.getvalue().splitlines() if line.startswith("│")]
-    rows = {cells[1].strip(): cells[2:-1] for cells in lines}
-    assert [float(cell) for cell in rows["median"]] == [0.5, 1.4, 1.2, 0.8, 1.0, 2.0, 1.8, 0.9]
-    ratios = [cell.strip() for cell in rows["median ÷ relay"]]
-    assert ratios == ["1.000", "2.000", "2.400", "", "1.000", "2.000", "1.800", ""]
+    return {first.strip(): [cell.strip() for cell in cells] for _, first, *cells, _ in lines}
 
 
 @pytest.fixture
