@@ -93,9 +93,10 @@ class Placer:
         call = router_pb2.RouteCall(
             model=model.id,
             account_id=account_id,
-            attempts=attempts,
-            capabilities=capabilities,
-            prefix_hashes=prefix_hashes,
+            # For protobuf nothing is quicker to take than an empty list.
+            attempts=attempts or None,
+            capabilities=capabilities or None,
+            prefix_hashes=prefix_hashes or None,
             vocabulary=vocabulary,
             slotless=slotless,
             request_id=request_id,
