@@ -12,9 +12,9 @@ import argparse
 from rich.console import Console
 
 from bench.comparison.checkout import checkout_of, generate_protos
-from bench.comparison.report import comparison_tables
-from bench.comparison.rounds import Load, Round, measured_mesh, measured_relay, run_rounds
-from bench.cost import measure_mesh, measure_relay
+from bench.comparison.report import comparison_table
+from bench.comparison.rounds import Load, Round, compare
+from bench.cost import TOKENS, measure_mesh, measure_relay
 from bench.latency import measure_latency
 from bench.machine import describe_machine
 from bench.mesh import HERE, running_mesh
@@ -26,17 +26,18 @@ from bench.throughput import measure_throughput
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--requests", type=int, default=3000, help="unary requests for each figure")
-    parser.add_argument("--streams", type=int, default=600, help="64-token streams for each figure")
+    parser.add_argument("--requests", type=int, default=3000, help="unary requests for each figure, in all rounds")
+    parser.add_argument("--streams", type=int, default=600, help="64-token streams for each figure, in all rounds")
     parser.add_argument("--in-flight", type=int, default=32, help="requests in flight")
     parser.add_argument("--against", metavar="REVISION", help="compare with a revision of git instead")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of a comparison, at best an even number")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of a comparison, at best an even number")
     arguments = parser.parse_args()
     console = Console()
     console.print(describe_machine(), soft_wrap=True)
     load = Load(arguments.requests, arguments.streams, arguments.in_flight)
     if arguments.against:
-        compare(console, arguments.against, arguments.rounds, load)
+        each = Load(arguments.requests // arguments.rounds, arguments.streams // arguments.rounds, arguments.in_flight)
+        measure_against(console, arguments.against, arguments.rounds, each)
     else:
         measure(console, load)
 
@@ -53,23 +54,17 @@ def measure(console: Console, load: Load) -> None:
     console.print(throughput_table(measure_throughput()))
 
 
-def compare(console: Console, revision: str, count: int, load: Load) -> None:
+def measure_against(console: Console, revision: str, count: int, load: Load) -> None:
     """Measures this checkout and another revision in turn."""
-    rounds: list[Round] = []
     with checkout_of(revision) as checkout:
         generate_protos(checkout)
-        for each in run_rounds(
-            count,
-            relay=lambda: measured_relay(load),
-            other=lambda: measured_mesh(checkout, load),
-            here=lambda: measured_mesh(HERE, load),
-        ):
-            rounds.append(each)
-            ratio = each.here.over(each.other)
-            console.print(
-                f"round {len(rounds)}: here ÷ {revision}: {ratio.unary:.3f} unary, {ratio.stream:.3f} streams"
-            )
-    console.print(*comparison_tables(rounds, revision, load.in_flight))
+        for stream, kind in ((False, "unary request"), (True, f"{TOKENS}-token stream")):
+            rounds: list[Round] = []
+            for each in compare(checkout, HERE, count, load, stream=stream):
+                rounds.append(each)
+                console.print(f"{kind}, round {len(rounds)}: here ÷ {revision} = {each.ratio:.3f}")
+            title = f"CPU-ms of a {kind} at {load.in_flight} in flight"
+            console.print(comparison_table(rounds, revision, title))
 
 
 if __name__ == "__main__":

@@ -12,39 +12,37 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.comparison.checkout import NoRevisionError, checkout_of
-from bench.comparison.report import comparison_tables
-from bench.comparison.rounds import Figures, Round, run_rounds
+from bench.comparison.report import comparison_table
+from bench.comparison.rounds import Round, run_rounds
 
 
 def test_the_checkout_that_comes_first_changes_and_the_relay_lies_between() -> None:
     order: list[str] = []
     clock = count(1)
 
-    def measured(name: str) -> Figures:
+    def measured(name: str) -> float:
         order.append(name)
-        return Figures(next(clock), 1)
+        return next(clock)
 
     rounds = list(
         run_rounds(2, relay=lambda: measured("relay"), other=lambda: measured("other"), here=lambda: measured("here"))
     )
     assert order == ["other", "relay", "here", "here", "relay", "other"]
-    assert [(each.other.unary, each.relay.unary, each.here.unary) for each in rounds] == [(1, 2, 3), (6, 5, 4)]
+    assert [(each.other, each.relay, each.here) for each in rounds] == [(1, 2, 3), (6, 5, 4)]
     assert [each.other_first for each in rounds] == [True, False]
 
 
-def test_the_ratio_is_the_median_of_the_rounds_and_not_of_the_minutes() -> None:
-    # The ratio of the medians is 0.857 for unary requests.
+def test_the_ratio_is_the_median_of_the_rounds_and_not_of_the_seconds() -> None:
+    # The ratio of the medians is 0.857.
     rounds = [
-        Round(Figures(0.5, 1.0), Figures(1.0, 2.0), Figures(1.2, 1.8), other_first=True),
-        Round(Figures(0.4, 3.0), Figures(2.0, 6.0), Figures(1.6, 5.4), other_first=False),
-        Round(Figures(0.7, 0.5), Figures(1.4, 1.0), Figures(1.12, 1.0), other_first=True),
+        Round(0.5, 1.0, 1.2, other_first=True),
+        Round(0.4, 2.0, 1.6, other_first=False),
+        Round(0.7, 1.4, 1.12, other_first=True),
     ]
-    unary, stream = (cells_by_row(table) for table in comparison_tables(rounds, "v1", 32))
-    assert unary["median"] == ["0.500", "1.400", "1.200", "0.800"]
-    assert unary["median ÷ relay"] == ["1.000", "2.000", "2.400", ""]
-    assert stream["median"] == ["1.000", "2.000", "1.800", "0.900"]
-    assert stream["median ÷ relay"] == ["1.000", "2.000", "1.800", ""]
-    assert stream["2, here first"] == ["3.000", "6.000", "5.400", "0.900"]
+    cells = cells_by_row(comparison_table(rounds, "v1", "CPU-ms"))
+    assert cells["median"] == ["0.500", "1.400", "1.200", "0.800"]
+    assert cells["median ÷ relay"] == ["1.000", "2.000", "2.400", ""]
+    assert cells["2, here first"] == ["0.400", "2.000", "1.600", "0.800"]
 
 
 def cells_by_row(table: Table) -> dict[str, list[str]]:
