@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import platform
 import time
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
 
 
 def _cpu_seconds(pid: int) -> float:
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         # The clock that clock_getcpuclockid(3) names. It counts nanoseconds, while /proc tells hundredths of a second,
         # which is several per cent of a short measurement.
         return time.clock_gettime((~pid << 3) | 2)
