@@ -66,20 +66,29 @@ def _cpu_seconds(mesh: RunningMesh) -> dict[str, float]:
 
 def measure_relay(requests: int, streams: int, in_flight: int) -> tuple[float, float]:
     """Returns the bare relay's CPU-milliseconds for one request and for one stream."""
-    with _relay() as (url, pid):
+    with running_relay() as relay:
+        return relay.measure(requests, in_flight, stream=False), relay.measure(streams, in_flight, stream=True)
 
-        def measure(count: int, *, stream: bool) -> float:
-            order = Order(url=url, api_key="none", model="none", requests=count, in_flight=in_flight, stream=stream,
-                          max_tokens=TOKENS if stream else 1)  # fmt: skip
-            before = cpu_seconds({"relay": pid})["relay"]
-            send(order)
-            return (cpu_seconds({"relay": pid})["relay"] - before) * 1000 / count
 
-        return measure(requests, stream=False), measure(streams, stream=True)
+@dataclass(frozen=True)
+class RunningRelay:
+    """The bare relay, in front of its server of canned answers."""
+
+    url: str
+    pid: int
+
+    def measure(self, count: int, in_flight: int, *, stream: bool) -> float:
+        """Returns its CPU-milliseconds for one of `count` requests."""
+        order = Order(url=self.url, api_key="none", model="none", requests=count, in_flight=in_flight, stream=stream,
+                      max_tokens=TOKENS if stream else 1)  # fmt: skip
+        before = cpu_seconds({"relay": self.pid})["relay"]
+        send(order)
+        return (cpu_seconds({"relay": self.pid})["relay"] - before) * 1000 / count
 
 
 @contextmanager
-def _relay() -> Iterator[tuple[str, int]]:
+def running_relay() -> Iterator[RunningRelay]:
+    """Starts the relay and its server, and stops them at the end."""
     upstream_port, port = str(free_port()), str(free_port())
     command = [sys.executable, "-m", "bench.relay"]
     processes = [
@@ -89,7 +98,7 @@ def _relay() -> Iterator[tuple[str, int]]:
     try:
         for each in (upstream_port, port):
             _wait_until_listening(f"http://127.0.0.1:{each}/")
-        yield f"http://127.0.0.1:{port}/v1/chat/completions", processes[1].pid
+        yield RunningRelay(f"http://127.0.0.1:{port}/v1/chat/completions", processes[1].pid)
     finally:
         for process in processes:
             process.terminate()

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent.parent
 TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
 START_SECONDS = 60.0
 
@@ -27,8 +28,17 @@ class RunningMesh:
     api_key: str
     pids: dict[str, int]
     metrics: dict[str, str]
-    # The settings by which a further runner reaches etcd.
-    etcd: dict[str, str]
+    state: Path
+
+    @property
+    def etcd(self) -> dict[str, str]:
+        """The settings by which a further runner reaches etcd."""
+        mesh = json.loads((self.state / "mesh.json").read_text())
+        return {
+            "ETCD_ENDPOINTS": mesh["addresses"]["etcd"],
+            "ETCD_USERNAME": "root",
+            "ETCD_PASSWORD": mesh["etcd_password"],
+        }
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
@@ -47,37 +57,40 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_mesh(*, slots: int, engine: str = "simulated", **settings: str) -> Iterator[RunningMesh]:
+def running_mesh(
+    *, slots: int, engine: str = "simulated", checkout: Path = HERE, **settings: str
+) -> Iterator[RunningMesh]:
     """Starts `tiermesh up` with an engine and a fresh state directory, and stops it at the end.
 
-    `settings` join the environment.
+    Its code is that of the checkout. `settings` join the environment.
     """
+    # What a process runs by name it finds in its folder first, and what it imports otherwise on this path.
+    environment = os.environ | settings | {"PYTHONPATH": str(checkout)}
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
         command = [TIERMESH, "up", "--engine", engine, "--tier", "pro", "--slots", str(slots), "--port", "0"]
         command += ["--state-dir", str(state), "--ready-file", str(ready)]
         with (Path(folder) / "up.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings)
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=checkout)
             try:
-                yield _describe(process, ready, state, Path(folder) / "up.log")
+                _wait_until_ready(process, ready, Path(folder) / "up.log")
+                yield _describe(ready, state, environment, checkout)
             finally:
                 process.terminate()
                 process.wait(60)
 
 
-def _describe(process: subprocess.Popen[bytes], ready: Path, state: Path, log: Path) -> RunningMesh:
+def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"the mesh did not start:\n{log.read_text()}")
         time.sleep(0.05)
+
+
+def _describe(ready: Path, state: Path, environment: dict[str, str], checkout: Path) -> RunningMesh:
     facts = json.loads(ready.read_text())
     create = [TIERMESH, "key", "create", facts["account_id"], "--rpm", "0", "--state-dir", str(state), "--json"]
-    key = json.loads(subprocess.run(create, check=True, capture_output=True).stdout)
-    mesh = json.loads((state / "mesh.json").read_text())
-    etcd = {
-        "ETCD_ENDPOINTS": mesh["addresses"]["etcd"],
-        "ETCD_USERNAME": "root",
-        "ETCD_PASSWORD": mesh["etcd_password"],
-    }
-    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], etcd)
+    created = subprocess.run(create, check=True, capture_output=True, env=environment, cwd=checkout)
+    key = json.loads(created.stdout)
+    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Mapping
 
 import psutil
@@ -9,8 +11,16 @@ import psutil
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:
     """Returns user plus system time of each process since its start, children not included."""
-    times = {name: psutil.Process(pid).cpu_times() for name, pid in pids.items()}
-    return {name: time.user + time.system for name, time in times.items()}
+    return {name: _cpu_seconds(pid) for name, pid in pids.items()}
+
+
+def _cpu_seconds(pid: int) -> float:
+    if platform.system() == "Linux":
+        # The clock that clock_getcpuclockid(3) names. It counts nanoseconds, while /proc tells hundredths of a second,
+        # which is several per cent of a short measurement.
+        return time.clock_gettime((~pid << 3) | 2)
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def rss_megabytes(pids: Mapping[str, int]) -> dict[str, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from services.common.batch import BatchClient
 from services.common.errors import Code, MeshError
@@ -21,8 +22,7 @@ _NO_KEY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Struct, frozen=True):
     """The key's requests in any 60 seconds; `reset` is in seconds until the full limit is back."""
 
     limit: int
@@ -30,8 +30,7 @@ class RateLimit:
     reset: float
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """Who sends a request and who pays for it."""
 
     key_id: str
@@ -46,8 +45,7 @@ class Principal:
     caps: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What auth said: a principal or a refusal, and the state of the rate limit if the key is known."""
 
     principal: Principal | MeshError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import secrets
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from services.common.telemetry.tracing import Span
 
@@ -20,8 +21,7 @@ class RequestIds:
         return f"req_{self._random.getrandbits(128):032x}"
 
 
-@dataclass(slots=True)
-class RequestContext:
+class RequestContext(Struct):
     """One request; `arrived` is in the monotonic clock's seconds."""
 
     request_id: str

@@ -46,8 +46,8 @@ def scoped(
 ) -> Callable[[RequestT, ContextT, Principal], Awaitable[T]]:
     """Wraps a handler so that only keys with the scope of `endpoint` reach it."""
 
-    async def checked(request: RequestT, context: ContextT, principal: Principal) -> T:
+    def checked(request: RequestT, context: ContextT, principal: Principal) -> Awaitable[T]:
         check_endpoint(principal, endpoint)
-        return await handler(request, context, principal)
+        return handler(request, context, principal)
 
     return checked

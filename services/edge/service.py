@@ -244,7 +244,8 @@ def _size(response: web.StreamResponse) -> int:
     """Returns the bytes of a response; one that is not sent yet is known to have so many."""
     if response.prepared or not isinstance(response, web.Response):
         return response.body_length
-    return len(response.body) if isinstance(response.body, bytes) else 0
+    body = response.body
+    return len(body) if isinstance(body, bytes) else 0
 
 
 def _break_off(request: web.Request) -> None:

@@ -74,6 +74,7 @@ class Generation(Generic[JobT, StepT]):
         self._status = status
         self._clock = clock
         self._texts = isinstance(engine, TextEngine)
+        self._largest = {name: largest_reply(model) for name, model in models.items()}
         self._running: dict[RunnerStream, dict[int, _Running]] = {}
         # Is due only while calls run.
         self._beat: asyncio.TimerHandle | None = None
@@ -113,7 +114,7 @@ class Generation(Generic[JobT, StepT]):
         # Not the call itself, which may hold images, for as long as the job runs.
         call_id, request_id = call.id, call.request_id
 
-        submitted, first_at, largest = self._clock(), 0.0, largest_reply(model)
+        submitted, first_at, largest = self._clock(), 0.0, self._largest[call.model]
 
         def emit(step: StepT | MeshError) -> None:
             nonlocal first_at
@@ -127,8 +128,14 @@ class Generation(Generic[JobT, StepT]):
             except Exception as error:  # noqa: BLE001 - whatever it is, it ends this call and no other
                 self._not_written(call_id, request_id, stream, error)
                 return
-            if reply is not None:
-                _send(reply, stream, largest)
+            if reply is None:
+                return
+            if reply.finish_reason and reply.ByteSize() > largest:
+                # It would break the stream, and all calls on it.
+                refusal = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
+                stream.reply_error(call_id, refusal)
+                return
+            stream.reply(reply)
 
         ticket = self._engine.submit(work.job, emit)
         if work.begin is not None:
@@ -218,12 +225,3 @@ class Generation(Generic[JobT, StepT]):
                 if step.usage.completion_tokens > 1:
                     OUTPUT_TOKEN.observe((self._clock() - first_at) / (step.usage.completion_tokens - 1))
         self._status.changed()
-
-
-def _send(reply: GenerateReply, stream: RunnerStream, largest: int) -> None:
-    """Sends a reply, unless it is so large that it would break the stream, and all calls on it."""
-    if reply.finish_reason and reply.ByteSize() > largest:
-        error = MeshError(Code.INTERNAL, "The answer is too large to be sent. Ask for less of it.")
-        stream.reply_error(reply.id, error)
-    else:
-        stream.reply(reply)

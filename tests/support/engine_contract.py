@@ -12,12 +12,12 @@ import math
 import re
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from services.common.errors import Code, MeshError
 from services.runner.kinds.base import FinishReason

@@ -9,6 +9,7 @@ from typing import Any
 import llguidance
 import pytest
 import torch
+from msgspec.structs import replace
 
 from services.common.errors import MeshError
 from services.runner.engines.exllamav2.jobs.logits import LogitFilter, ShapeLostError
@@ -117,7 +118,7 @@ async def test_an_end_within_a_prompt_cannot_be_scored(tiny_model: Path, vocabul
         asked = Job("request", "", Sampling(), 0, 1, prompt_token_ids=(end, 7, 8), score_prompt=True)
         assert len((await generate(engine, asked)).steps[-1].prompt_logprobs) == 3
         with pytest.raises(MeshError, match="must not hold the token of its end") as caught:
-            await generate(engine, dataclasses.replace(asked, prompt_token_ids=(7, end, 8)))
+            await generate(engine, replace(asked, prompt_token_ids=(7, end, 8)))
         assert caught.value.param == "prompt"
 
 

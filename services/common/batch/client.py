@@ -7,11 +7,11 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic
 
 import grpc
+from msgspec import Struct
 
 from services.common.batch.deadlines import Deadlines
 from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
@@ -27,8 +27,7 @@ log = get_logger()
 Sink = Callable[[Any], None]
 
 
-@dataclass(slots=True)
-class _Pending(Generic[CallT, ReplyT]):
+class _Pending(Struct, Generic[CallT, ReplyT]):
     # None once it is on its way and will not be sent again: it may be large.
     call: CallT | None
     sink: Sink
@@ -38,10 +37,6 @@ class _Pending(Generic[CallT, ReplyT]):
     since: float
     # None while no lane is up: the call is parked.
     lane: Lane[CallT, ReplyT] | None = None
-
-
-def _always_last(_: object) -> bool:
-    return True
 
 
 class BatchClient(Generic[CallT, ReplyT]):
@@ -67,7 +62,7 @@ class BatchClient(Generic[CallT, ReplyT]):
         open_stream: OpenStream,
         new_frame: NewRequestFrame[CallT],
         retry: bool,
-        is_last: Callable[[ReplyT], bool] = _always_last,
+        is_last: Callable[[ReplyT], bool] | None = None,
         max_pending: int = 10_000,
         weigh: Callable[[CallT], int] | None = None,
         silence: float | None = None,
@@ -76,7 +71,7 @@ class BatchClient(Generic[CallT, ReplyT]):
         """`clock` counts seconds and never goes back."""
         if not addresses:
             raise ValueError(f"{name}: at least one address is needed")
-        if retry and is_last is not _always_last:
+        if retry and is_last is not None:
             raise ValueError(f"{name}: calls of many replies cannot be retried")
         self.name = name
         self._retry = retry
@@ -220,13 +215,18 @@ class BatchClient(Generic[CallT, ReplyT]):
             # Unknown are replies that crossed with a cancel; another lane's call is not this lane's to answer.
             if pending is None or pending.lane is not lane:
                 continue
-            if self._is_last(reply):
+            if self._is_last is None or self._is_last(reply):
                 self._forget(call_id)
-            self._tell(call_id, pending, reply)
+            # As `_tell`, without another call for every token.
+            try:
+                pending.sink(reply)
+            except Exception:
+                log.exception("batch_sink_failed", stream=self.name)
+                self.cancel(call_id)
 
-    def _tell(self, call_id: int, pending: _Pending[CallT, ReplyT], reply: ReplyT | MeshError) -> None:
+    def _tell(self, call_id: int, pending: _Pending[CallT, ReplyT], error: MeshError) -> None:
         try:
-            pending.sink(reply)
+            pending.sink(error)
         except Exception:
             log.exception("batch_sink_failed", stream=self.name)
             self.cancel(call_id)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
 from itertools import islice
+from types import coroutine
 from typing import Generic, TypeVar
 
 from services.common.batch.frames import MAX_FRAME_BYTES, MAX_FRAME_ITEMS
@@ -13,17 +14,19 @@ from services.common.batch.frames import MAX_FRAME_BYTES, MAX_FRAME_ITEMS
 ItemT = TypeVar("ItemT")
 
 
-async def _gather() -> None:
+@coroutine
+def _gather() -> Generator[None, None, None]:
     """Lets what is just becoming due travel along: an idle loop takes these turns at once, a busy one fills them.
 
-    Measured at 32 requests in flight: three turns instead of none put a third more items into a frame.
+    Measured at 32 requests in flight: three turns instead of none put a third more items into a frame. To yield nothing
+    is to give a turn away, as `asyncio.sleep(0)` does with two calls more.
     """
     for _ in range(3):
-        await asyncio.sleep(0)
+        yield
 
 
 class ReplyOutbox(Generic[ItemT]):
-    """Replies, in order. Whoever fills it never waits; `full` says when to stop.
+    """Replies, in order. Nobody who fills it waits: what does not fit is refused.
 
     `weigh` returns the bytes of a reply, if replies may be large: then frames are bounded by bytes too.
     """
@@ -37,15 +40,16 @@ class ReplyOutbox(Generic[ItemT]):
     def __len__(self) -> int:
         return len(self._replies)
 
-    @property
-    def full(self) -> bool:
-        """Whether the client reads more slowly than replies arrive."""
-        return len(self._replies) >= self._limit
-
-    def put(self, reply: ItemT) -> None:
-        """Adds a reply to the next frame."""
-        self._replies.append(reply)
-        self._wake.set()
+    def put(self, reply: ItemT) -> bool:
+        """Adds a reply to the next frame, unless it is full: then the client reads more slowly than replies arrive."""
+        replies = self._replies
+        if not replies:
+            # While some wait, it is set.
+            self._wake.set()
+        elif len(replies) >= self._limit:
+            return False
+        replies.append(reply)
+        return True
 
     def poke(self) -> None:
         """Makes the next `take` return even without replies."""
@@ -94,8 +98,9 @@ class CallOutbox(Generic[ItemT]):
         """Adds a call to the next frame."""
         if not self._calls:
             self._since = self._clock()
+            # While some wait, it is set.
+            self._wake.set()
         self._calls[call_id] = call
-        self._wake.set()
 
     def cancel(self, call_id: int) -> None:
         """Withdraws a call: one that still waits is never sent, for any other a cancel goes with the next frame."""

@@ -43,12 +43,10 @@ class BatchStream(Generic[ReplyT]):
         """Sends a reply with the next frame. A client that does not read is cut off, so that memory stays bounded."""
         if not self._open:
             return
-        if self.outbox.full:
+        if not self.outbox.put(reply):
             self.cut("the client does not read its replies")
-            return
-        if self.notes is not None:
+        elif self.notes is not None:
             self.notes.replied(reply)
-        self.outbox.put(reply)
 
     def reply_error(self, call_id: int, error: MeshError) -> None:
         """Answers a call with an error."""

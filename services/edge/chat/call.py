@@ -74,8 +74,9 @@ def _message(message: Message, images: Iterator[bytes]) -> runner_pb2.Message:
         # OpenAI renamed the system role for newer models; templates know the old name.
         role="system" if message.role == "developer" else message.role,
         content="" if parts else _text(message),
-        parts=parts,
-        tool_calls=[_call(call) for call in message.tool_calls or ()],
+        # For protobuf nothing is quicker to take than an empty list.
+        parts=parts or None,
+        tool_calls=[_call(call) for call in message.tool_calls] if message.tool_calls else None,
         tool_call_id=message.tool_call_id or "",
         name=message.name or "",
         reasoning_content=message.reasoning_content or "",

@@ -7,7 +7,7 @@ Everything here comes before a price is held, an image fetched or a runner asked
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -54,13 +54,13 @@ def check_options(body: ChatBody, *, max_choices: int) -> None:
         raise invalid("top_logprobs", "'top_logprobs' needs 'logprobs' to be true.")
     if body.stream_options is not None and not body.stream:
         raise invalid("stream_options", "'stream_options' needs 'stream' to be true.")
-    if not all(0 < len(stop) <= LONGEST_STOP for stop in body.stop_strings):
+    if body.stop is not None and not all(0 < len(stop) <= LONGEST_STOP for stop in body.stop_strings):
         raise invalid("stop", f"'stop' must hold strings of 1 to {LONGEST_STOP} characters only.")
-    _check_biases(body)
+    if body.logit_bias:
+        _check_biases(body.logit_bias)
 
 
-def _check_biases(body: ChatBody) -> None:
-    biases = body.logit_bias or {}
+def _check_biases(biases: Mapping[str, float]) -> None:
     if len(biases) > MOST_BIASES:
         raise invalid("logit_bias", f"'logit_bias' must name at most {MOST_BIASES} tokens; it names {len(biases)}.")
     for key in biases:
@@ -157,16 +157,21 @@ def _check_message(place: str, message: Message, model: Model) -> None:
     if role != "assistant" and message.reasoning_content:
         param = f"{place}.reasoning_content"
         raise invalid(param, f"'{param}' is only for the role 'assistant'; leave it out.")
-    for param in _parts(content, message, RefusalPart) if role != "assistant" else ():
+    if isinstance(message.content, list):
+        _check_parts(content, message.content, role, model)
+
+
+def _check_parts(place: str, parts: Sequence[Struct], role: str, model: Model) -> None:
+    for param in _places(place, parts, RefusalPart) if role != "assistant" else ():
         raise invalid(
             param, f"'{param}' is of the type 'refusal', which is only for the role 'assistant'; send 'text'."
         )
-    for param in _parts(content, message, ImagePart) if "vision" not in model.capabilities else ():
+    for param in _places(place, parts, ImagePart) if "vision" not in model.capabilities else ():
         raise invalid(param, f"'{param}' is an image, and {model.id} cannot see images; choose a model with vision.")
 
 
-def _parts(place: str, message: Message, kind: type[Struct]) -> Iterator[str]:
+def _places(place: str, parts: Sequence[Struct], kind: type[Struct]) -> Iterator[str]:
     """Yields the places of the parts of one kind."""
-    for index, part in enumerate(message.content if isinstance(message.content, list) else ()):
+    for index, part in enumerate(parts):
         if isinstance(part, kind):
             yield f"{place}[{index}]"

@@ -153,7 +153,7 @@ class ChunkRenderer:
                 ends.append(self._chunk(choice, {"tool_calls": calls}))
             ends.append(self._chunk(choice, {}, finish_reason=FINISH_REASONS[last.finish_reason]))
         if self._usage:
-            ends.append(self._usage_chunk(usage_body(last.usage for last in finished.values()), receipt))
+            ends.append(self._usage_chunk(usage_body([last.usage for last in finished.values()]), receipt))
         return b"".join(ends) + DONE
 
     def error(self, error: MeshError) -> bytes:
@@ -205,7 +205,7 @@ def completion_body(
             created,
             model,
             [_choice(index, reply, custom_tools, logprobs=logprobs) for index, reply in enumerate(replies)],
-            usage_body(reply.usage for reply in replies),
+            usage_body([reply.usage for reply in replies]),
             SERVICE_TIER,
             system_fingerprint(model),
         )

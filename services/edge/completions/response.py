@@ -162,7 +162,7 @@ class CompletionRenderer:
         return TextChoice(echo + reply.text, index, logprobs, finish_reason)
 
     def _usage_of(self, replies: Sequence[runner_pb2.GenerateReply]) -> TokenUsage:
-        return usage_body((reply.usage for reply in replies), prompts=self._prompts)
+        return usage_body([reply.usage for reply in replies], prompts=self._prompts)
 
     def _chunk(self, choice: TextChoice) -> bytes:
         return _event(self._completion([choice], None if self._usage else UNSET))

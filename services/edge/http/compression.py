@@ -32,9 +32,9 @@ def unreadable_encoding() -> MeshError:
 
 def compress(request: web.Request, response: web.StreamResponse) -> None:
     """Makes a large JSON body travel as gzip if the client takes that; streams are never held back for it."""
-    if not isinstance(response, web.Response) or response.content_type != "application/json":
-        return
-    if not isinstance(response.body, bytes) or len(response.body) < _LEAST_BYTES:
+    body = response.body if isinstance(response, web.Response) else None
+    # Its size is known at once, while aiohttp reads the type out of the headers.
+    if not isinstance(body, bytes) or len(body) < _LEAST_BYTES or response.content_type != "application/json":
         return
     response.headers.add("Vary", "Accept-Encoding")
     if _takes_gzip(request.headers.get("Accept-Encoding", "")):

@@ -76,6 +76,7 @@ class EventStream:
         transport.set_write_buffer_limits(high=self._max_unread_bytes)
         self._transport = transport
         self._writer = self._request.writer
+        self._chunked = self.response.chunked
         # aiohttp holds the headers back until the first write, so that one must be its own.
         await self.response.write(in_lines(first))
         self._keep_alive.start()
@@ -87,9 +88,12 @@ class EventStream:
         gone, or that is cut off here because it does not read, is nobody's error: aiohttp cancels the handler of the
         request.
         """
-        if self._transport.get_write_buffer_size() > self._max_unread_bytes:
-            self._transport.abort()
-        self._send(data)
+        transport = self._transport
+        if transport.get_write_buffer_size() > self._max_unread_bytes:
+            transport.abort()
+        if not data.isascii():
+            data = in_lines(data)
+        write_now(transport, self._writer, chunked=self._chunked, data=data)
 
     async def close(self, last: bytes = b"") -> None:
         """Ends the response with its last events, which are sent whatever is unread: they may have been paid for.
@@ -105,4 +109,4 @@ class EventStream:
         self._keep_alive.stop()
 
     def _send(self, data: bytes) -> None:
-        write_now(self._transport, self._writer, chunked=self.response.chunked, data=in_lines(data))
+        write_now(self._transport, self._writer, chunked=self._chunked, data=in_lines(data))

@@ -1,6 +1,6 @@
 """Ends the requests that are still in progress when an edge has to stop: the client is told, and pays nothing.
 
-Every request passes here several times, so these are classes: a generator costs three times as much.
+Every request passes here several times, so what is used by `with` is a class: a generator costs three times as much.
 """
 
 from __future__ import annotations
@@ -27,29 +27,17 @@ class CutOff:
         for end in list(self._ends):
             end(_stopping())
 
-    def by(self, end: Callable[[MeshError], None]) -> AbstractContextManager[None]:
-        """Has what runs inside ended by `end`."""
-        return _By(self._ends, end)
+    def add(self, end: Callable[[MeshError], None]) -> None:
+        """Has a request ended by `end` from now on."""
+        self._ends[end] = None
+
+    def remove(self, end: Callable[[MeshError], None]) -> None:
+        """Leaves a request alone from now on. Idempotent, and harmless before `add`."""
+        self._ends.pop(end, None)
 
     def while_waiting(self) -> AbstractContextManager[None]:
         """Raises MeshError UNAVAILABLE inside, wherever it waits."""
         return _WhileWaiting(self._ends)
-
-
-class _By(AbstractContextManager[None]):
-    __slots__ = ("_end", "_ends")
-
-    def __init__(self, ends: _Ends, end: Callable[[MeshError], None]) -> None:
-        self._ends = ends
-        self._end = end
-
-    def __enter__(self) -> None:
-        self._ends[self._end] = None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del self._ends[self._end]
 
 
 class _WhileWaiting(AbstractContextManager[None]):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import Struct, field
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
@@ -56,12 +55,11 @@ class ChargedCredits(Struct, frozen=True, forbid_unknown_fields=True):
     credits_remaining: int
 
 
-def usage_body(usages: Iterable[runner_pb2.Usage], *, prompts: int = 1) -> TokenUsage:
+def usage_body(usages: Sequence[runner_pb2.Usage], *, prompts: int = 1) -> TokenUsage:
     """Returns OpenAI's usage object for all choices: each of the prompts counts once, the answers add up.
 
     The choices of a prompt stand next to each other, and every prompt has the same number of them.
     """
-    usages = list(usages)
     if len(usages) == 1:
         # Most requests.
         (usage,) = usages
@@ -101,8 +99,7 @@ class Renderer(Protocol):
         """Returns the event that tells a reading client that its stream has failed; nothing follows it."""
 
 
-@dataclass(slots=True)
-class Delivery:
+class Delivery(Struct):
     """One answer on its way to the client."""
 
     request: web.Request
@@ -161,7 +158,7 @@ class Delivery:
 
     async def settle(self) -> Receipt:
         """Charges the complete answer."""
-        usage = usage_body((reply.usage for reply in self.last_replies), prompts=self.prompts)
+        usage = usage_body([reply.usage for reply in self.last_replies], prompts=self.prompts)
         prompt_tokens, completion_tokens = usage.prompt_tokens, usage.completion_tokens
         seconds = self.elapsed() - self.first_at if self.first_at else 0.0
         receipt = await self.charge.settle(prompt_tokens, completion_tokens, empty=not self.has_output)
@@ -246,7 +243,9 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: 
 
 async def _send_steps(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     def write(choice: int, step: GenerateReply) -> None:
-        delivery.note(choice, step)
+        # No last step comes here, so this is all that there is to note.
+        if not delivery.has_output:
+            delivery.note(choice, step)
         if events := renderer.step(choice, step):
             stream.write(events)
 

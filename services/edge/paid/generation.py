@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
@@ -56,8 +57,7 @@ class ChoiceStep(NamedTuple):
 StepWriter = Callable[[int, runner_pb2.GenerateReply], None]
 
 
-@dataclass(slots=True)
-class _Choice:
+class _Choice(Struct):
     index: int
     # Choices may share it: what is sent is `outgoing`.
     call: runner_pb2.GenerateCall
@@ -152,9 +152,9 @@ class Generation:
             self._choices.append(choice)
             self._send(choice)
 
-    async def events(self, within: float | None = None) -> list[ChoiceStep]:
+    def events(self, within: float | None = None) -> Awaitable[list[ChoiceStep]]:
         """Waits for the next steps, in order for each choice; none if nothing comes `within` seconds."""
-        return await self._mailbox.take(within)
+        return self._mailbox.take(within)
 
     def write_steps(self, write: StepWriter) -> None:
         """From now on hands every step but the last to `write` the moment it comes; the last comes as an event.
@@ -163,7 +163,10 @@ class Generation:
         """
         self._write_step = write
         for event in self._mailbox.empty():
-            self._pass_on(event)
+            if isinstance(event.reply, Exception):
+                self._mailbox.put(event)
+            else:
+                self._pass_on(event.choice, event.reply)
 
     def fail(self, error: MeshError) -> None:
         """Ends the answer with an error, unless all of it has come."""
@@ -228,7 +231,7 @@ class Generation:
         if reply.finish_reason:
             choice.complete = True
             self._unwatch(choice)
-        self._pass_on(ChoiceStep(choice.index, reply))
+        self._pass_on(choice.index, reply)
 
     def _on_fault(self, choice: _Choice, fault: str) -> None:
         """Ends a call whose runner sends what it was not asked for."""
@@ -245,17 +248,16 @@ class Generation:
         if choice.client is not None:
             choice.client.cancel(choice.call_id)
 
-    def _pass_on(self, event: ChoiceStep) -> None:
-        reply = event.reply
-        if self._write_step is None or isinstance(reply, Exception) or reply.finish_reason:
-            self._mailbox.put(event)
+    def _pass_on(self, choice: int, reply: runner_pb2.GenerateReply) -> None:
+        if self._write_step is None or reply.finish_reason:
+            self._mailbox.put(ChoiceStep(choice, reply))
             return
         try:
-            self._write_step(event.choice, reply)
+            self._write_step(choice, reply)
         except Exception as error:  # noqa: BLE001 - raised to the runner's client, nobody would ever end the answer
             # What follows on a step that was lost is not to be seen.
             self._write_step = None
-            self._mailbox.put(ChoiceStep(event.choice, error))
+            self._mailbox.put(ChoiceStep(choice, error))
 
     def _on_error(
         self,
@@ -300,7 +302,7 @@ class Generation:
         choice.complete = True
         usage = runner_pb2.Usage(completion_tokens=len(choice.output.token_ids))
         last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_LENGTH, usage=usage)
-        self._pass_on(ChoiceStep(choice.index, last))
+        self._pass_on(choice.index, last)
 
     async def _move(self, choice: _Choice) -> None:
         if choice.refusals > QUICK_REFUSALS:

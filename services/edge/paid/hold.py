@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from services.common.batch import BatchClient
 from services.common.errors import Code, MeshError
@@ -27,16 +28,14 @@ _LONGEST_PAUSE = 1.0
 Outcome: TypeAlias = billing_pb2.Outcome.ValueType
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What a request cost and what is left, in credits."""
 
     charged: int
     remaining: int
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCounts:
+class TokenCounts(Struct, frozen=True):
     """What was done for the money, for usage reports."""
 
     prompt_tokens: int = 0

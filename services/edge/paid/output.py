@@ -50,7 +50,7 @@ class Output:
     def take(self, reply: GenerateReply) -> str:
         """Adds a step, or returns what is wrong with it and leaves it out."""
         # Most replies are a token and its text; this runs for each.
-        new, text = list(reply.token_ids), reply.text
+        new, text = reply.token_ids[:], reply.text
         if (not new or reply.finish_reason) and not self._has_only_its_kind(reply):
             return "another kind of output"
         if reasoning := reply.reasoning:

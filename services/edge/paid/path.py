@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 from aiohttp import web
+from msgspec import Struct
 
 from services.common.catalog import Catalog, Kind, Model
 from services.common.errors import Code, MeshError
@@ -52,8 +53,7 @@ class Mesh:
     progress: ProgressWatch
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What a validated request asks of the mesh."""
 
     request: web.Request
@@ -89,26 +89,62 @@ class PaidPath:
         check_model(principal, model)
         return model
 
-    @asynccontextmanager
-    async def open(self, order: Order) -> AsyncGenerator[Delivery]:
-        """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot."""
-        generation = self._generation(order)
+    def open(self, order: Order) -> OpenOrder:
+        """Places and pays for an order and starts its calls; raises MeshError, with nothing charged, if it cannot.
+
+        Use as `async with`, which gives the `Delivery`.
+        """
+        return OpenOrder(order, self._mesh, self._settings, self._monotonic, self.cut_off)
+
+
+class OpenOrder:
+    """An order between its beginning and its end.
+
+    It is a class, because every request passes here: an asynchronous generator costs several times as much.
+    """
+
+    def __init__(
+        self, order: Order, mesh: Mesh, settings: EdgeSettings, monotonic: Callable[[], float], cut_off: CutOff
+    ) -> None:
+        self._order = order
+        self._mesh = mesh
+        self._settings = settings
+        self._monotonic = monotonic
+        self._cut_off = cut_off
+        self._generation = self._new_generation()
+        # None before the price is held.
+        self._charge: Charge | None = None
+
+    async def __aenter__(self) -> Delivery:
+        order, generation = self._order, self._generation
         try:
-            charge, assignment = await self._pay(order, generation)
-            async with charge:
-                if assignment is None:
-                    with self.cut_off.while_waiting():
-                        assignment = await self._place(order)
-                charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
-                with self.cut_off.by(generation.fail):
-                    yield self._delivery(order, charge)
+            charge, assignment = await self._pay()
+            self._charge = charge
+            if assignment is None:
+                with self._cut_off.while_waiting():
+                    assignment = await self._place()
+            charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
+            self._cut_off.add(generation.fail)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return self._delivery(charge)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._cut_off.remove(self._generation.fail)
+            if error is not None and self._charge is not None:
+                await self._charge.__aexit__(kind, error, trace)
         finally:
             # What serves a request refers to itself, and so is there until the garbage collector comes, long after.
-            generation.forget()
-            order.calls.clear()
+            self._generation.forget()
+            self._order.calls.clear()
 
-    async def _pay(self, order: Order, generation: Generation) -> tuple[Charge, Assignment | None]:
-        """Holds the price of an order; returns where it is placed too, unless that must come after the price."""
+    async def _pay(self) -> tuple[Charge, Assignment | None]:
+        """Holds the price of the order; returns where it is placed too, unless that must come after the price."""
+        order = self._order
         order.context.model = order.model.id
         if order.model.kind == "chat":
             for call in order.calls:
@@ -116,21 +152,21 @@ class PaidPath:
         key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
         # the first request has, to be told that it is a repeat.
-        with self.cut_off.while_waiting():
-            assignment = None if key else await self._place(order)
-            hold = await self._reserve(order, key)
+        with self._cut_off.while_waiting():
+            assignment = None if key else await self._place()
+            hold = await self._reserve(key)
         return Charge(
-            generation,
+            self._generation,
             hold,
             order.context,
             self._monotonic,
             client_left=lambda: _has_left(order.request),
             by_piece=order.quantity > 1,
-            while_waiting=self.cut_off.while_waiting,
+            while_waiting=self._cut_off.while_waiting,
         ), assignment
 
-    async def _reserve(self, order: Order, key: str) -> Hold:
-        began = self._monotonic()
+    async def _reserve(self, key: str) -> Hold:
+        order, began = self._order, self._monotonic()
         with step(order.context.trace, "reserve") as span:
             hold = await self._mesh.billing.reserve(
                 order.context.request_id,
@@ -143,7 +179,8 @@ class PaidPath:
         _note(RESERVE, order.context, self._monotonic() - began)
         return hold
 
-    async def _place(self, order: Order) -> Assignment:
+    async def _place(self) -> Assignment:
+        order = self._order
         # The first request to a tier that is scaled to zero waits for its runner.
         timeout = max(self._settings.queue_timeout, order.model.cold_start_seconds)
         began, order.context.placing = self._monotonic(), True
@@ -153,7 +190,7 @@ class PaidPath:
                 order.principal.account_id,
                 timeout,
                 capabilities=order.capabilities,
-                prefix_hashes=self._prefix_hashes(order),
+                prefix_hashes=self._prefix_hashes(),
                 request_id=order.context.request_id,
                 trace=context_of(span),
             )
@@ -162,13 +199,15 @@ class PaidPath:
         _note(PLACE, order.context, max(0.0, self._monotonic() - began - assignment.waited))
         return assignment
 
-    def _prefix_hashes(self, order: Order) -> Sequence[int]:
-        """Returns what tells the router where an order's prompt is warm; of several prompts, the first counts."""
+    def _prefix_hashes(self) -> Sequence[int]:
+        """Returns what tells the router where the order's prompt is warm; of several prompts, the first counts."""
+        order = self._order
         if order.model.kind != "chat" or not self._mesh.available_models.has_choice(order.model.id):
             return ()
         return prefix_hashes(order.principal.account_id, order.calls[0])
 
-    def _delivery(self, order: Order, charge: Charge) -> Delivery:
+    def _delivery(self, charge: Charge) -> Delivery:
+        order, monotonic = self._order, self._monotonic
         return Delivery(
             request=order.request,
             headers=order.context.headers,
@@ -176,12 +215,13 @@ class PaidPath:
             charge=charge,
             choices=len(order.calls),
             prompts=order.prompts,
-            elapsed=lambda: self._monotonic() - order.context.arrived,
+            elapsed=lambda: monotonic() - order.context.arrived,
             max_unread_bytes=self._settings.max_unread_bytes,
             keep_alive_seconds=self._settings.keep_alive_seconds,
         )
 
-    def _generation(self, order: Order) -> Generation:
+    def _new_generation(self) -> Generation:
+        order = self._order
         return Generation(
             model=order.model,
             account_id=order.principal.account_id,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from services.common.errors import Code, MeshError
 
@@ -24,15 +25,13 @@ SHORTEST_SILENCE = 3.0
 _MOST_RUNNERS = 1_000
 
 
-@dataclass(slots=True)
-class _Runner:
+class _Runner(Struct):
     # Calls without a sign of progress yet, and how many of them there may be.
     waiting: int = 0
     window: int = FIRST_CALLS
 
 
-@dataclass(slots=True, eq=False)
-class WatchedCall:
+class WatchedCall(Struct, eq=False):
     """A call that runs. Whoever hears of it sets `heard`, which is all that a step costs."""
 
     runner: _Runner

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
@@ -20,8 +21,7 @@ class FinishReason(Enum):
     LENGTH = "length"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCounts:
+class TokenCounts(Struct, frozen=True):
     """Token counts; `completion_tokens` includes the resumed ones."""
 
     prompt_tokens: int
@@ -45,8 +45,7 @@ JobT = TypeVar("JobT")
 StepT = TypeVar("StepT", bound=AnyStep)
 
 
-@dataclass(frozen=True, slots=True)
-class Work(Generic[JobT, StepT]):
+class Work(Struct, Generic[JobT, StepT], frozen=True):
     """One call, ready to run."""
 
     job: JobT

@@ -7,10 +7,10 @@ import json
 import os
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from services.common.catalog import Model
 from services.common.settings import SettingsError

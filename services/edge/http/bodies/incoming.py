@@ -39,7 +39,9 @@ class IncomingBody:
     """The body of one request. Nothing here keeps it: what is returned is gone when its reader is done with it."""
 
     def __init__(self, request: web.Request, limits: BodyLimits, share: BodyShare) -> None:
-        self._request = request
+        # Not the request, which has this body: they would stay until the garbage collector comes.
+        self._content = request.content
+        self._headers = request.headers
         self._limits = limits
         # Of the memory for bodies; it belongs to the request until that ends.
         self.share = share
@@ -59,21 +61,32 @@ class IncomingBody:
         return body
 
     async def _receive(self, most: int) -> bytes:
-        content, length = self._request.content, self._request.content_length
+        content, chunked = self._content, "Transfer-Encoding" in self._headers
+        if content.is_eof() and not chunked:
+            # All of it is here, as with most requests.
+            whole = content.read_nowait()
+            self._take(whole, 0, most)
+            return whole
+        length = self._headers.get("Content-Length")
         if length is not None and not content.is_eof():
-            if length > most:
+            if int(length) > most:
                 raise BodyTooLargeError(most)
             # Rather now than after most of it has come.
-            self.share.expect(length)
+            self.share.expect(int(length))
         # Many small pieces take no more room in here than few large ones.
         body = bytearray()
-        receive = self._next_chunk if "Transfer-Encoding" in self._request.headers else content.readany
+        receive = self._next_chunk if chunked else content.readany
         while piece := await receive():
-            if len(body) + len(piece) > most:
-                raise BodyTooLargeError(most)
-            self.share.take(len(piece))
+            self._take(piece, len(body), most)
             body += piece
         return bytes(body)
+
+    def _take(self, piece: bytes, before: int, most: int) -> None:
+        """Takes memory for a piece, perhaps empty, that so many bytes came before."""
+        if before + len(piece) > most:
+            raise BodyTooLargeError(most)
+        if piece:
+            self.share.take(len(piece))
 
     async def _next_chunk(self) -> bytes:
         """Returns the next piece of a chunked body, empty at its end."""
@@ -83,7 +96,7 @@ class IncomingBody:
             if self._chunks > MOST_CHUNKS:
                 message = f"The request body comes in more than {MOST_CHUNKS} chunks. Send fewer and larger ones."
                 raise MeshError(Code.INVALID_REQUEST, message)
-            piece, ended = await self._request.content.readchunk()
+            piece, ended = await self._content.readchunk()
         return piece
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger

@@ -6,7 +6,7 @@ that end within one: only that there were some. They are found here by their byt
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from services.runner.engines.llamacpp.vocabulary import Vocabulary
 from services.runner.kinds.text.job import TokenLogprob

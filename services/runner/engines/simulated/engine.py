@@ -180,7 +180,7 @@ class SimulatedEngine:
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Arranges the next tick, or none if no job is left."""
-        if not self._running:
+        if not self._running or (self._wake is not None and self._wake_at <= self._due):
             return
         when = max(self._due, min(run.ready_at for run in self._running))
         if self._wake is not None:

@@ -42,7 +42,7 @@ def _is_arranged(messages: Sequence[Message], accepted: Accepted) -> bool:
         "tool" not in roles
         and "system" not in roles[1:]
         and not (first == "system" and accepted.system is SystemPlace.NOWHERE)
-        and (accepted.names or not any(message.name for message in messages))
+        and (accepted.names or not [message for message in messages if message.name])
     )
 
 

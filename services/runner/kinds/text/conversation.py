@@ -18,6 +18,7 @@ from tiermesh.runner.v1 import runner_pb2
 
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 _CHOICE = runner_pb2.ToolChoice
+_NO_TOOLS = Toolbox()
 
 
 def read_messages(messages: Sequence[runner_pb2.Message], image_marker: str = "") -> list[dict[str, Any]]:
@@ -69,6 +70,9 @@ def _read_arguments(text: str, texts: JsonTexts) -> dict[str, Any]:
 
 def read_toolbox(call: runner_pb2.GenerateCall) -> Toolbox:
     """Returns the offered functions and which of them must be called; raises MeshError INVALID_REQUEST."""
+    if not call.tools and not call.HasField("tool_choice"):
+        # Most calls.
+        return _NO_TOOLS
     if len(call.tools) > MOST_MESSAGES_TOOLS:
         raise unchecked("tools")
     texts = JsonTexts()
@@ -115,6 +119,8 @@ def _read_grammar(tool: runner_pb2.Tool, param: str) -> str:
 
 def read_schema(call: runner_pb2.GenerateCall) -> dict[str, Any] | None:
     """Returns the JSON Schema that the answer's content must satisfy, or None; raises MeshError INVALID_REQUEST."""
+    if not call.HasField("response_format"):
+        return None
     kind = call.response_format.WhichOneof("format")
     if kind == "json_schema":
         return _read_object(call.response_format.json_schema, "response_format", JsonTexts())

@@ -6,14 +6,14 @@ A `Job` is valid by construction: whoever builds one has checked ranges, rendere
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.prompt.controls import pieces
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
+class Sampling(Struct, frozen=True):
     """How tokens are chosen, with OpenAI's meaning and OpenAI's defaults; what OpenAI does not have is off."""
 
     # 0 picks the most likely token always.
@@ -33,8 +33,7 @@ class Sampling:
     repetition_penalty: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One answer to generate."""
 
     # For logs only.
@@ -81,8 +80,7 @@ class Job:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class PromptTokens:
+class PromptTokens(Struct, frozen=True):
     """The tokens of a job's prompt, as its engine reads it."""
 
     # The `prompt_tokens` of the job's answer.
@@ -91,16 +89,14 @@ class PromptTokens:
     token_ids: Sequence[int] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class TopLogprob:
+class TopLogprob(Struct, frozen=True):
     """One alternative at one position; `logprob` is a natural logarithm, before sampling."""
 
     token: bytes
     logprob: float
 
 
-@dataclass(frozen=True, slots=True)
-class TokenLogprob:
+class TokenLogprob(Struct, frozen=True):
     """The probability of one produced token, with the most likely alternatives, best first."""
 
     token: bytes
@@ -108,8 +104,7 @@ class TokenLogprob:
     top: tuple[TopLogprob, ...] = ()
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Struct):
     """What one engine iteration produced for one job. The last step has `finish_reason` and `usage`.
 
     It has one token, or several that make one character: an answer that a stop string ends is counted up to the step.

@@ -6,8 +6,10 @@ nobody with its engine; what a runner refuses with a reason, only the files of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
@@ -24,7 +26,6 @@ from services.common.limits.chats import (
     TOP_KS,
     TOP_LOGPROBS,
     TOP_PS,
-    Range,
 )
 from services.common.text_digest import text_digest
 from services.runner.kinds.text.arrangement import arrange
@@ -51,9 +52,19 @@ from services.runner.refusals import (
 )
 from tiermesh.runner.v1 import runner_pb2
 
+# What each number of a call's sampling may be.
+_SAMPLING_RANGES = {
+    "temperature": TEMPERATURES,
+    "top_p": TOP_PS,
+    "presence_penalty": PENALTIES,
+    "frequency_penalty": PENALTIES,
+    "top_k": TOP_KS,
+    "min_p": MIN_PS,
+    "repetition_penalty": REPETITION_PENALTIES,
+}
 
-@dataclass(frozen=True, slots=True)
-class Request:
+
+class Request(Struct, frozen=True):
     """A job, and how its output becomes replies."""
 
     job: Job
@@ -113,11 +124,8 @@ class RequestReader:
 
     def _read_conversation(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         toolbox = read_toolbox(call)
-        if toolbox.tools and "tools" not in model.capabilities:
-            raise unchecked("tools")
-        check_offer(toolbox)
-        if toolbox.callable and not self._template.shows_tools:
-            raise tools_not_shown()
+        if toolbox.tools:
+            self._check_tools(toolbox, model)
         schema = read_schema(call)
         instructions = format_instructions(call.response_format, schema) if schema and not toolbox.required else ""
         conversation = arrange(call.messages, self._template.accepted, instructions)
@@ -138,8 +146,17 @@ class RequestReader:
             job = replace(job, images=images, image_marker=marker)
         opened = thought is not None and thought.opened
         parser = self._parser(toolbox, model, opened=opened)
-        self._resume(call, parser)
-        return Request(job, parser, call.whole, read_stop(call.stop), self._reasoning(call, model, opened=opened))
+        self._resume(call, job, parser)
+        reasoning = self._reasoning(job, opened=opened) if model.reasoning else None
+        return Request(job, parser, call.whole, read_stop(call.stop), reasoning)
+
+    def _check_tools(self, toolbox: Toolbox, model: Model) -> None:
+        """Raises MeshError INVALID_REQUEST for functions that the model cannot be offered."""
+        if "tools" not in model.capabilities:
+            raise unchecked("tools")
+        check_offer(toolbox)
+        if toolbox.callable and not self._template.shows_tools:
+            raise tools_not_shown()
 
     def _read_completion(self, call: runner_pb2.GenerateCall, model: Model) -> Request:
         """Returns the request for a text that is to be continued as it is; nothing in the output has a meaning."""
@@ -155,8 +172,9 @@ class RequestReader:
         elif not prompt:
             raise unchecked("prompt")
         grammar = answer_grammar(read_schema(call), Toolbox())
-        self._resume(call, None)
-        job = _scored(call, _read_job(call, self._most_tokens(call, model), prompt, grammar, token_ids))
+        job = _read_job(call, self._most_tokens(call, model), prompt, grammar, token_ids)
+        self._resume(call, job, None)
+        job = _scored(call, job)
         return Request(job, None, call.whole, read_stop(call.stop))
 
     def _parser(self, toolbox: Toolbox, model: Model, *, opened: bool) -> OutputParser | None:
@@ -174,16 +192,16 @@ class RequestReader:
             functions=toolbox.schemas,
         )
 
-    def _resume(self, call: runner_pb2.GenerateCall, parser: OutputParser | None) -> None:
+    def _resume(self, call: runner_pb2.GenerateCall, job: Job, parser: OutputParser | None) -> None:
         """Brings the parser to where an interrupted run has stopped.
 
         Raises MeshError CANCELLED if the tokens of that run mean something else here than what the client has read.
         """
-        if not call.resume_token_ids:
+        if not job.resume_token_ids:
             return
         if call.resume_vocabulary != self._vocabulary:
             raise not_continued()
-        text = self._detokenize(call.resume_token_ids)
+        text = self._detokenize(job.resume_token_ids)
         if parser is not None:
             # What this recognises has been delivered already.
             delivered = ParsedText()
@@ -201,9 +219,8 @@ class RequestReader:
             return call.max_tokens or None
         return min(call.max_tokens or model.context, model.context)
 
-    def _reasoning(self, call: runner_pb2.GenerateCall, model: Model, *, opened: bool) -> ReasoningTokens | None:
-        if not model.reasoning:
-            return None
+    def _reasoning(self, job: Job, *, opened: bool) -> ReasoningTokens:
+        """Returns what counts the tokens of the thought, those of an interrupted run included."""
         parser = OutputParser(
             calls=False,
             reasoning=True,
@@ -213,7 +230,7 @@ class RequestReader:
             tool_format=self._template.tool_format,
         )
         tokens = ReasoningTokens(parser, self._detokenize)
-        tokens.add(call.resume_token_ids)
+        tokens.add(job.resume_token_ids)
         return tokens
 
 
@@ -252,27 +269,28 @@ def _scored(call: runner_pb2.GenerateCall, job: Job) -> Job:
     return replace(job, score_prompt=True, max_tokens=0 if task.only_score else job.max_tokens)
 
 
-def _within(value: float, bounds: Range, param: str) -> float:
-    if not bounds.holds(value):
-        raise unchecked(param)
-    return value
-
-
 def read_sampling(sampling: runner_pb2.Sampling) -> Sampling:
     """Returns how tokens are chosen; raises MeshError INVALID_REQUEST."""
-    if len(sampling.logit_bias) > MOST_BIASES:
-        raise unchecked("logit_bias")
+    for param, (low, high) in _SAMPLING_RANGES.items():
+        if not low <= getattr(sampling, param) <= high:
+            raise unchecked(param)
     return Sampling(
-        temperature=_within(sampling.temperature, TEMPERATURES, "temperature"),
-        top_p=_within(sampling.top_p, TOP_PS, "top_p"),
-        presence_penalty=_within(sampling.presence_penalty, PENALTIES, "presence_penalty"),
-        frequency_penalty=_within(sampling.frequency_penalty, PENALTIES, "frequency_penalty"),
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
         seed=sampling.seed if sampling.HasField("seed") else None,
-        logit_bias={token: _within(bias, BIASES, "logit_bias") for token, bias in sampling.logit_bias.items()},
-        top_k=int(_within(sampling.top_k, TOP_KS, "top_k")),
-        min_p=_within(sampling.min_p, MIN_PS, "min_p"),
-        repetition_penalty=_within(sampling.repetition_penalty, REPETITION_PENALTIES, "repetition_penalty") or 1.0,
+        logit_bias=_read_biases(sampling.logit_bias) if sampling.logit_bias else {},
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty or 1.0,
     )
+
+
+def _read_biases(biases: Mapping[int, float]) -> dict[int, float]:
+    if len(biases) > MOST_BIASES or not all(map(BIASES.holds, biases.values())):
+        raise unchecked("logit_bias")
+    return dict(biases)
 
 
 def read_effort(call: runner_pb2.GenerateCall) -> str:
@@ -285,6 +303,8 @@ def read_effort(call: runner_pb2.GenerateCall) -> str:
 
 def read_stop(stop: Sequence[str]) -> tuple[str, ...]:
     """Returns the stop strings; raises MeshError INVALID_REQUEST."""
+    if not stop:
+        return ()
     if len(stop) > MOST_STOP_SEQUENCES or not all(0 < len(text) <= LONGEST_STOP for text in stop):
         raise unchecked("stop")
     return tuple(stop)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from services.runner.kinds.text.job import TokenLogprob
 from services.runner.kinds.text.prompt.output import CallDelta, ParsedText
@@ -63,8 +65,7 @@ class StopSearch:
         return at < len(self._stops) and self._stops[at].startswith(text)
 
 
-@dataclass(slots=True)
-class Segment:
+class Segment(Struct):
     """Output that is sent together: the tokens are those of exactly its text."""
 
     output: ParsedText = field(default_factory=ParsedText)

@@ -82,7 +82,8 @@ class ReplyWriter:
             return GenerateReply(id=self._id, started=True)
         if self._parser is not None and self._parser.holding:
             return None
-        segment = self._complete()
+        segment = self._completed()
+        self._segment = Segment()
         if self._held is not None:
             self._held.add(segment)
             segment = self._held.certain()
@@ -93,7 +94,7 @@ class ReplyWriter:
         if self._parser is not None and not stopped:
             self._parser.finish(self._segment.output, cut=finish is FinishReason.LENGTH)
             self._note_content()
-        segment = self._complete()
+        segment = self._completed()
         if self._held is not None:
             self._held.add(segment)
             segment = self._held.rest()
@@ -104,10 +105,11 @@ class ReplyWriter:
             reply.stop = self._held.stop
         if step.prompt_logprobs:
             reply.prompt_logprobs.extend(map(_write_logprob, step.prompt_logprobs))
-        reply.usage.prompt_tokens = usage.prompt_tokens
-        reply.usage.completion_tokens = self._tokens if self._stopped else usage.completion_tokens
-        reply.usage.cached_tokens = usage.cached_tokens
-        reply.usage.reasoning_tokens = self._reasoning.count if self._reasoning is not None else 0
+        counts = reply.usage
+        counts.prompt_tokens = usage.prompt_tokens
+        counts.completion_tokens = self._tokens if self._stopped else usage.completion_tokens
+        counts.cached_tokens = usage.cached_tokens
+        counts.reasoning_tokens = self._reasoning.count if self._reasoning is not None else 0
         return reply
 
     def _reason(self, finish: FinishReason) -> runner_pb2.FinishReason.ValueType:
@@ -150,9 +152,9 @@ class ReplyWriter:
             self._content_logprobs.add_content(output.places)
         output.places.clear()
 
-    def _complete(self) -> Segment:
-        """Returns the segment at hand, which is complete, and begins the next one."""
-        segment, self._segment = self._segment, Segment()
+    def _completed(self) -> Segment:
+        """Returns the segment at hand, which is complete."""
+        segment = self._segment
         if self._content_logprobs is not None:
             segment.logprobs = self._content_logprobs.take()
         return segment

@@ -74,14 +74,12 @@ async def test_a_frame_holds_no_more_than_the_most_and_nothing_is_lost_or_reorde
     assert list(chain(*[(await calls.take())[0] for _ in range(3)])) == numbers
 
 
-async def test_a_reply_outbox_says_when_it_is_full() -> None:
+async def test_a_reply_outbox_refuses_what_does_not_fit() -> None:
     outbox: ReplyOutbox[str] = ReplyOutbox(2)
-    outbox.put("a")
-    fullness = [outbox.full]
-    outbox.put("b")
-    fullness.append(outbox.full)
-    await outbox.take()
-    assert [*fullness, outbox.full] == [False, True, False]
+    assert [outbox.put("a"), outbox.put("b"), outbox.put("c")] == [True, True, False]
+    assert await outbox.take() == ["a", "b"]
+    assert outbox.put("d")
+    assert await outbox.take() == ["d"]
 
 
 async def test_a_withdrawn_call_is_sent_neither_itself_nor_its_cancel() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from services.common.errors import Code, MeshError
 from services.runner.demonstrations.packaged import find_smollm2

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 
-@dataclass(slots=True)
-class CallDelta:
+class CallDelta(Struct):
     """New characters of one call; `id` and `name` are set in its first delta only."""
 
     index: int
@@ -15,8 +14,7 @@ class CallDelta:
     arguments: str = ""
 
 
-@dataclass(slots=True)
-class ParsedText:
+class ParsedText(Struct):
     """What has been recognised and not been taken yet."""
 
     content: list[str] = field(default_factory=list)

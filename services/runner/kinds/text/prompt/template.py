@@ -97,6 +97,9 @@ class ChatTemplate:
         self._origins = Origins(controls)
         self._source = source
         self._eos_token = eos_token
+        self._end = self._origins.marked(eos_token)
+        # Whether the template takes the thoughts of earlier turns under the name that gpt-oss has for them.
+        self._repeats_thoughts = ".thinking" in source
         # Whether the template takes the arguments of earlier calls as JSON text, and not as objects.
         self._arguments_as_text = False
         try:
@@ -182,12 +185,7 @@ class ChatTemplate:
     def _load(self) -> None:
         """Compiles the template and finds out what it takes; raises ValueError if it cannot be used."""
         try:
-            with self._environment.budget():
-                tree = self._environment.parse(self._source)
-                self._longest_thought = _constant(tree, "longest_thought")
-                self._origins.mark(tree)
-                self._template = self._environment.checked_template(tree)
-                unmarked = self._environment.checked_template(self._environment.parse(self._source))
+            unmarked = self._environment.bounded((), self._compile)
         except TemplateSyntaxError as error:
             raise ValueError(f"the chat template is not valid: line {error.lineno}: {error.message}") from error
         except Exception as error:
@@ -200,11 +198,19 @@ class ChatTemplate:
         self._accepted = find_accepted(self._probe)
         self._confirm_controls(unmarked)
 
+    def _compile(self) -> Template:
+        """Compiles the template, and returns it as it is without marks."""
+        tree = self._environment.parse(self._source)
+        self._longest_thought = _constant(tree, "longest_thought")
+        self._origins.mark(tree)
+        self._template = self._environment.checked_template(tree)
+        return self._environment.checked_template(self._environment.parse(self._source))
+
     def _render(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> Prompt:
-        end = self._origins.marked(self._eos_token)
         marked = self._origins.messages(self._documents(messages))
-        with self._environment.budget((messages, tools)):
-            rendered = _rendered(self._template, marked, tools, eos_token=end, **variables)
+        rendered = self._environment.bounded(
+            (messages, tools), _rendered, self._template, marked, tools, eos_token=self._end, **variables
+        )
         return self._origins.read(rendered)
 
     def _probe(self, messages: Sequence[Document], tools: Sequence[Document] = (), **variables: object) -> Prompt:
@@ -219,7 +225,7 @@ class ChatTemplate:
             messages,
             call_id=self._tool_format.call_id,
             arguments_as_text=self._arguments_as_text,
-            thinking=".thinking" in self._source,
+            thinking=self._repeats_thoughts,
         )
 
     def _confirm_controls(self, unmarked: Template) -> None:
@@ -228,8 +234,9 @@ class ChatTemplate:
             try:
                 prompt = self._probe(messages, tools)
                 documents = self._documents(messages)
-                with self._environment.budget((messages, tools)):
-                    same = prompt == _rendered(unmarked, documents, tools, eos_token=self._eos_token)
+                same = prompt == self._environment.bounded(
+                    (messages, tools), _rendered, unmarked, documents, tools, eos_token=self._eos_token
+                )
             except Exception:  # noqa: BLE001, S112 - templates fail in any way, and may want other messages
                 continue
             if prompt.cuts or not same:

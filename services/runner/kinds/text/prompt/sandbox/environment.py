@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import time
 import types
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Set, ValuesView
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Set, ValuesView
+from typing import Any, TypeVar
 
 from jinja2 import Template, nodes
 from jinja2.filters import make_attrgetter
@@ -19,6 +18,7 @@ from services.runner.kinds.text.prompt.sandbox import operators, tree
 from services.runner.kinds.text.prompt.sandbox.budget import Budget, ProcessorClock, TemplateLimitError
 from services.runner.kinds.text.prompt.sandbox.filters import CHECKS, SMALL, UNKNOWN
 
+T = TypeVar("T")
 _CONTAINERS = (list, tuple, Mapping, Set, ItemsView, KeysView, ValuesView)
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 _ATOMS = frozenset((str, int, float, bool, type(None)))
@@ -99,14 +99,19 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def checked_template(self, template: nodes.Template) -> Template:
         """Returns a parsed template compiled with its checks."""
         tree.add_checks(self, template)
-        return self.from_string(template)
+        compiled = self.from_string(template)
+        # Jinja copies them for each rendering, and a chain of dictionaries, as which it keeps them, takes long to copy.
+        compiled.globals = dict(compiled.globals)
+        return compiled
 
-    @contextmanager
-    def budget(self, given: Any = ()) -> Iterator[None]:
-        """Sets a new budget for what is rendered inside, from the documents that the template is given."""
+    def bounded(self, given: Any, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Calls what compiles or renders a template, with a new budget from the documents that the template is given.
+
+        It is no context manager, because it runs for every chat, and a generator costs three times as much.
+        """
         self._budget = Budget(self._clock, given)
         try:
-            yield
+            return make(*args, **kwargs)
         except TemplateLimitError:
             self._exceeded = True
             raise

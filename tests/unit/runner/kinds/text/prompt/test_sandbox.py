@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import tracemalloc
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 from jinja2 import Template, nodes
@@ -17,6 +17,7 @@ from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_te
 from services.runner.kinds.text.prompt.tools import Tool
 from tests.unit.runner.kinds.text.prompt.formats.families import FAMILIES, FUNCTIONS
 
+T = TypeVar("T")
 MEBIBYTE = 1 << 20
 CONTROLS = ControlTexts(["<|im_start|>", "<|im_end|>", "[INST]", "<|end|>"])
 TOOLS = [Tool(name, "", schema).document() for name, schema in FUNCTIONS.items()]
@@ -253,8 +254,8 @@ class Unbounded(ImmutableSandboxedEnvironment):
     def checked_template(self, template: nodes.Template) -> Template:
         return self.from_string(template)
 
-    def budget(self, _given: object = ()) -> nullcontext[None]:
-        return nullcontext()
+    def bounded(self, _given: object, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        return make(*args, **kwargs)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Two checkouts of this repository, measured in turn on one noisy machine."""
