@@ -28,8 +28,10 @@ _ORDER = (
     "common/v1/trace",
     "auth/v1/auth",
     "billing/v1/billing",
+    "billing/v1/deposits",
     "router/v1/router",
     "runner/v1/runner",
+    "payments/v1/payments",
 )
 
 _Path = tuple[int, ...]

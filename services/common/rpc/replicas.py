@@ -13,7 +13,7 @@ from services.common.errors import Code, MeshError
 from services.common.rpc.channels import OpenChannel
 from services.common.rpc.interceptors import call_unary
 from tiermesh.auth.v1 import auth_pb2_grpc
-from tiermesh.billing.v1 import billing_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc
 from tiermesh.router.v1 import router_pb2_grpc
 
 StubT = TypeVar("StubT")
@@ -86,6 +86,7 @@ class Replicas(Generic[StubT]):
 # The generated classes of asynchronous stubs exist for type checkers only.
 AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
 BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
+DepositReplicas: TypeAlias = "Replicas[deposits_pb2_grpc.DepositServiceAsyncStub]"
 RouterReplicas: TypeAlias = "Replicas[router_pb2_grpc.RouterServiceAsyncStub]"
 
 
@@ -97,6 +98,11 @@ def auth_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: 
 def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:
     """Returns the replicas of billing for what is not a hot path."""
     return Replicas("Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout)
+
+
+def deposit_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> DepositReplicas:
+    """Returns the replicas of billing for what it keeps of deposits. A range that is sent twice is taken once."""
+    return Replicas("Billing", addresses, open_channel, deposits_pb2_grpc.DepositServiceStub, timeout)
 
 
 def router_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> RouterReplicas:
