@@ -50,7 +50,7 @@ def exported(observed: Observed) -> dict[str, tuple[str, set[str]]]:
 def payments() -> dict[str, tuple[str, set[str]]]:
     """Returns those of the payments service, which is no part of a local mesh."""
     for metric in vars(payments_metrics).values():
-        if hasattr(metric, "labels"):
+        if not isinstance(metric, type) and hasattr(metric, "labels"):
             metric.labels("first")
     found = families(generate_latest(REGISTRY).decode())
     return {name: (kind, labels) for name, kind, labels in found if name.startswith("tiermesh_payments_")}
