@@ -29,8 +29,10 @@ _ORDER = (
     "auth/v1/auth",
     "auth/v1/sign_in",
     "billing/v1/billing",
+    "billing/v1/deposits",
     "router/v1/router",
     "runner/v1/runner",
+    "payments/v1/payments",
 )
 
 _Path = tuple[int, ...]

@@ -23,12 +23,21 @@ from services.common.settings import (
 )
 from services.console.settings import ConsoleSettings
 from services.edge.settings import EdgeSettings
+from services.payments.settings import PaymentsSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
 
 _SHARED: tuple[tuple[type[ServiceSettings], str, str], ...] = (
-    (ServiceSettings, "Every service", "Edge, console, auth, billing, router and runner read these settings."),
-    (GrpcServiceSettings, "Services with a gRPC interface", "Auth, billing, router and runner read this setting."),
+    (
+        ServiceSettings,
+        "Every service",
+        "Edge, console, auth, billing, router, runner and payments read these settings.",
+    ),
+    (
+        GrpcServiceSettings,
+        "Services with a gRPC interface",
+        "Auth, billing, router, runner and payments read this setting.",
+    ),
     (EtcdServiceSettings, "Services that use etcd", "Router and runner read these settings."),
 )
 _SERVICES: dict[str, type[ServiceSettings]] = {
@@ -38,6 +47,7 @@ _SERVICES: dict[str, type[ServiceSettings]] = {
     "billing": BillingSettings,
     "router": RouterSettings,
     "runner": RunnerSettings,
+    "payments": PaymentsSettings,
 }
 _INTRODUCTION = """# Settings
 

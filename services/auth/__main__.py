@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from tiermesh.auth.v1.sign_in_pb2_grpc import add_SignInServiceServicer_to_server
-
 from services.auth.accounts import Accounts
 from services.auth.authenticate_stream import Authenticator, authenticate_server
 from services.auth.changes import ChangeFollower
@@ -34,6 +32,7 @@ from services.common.lifecycle.stopping import unless_stopped
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
+from tiermesh.auth.v1.sign_in_pb2_grpc import add_SignInServiceServicer_to_server
 
 
 async def serve(stop: asyncio.Event) -> None:

@@ -18,8 +18,15 @@ from services.billing.transact_stream import TransactServer
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_name
-# What a role may call, if it is not everything. The console reads, and grants what a new account begins with.
-LIMITED_CALLERS = {"console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries")}
+# What a role may call, if it is not everything. The console reads, and grants what a new account begins with. The
+# watchers of payments record deposits, to addresses that billing keeps.
+LIMITED_CALLERS = {
+    "console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries"),
+    "payments": (
+        *("GetDepositCursor", "RecordDeposits"),
+        *("GetDepositAddress", "AddDepositAddress", "ListDepositAddresses"),
+    ),
+}
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -7,6 +7,7 @@ import click
 from services.cli.commands.account import account
 from services.cli.commands.certs import certs
 from services.cli.commands.credits import balance, credits_group
+from services.cli.commands.deposits import deposits
 from services.cli.commands.doctor import doctor
 from services.cli.commands.etcd import etcd
 from services.cli.commands.key import key
@@ -24,7 +25,7 @@ def main() -> None:
     """An OpenAI-compatible inference service sold by prepaid credits."""
 
 
-_MANAGEMENT = (account, key, credits_group, balance, usage, runners, models, ledger)
+_MANAGEMENT = (account, key, credits_group, balance, usage, runners, models, ledger, deposits)
 _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
 
 for command in (*_MANAGEMENT, *_OPERATIONS):

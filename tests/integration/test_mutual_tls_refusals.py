@@ -20,7 +20,7 @@ from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc, sign_in_pb2, sign_in_pb2_grpc
-from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc, deposits_pb2, deposits_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
@@ -68,6 +68,16 @@ async def get_balance(channel: grpc.aio.Channel) -> object:
     return await billing_pb2_grpc.BillingServiceStub(channel).GetBalance(asked)
 
 
+async def deposit_cursor(channel: grpc.aio.Channel) -> object:
+    cursor = deposits_pb2.DepositCursor(chain_id=1, token="0x" + 40 * "0", watcher="first")
+    asked = deposits_pb2.GetDepositCursorRequest(cursor=cursor)
+    return await deposits_pb2_grpc.DepositServiceStub(channel).GetDepositCursor(asked)
+
+
+async def list_deposits(channel: grpc.aio.Channel) -> object:
+    return await deposits_pb2_grpc.DepositServiceStub(channel).ListDeposits(deposits_pb2.ListDepositsRequest())
+
+
 async def watch_availability(channel: grpc.aio.Channel) -> object:
     stub = router_pb2_grpc.RouterServiceStub(channel)
     return await hello(stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()))
@@ -83,19 +93,31 @@ async def watch_status(channel: grpc.aio.Channel) -> object:
 
 # Every kind of method that a service has, and who in the mesh may and may not call it.
 METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
-    ("auth", authenticate, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
-    ("auth", list_sessions, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
-    ("auth", list_sign_in_methods, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
-    ("auth", list_accounts, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
-    ("billing", transact, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
-    ("billing", get_balance, ("edge", "console", "operator"), ("auth", "router", "runner", "billing")),
-    ("billing", audit, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
-    ("router", route, ("edge", "operator"), ("console", "auth", "billing", "runner", "router")),
-    ("router", watch_availability, ("edge", "console", "operator"), ("auth", "billing", "runner", "router")),
-    ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
-    ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
+    ("auth", authenticate, ("edge", "operator"), ("console", "billing", "router", "runner", "payments", "auth")),
+    ("auth", list_sessions, ("edge", "console", "operator"), ("billing", "router", "runner", "payments", "auth")),
+    (
+        "auth",
+        list_sign_in_methods,
+        ("edge", "console", "operator"),
+        ("billing", "router", "runner", "payments", "auth"),
+    ),
+    ("auth", list_accounts, ("edge", "operator"), ("console", "billing", "router", "runner", "payments", "auth")),
+    ("billing", transact, ("edge", "operator"), ("console", "auth", "router", "runner", "payments", "billing")),
+    ("billing", get_balance, ("edge", "console", "operator"), ("auth", "router", "runner", "payments", "billing")),
+    ("billing", audit, ("edge", "operator"), ("console", "auth", "router", "runner", "payments", "billing")),
+    ("router", route, ("edge", "operator"), ("console", "auth", "billing", "runner", "payments", "router")),
+    (
+        "router",
+        watch_availability,
+        ("edge", "console", "operator"),
+        ("auth", "billing", "runner", "payments", "router"),
+    ),
+    ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "payments", "runner")),
+    ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "payments", "runner")),
+    ("billing", deposit_cursor, ("edge", "payments", "operator"), ("console", "auth", "router", "runner", "billing")),
+    ("billing", list_deposits, ("edge", "operator"), ("console", "payments", "auth", "router", "runner", "billing")),
 ]
-ONE_EACH = [METHODS[0], METHODS[5], METHODS[6], METHODS[9]]
+ONE_EACH = [method for method in METHODS if method[1] in {authenticate, audit, route, watch_status}]
 
 
 class TlsMesh:

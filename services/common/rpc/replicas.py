@@ -13,7 +13,7 @@ from services.common.errors import Code, MeshError
 from services.common.rpc.channels import OpenChannel
 from services.common.rpc.interceptors import call_unary
 from tiermesh.auth.v1 import auth_pb2_grpc, sign_in_pb2_grpc
-from tiermesh.billing.v1 import billing_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc
 from tiermesh.router.v1 import router_pb2_grpc
 
 StubT = TypeVar("StubT")
@@ -87,6 +87,7 @@ class Replicas(Generic[StubT]):
 AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
 SignInReplicas: TypeAlias = "Replicas[sign_in_pb2_grpc.SignInServiceAsyncStub]"
 BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
+DepositReplicas: TypeAlias = "Replicas[deposits_pb2_grpc.DepositServiceAsyncStub]"
 RouterReplicas: TypeAlias = "Replicas[router_pb2_grpc.RouterServiceAsyncStub]"
 
 
@@ -103,6 +104,11 @@ def sign_in_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeou
 def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:
     """Returns the replicas of billing for what is not a hot path."""
     return Replicas("Billing", addresses, open_channel, billing_pb2_grpc.BillingServiceStub, timeout)
+
+
+def deposit_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> DepositReplicas:
+    """Returns the replicas of billing for what it keeps of deposits. A range that is sent twice is taken once."""
+    return Replicas("Billing", addresses, open_channel, deposits_pb2_grpc.DepositServiceStub, timeout)
 
 
 def router_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> RouterReplicas:

@@ -30,7 +30,7 @@ def test_a_typing_error_is_no_caller() -> None:
     ("kind", "service", "names"),
     [
         (AuthSettings, "auth", ("tiermesh-edge", "tiermesh-console", "tiermesh-operator")),
-        (BillingSettings, "billing", ("tiermesh-edge", "tiermesh-console", "tiermesh-operator")),
+        (BillingSettings, "billing", ("tiermesh-edge", "tiermesh-console", "tiermesh-payments", "tiermesh-operator")),
         (RouterSettings, "router", ("tiermesh-edge", "tiermesh-console", "tiermesh-operator")),
         (RunnerSettings, "runner", ("tiermesh-edge", "tiermesh-router")),
     ],
