@@ -66,7 +66,7 @@ def _cpu_seconds(mesh: RunningMesh) -> dict[str, float]:
 
 def measure_relay(requests: int, streams: int, in_flight: int) -> tuple[float, float]:
     """Returns the bare relay's CPU-milliseconds for one request and for one stream."""
-    with _relay() as (url, pid):
+    with running_relay() as (url, pid):
 
         def measure(count: int, *, stream: bool) -> float:
             order = Order(url=url, api_key="none", model="none", requests=count, in_flight=in_flight, stream=stream,
@@ -79,7 +79,8 @@ def measure_relay(requests: int, streams: int, in_flight: int) -> tuple[float, f
 
 
 @contextmanager
-def _relay() -> Iterator[tuple[str, int]]:
+def running_relay() -> Iterator[tuple[str, int]]:
+    """Runs the bare relay and its upstream; gives the relay's URL and process id."""
     upstream_port, port = str(free_port()), str(free_port())
     command = [sys.executable, "-m", "bench.relay"]
     processes = [

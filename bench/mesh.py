@@ -29,6 +29,8 @@ class RunningMesh:
     metrics: dict[str, str]
     # The settings by which a further runner reaches etcd.
     etcd: dict[str, str]
+    # Where each service listens.
+    addresses: dict[str, str]
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
@@ -80,4 +82,4 @@ def _describe(process: subprocess.Popen[bytes], ready: Path, state: Path, log: P
         "ETCD_USERNAME": "root",
         "ETCD_PASSWORD": mesh["etcd_password"],
     }
-    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], etcd)
+    return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], etcd, mesh["addresses"])
