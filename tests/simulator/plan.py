@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from tests.chaos.plan import RequestPlan
 
 PROMPTS = ("Tell me about the bridge", "How does bread rise in a cold kitchen", "Why do bees dance")
-# Every answer reaches it: the engine itself would say at least so much.
-MOST_TOKENS = 16
+# Tokens of ordinary answers and of long ones, at most. A drain and a time limit meet long ones before they end.
+MOST_TOKENS, LONGEST = 16, 48
+# The part of the plans with long answers, and how many of them there are at most: so few that others find free slots.
+_LONG, _MOST_LONG = 0.4, 2
 PRICE = 10
 # Accounts by number; the last one cannot pay for all that it asks.
 CREDITS = (1_000_000, 1_000_000, 25)
@@ -59,7 +61,11 @@ def make_plan(seed: int) -> Plan:
             else chance.uniform(0, most),
         )
 
-    requests = [_request(chance, moment(length, 0.005)) for _ in range(chance.randint(2, 8))]
+    long = chance.randint(1, _MOST_LONG) if chance.random() < _LONG else 0
+    requests = [
+        _request(chance, moment(length, 0.005), LONGEST if number < long else MOST_TOKENS)
+        for number in range(chance.randint(2, 8))
+    ]
     faults = [_fault(chance, moment(length + 1.0, 0.1)) for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 3, 4)))]
     if chance.random() < _STORM:
         faults = [
@@ -70,14 +76,14 @@ def make_plan(seed: int) -> Plan:
     return Plan(seed, tuple(requests), tuple(faults))
 
 
-def _request(chance: random.Random, at: float) -> RequestPlan:
+def _request(chance: random.Random, at: float, most_tokens: int) -> RequestPlan:
     stream, manners = chance.random() < 0.6, chance.random()
     return RequestPlan(
         at=at,
         account=chance.choices(range(len(CREDITS)), (10, 10, 2))[0],
         prompt=chance.randrange(len(PROMPTS)),
         stream=stream,
-        max_tokens=chance.randint(1, MOST_TOKENS),
+        max_tokens=chance.randint(1, most_tokens),
         empty=manners < 0.05,
         leave_after=chance.uniform(0.0, 0.3) if 0.4 < manners < 0.55
         else chance.uniform(0.3, 1.2) if 0.55 < manners < 0.65 else None,
