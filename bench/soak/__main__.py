@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -49,10 +50,17 @@ def main() -> int:
     parser.add_argument("--window-seconds", type=float, help="how long a row covers (a twelfth of the run)")
     options = parser.parse_args()
     window_seconds = options.window_seconds or options.minutes * 60 / _WINDOWS
-    return uvloop.run(_soak(options.minutes * 60, window_seconds))
+    try:
+        return uvloop.run(_soak(options.minutes * 60, window_seconds))
+    except asyncio.CancelledError:
+        _write("it was told to end before its time")
+        return 1
 
 
 async def _soak(seconds: float, window_seconds: float) -> int:
+    if (task := asyncio.current_task()) is not None:
+        # So that nothing of the mesh stays behind.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with RedisServer() as redis:
         with postgres_server() as server, running_relay() as (relay_url, _):
             urls = {name: create_database(server.url) for name in ("AUTH", "BILLING")}
