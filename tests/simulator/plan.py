@@ -18,6 +18,8 @@ CREDITS = (1_000_000, 1_000_000, 25)
 SERVICES = ("edge", "auth", "billing-1", "billing-2", "router-1", "router-2", "runner-1", "runner-2")
 # The part of the plans in which several things that matter to money are out of reach for long, and at once.
 _STORM = 0.25
+# The part of those in which it is all of billing, until holds have expired.
+_OUTAGE = 0.6
 # Pairs of processes that talk to each other.
 LINKS = tuple(
     [("edge", service) for service in SERVICES[1:]]
@@ -68,9 +70,10 @@ def make_plan(seed: int) -> Plan:
     ]
     faults = [_fault(chance, moment(length + 1.0, 0.1)) for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 3, 4)))]
     if chance.random() < _STORM:
-        faults = [
-            _long_fault(chance, chance.choice(bursts) + chance.uniform(0, 2)) for _ in range(chance.randint(2, 3))
-        ]
+        begins = [chance.choice(bursts) + chance.uniform(0, 2) for _ in range(chance.randint(2, 3))]
+        faults = [_long_fault(chance, at) for at in begins]
+        if chance.random() < _OUTAGE:
+            faults = _outage(chance, chance.choice(bursts) + chance.uniform(0, 1))
     requests.sort(key=lambda each: each.at)
     faults.sort(key=lambda each: each.at)
     return Plan(seed, tuple(requests), tuple(faults))
@@ -100,6 +103,18 @@ def _long_fault(chance: random.Random, at: float) -> Fault:
         + [("hold", name, "edge") for name in ("billing-1", "billing-2")]
     )
     return Fault(at, kind, target, chance.uniform(2, 15), other)
+
+
+def _outage(chance: random.Random, at: float) -> list[Fault]:
+    """No edge reaches billing until holds have expired; what it has sent arrives at one replica before the other."""
+    first, second = chance.sample(("billing-1", "billing-2"), 2)
+    # The first one goes on, so that it sees holds expire.
+    until = chance.uniform(9, 11)
+    kind, target, other = chance.choice((("stop", second, ""), ("hold", "edge", second)))
+    return [
+        Fault(at, "hold", "edge", until, first),
+        Fault(at + chance.uniform(0, 0.3), kind, target, until + chance.uniform(0, 4), other),
+    ]
 
 
 def _fault(chance: random.Random, at: float) -> Fault:
