@@ -77,7 +77,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-javascript agents-python shapes coverage lint format bench chaos chaos-planted simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-javascript agents-python shapes coverage lint format bench bench-ledger soak chaos chaos-planted simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -143,6 +143,9 @@ format: $(DEV) ## Format code and documentation, and correct what can be correct
 
 bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh.
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(DEV) $(PROTOS) ## Hold half of what a mesh on PostgreSQL and Redis takes, and look for growth and errors (for long: MINUTES=60).
+	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 chaos: $(DEV) $(PROTOS) ## Hurt a mesh at work and check its books (for long: MINUTES=60; options by ARGS='…').
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)

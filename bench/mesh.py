@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent.parent
 TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
@@ -33,12 +34,22 @@ class RunningMesh:
     @property
     def etcd(self) -> dict[str, str]:
         """The settings by which a further runner reaches etcd."""
-        mesh = json.loads((self.state / "mesh.json").read_text())
+        mesh = self._facts()
         return {
             "ETCD_ENDPOINTS": mesh["addresses"]["etcd"],
             "ETCD_USERNAME": "root",
             "ETCD_PASSWORD": mesh["etcd_password"],
         }
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each service listens."""
+        addresses: dict[str, str] = self._facts()["addresses"]
+        return addresses
+
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads((self.state / "mesh.json").read_text())
+        return facts
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""

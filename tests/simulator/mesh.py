@@ -79,7 +79,8 @@ EDGE_SETTINGS = EdgeSettings(
     release_timeout=20.0,
     drain_seconds=DRAIN,
     unread_seconds=8.0,
-    max_unread_bytes=4096,
+    # With what the sockets hold, this is more than a whole answer, as it nearly always is by default.
+    max_unread_bytes=12_288,
     keep_alive_seconds=2.0,
 )
 # Tokens a second.
