@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,14 +69,14 @@ def free_port() -> int:
 
 @contextmanager
 def running_mesh(
-    *, slots: int, engine: str = "simulated", checkout: Path = HERE, **settings: str
+    *, slots: int, engine: str = "simulated", checkout: Path = HERE, settings: Mapping[str, str] | None = None
 ) -> Iterator[RunningMesh]:
     """Starts `tiermesh up` with an engine and a fresh state directory, and stops it at the end.
 
     Its code is that of the checkout. `settings` join the environment.
     """
     # What a process runs by name it finds in its folder first, and what it imports otherwise on this path.
-    environment = os.environ | settings | {"PYTHONPATH": str(checkout)}
+    environment = os.environ | dict(settings or {}) | {"PYTHONPATH": str(checkout)}
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
         command = [TIERMESH, "up", "--engine", engine, "--tier", "pro", "--slots", str(slots), "--port", "0"]

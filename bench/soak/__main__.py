@@ -66,7 +66,7 @@ async def _soak(seconds: float, window_seconds: float) -> int:
             urls = {name: create_database(server.url) for name in ("AUTH", "BILLING")}
             settings = {f"TIERMESH_{name}_DATABASE_URL": url for name, url in urls.items()}
             settings |= {"TIERMESH_AUTH_RATE_LIMIT_URL": redis.url, "TIERMESH_RUNNER_SIMULATED_SPEED": str(SPEED)}
-            with running_mesh(slots=_SLOTS, **settings) as mesh:
+            with running_mesh(slots=_SLOTS, settings=settings) as mesh:
                 pids = mesh.pids | {POSTGRES: server.pid, "redis": redis.pid}
                 run = _Run(mesh, pids, server.url, relay.url)
                 return await run.all(seconds, window_seconds)
