@@ -12,11 +12,17 @@ from services.auth.issuing.issuer import KeyIssuer
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.metrics import KEYS, STALENESS
+from services.auth.operators.actions import ActionRecord
+from services.auth.operators.operators import Operators
+from services.auth.operators.service import SERVICE_NAME as OPERATOR_SERVICE_NAME
+from services.auth.operators.service import OperatorService
+from services.auth.operators.sessions import OperatorSessions
 from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
+from services.auth.store.operators import OperatorStore
 from services.auth.store.sessions import SessionStore
 from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
@@ -26,6 +32,7 @@ from services.common.lifecycle.stopping import unless_stopped
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
+from tiermesh.auth.v1.operators_pb2_grpc import add_OperatorServiceServicer_to_server
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -40,7 +47,9 @@ async def serve(stop: asyncio.Event) -> None:
         await lifespan.start_admin(ready=lambda: follower.fresh)
         lifespan.close_at_end(database.close)
         if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
-            await _serve_keys(settings, lifespan, store, SessionStore(database), keys, follower)
+            await _serve_keys(
+                settings, lifespan, store, SessionStore(database), OperatorStore(database), keys, follower
+            )
 
 
 async def _serve_keys(
@@ -48,6 +57,7 @@ async def _serve_keys(
     lifespan: Lifespan,
     store: AuthStore,
     session_store: SessionStore,
+    operator_store: OperatorStore,
     keys: KeyCache,
     follower: ChangeFollower,
 ) -> None:
@@ -71,9 +81,11 @@ async def _serve_keys(
     sessions = Sessions(session_store, authenticator.authenticate, limits)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
-    service = AuthService(Accounts(store), issuer, sessions, authenticate, lambda: follower.fresh)
+    accounts = Accounts(store, keys.put)
+    service = AuthService(accounts, issuer, sessions, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
-    await grpc_server.start([SERVICE_NAME])
+    add_OperatorServiceServicer_to_server(_operators(settings, operator_store, limits), grpc_server.server)
+    await grpc_server.start([SERVICE_NAME, OPERATOR_SERVICE_NAME])
     lifespan.run_in_background("last_used", last_used.run())
     lifespan.run_in_background("key_changes", follower.run())
     lifespan.run_in_background("pruning", pruner.run())
@@ -83,6 +95,11 @@ async def _serve_keys(
     await issuer.drain(lifespan.drain_seconds)
     await lifespan.end_background_tasks()
     await last_used.drain(lifespan.drain_seconds)
+
+
+def _operators(settings: AuthSettings, store: OperatorStore, limits: SessionLimits) -> OperatorService:
+    sessions = OperatorSessions(store, limits)
+    return OperatorService(Operators(store, settings.key_prefix), sessions, ActionRecord(store, sessions))
 
 
 if __name__ == "__main__":

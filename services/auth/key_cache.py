@@ -26,6 +26,9 @@ _UNKNOWN = (
     "Incorrect API key provided. Check that the whole key was copied and that it was made for this service. "
     "A lost key cannot be shown again; create a new one."
 )
+_SUSPENDED = (
+    "The account of this API key is suspended. Its credits are kept. Ask the operator of this service to resume it."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Credential:
     # Every limit that binds the key; empty if there is at most its own, counted under its own id, as for most keys.
     caps: tuple[Limit, ...]
     rates: tuple[Limit, ...]
+    suspended: bool
 
     @property
     def binding_rates(self) -> tuple[Limit, ...]:
@@ -85,7 +89,10 @@ class KeyCache:
             del self._by_digest[digest]
 
     def verify(self, secret: str, now_ms: int) -> Credential:
-        """Returns whose key `secret` is. Raises MeshError UNAUTHENTICATED, with what to do about it."""
+        """Returns whose key `secret` is. Raises MeshError UNAUTHENTICATED, with what to do about it.
+
+        For a key that works, of an account that is suspended, this is PERMISSION_DENIED.
+        """
         if not secret:
             raise MeshError(Code.UNAUTHENTICATED, _MISSING)
         if len(secret) > MAX_KEY_LENGTH:
@@ -101,6 +108,8 @@ class KeyCache:
             raise MeshError(Code.UNAUTHENTICATED, message)
         if 0 < credential.expires_at_ms <= now_ms:
             raise MeshError(Code.UNAUTHENTICATED, _expired(hint_of(secret), credential.expires_at_ms))
+        if credential.suspended:
+            raise MeshError(Code.PERMISSION_DENIED, _SUSPENDED)
         return credential
 
 
@@ -119,6 +128,7 @@ def _credential(key: ApiKey, known: Credential | None) -> Credential:
         change_number=key.change_number,
         caps=_unless_own(key.caps, key.id),
         rates=_unless_own(key.rates, key.id),
+        suspended=bool(key.suspended_at_ms),
     )
 
 

@@ -58,6 +58,8 @@ class ApiKey:
     origin: str = ""
     # The key that made it and those before that one, the first of them first.
     ancestors: tuple[Ancestor, ...] = ()
+    # When its account was suspended; 0 if that is not so.
+    suspended_at_ms: int = 0
 
     @property
     def counted_as(self) -> str:

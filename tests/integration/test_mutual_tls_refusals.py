@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.cli.state import certificate_files
+from services.common.errors import ERROR_METADATA_KEY
 from services.common.etcd import EtcdClient, EtcdUnavailableError
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
@@ -19,7 +20,7 @@ from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
-from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
+from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc, operators_pb2, operators_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
@@ -59,6 +60,45 @@ async def list_sessions(channel: grpc.aio.Channel) -> object:
     return await auth_pb2_grpc.AuthServiceStub(channel).ListSessions(auth_pb2.ListSessionsRequest())
 
 
+async def answered(call: Awaitable[object]) -> object:
+    """Returns the answer of a service, or how it has explained that it does not do this; raises AioRpcError."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        if any(key == ERROR_METADATA_KEY for key, _ in error.trailing_metadata() or ()):
+            return error
+        raise
+
+
+async def suspend(channel: grpc.aio.Channel) -> object:
+    asked = auth_pb2.SuspendAccountRequest(account_id="acct_of_nobody")
+    return await answered(auth_pb2_grpc.AuthServiceStub(channel).SuspendAccount(asked))
+
+
+async def sign_operator_in(channel: grpc.aio.Channel) -> object:
+    asked = operators_pb2.CreateOperatorSessionRequest(operator_key="op-guess")
+    return await answered(operators_pb2_grpc.OperatorServiceStub(channel).CreateOperatorSession(asked))
+
+
+async def begin_action(channel: grpc.aio.Channel) -> object:
+    asked = operators_pb2.BeginActionRequest(session_token="guess")
+    return await answered(operators_pb2_grpc.OperatorServiceStub(channel).BeginAction(asked))
+
+
+async def create_operator(channel: grpc.aio.Channel) -> object:
+    asked = operators_pb2.CreateOperatorRequest(name="")
+    return await answered(operators_pb2_grpc.OperatorServiceStub(channel).CreateOperator(asked))
+
+
+async def grant(channel: grpc.aio.Channel) -> object:
+    return await answered(billing_pb2_grpc.BillingServiceStub(channel).Grant(billing_pb2.GrantRequest()))
+
+
+async def drain_runner(channel: grpc.aio.Channel) -> object:
+    asked = router_pb2.DrainRunnerRequest(runner_id="nobody")
+    return await answered(router_pb2_grpc.RouterServiceStub(channel).DrainRunner(asked))
+
+
 async def get_balance(channel: grpc.aio.Channel) -> object:
     asked = billing_pb2.GetBalanceRequest(account_id="acct_of_nobody")
     return await billing_pb2_grpc.BillingServiceStub(channel).GetBalance(asked)
@@ -79,18 +119,49 @@ async def watch_status(channel: grpc.aio.Channel) -> object:
 
 # Every kind of method that a service has, and who in the mesh may and may not call it.
 METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
-    ("auth", authenticate, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
-    ("auth", list_sessions, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
-    ("auth", list_accounts, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
-    ("billing", transact, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
-    ("billing", get_balance, ("edge", "console", "operator"), ("auth", "router", "runner", "billing")),
-    ("billing", audit, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
-    ("router", route, ("edge", "operator"), ("console", "auth", "billing", "runner", "router")),
-    ("router", watch_availability, ("edge", "console", "operator"), ("auth", "billing", "runner", "router")),
+    (
+        "auth",
+        authenticate,
+        ("edge", "operator"),
+        ("console", "operator-console", "billing", "router", "runner", "auth"),
+    ),
+    (
+        "auth",
+        list_sessions,
+        ("console", "operator"),
+        ("edge", "operator-console", "billing", "router", "runner", "auth"),
+    ),
+    ("auth", suspend, ("operator-console", "operator"), ("edge", "console", "billing", "router", "runner", "auth")),
+    ("auth", sign_operator_in, ("operator-console", "operator"), ("edge", "console", "billing", "router", "runner")),
+    ("auth", begin_action, ("operator-console", "operator"), ("edge", "console", "billing", "router", "runner")),
+    ("auth", create_operator, ("operator",), ("edge", "console", "operator-console", "billing", "router", "runner")),
+    (
+        "auth",
+        list_accounts,
+        ("operator-console", "operator"),
+        ("edge", "console", "billing", "router", "runner", "auth"),
+    ),
+    ("billing", transact, ("edge", "operator"), ("console", "operator-console", "auth", "router", "runner", "billing")),
+    ("billing", grant, ("console", "operator-console", "operator"), ("edge", "auth", "router", "runner", "billing")),
+    (
+        "billing",
+        get_balance,
+        ("edge", "console", "operator-console", "operator"),
+        ("auth", "router", "runner", "billing"),
+    ),
+    ("billing", audit, ("operator-console", "operator"), ("edge", "console", "auth", "router", "runner", "billing")),
+    ("router", drain_runner, ("operator-console", "operator"), ("edge", "console", "auth", "billing", "runner")),
+    ("router", route, ("edge", "operator"), ("console", "operator-console", "auth", "billing", "runner", "router")),
+    (
+        "router",
+        watch_availability,
+        ("edge", "console", "operator-console", "operator"),
+        ("auth", "billing", "runner", "router"),
+    ),
     ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
     ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
 ]
-ONE_EACH = [METHODS[0], METHODS[5], METHODS[6], METHODS[9]]
+ONE_EACH = [next(row for row in METHODS if row[1] is call) for call in (authenticate, audit, route, watch_status)]
 
 
 class TlsMesh:

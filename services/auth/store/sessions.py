@@ -16,7 +16,8 @@ _ACCOUNT_NAME = "account_name"
 _KEY_COLUMNS = {column.name: column.label(f"key__{column.name}") for column in api_keys.columns}
 _FOUND = (
     sa.select(*(sessions.c[name] for name in _FIELDS), accounts.c.name.label(_ACCOUNT_NAME), *_KEY_COLUMNS.values())
-    .join(accounts, accounts.c.id == sessions.c.account_id)
+    # Nobody is signed in to a suspended account.
+    .join(accounts, sa.and_(accounts.c.id == sessions.c.account_id, accounts.c.suspended_at_ms == 0))
     .join(api_keys, api_keys.c.id == sessions.c.key_id, isouter=True)
 )
 _NEWEST = (sessions.c.created_at_ms.desc(), sessions.c.id.desc())

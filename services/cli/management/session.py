@@ -12,10 +12,12 @@ from services.cli.invocation import program, state_option
 from services.cli.management.clients import (
     AuthClient,
     BillingClient,
+    OperatorClient,
     RouterClient,
     address_advice,
     auth_client,
     billing_client,
+    operator_client,
     router_client,
 )
 from services.cli.management.output import Printer
@@ -37,6 +39,10 @@ class Session:
     def auth(self) -> AuthClient:
         """Returns a client of auth."""
         return auth_client(self.address("auth"), self._opener("auth"))
+
+    def operators(self) -> OperatorClient:
+        """Returns a client of auth, for what it knows of operators."""
+        return operator_client(self.address("auth"), self._opener("auth"))
 
     def billing(self) -> BillingClient:
         """Returns a client of billing."""
