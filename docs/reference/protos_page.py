@@ -27,6 +27,7 @@ _ORDER = (
     "common/v1/error",
     "common/v1/trace",
     "auth/v1/auth",
+    "auth/v1/operators",
     "billing/v1/billing",
     "router/v1/router",
     "runner/v1/runner",

@@ -35,6 +35,16 @@ from services.console.rendering import Renderer
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
 
+# The pages that owners choose from.
+MENU = (
+    ("/", "Overview"),
+    ("/keys", "API keys"),
+    ("/usage", "Usage"),
+    ("/receipts", "Receipts"),
+    ("/models", "Models"),
+    ("/account", "Account"),
+)
+
 
 async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then finishes the requests in flight."""
@@ -47,7 +57,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     origin = served_at(settings.public_url, settings.listen)
     discovery = Discovery()
     mesh = _open_mesh(settings, lifespan, discovery)
-    renderer, sessions = Renderer(), Sessions(mesh.auth, origin)
+    renderer, sessions = Renderer(MENU), Sessions(mesh.auth, origin)
     freshness = Freshness(settings.fresh_seconds, system_clock)
     made = MadeKey(renderer, lifespan.catalog, settings.api_url)
     address = partial(client_address, trusted_proxies=settings.trusted_proxies)

@@ -12,14 +12,18 @@ FORM_SECONDS = 600.0
 
 
 class Freshness:
-    """Sends people whose key was last shown too long ago to show it once more. `seconds` is how long that is."""
+    """Sends people whose key was last shown too long ago to show it once more. `seconds` is how long that is.
 
-    def __init__(self, seconds: float, clock: Clock) -> None:
+    A form may be sent `form_seconds` later than that.
+    """
+
+    def __init__(self, seconds: float, clock: Clock, *, form_seconds: float = FORM_SECONDS) -> None:
         self._seconds = seconds
+        self._form_seconds = form_seconds
         self._clock = clock
 
     def demand(self, visit: Visit, onward: str) -> None:
         """Raises HTTPSeeOther to the page that asks for the key; from there the way goes on to `onward`."""
-        allowed = self._seconds + (FORM_SECONDS if visit.request.method == "POST" else 0)
-        if to_ms(self._clock()) - visit.owner.confirmed_at_ms > allowed * 1000:
+        allowed = self._seconds + (self._form_seconds if visit.request.method == "POST" else 0)
+        if to_ms(self._clock()) - visit.signed_in.confirmed_at_ms > allowed * 1000:
             raise web.HTTPSeeOther(f"/confirm?next={onward}")

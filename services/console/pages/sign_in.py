@@ -8,10 +8,10 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 from services.console.http.attempt_limits import AttemptLimits
+from services.console.http.browser_sessions import BrowserSessions
 from services.console.metrics import SIGN_INS
 from services.console.page import Page
 from services.console.rendering import Renderer
-from services.console.sessions import Sessions
 from services.console.visit import Visit, own_path
 
 # Has a key checked; raises MeshError.
@@ -26,7 +26,7 @@ class SignIn:
     def __init__(
         self,
         renderer: Renderer,
-        sessions: Sessions,
+        sessions: BrowserSessions,
         limits: AttemptLimits,
         address: Callable[[web.Request], str],
         *,
@@ -64,7 +64,7 @@ class SignIn:
             return self._refused("sign_in", visit, onward, error)
         if visit.session is not None:
             # The browser gets another token, so nobody could end this one any more.
-            await self._sessions.end(visit.session.account_id, visit.session.id)
+            await self._sessions.end_own(visit)
         return response
 
     async def show_confirmation(self, visit: Visit) -> web.StreamResponse:
@@ -82,7 +82,7 @@ class SignIn:
 
     async def sign_out(self, visit: Visit) -> web.StreamResponse:
         """Answers POST /sign-out: the session ends on the server, whoever else has its token."""
-        await self._sessions.end(visit.owner.account_id, visit.owner.id)
+        await self._sessions.end_own(visit)
         response = web.Response(status=303, headers={"Location": "/sign-in"})
         self._sessions.forget(response)
         return response
