@@ -183,6 +183,9 @@ async def test_a_drained_runner_gets_nothing_until_it_is_undrained(
         assert person.fill_in("/runners", undrain).location == "/runners"
     assert states(mesh) == ["ready"]
     await eventually(lambda: models_answered(mesh, owner.key) == 200)
+    for verb, state in (("drain", "drained"), ("undrain", "ready")):
+        assert mesh.command_now("runner", verb, runner["id"])["drained"] is (verb == "drain")
+        assert states(mesh) == [state]
     nobody = person.send("/runners/nobody/drain", {"form_token": person.token("/runners")})
     assert (nobody.status, nobody.shows("There is no such runner")) == (409, True)
     assert "refused" in record_of(person, "nobody")[0]
