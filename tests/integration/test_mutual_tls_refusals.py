@@ -16,6 +16,7 @@ from services.common.errors import ERROR_METADATA_KEY
 from services.common.etcd import EtcdClient, EtcdUnavailableError
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
+from tests.integration.console.person import Person
 from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
@@ -169,7 +170,7 @@ class TlsMesh:
 
     def __init__(self, directory: Path) -> None:
         self.authority = CertificateAuthority()
-        self.mesh = LocalMesh(directory, "--tls")
+        self.mesh = LocalMesh(directory, "--tls", "--console-port", "0")
         self._certificates = self.mesh.state_dir / "tls"
         self.authority.issue_all(self._certificates)
 
@@ -205,6 +206,27 @@ async def test_only_those_whom_it_serves_may_call_a_service(
         assert await tls_mesh.outcome(service, call, tls_mesh.files(caller)) is grpc.StatusCode.OK, caller
     for caller in refused:
         assert await tls_mesh.outcome(service, call, tls_mesh.files(caller)) is DENIED, caller
+
+
+def test_the_consoles_can_call_all_that_their_pages_need(tls_mesh: TlsMesh) -> None:
+    mesh = tls_mesh.mesh
+    with Person(mesh.console_url) as owner:
+        owner.sign_in(mesh.console_key)
+        for path in ("/", "/keys", "/usage", "/receipts", "/models", "/account"):
+            assert owner.open(path).status == 200, path
+    with Person(mesh.operator_console_url) as operator:
+        operator.sign_in(mesh.operator_key)
+        assert operator.open("/catalog").source.count(">the same<") == 3
+        account = f"/accounts/{mesh.account_id}"
+        assert operator.fill_in(account, f"{account}/grant", credits="5", reason="a test").location == account
+        for verb in ("suspend", "resume"):
+            assert operator.fill_in(account, f"{account}/{verb}", reason="a test").location == account
+        assert operator.fill_in(account, f"{account}/keys").status == 200
+        for verb in ("drain", "undrain"):
+            [action] = [each for each in operator.open("/runners").forms if each.endswith(f"/{verb}")]
+            assert operator.fill_in("/runners", action).location == "/runners"
+        assert operator.fill_in("/money", "/money/audit").shows("The ledger is sound.")
+        assert operator.open("/record").source.count(">done<") == 7
 
 
 @pytest.mark.parametrize(("service", "call", "allowed", "refused"), ONE_EACH)
