@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from services.billing.ledger.ledger import DEPOSITS, GRANTS, REVENUE
 from services.billing.store.deposit_audit import DEPOSIT_CHECKS, DEPOSIT_VIEWS
 
 # Each check names at most this many rows: after a disaster the first ones tell what it was.
@@ -27,6 +28,12 @@ class Report(NamedTuple):
     open_holds: int
     # The sum of all entries: 0, because each movement is two lines that cancel out.
     imbalance: int
+    # Credits that were ever granted or deposited, that were charged, that accounts can spend, and that are held.
+    granted: int
+    deposited: int
+    revenue: int
+    available: int
+    held: int
 
 
 class Check(NamedTuple):
@@ -195,8 +202,18 @@ def audit(connection: sa.Connection) -> Report:
         entries=_count(connection, "entries"),
         accounts=_count(connection, "balances"),
         open_holds=_count(connection, "holds WHERE state = 'open'"),
-        imbalance=int(connection.execute(sa.text("SELECT coalesce(sum(amount), 0) FROM entries")).scalar_one()),
+        imbalance=_sum(connection, "amount", "entries"),
+        granted=-_sum(connection, "amount", f"entries WHERE account_id = '{GRANTS}'"),
+        deposited=-_sum(connection, "amount", f"entries WHERE account_id = '{DEPOSITS}'"),
+        revenue=_sum(connection, "amount", f"entries WHERE account_id = '{REVENUE}'"),
+        available=_sum(connection, "available", "balances"),
+        held=_sum(connection, "held", "balances"),
     )
+
+
+def _sum(connection: sa.Connection, column: str, what: str) -> int:
+    query = f"SELECT coalesce(sum({column}), 0) FROM {what}"  # noqa: S608 - constants only
+    return int(connection.execute(sa.text(query)).scalar_one())
 
 
 def _count(connection: sa.Connection, what: str) -> int:
