@@ -75,7 +75,7 @@ async def find_server(session: aiohttp.ClientSession, url: str, model: str = "")
     entry = entries[chosen]
     context = next((entry[key] for key in _CONTEXTS if isinstance(entry.get(key), int)), 0)
     quirks, told = await _ask(session, base.removesuffix("/v1"), str(entry.get("owned_by", "")), chosen)
-    tools, thinking = _abilities(told.chat_template, quirks)
+    tools, thinking = _abilities(told, quirks)
     return UpstreamServer(base, chosen, quirks, told.context or context, told.slots, tools, thinking)
 
 
@@ -100,13 +100,13 @@ async def is_there(session: aiohttp.ClientSession, server: UpstreamServer) -> bo
     return True
 
 
-def _abilities(chat_template: str, quirks: Quirks) -> tuple[bool, Thinking]:
+def _abilities(told: Told, quirks: Quirks) -> tuple[bool, Thinking]:
     """Returns whether a chat template shows functions, and whether its model thinks."""
-    if not chat_template:
+    if not told.chat_template:
         # The server renders one that it does not tell.
-        return True, "never"
+        return True, "always" if told.thinks else "never"
     try:
-        template = ChatTemplate(chat_template)
+        template = ChatTemplate(told.chat_template)
     except ValueError:
         # The server renders it, and may know more of it.
         return True, "never"

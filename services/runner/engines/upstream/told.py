@@ -12,6 +12,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     context: int = 0
     slots: int = 0
     chat_template: str = ""
+    # Whether the model thinks, and nothing in a request turns it off.
+    thinks: bool = False
 
 
 class Form(msgspec.Struct):
@@ -68,9 +70,18 @@ class _Instance(msgspec.Struct):
     config: _Config
 
 
+class _Reasoning(msgspec.Struct):
+    default: str = "on"
+
+
+class _Capabilities(msgspec.Struct):
+    reasoning: _Reasoning | None = None
+
+
 class _Stored(msgspec.Struct):
     key: str
     loaded_instances: list[_Instance]
+    capabilities: _Capabilities | None = None
 
 
 class Instances(Form):
@@ -79,11 +90,14 @@ class Instances(Form):
     models: list[_Stored]
 
     def told(self, model: str) -> Told:
-        """Returns how the first instance of the model is loaded, if there is one."""
+        """Returns how the first instance of the model is loaded, if there is one, and whether the model thinks."""
         for stored in self.models:
-            for instance in stored.loaded_instances:
-                if model in {stored.key, instance.id}:
-                    return Told(context=instance.config.context_length, slots=instance.config.parallel or 0)
+            named = [each for each in stored.loaded_instances if model in {stored.key, each.id}]
+            if named or model == stored.key:
+                config = named[0].config if named else _Config()
+                reasoning = (stored.capabilities or _Capabilities()).reasoning
+                thinks = reasoning is not None and reasoning.default != "off"
+                return Told(context=config.context_length, slots=config.parallel or 0, thinks=thinks)
         return Told()
 
 

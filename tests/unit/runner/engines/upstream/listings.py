@@ -46,11 +46,21 @@ SERVERS: dict[str, Mapping[str, Any]] = {
     },
     # Its list has no owner in the documentation.
     "LM Studio": {
-        "/v1/models": listed({"id": MODEL}),
+        "/v1/models": listed({"id": MODEL}, {"id": f"{MODEL}:2"}, {"id": "thinker"}),
         "/api/v1/models": {
             "models": [
                 {"type": "embedding", "key": "embedding", "loaded_instances": []},
                 {"type": "llm", "key": MODEL, "loaded_instances": [_LOADED], "max_context_length": 131072},
+                {
+                    "type": "llm",
+                    "key": "thinker",
+                    "loaded_instances": [],
+                    "max_context_length": 131072,
+                    "capabilities": {
+                        "trained_for_tool_use": True,
+                        "reasoning": {"allowed_options": ["off", "on"], "default": "on"},
+                    },
+                },
             ]
         },
     },

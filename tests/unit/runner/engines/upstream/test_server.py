@@ -80,8 +80,17 @@ async def find(server: AbstractAsyncContextManager[str], model: str = "") -> Ups
 async def test_each_kind_is_known_by_what_it_tells(
     server: str, name: str, context: int, slots: int, missing: Missing
 ) -> None:
-    found = await find(serving(SERVERS[server], missing))
+    found = await find(serving(SERVERS[server], missing), MODEL if server == "LM Studio" else "")
     assert (found.quirks.name, found.context, found.slots) == (name, context, slots)
+
+
+@pytest.mark.parametrize(
+    ("model", "context", "thinking"), [(MODEL, 4096, "never"), (f"{MODEL}:2", 4096, "never"), ("thinker", 0, "always")]
+)
+async def test_what_lm_studio_tells_of_a_model(model: str, context: int, thinking: str) -> None:
+    """A name may be the model's or its instance's. One that is not loaded has no context yet."""
+    found = await find(serving(SERVERS["LM Studio"]), model)
+    assert (found.model, found.context, found.thinking) == (model, context, thinking)
 
 
 async def test_a_chat_template_says_whether_functions_are_shown() -> None:
