@@ -36,8 +36,9 @@ def request_body(job: ConversationJob, server: UpstreamServer) -> dict[str, Any]
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if server.quirks.template_variables:
         body["chat_template_kwargs"] = {"enable_thinking": job.thinking, "thinking": job.thinking}
-    if job.effort:
-        body["reasoning_effort"] = job.effort
+    effort = job.effort if job.thinking else server.quirks.effortless
+    if effort:
+        body["reasoning_effort"] = effort
     return body
 
 
@@ -49,6 +50,8 @@ def _sampling(sampling: Sampling, server: UpstreamServer) -> dict[str, Any]:
         fields["frequency_penalty"] = sampling.frequency_penalty
     if sampling.seed is not None:
         fields["seed"] = sampling.seed
+    for name in server.quirks.ignored & fields.keys():
+        raise not_served(name, "its server ignores it")
     for name, neutral in _OPEN.items():
         value = getattr(sampling, name)
         if value != neutral:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
+from services.runner.engines.upstream.calls import CallNumbers
+from services.runner.engines.upstream.thoughts import Thoughts
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.conversation.job import CallPart, ConversationStep
 
 _LONGEST_LINE = 16 << 20
-_DATA, _ERROR, _DONE = b"data:", b"error:", b"[DONE]"
+_DATA, _EVENT, _ERROR, _DONE = b"data:", b"event:", b"error:", b"[DONE]"
+# How a whole answer ends. Anything else, such as `abort`, means that the server has given up.
+_FINISH = {
+    "stop": FinishReason.STOP,
+    "tool_calls": FinishReason.STOP,
+    "function_call": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+}
 
 
 class _Function(msgspec.Struct):
@@ -20,13 +29,14 @@ class _Function(msgspec.Struct):
 
 
 class _Call(msgspec.Struct):
-    index: int = 0
+    index: int | None = None
+    id: str | None = None
     function: _Function | None = None
 
 
 class _Delta(msgspec.Struct):
     content: str | None = None
-    # Thoughts: most servers have the first of these, and newer vLLM and others the second.
+    # Thoughts: SGLang, TabbyAPI, LM Studio and llama.cpp have the first of these, vLLM and Ollama the second.
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_Call] | None = None
@@ -46,20 +56,32 @@ class _CompletionDetails(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+    # Where SGLang has it.
+    reasoning_tokens: int | None = None
 
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _Usage | None = None
+    # What tells an error from a part of an answer: which one it is depends on the server.
     error: Any = None
+    detail: Any = None
+    object: str | None = None
 
 
 class UpstreamError(ValueError):
-    """The server failed in the middle of an answer, or what it sent is no answer; the message names the reason."""
+    """The server failed in the middle of an answer, or what it sent is no answer; the message names the reason.
+
+    `said` is what it said of its failure, in its own words.
+    """
+
+    def __init__(self, reason: str, said: bytes = b"") -> None:
+        super().__init__(reason)
+        self.said = said
 
 
 _decoder = msgspec.json.Decoder(_Chunk)
@@ -70,10 +92,8 @@ async def read_steps(pieces: AsyncIterator[bytes]) -> AsyncIterator[Conversation
     finish: str | None = None
     usage: _Usage | None = None
     done = False
-    async for line in _lines(pieces):
-        data = _payload(line)
-        if data is None:
-            continue
+    steps = _Steps()
+    async for data in _events(pieces):
         if data == _DONE:
             done = True
             break
@@ -81,20 +101,31 @@ async def read_steps(pieces: AsyncIterator[bytes]) -> AsyncIterator[Conversation
         usage = chunk.usage or usage
         for choice in chunk.choices[:1]:
             finish = choice.finish_reason or finish
-            yield _step(choice.delta or _Delta())
+            yield steps.next(choice.delta or _Delta())
     # Some servers end without the last event, but none of them after a whole answer without its usage.
     if finish is None:
         raise UpstreamError("ended" if done else "broke off")
+    if finish not in _FINISH:
+        raise UpstreamError("given up")
     if usage is None:
         raise UpstreamError("without usage")
-    yield _last(finish, usage)
+    yield steps.end()
+    yield _last(_FINISH[finish], usage)
 
 
-def _payload(line: bytes) -> bytes | None:
-    """Returns what an event brings; None for comments and for what else stands between them."""
-    if line.startswith(_ERROR):
-        raise UpstreamError("error")
-    return line[len(_DATA) :].strip() if line.startswith(_DATA) else None
+async def _events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yields the data of the events; raises UpstreamError for one that its name or its line calls an error."""
+    failed = False
+    async for line in _lines(pieces):
+        if line.startswith(_EVENT):
+            failed = line[len(_EVENT) :].strip() == b"error"
+        elif line.startswith(_ERROR):
+            raise UpstreamError("error", line)
+        elif line.startswith(_DATA):
+            data = line[len(_DATA) :].strip()
+            if failed:
+                raise UpstreamError("error", data)
+            yield data
 
 
 def _decoded(data: bytes) -> _Chunk:
@@ -102,31 +133,44 @@ def _decoded(data: bytes) -> _Chunk:
         chunk = _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UpstreamError("unreadable") from error
-    if chunk.error is not None:
-        raise UpstreamError("error")
+    if chunk.error is not None or chunk.detail is not None or chunk.object == "error":
+        raise UpstreamError("error", data)
     return chunk
 
 
-def _step(delta: _Delta) -> ConversationStep:
-    return ConversationStep(
-        text=delta.content or "",
-        reasoning=delta.reasoning_content or delta.reasoning or "",
-        calls=list(_calls(delta.tool_calls or ())),
-    )
+class _Steps:
+    """Makes the steps of one answer."""
 
+    def __init__(self) -> None:
+        self._calls = CallNumbers()
+        self._thoughts = Thoughts()
 
-def _calls(calls: Iterable[_Call]) -> Iterable[CallPart]:
-    for call in calls:
+    def next(self, delta: _Delta) -> ConversationStep:
+        reasoning = delta.reasoning_content or delta.reasoning or ""
+        # Where the server tells thoughts itself, or the text is over, a tag is a part of the text.
+        held = self._thoughts.none() if reasoning or delta.tool_calls else ""
+        thought, text = self._thoughts.split(delta.content) if delta.content else ("", "")
+        calls = [self._part(call) for call in delta.tool_calls or ()]
+        return ConversationStep(text=held + text, reasoning=reasoning + thought, calls=calls)
+
+    def end(self) -> ConversationStep:
+        """Returns what has been held back."""
+        reasoning, text = self._thoughts.end()
+        return ConversationStep(text=text, reasoning=reasoning)
+
+    def _part(self, call: _Call) -> CallPart:
         function = call.function or _Function()
-        yield CallPart(call.index, function.name or "", function.arguments or "")
+        name = function.name or ""
+        return CallPart(self._calls.number(call.index, call.id or "", name), name, function.arguments or "")
 
 
-def _last(finish: str, usage: _Usage) -> ConversationStep:
+def _last(finish: FinishReason, usage: _Usage) -> ConversationStep:
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    cached = (prompt and prompt.cached_tokens) or 0
     return ConversationStep(
-        finish_reason=FinishReason.LENGTH if finish == "length" else FinishReason.STOP,
-        usage=TokenCounts(usage.prompt_tokens, usage.completion_tokens, (prompt and prompt.cached_tokens) or 0),
-        reasoning_tokens=(completion and completion.reasoning_tokens) or 0,
+        finish_reason=finish,
+        usage=TokenCounts(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached),
+        reasoning_tokens=(completion and completion.reasoning_tokens) or usage.reasoning_tokens or 0,
     )
 
 

@@ -4,33 +4,56 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
 from services.common.errors import Code, MeshError
 from services.runner.refusals import context_exceeded
 
-# llama.cpp has a type for it, OpenAI's own API and others a code, and vLLM and SGLang say it in words.
+# llama.cpp has a type for it, TabbyAPI and OpenAI's own API a code, and the others say it in words.
 _CONTEXT = re.compile(
-    rb"exceed_context_size|context_length_exceeded|maximum context length|longer than the model", re.IGNORECASE
+    rb"exceed_context_size|context_length_exceeded|maximum context length"
+    rb"|(?:exceeds?|longer than|greater than|does not fit in|keep the first)\b[^\"]{0,120}\bcontext\b"
+    rb"|\bcontext (?:length|size)\b[^\"]{0,60}\bexceeded",
+    re.IGNORECASE,
 )
-_PROMPT = re.compile(rb'"n_prompt_tokens"\s*:\s*(\d+)|(\d+)\s+(?:input\s+)?tokens')
-
-
-class _Body(msgspec.Struct):
-    error: msgspec.Raw = msgspec.Raw(b"")
+# The tokens of the prompt, where they are said: never those of the context, or of prompt and answer together.
+_PROMPT = re.compile(
+    rb'"n_prompt_tokens"\s*:\s*(\d+)|\binput \((\d+) tokens\)|\bcontains (?:at least )?(\d+) input tokens'
+    rb"|\bPrompt length (\d+) exceeds|\binput has (\d+) tokens|\bkeep the first (\d+) tokens|\bn_keep: (\d+)"
+)
 
 
 def refused(status: int, body: bytes, context: int) -> MeshError:
     """Returns what an answer with another status than 200 means; `context` is the model's, in tokens."""
-    if status in {400, 413, 422} and _CONTEXT.search(body):
-        match = _PROMPT.search(body)
-        return context_exceeded(context, int(match[1] or match[2]) if match else context)
-    if status in {400, 422}:
-        message = "The model's server does not take this request. Send fewer fields, or choose another model."
-        return MeshError(Code.INVALID_REQUEST, message)
+    if status in {400, 413, 422}:
+        return _too_long(body, context) or _not_taken()
     if status in {429, 503}:
         return MeshError(Code.OVERLOADED, "The model's server is busy. Try again.", retry_after=1.0)
     return failed()
+
+
+def broken(said: bytes, context: int) -> MeshError:
+    """Returns what an error in place of an answer means: some servers refuse long prompts with status 200."""
+    return _too_long(said, context) or failed()
+
+
+def _too_long(said: bytes, context: int) -> MeshError | None:
+    """Returns the refusal of a conversation that is too long, if that is what the server says."""
+    if not _CONTEXT.search(said):
+        return None
+    match = _PROMPT.search(said)
+    tokens = int(match[match.lastindex or 0]) if match else 0
+    if tokens >= context:
+        return context_exceeded(context, tokens)
+    return MeshError(
+        Code.CONTEXT_LENGTH_EXCEEDED,
+        f"This model's maximum context length is {context} tokens. However, your messages and the answer that you "
+        "asked for need more. Please reduce the length of 'messages', or 'max_tokens'.",
+        param="messages",
+    )
+
+
+def _not_taken() -> MeshError:
+    message = "The model's server does not take this request. Send fewer fields, or choose another model."
+    return MeshError(Code.INVALID_REQUEST, message)
 
 
 def failed() -> MeshError:

@@ -1,10 +1,12 @@
-"""What servers lack or spell differently, as data: a server is known by how it lists its models."""
+"""What servers lack or spell differently, as data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from services.runner.engines.upstream.told import Form, Instances, Properties, Running
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,32 +15,63 @@ class Quirks:
 
     # For people.
     name: str
+    # The `owned_by` of the models that it lists, in lower case; empty if that says nothing about the server.
+    owner: str = ""
     # How it spells parameters of open models; those that it lacks are refused.
     parameters: Mapping[str, str] = field(default_factory=dict)
+    # Parameters of OpenAI's that it ignores without a word; they are refused.
+    ignored: frozenset[str] = frozenset()
     # Whether chat templates get variables, such as the one that turns thinking on and off.
     template_variables: bool = False
+    # The `reasoning_effort` with which models do not think, where template variables do not say it.
+    effortless: str = ""
     # What it needs in each request to report usage, progress and the like.
     always: Mapping[str, Any] = field(default_factory=dict)
-    # Whether it tells its context, its slots and its chat template at /props.
-    properties: bool = False
+    # Where it tells more about its models, and in which form.
+    path: str = ""
+    form: type[Form] | None = None
+    # Whether a server whose models have an unknown owner is of this kind if it answers there in this form; if not, it
+    # must answer there.
+    by_path: bool = False
 
 
-_OPEN = {"top_k": "top_k", "min_p": "min_p"}
-# By the `owned_by` of the models that they list.
-_KNOWN = {
-    "llamacpp": Quirks(
+_TOP_K = {"top_k": "top_k"}
+_OPEN = {**_TOP_K, "min_p": "min_p", "repetition_penalty": "repetition_penalty"}
+KINDS = (
+    Quirks(
         "llama.cpp",
+        "llamacpp",
         {**_OPEN, "repetition_penalty": "repeat_penalty"},
         template_variables=True,
         always={"return_progress": True},
-        properties=True,
+        path="/props",
+        form=Properties,
     ),
-    "vllm": Quirks("vLLM", {**_OPEN, "repetition_penalty": "repetition_penalty"}, template_variables=True),
-    "sglang": Quirks("SGLang", {**_OPEN, "repetition_penalty": "repetition_penalty"}, template_variables=True),
-}
-_UNKNOWN = Quirks("a server of an unknown kind")
+    Quirks("vLLM", "vllm", _OPEN, template_variables=True),
+    Quirks("SGLang", "sglang", _OPEN, template_variables=True),
+    Quirks(
+        "TabbyAPI",
+        "tabbyapi",
+        _OPEN,
+        ignored=frozenset({"seed"}),
+        template_variables=True,
+        path="/props",
+        form=Properties,
+    ),
+    # Its owner is whoever has published the model, `library` for most.
+    Quirks("Ollama", effortless="none", path="/api/ps", form=Running, by_path=True),
+    # Its documentation names no owner.
+    Quirks(
+        "LM Studio",
+        parameters={**_TOP_K, "repetition_penalty": "repeat_penalty"},
+        path="/api/v1/models",
+        form=Instances,
+        by_path=True,
+    ),
+)
+UNKNOWN = Quirks("a server of an unknown kind")
 
 
 def quirks_of(owner: str) -> Quirks:
-    """Returns the quirks of the server whose models have this owner."""
-    return _KNOWN.get(owner.lower(), _UNKNOWN)
+    """Returns the quirks of the server whose models have this owner; `UNKNOWN` if it says nothing."""
+    return next((each for each in KINDS if each.owner and each.owner == owner.lower()), UNKNOWN)

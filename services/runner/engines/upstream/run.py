@@ -11,7 +11,7 @@ import aiohttp
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.upstream.events import UpstreamError, read_steps
-from services.runner.engines.upstream.failures import failed, refused
+from services.runner.engines.upstream.failures import broken, failed, refused
 from services.runner.kinds.conversation.job import ConversationStep
 
 log = get_logger()
@@ -29,6 +29,7 @@ class Run:
         self._emit: Emit | None = emit
         self._forget = forget
         self._context = context
+        self._begun = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self, session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> None:
@@ -66,7 +67,8 @@ class Run:
             self._pass_on(error)
         except UpstreamError as error:
             log.warning("upstream_failed", request_id=self._request_id, reason=str(error))
-            self._pass_on(failed())
+            # Once an answer has begun, a server that gives up has failed, whatever it says.
+            self._pass_on(failed() if self._begun else broken(error.said, self._context))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             log.warning("upstream_failed", request_id=self._request_id, reason=type(error).__name__)
             self._pass_on(failed())
@@ -77,6 +79,7 @@ class Run:
             log.warning("upstream_refused", request_id=self._request_id, status=response.status)
             raise refused(response.status, content, self._context)
         async for step in read_steps(self._pieces(response)):
+            self._begun |= not step.empty
             self._pass_on(step)
 
     async def _pieces(self, response: aiohttp.ClientResponse) -> Any:

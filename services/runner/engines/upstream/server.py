@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,8 @@ import msgspec
 
 from services.common.model_file import Thinking
 from services.common.settings import SettingsError
-from services.runner.engines.upstream.quirks import Quirks, quirks_of
+from services.runner.engines.upstream.quirks import KINDS, UNKNOWN, Quirks, quirks_of
+from services.runner.engines.upstream.told import Told
 from services.runner.kinds.text.prompt.template import ChatTemplate
 
 _SECONDS = 10.0
@@ -20,23 +22,8 @@ _LARGEST = 16 << 20
 _CONTEXTS = ("max_model_len", "context_length", "loaded_context_length", "max_context_length", "n_ctx")
 
 
-class _ListedModel(msgspec.Struct):
-    id: str
-    owned_by: str = ""
-
-
 class _Models(msgspec.Struct):
     data: list[dict[str, Any]]
-
-
-class _Generation(msgspec.Struct):
-    n_ctx: int = 0
-
-
-class _Properties(msgspec.Struct):
-    default_generation_settings: _Generation = msgspec.field(default_factory=_Generation)
-    total_slots: int = 0
-    chat_template: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +62,7 @@ async def find_server(session: aiohttp.ClientSession, url: str, model: str = "")
     """Asks a server for its models; raises SettingsError if it cannot be used, or has not the one model."""
     base = base_url(url)
     listed = await _get(session, f"{base}/models", _Models)
-    entries = {msgspec.convert(entry, _ListedModel).id: entry for entry in listed.data}
+    entries = {entry["id"]: entry for entry in listed.data if isinstance(entry.get("id"), str)}
     if not entries:
         raise SettingsError(f"the server at {base} lists no model; load one there")
     if model and model not in entries:
@@ -86,14 +73,22 @@ async def find_server(session: aiohttp.ClientSession, url: str, model: str = "")
         raise SettingsError(f"TIERMESH_RUNNER_UPSTREAM_MODEL: name one of the models at {base}: {_names(entries)}")
     chosen = model or next(iter(entries))
     entry = entries[chosen]
-    quirks = quirks_of(str(entry.get("owned_by", "")))
     context = next((entry[key] for key in _CONTEXTS if isinstance(entry.get(key), int)), 0)
-    if not quirks.properties:
-        return UpstreamServer(base, chosen, quirks, context)
-    found = await _get(session, f"{base.removesuffix('/v1')}/props", _Properties)
-    context = found.default_generation_settings.n_ctx or context
-    tools, thinking = _abilities(found.chat_template, quirks)
-    return UpstreamServer(base, chosen, quirks, context, found.total_slots, tools, thinking)
+    quirks, told = await _ask(session, base.removesuffix("/v1"), str(entry.get("owned_by", "")), chosen)
+    tools, thinking = _abilities(told, quirks)
+    return UpstreamServer(base, chosen, quirks, told.context or context, told.slots, tools, thinking)
+
+
+async def _ask(session: aiohttp.ClientSession, root: str, owner: str, model: str) -> tuple[Quirks, Told]:
+    """Returns the kind of a server, and what it tells of a model; raises SettingsError if it keeps that to itself."""
+    known = quirks_of(owner)
+    if known.form is not None:
+        return known, (await _get(session, root + known.path, known.form)).told(model)
+    for quirks in KINDS if known is UNKNOWN else ():
+        if quirks.by_path:
+            with suppress(SettingsError):
+                return quirks, (await _get(session, root + quirks.path, quirks.form)).told(model)
+    return known, Told()
 
 
 async def is_there(session: aiohttp.ClientSession, server: UpstreamServer) -> bool:
@@ -105,10 +100,13 @@ async def is_there(session: aiohttp.ClientSession, server: UpstreamServer) -> bo
     return True
 
 
-def _abilities(chat_template: str, quirks: Quirks) -> tuple[bool, Thinking]:
+def _abilities(told: Told, quirks: Quirks) -> tuple[bool, Thinking]:
     """Returns whether a chat template shows functions, and whether its model thinks."""
+    if not told.chat_template:
+        # The server renders one that it does not tell.
+        return True, "always" if told.thinks else "never"
     try:
-        template = ChatTemplate(chat_template)
+        template = ChatTemplate(told.chat_template)
     except ValueError:
         # The server renders it, and may know more of it.
         return True, "never"
@@ -117,7 +115,7 @@ def _abilities(chat_template: str, quirks: Quirks) -> tuple[bool, Thinking]:
     return template.shows_tools, "always" if template.thinks else "never"
 
 
-async def _get(session: aiohttp.ClientSession, url: str, kind: type[Any]) -> Any:
+async def _get(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
     try:
         async with session.get(url, timeout=aiohttp.ClientTimeout(total=_SECONDS), allow_redirects=False) as response:
             content = await response.content.read(_LARGEST)
@@ -129,13 +127,15 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: type[Any]) -> Any
                 raise SettingsError(f"the server answers {url} with status {response.status}; correct the URL")
             return msgspec.json.decode(content, type=kind)
     except msgspec.DecodeError as error:
-        raise SettingsError(
-            f"the server answers {url} with something else than a list of models; correct the URL"
-        ) from error
+        raise _unreadable(url) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise SettingsError(
             f"no server answers at {url} ({type(error).__name__}); start it, or correct the URL"
         ) from error
+
+
+def _unreadable(url: str) -> SettingsError:
+    return SettingsError(f"the server answers {url} with something else than is expected there; correct the URL")
 
 
 def _names(entries: dict[str, Any]) -> str:

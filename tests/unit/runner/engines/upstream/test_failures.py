@@ -1,32 +1,45 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
-from services.common.errors import Code
-from services.runner.engines.upstream.failures import refused
+from services.common.errors import Code, MeshError
+from services.runner.engines.upstream.failures import broken, refused
+from tests.unit.runner.engines.upstream.recordings import TOO_LONG, TOO_LONG_TOGETHER
 
-LLAMA_CPP = (
-    b'{"error":{"code":400,"message":"request (3010 tokens) exceeds the available context size (2048 tokens), try '
-    b'increasing it","type":"exceed_context_size_error","n_prompt_tokens":3010,"n_ctx":2048}}'
-)
-VLLM = (
-    b'{"error":{"message":"This model\'s maximum context length is 2048 tokens. However, you requested 3010 tokens in '
-    b'the messages. Please reduce the length of the messages.","type":"BadRequestError","code":400}}'
-)
-SGLANG = (
-    b'{"object":"error","message":"The input (3010 tokens) is longer than the model\'s context length (2048 tokens)."}'
-)
+Refuse = Callable[[bytes, int], MeshError]
 
 
-@pytest.mark.parametrize("body", [LLAMA_CPP, SGLANG])
-def test_a_prompt_that_is_too_long_is_known_by_any_servers_words(body: bytes) -> None:
-    error = refused(400, body, 2048)
+@pytest.mark.parametrize("server", TOO_LONG)
+@pytest.mark.parametrize("refuse", [partial(refused, 400), partial(refused, 422), broken])
+def test_a_prompt_that_is_too_long_is_known_by_any_servers_words(server: str, refuse: Refuse) -> None:
+    error = refuse(TOO_LONG[server], 2048)
     assert error.code is Code.CONTEXT_LENGTH_EXCEEDED
     assert "is 2048 tokens. However, your messages resulted in 3010 tokens" in error.message
 
 
-def test_a_prompt_that_is_too_long_for_vllm() -> None:
-    assert refused(400, VLLM, 2048).code is Code.CONTEXT_LENGTH_EXCEEDED
+@pytest.mark.parametrize("server", TOO_LONG_TOGETHER)
+def test_no_wrong_number_is_said_of_a_prompt_that_is_too_long_with_its_answer(server: str) -> None:
+    error = refused(400, TOO_LONG_TOGETHER[server], 2048)
+    assert error.code is Code.CONTEXT_LENGTH_EXCEEDED
+    assert "your messages and the answer that you asked for need more" in error.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # A validation error of FastAPI, as TabbyAPI sends it.
+        b'{"detail":[{"type":"missing","loc":["body","tools",0,"function","description"],"msg":"Field required"}]}',
+        b'{"error":{"message":"\\"model\\" does not support thinking","type":"invalid_request_error"}}',
+        b"{\"error\":\"'response_format.type' must be 'json_schema' or 'text'\"}",
+        b'{"object":"error","message":"Tool choice exceeds what is offered","code":400}',
+    ],
+)
+def test_another_refusal_is_none_of_the_context(body: bytes) -> None:
+    assert refused(400, body, 2048).code is Code.INVALID_REQUEST
+    assert broken(body, 2048).code is Code.UNAVAILABLE
 
 
 @pytest.mark.parametrize(
