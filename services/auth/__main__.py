@@ -15,8 +15,10 @@ from services.auth.metrics import KEYS, STALENESS
 from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
+from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
+from services.auth.store.session_keys import SessionKeyStore
 from services.auth.store.sessions import SessionStore
 from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.database.base import Database
@@ -40,14 +42,14 @@ async def serve(stop: asyncio.Event) -> None:
         await lifespan.start_admin(ready=lambda: follower.fresh)
         lifespan.close_at_end(database.close)
         if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
-            await _serve_keys(settings, lifespan, store, SessionStore(database), keys, follower)
+            await _serve_keys(settings, lifespan, database, store, keys, follower)
 
 
 async def _serve_keys(
     settings: AuthSettings,
     lifespan: Lifespan,
+    database: Database,
     store: AuthStore,
-    session_store: SessionStore,
     keys: KeyCache,
     follower: ChangeFollower,
 ) -> None:
@@ -59,19 +61,22 @@ async def _serve_keys(
     lifespan.close_at_end(limiter.close)
     authenticator = Authenticator(keys, last_used)
     authenticate = authenticate_server(authenticator, limiter, lambda: follower.fresh, lifespan.tracing)
+    bounds = KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account)
     issuer = KeyIssuer(
         store,
         keys.put,
         lifespan.catalog,
         prefix=settings.key_prefix,
         default_requests_per_minute=settings.default_requests_per_minute,
-        bounds=KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account),
+        bounds=bounds,
     )
     limits = SessionLimits(settings.session_seconds, settings.session_idle_seconds, settings.max_sessions_per_account)
-    sessions = Sessions(session_store, authenticator.authenticate, limits)
+    sessions = Sessions(SessionStore(database), authenticator.authenticate, limits, on_change=keys.put)
+    terms = KeyTerms(settings.key_prefix, settings.default_requests_per_minute, settings.session_key_credits)
+    session_keys = SessionKeys(sessions, SessionKeyStore(database), keys.put, bounds, terms)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
-    service = AuthService(Accounts(store), issuer, sessions, authenticate, lambda: follower.fresh)
+    service = AuthService(Accounts(store), issuer, sessions, session_keys, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])
     lifespan.run_in_background("last_used", last_used.run())

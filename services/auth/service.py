@@ -15,6 +15,7 @@ from services.auth.issuing.issuer import DEFAULT_OVERLAP_SECONDS, KeyIssuer
 from services.auth.issuing.rights import Wish
 from services.auth.keys import ApiKey
 from services.auth.sessions.session import FoundSession
+from services.auth.sessions.session_keys import SessionKeys
 from services.auth.sessions.sessions import Sessions
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
@@ -24,7 +25,7 @@ SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 LIMITED_CALLERS = {
     "console": (
         *("CreateAccount", "CreateKey", "GetKey", "ListKeys", "RevokeKey", "RotateKey"),
-        *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions"),
+        *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions", "GetSessionKey"),
     )
 }
 # How many keys a page has at most.
@@ -41,12 +42,14 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         accounts: Accounts,
         issuer: KeyIssuer,
         sessions: Sessions,
+        session_keys: SessionKeys,
         authenticate: AuthenticateServer,
         fresh: Callable[[], bool],
     ) -> None:
         self._accounts = accounts
         self._issuer = issuer
         self._sessions = sessions
+        self._session_keys = session_keys
         self._authenticate = authenticate
         self._fresh = fresh
 
@@ -86,6 +89,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             limit=size + 1,
             after_key_id=request.after_key_id,
             newest_first=request.newest_first,
+            with_session_keys=request.with_session_keys,
         )
         return auth_pb2.ListKeysResponse(keys=[_api_key(each) for each in keys[:size]], has_more=len(keys) > size)
 
@@ -101,7 +105,9 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             descendants=request.descendants,
             revoker_key_id=request.revoker_key_id,
         )
-        return auth_pb2.RevokeKeyResponse(key=_api_key(key), descendants=[_api_key(each) for each in descendants])
+        return auth_pb2.RevokeKeyResponse(
+            key=_api_key(key), descendants=[_api_key(each) for each in descendants if not each.session_id]
+        )
 
     async def RotateKey(self, request: auth_pb2.RotateKeyRequest, context: Context) -> auth_pb2.RotateKeyResponse:
         del context
@@ -141,6 +147,13 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         ended = await self._sessions.end(request.account_id, request.session_id, request.except_session_id)
         return auth_pb2.EndSessionsResponse(ended=ended)
 
+    async def GetSessionKey(
+        self, request: auth_pb2.GetSessionKeyRequest, context: Context
+    ) -> auth_pb2.GetSessionKeyResponse:
+        del context
+        secret, key = await self._session_keys.get(request.session_token)
+        return auth_pb2.GetSessionKeyResponse(api_key=secret, key=_api_key(key))
+
 
 def _wish(request: auth_pb2.CreateKeyRequest) -> Wish:
     return Wish(
@@ -173,6 +186,7 @@ def _api_key(key: ApiKey) -> auth_pb2.ApiKey:
         monthly_credit_cap=key.monthly_credit_cap,
         replaced_by=key.replaced_by,
         created_by=key.created_by,
+        session_id=key.session_id,
     )
 
 
