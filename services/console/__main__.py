@@ -27,10 +27,12 @@ from services.console.pages.made_key import MadeKey
 from services.console.pages.models import Models
 from services.console.pages.new_key import NewKey
 from services.console.pages.overview import Overview
+from services.console.pages.playground import Playground
 from services.console.pages.receipts import Receipts
 from services.console.pages.sign_in import SignIn
 from services.console.pages.sign_up import Registration, SignUp
 from services.console.pages.usage import Usage
+from services.console.playground.edge import Edge
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
@@ -48,6 +50,8 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     discovery = Discovery()
     mesh = _open_mesh(settings, lifespan, discovery)
     renderer, sessions = Renderer(), Sessions(mesh.auth, origin)
+    edge = Edge(settings.edge_url, settings.call_timeout)
+    lifespan.close_at_end(edge.close)
     freshness = Freshness(settings.fresh_seconds, system_clock)
     made = MadeKey(renderer, lifespan.catalog, settings.api_url)
     address = partial(client_address, trusted_proxies=settings.trusted_proxies)
@@ -61,6 +65,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         Receipts(renderer, mesh),
         Models(renderer, mesh),
         Account(renderer, sessions),
+        Playground(renderer, mesh, sessions, edge, settings.answer_timeout),
     ]
     if settings.registration != "off":
         registration = Registration(settings.registration_code, settings.registration_credits)
@@ -72,9 +77,10 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         ErrorPages(renderer),
         origin,
         request_timeout=settings.request_timeout,
+        body_seconds=settings.body_seconds,
         monotonic=time.monotonic,
     )
-    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds)
+    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds, head_seconds=settings.head_seconds)
     await lifespan.start_admin()
     lifespan.run_in_background("discovery", discovery.run())
     await http.start()

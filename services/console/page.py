@@ -24,6 +24,10 @@ class Page:
     handler: Handler
     # Whether people see it who are not signed in.
     public: bool = False
+    # Whether a script of ours sends JSON to it in place of a form; such a page answers with JSON, too.
+    json: bool = False
+    # How long its answer may take, in seconds; None for as long as all pages.
+    seconds: float | None = None
 
 
 class Pages(Protocol):

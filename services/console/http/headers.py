@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 # Of Trusted Types no policy may be made, so that no text ever becomes markup or script in the browser.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 # `same-origin` and not `no-referrer`: with that, browsers would send `Origin: null` with forms.
 _EVERYWHERE = {
