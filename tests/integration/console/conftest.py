@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.integration.console.desk import Desk
+from tests.integration.console.desk import Desk, launch
 from tests.integration.console.person import Owner, Person
-from tests.support import programs
 from tests.support.mesh import LocalMesh
 
 HOSTILE = '<img src=x onerror="window.hit = 1"><script>window.hit = 2</script>{{7*7}} \N{RIGHT-TO-LEFT OVERRIDE}evil'
@@ -64,13 +62,7 @@ def person(owner: Owner) -> Iterator[Person]:
 def browser() -> Iterator[Browser]:
     """A browser for the tests of a file; while it is open, this thread can run no asyncio tests."""
     with sync_playwright() as playwright:
-        chromium = programs.chromium()
-        browser = playwright.chromium.launch(
-            executable_path=chromium.path,
-            env={**os.environ, **chromium.environment},
-            # Containers forbid what its sandbox needs, and there is nothing here but pages of ours.
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
+        browser = launch(playwright)
         yield browser
         browser.close()
 

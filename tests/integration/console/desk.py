@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, expect
 
 from tests.support import programs
 from tests.support.deadlines import stretched
@@ -17,6 +17,17 @@ SCHEMES = ("light", "dark")
 TOOLS = '[{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]'
 # Set, it names a folder in which every page is kept as a picture.
 PICTURES_VARIABLE = "TIERMESH_TEST_SCREENSHOTS"
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Starts the browser."""
+    chromium = programs.chromium()
+    return playwright.chromium.launch(
+        executable_path=chromium.path,
+        env={**os.environ, **chromium.environment},
+        # Containers forbid what its sandbox needs, and there is nothing here but pages of ours.
+        args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+    )
 
 
 class Desk:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -17,9 +16,8 @@ from openai import OpenAI
 from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.integration.console.desk import TOOLS, Desk, press
+from tests.integration.console.desk import TOOLS, Desk, launch, press
 from tests.integration.console.person import Owner
-from tests.support import programs
 from tests.support.mesh import LocalMesh
 
 # So few colours are enough for pages, and make a third of the file.
@@ -71,12 +69,7 @@ def _take_all(mesh: LocalMesh, folder: Path) -> None:
         for _ in range(count):
             client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Name a colour."}])
     with sync_playwright() as playwright:
-        chromium = programs.chromium()
-        browser = playwright.chromium.launch(
-            executable_path=chromium.path,
-            env={**os.environ, **chromium.environment},
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
+        browser = launch(playwright)
         desk = Desk(browser.new_context(viewport=_DESKTOP), mesh.console_url)  # type: ignore[arg-type] # a literal
         desk.sign_in(owner.key)
         for name, path in {"overview": "/", "keys": "/keys", "usage": "/usage?group_by=model"}.items():
