@@ -117,9 +117,9 @@ if (form) {
     const take = (delta) => {
       if (delta.reasoning_content) {
         if (!thoughts) {
-          const details = make("details", "thoughts");
+          const details = make("details", "reasoning");
           thoughts = said();
-          details.append(make("summary", "", "Thoughts"), thoughts);
+          details.append(make("summary", "", "Reasoning"), thoughts);
           element.prepend(details);
         }
         answer.reasoning_content = (answer.reasoning_content ?? "") + delta.reasoning_content;
@@ -201,7 +201,7 @@ if (form) {
       for (const [index, call] of calls.entries()) {
         messages.push({ role: "tool", tool_call_id: call.id, content: areas[index].value });
         const shownResult = turn(`Result of ${call.function.name}`);
-        shownResult.append(said(areas[index].value));
+        shownResult.append(make("p", "hint", `Result of ${call.function.name}`), said(areas[index].value));
       }
       results.remove();
       ask(calls.length, () => askForResults(element, calls));

@@ -176,7 +176,7 @@ def test_every_page_fits_and_can_be_read(
     page.get_by_label("Tools").fill(TOOLS)
     page.get_by_role("button", name="Send for").click()
     expect(page.get_by_label("Result of get_weather")).to_be_visible()
-    page.get_by_text("Thoughts").click()
+    page.get_by_text("Reasoning").click()
     check_page(page, "playground-answered", width, scheme)
     page.get_by_role("button", name="New conversation").click()
     page.get_by_label("Longest answer in tokens").fill("many")

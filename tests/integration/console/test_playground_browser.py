@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -64,7 +65,7 @@ def test_an_answer_is_streamed_and_a_stop_is_charged_as_the_table_says(desk: Des
     assert desk.complaints == []
 
 
-def test_thoughts_are_folded_and_tools_shown_and_answered(desk: Desk, mesh: LocalMesh) -> None:
+def test_reasoning_is_folded_and_tools_shown_and_answered(desk: Desk, mesh: LocalMesh) -> None:
     desk.sign_in(Owner(mesh).key)
     page = desk.page
     page.goto(f"{desk.url}/playground")
@@ -104,7 +105,7 @@ def test_a_picture_goes_with_the_message(desk: Desk, mesh: LocalMesh) -> None:
     expect(page.get_by_role("img", name="The chosen picture")).to_be_visible()
     with page.expect_request("**/playground/answers") as sent:
         answer = ask(page, "What is in it?", "tiermesh-max")
-    [text, image] = sent.value.post_data_json["messages"][0]["content"]
+    [text, image] = json.loads(sent.value.post_data or "")["messages"][0]["content"]
     assert text == {"type": "text", "text": "What is in it?"}
     # It was made smaller.
     assert image["image_url"]["url"].startswith("data:image/jpeg;base64,")
