@@ -15,10 +15,11 @@ log = get_logger()
 class TimedConnection(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_head_limit", "_head_seconds")
+    __slots__ = ("_begun", "_head_limit", "_head_seconds")
 
     def __init__(self, server: _TimedServer, *, loop: asyncio.AbstractEventLoop, **options: object) -> None:
         super().__init__(server, loop=loop, **options)  # type: ignore[arg-type] # AppRunner passes them through
+        self._begun = False
         self._head_seconds = server.head_seconds
         self._head_limit: asyncio.TimerHandle | None = None
 
@@ -31,7 +32,9 @@ class TimedConnection(web.RequestHandler):
         """Takes bytes from the client; most heads come whole, so only the others need a timer."""
         super().data_received(data)
         waiter = self._waiter
-        if waiter is None or waiter.done():
+        self._begun = self._begun or waiter is not None or self._current_request is not None or bool(self._messages)
+        # Before its task has begun, a new connection waits for nothing yet, and its first bytes may be all that come.
+        if self._begun and (waiter is None or waiter.done()):
             self._forget_limit()
         elif self._head_limit is None:
             self._head_limit = self._loop.call_later(self._head_seconds, self._cut)

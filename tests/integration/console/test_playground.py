@@ -207,7 +207,7 @@ def test_its_key_is_dead_when_the_session_has_ended(mesh: LocalMesh, how: str) -
 
 
 async def test_clients_that_are_too_slow_are_cut_off(mesh: LocalMesh, owner: Owner, tmp_path: Path) -> None:
-    limits = {"head_seconds": "0.3", "body_seconds": "0.3"}
+    limits = {"head_seconds": "0.3", "body_seconds": "0.3", "drain_seconds": "1"}
     async with ServiceProcess("console", tmp_path, beside(mesh) | limits) as console:
         async with connect(f"http://{console.address}") as connection:
             await connection.send(b"GET /sign-in HTTP/1.1\r\nX-Slow: lor")
