@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from tiermesh.auth.v1.sign_in_pb2_grpc import add_SignInServiceServicer_to_server
-
 from services.auth.accounts import Accounts
 from services.auth.authenticate_stream import Authenticator, authenticate_server
 from services.auth.changes import ChangeFollower
@@ -17,6 +15,7 @@ from services.auth.metrics import KEYS, STALENESS
 from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
+from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
 from services.auth.sign_in.challenge import Challenges
@@ -24,6 +23,7 @@ from services.auth.sign_in.choice import open_passkeys
 from services.auth.sign_in.recovery_code import RecoveryCodes
 from services.auth.sign_in.service import SERVICE_NAME as SIGN_IN_SERVICE_NAME
 from services.auth.sign_in.service import SignInService
+from services.auth.store.session_keys import SessionKeyStore
 from services.auth.store.sessions import SessionStore
 from services.auth.store.sign_in_methods import SignInMethodStore
 from services.auth.store.store import MIGRATIONS, AuthStore
@@ -34,6 +34,7 @@ from services.common.lifecycle.stopping import unless_stopped
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
+from tiermesh.auth.v1.sign_in_pb2_grpc import add_SignInServiceServicer_to_server
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -67,21 +68,24 @@ async def _serve_keys(
     lifespan.close_at_end(limiter.close)
     authenticator = Authenticator(keys, last_used)
     authenticate = authenticate_server(authenticator, limiter, lambda: follower.fresh, lifespan.tracing)
+    bounds = KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account)
     issuer = KeyIssuer(
         store,
         keys.put,
         lifespan.catalog,
         prefix=settings.key_prefix,
         default_requests_per_minute=settings.default_requests_per_minute,
-        bounds=KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account),
+        bounds=bounds,
     )
     limits = SessionLimits(settings.session_seconds, settings.session_idle_seconds, settings.max_sessions_per_account)
-    sessions = Sessions(SessionStore(database), authenticator.authenticate, limits)
+    sessions = Sessions(SessionStore(database), authenticator.authenticate, limits, on_change=keys.put)
+    terms = KeyTerms(settings.key_prefix, settings.default_requests_per_minute, settings.session_key_credits)
+    session_keys = SessionKeys(sessions, SessionKeyStore(database), keys.put, bounds, terms)
     methods = SignInMethodStore(database, store)
     passkeys = open_passkeys(methods, store, Challenges(methods), issuer, sessions, last_used.note)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
-    service = AuthService(Accounts(store), issuer, sessions, authenticate, lambda: follower.fresh)
+    service = AuthService(Accounts(store), issuer, sessions, session_keys, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     sign_in = SignInService(passkeys, RecoveryCodes(methods, issuer, sessions))
     add_SignInServiceServicer_to_server(sign_in, grpc_server.server)

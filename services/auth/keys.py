@@ -62,6 +62,8 @@ class ApiKey:
     origin: str = ""
     # The key that made it and those before that one, the first of them first.
     ancestors: tuple[Ancestor, ...] = ()
+    # The session of the console that it belongs to and ends with; empty for all other keys.
+    session_id: str = ""
 
     @property
     def has_secret(self) -> bool:

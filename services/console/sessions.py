@@ -74,6 +74,14 @@ class Sessions:
         asked = auth_pb2.ConfirmSessionRequest(session_token=token, api_key=api_key)
         await self._auth.call(lambda stub: stub.ConfirmSession, asked)
 
+    async def key(self, token: str) -> str:
+        """Returns the API key that belongs to a session and ends with it.
+
+        Raises MeshError UNAUTHENTICATED if the session has ended, PERMISSION_DENIED if it can have none.
+        """
+        asked = auth_pb2.GetSessionKeyRequest(session_token=token)
+        return (await self._auth.call(lambda stub: stub.GetSessionKey, asked)).api_key
+
     async def list(self, account_id: str) -> list[auth_pb2.Session]:
         """Returns the sessions of an account, newest first."""
         asked = auth_pb2.ListSessionsRequest(account_id=account_id)

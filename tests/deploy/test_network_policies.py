@@ -17,6 +17,7 @@ CALLS = {
     ("console", "auth", 7101),
     ("console", "billing", 7102),
     ("console", "router", 7103),
+    ("console", "edge", 8000),
     ("edge", "auth", 7101),
     ("edge", "billing", 7102),
     ("edge", "router", 7103),

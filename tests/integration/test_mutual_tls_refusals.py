@@ -59,6 +59,16 @@ async def list_sessions(channel: grpc.aio.Channel) -> object:
     return await auth_pb2_grpc.AuthServiceStub(channel).ListSessions(auth_pb2.ListSessionsRequest())
 
 
+async def get_session_key(channel: grpc.aio.Channel) -> object:
+    try:
+        return await auth_pb2_grpc.AuthServiceStub(channel).GetSessionKey(auth_pb2.GetSessionKeyRequest())
+    except grpc.aio.AioRpcError as error:
+        # It is the answer for a token of no session; who may not ask gets another one.
+        if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+            raise
+        return error
+
+
 async def list_sign_in_methods(channel: grpc.aio.Channel) -> object:
     return await sign_in_pb2_grpc.SignInServiceStub(channel).ListSignInMethods(sign_in_pb2.ListSignInMethodsRequest())
 
@@ -85,6 +95,7 @@ async def watch_status(channel: grpc.aio.Channel) -> object:
 METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
     ("auth", authenticate, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
     ("auth", list_sessions, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
+    ("auth", get_session_key, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
     ("auth", list_sign_in_methods, ("edge", "console", "operator"), ("billing", "router", "runner", "auth")),
     ("auth", list_accounts, ("edge", "operator"), ("console", "billing", "router", "runner", "auth")),
     ("billing", transact, ("edge", "operator"), ("console", "auth", "router", "runner", "billing")),
@@ -95,7 +106,8 @@ METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
     ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
     ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
 ]
-ONE_EACH = [METHODS[0], METHODS[5], METHODS[6], METHODS[9]]
+# The first of each service.
+ONE_EACH = list({method[0]: method for method in reversed(METHODS)}.values())
 
 
 class TlsMesh:

@@ -48,6 +48,7 @@ api_keys = sa.Table(
     sa.Column("origin", sa.String),
     # The ancestors divided by spaces, the first one first; each is its id, cap and rate limit divided by colons.
     sa.Column("ancestors", sa.Text),
+    sa.Column("session_id", sa.String),
 )
 # One row: the number of the last change of any key, and the highest one of a key that was deleted.
 changes = sa.Table(
@@ -67,6 +68,7 @@ sessions = sa.Table(
     sa.Column("confirmed_at_ms", sa.BigInteger),
     sa.Column("last_used_at_ms", sa.BigInteger),
     sa.Column("expires_at_ms", sa.BigInteger),
+    sa.Column("key_salt", sa.LargeBinary),
 )
 passkeys = sa.Table(
     "passkeys",

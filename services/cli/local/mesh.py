@@ -229,7 +229,8 @@ def _specific(name: str, addresses: Addresses) -> dict[str, str]:
     if name in {"edge", CONSOLE}:
         found = {f"{other.upper()}_ADDRESSES": addresses.listen[other] for other in ("auth", "billing", "router")}
         if name == CONSOLE:
-            found |= {"PUBLIC_URL": console_url(addresses), "API_URL": f"http://{addresses.listen['edge']}/v1"}
+            api_url = f"http://{addresses.listen['edge']}/v1"
+            found |= {"PUBLIC_URL": console_url(addresses), "API_URL": api_url, "EDGE_URL": api_url}
         return found
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
 

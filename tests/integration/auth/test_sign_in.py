@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc
 import pytest
-from tiermesh.auth.v1.sign_in_pb2_grpc import SignInServiceStub
 
 from services.common.errors import Code, MeshError
 from services.common.rpc.interceptors import call_unary
@@ -17,6 +16,7 @@ from tests.integration.auth.test_sessions import managing_key
 from tests.support.authenticator import Authenticator
 from tests.support.process import ServiceProcess
 from tiermesh.auth.v1 import auth_pb2, sign_in_pb2
+from tiermesh.auth.v1.sign_in_pb2_grpc import SignInServiceStub
 
 _SECONDS = 10.0
 PARTY = sign_in_pb2.RelyingParty(id="console.example.org", origin="https://console.example.org")
