@@ -36,11 +36,11 @@ OVERLAYS := laptop production
 # What an overlay has and does not list: docs/operations says when to apply it.
 ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/production/runner-pro-cpu.yaml
 # The extras of the images for runners, and of the environments of the tests.
-CONTROL_EXTRAS := passkeys tracing
+CONTROL_EXTRAS := passkeys payments tracing
 CPU_EXTRAS := llamacpp embedding speech transcription tracing
 GPU_EXTRAS := exllamav2 image tracing
 TORCH_EXTRAS := exllamav2 image llamacpp local
-DEV_EXTRAS := certs local hub passkeys $(CPU_EXTRAS)
+DEV_EXTRAS := certs local hub passkeys payments $(CPU_EXTRAS)
 # Any OCI builder: docker, podman or buildah.
 BUILDER ?= docker
 BUILD_OPTIONS ?=
@@ -60,6 +60,9 @@ AGENTS_PYTHON := $(foreach name,aider frameworks open-webui,.venv-$(name)/.insta
 # The browser in which the console is tested, installed in the same way, and unpacked.
 CHROMIUM_DIR := tests/support/chromium
 CHROMIUM := $(CHROMIUM_DIR)/node_modules/.unpacked/.ready
+# The local chain of the tests, installed in the same way.
+ANVIL_DIR := tests/support/anvil
+ANVIL := $(ANVIL_DIR)/node_modules/.installed
 # Programs that no Python registry has.
 PROMETHEUS := .tools/.prometheus-installed
 # The prose linter, installed in the same way.
@@ -74,7 +77,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--annotation-style line --custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-javascript agents-python shapes coverage lint format bench chaos chaos-planted simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
+.PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-javascript agents-python shapes coverage lint format bench bench-ledger soak chaos chaos-planted simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -89,7 +92,7 @@ dev: $(DEV) $(PROTOS) ## Prepare this checkout for an editor: .venv has everythi
 
 test: test-base $(if $(ARGS),,test-torch $(if $(AGENTS),test-agents)) ## Run every test (some only: ARGS='tests/unit -k errors'; without agents: AGENTS=).
 
-test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMETHEUS) $(PROTOS)
+test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(ANVIL) $(TORCH) $(PROMETHEUS) $(PROTOS)
 	$(BIN)/python -m pytest $(or $(ARGS),$(PARALLEL) --ignore=tests/agents --durations=30)
 
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
@@ -104,7 +107,7 @@ agents-python: $(AGENTS_PYTHON)
 
 # Everything that continuous integration checks, nothing twice: .ci/run runs the parts side by side. It makes the
 # environments first, because the protos are generated with types only where the development environment is.
-environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMETHEUS) $(STYLE) $(AGENTS:%=agents-%)
+environments: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(ANVIL) $(TORCH) $(PROMETHEUS) $(STYLE) $(AGENTS:%=agents-%)
 
 ci: lint manifests-check test
 
@@ -112,7 +115,7 @@ shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask the text engines for answers of random 
 	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(BIN)/python -m pytest tests/integration/engines/test_shapes.py -s -o timeout=3600 $(ARGS)
 	TIERMESH_TEST_SCHEMAS=$(SCHEMAS) $(TORCH_BIN)/python -m pytest tests/torch/test_shapes.py -s -o timeout=3600 $(ARGS)
 
-coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
+coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(ANVIL) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
 	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/agents --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)
 
 screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the console, at two widths and in both schemes, in build/screenshots; and those of docs/console.md.
@@ -141,6 +144,9 @@ format: $(DEV) ## Format code and documentation, and correct what can be correct
 
 bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh.
 	$(BIN)/python -m bench $(ARGS)
+
+soak: $(DEV) $(PROTOS) ## Hold half of what a mesh on PostgreSQL and Redis takes, and look for growth and errors (for long: MINUTES=60).
+	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 chaos: $(DEV) $(PROTOS) ## Hurt a mesh at work and check its books (for long: MINUTES=60; options by ARGS='…').
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
@@ -209,7 +215,7 @@ lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay
 
 clean: ## Remove what the other targets made (the state of local meshes stays).
 	rm -rf .tools .venv .venv-aider .venv-deploy .venv-frameworks .venv-hermes .venv-open-webui .venv-torch tiermesh build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage* $(JAVASCRIPT_DIR)/node_modules $(STYLE_DIR)/node_modules \
-		$(AGENTS_NPM) $(CHROMIUM_DIR)/node_modules
+		$(AGENTS_NPM) $(CHROMIUM_DIR)/node_modules $(ANVIL_DIR)/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tiermesh needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 …"; exit 1; }

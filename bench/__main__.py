@@ -48,7 +48,7 @@ def measure(console: Console, load: Load) -> None:
     with running_mesh(slots=64) as mesh:
         unary = measure_mesh(mesh, load.requests, load.in_flight, stream=False)
         latency = measure_latency(mesh)
-    with running_mesh(slots=64, TIERMESH_RUNNER_SIMULATED_SPEED=str(STREAM_SPEED)) as mesh:
+    with running_mesh(slots=64, settings={"TIERMESH_RUNNER_SIMULATED_SPEED": str(STREAM_SPEED)}) as mesh:
         stream = measure_mesh(mesh, load.streams, load.in_flight, stream=True)
     console.print(cost_table(unary, stream, relay, load.in_flight), memory_table(stream), latency_table(latency))
     console.print(throughput_table(measure_throughput()))

@@ -10,10 +10,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent.parent
 TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
@@ -33,12 +34,22 @@ class RunningMesh:
     @property
     def etcd(self) -> dict[str, str]:
         """The settings by which a further runner reaches etcd."""
-        mesh = json.loads((self.state / "mesh.json").read_text())
+        mesh = self._facts()
         return {
             "ETCD_ENDPOINTS": mesh["addresses"]["etcd"],
             "ETCD_USERNAME": "root",
             "ETCD_PASSWORD": mesh["etcd_password"],
         }
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each service listens."""
+        addresses: dict[str, str] = self._facts()["addresses"]
+        return addresses
+
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads((self.state / "mesh.json").read_text())
+        return facts
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
@@ -58,14 +69,14 @@ def free_port() -> int:
 
 @contextmanager
 def running_mesh(
-    *, slots: int, engine: str = "simulated", checkout: Path = HERE, **settings: str
+    *, slots: int, engine: str = "simulated", checkout: Path = HERE, settings: Mapping[str, str] | None = None
 ) -> Iterator[RunningMesh]:
     """Starts `tiermesh up` with an engine and a fresh state directory, and stops it at the end.
 
     Its code is that of the checkout. `settings` join the environment.
     """
     # What a process runs by name it finds in its folder first, and what it imports otherwise on this path.
-    environment = os.environ | settings | {"PYTHONPATH": str(checkout)}
+    environment = os.environ | dict(settings or {}) | {"PYTHONPATH": str(checkout)}
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
         command = [TIERMESH, "up", "--engine", engine, "--tier", "pro", "--slots", str(slots), "--port", "0"]

@@ -29,7 +29,7 @@ class Throughput:
 
 def measure_throughput() -> Throughput:
     """Measures a simulated engine of fixed speed, alone and behind the mesh."""
-    with running_mesh(slots=IN_FLIGHT, TIERMESH_RUNNER_SIMULATED_SPEED=str(SPEED)) as mesh:
+    with running_mesh(slots=IN_FLIGHT, settings={"TIERMESH_RUNNER_SIMULATED_SPEED": str(SPEED)}) as mesh:
         url = mesh.base_url + "/chat/completions"
         order = Order(url=url, api_key=mesh.api_key, model="tiermesh-pro", requests=STREAMS, in_flight=IN_FLIGHT,
                       stream=True, max_tokens=TOKENS)  # fmt: skip

@@ -87,8 +87,8 @@ def compare(other: Path, here: Path, count: int, load: Load, *, stream: bool) ->
 
     with (
         running_relay() as relay,
-        running_mesh(slots=64, checkout=other, **settings) as theirs,
-        running_mesh(slots=64, checkout=here, **settings) as ours,
+        running_mesh(slots=64, checkout=other, settings=settings) as theirs,
+        running_mesh(slots=64, checkout=here, settings=settings) as ours,
     ):
         yield from run_rounds(
             count,

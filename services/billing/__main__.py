@@ -6,10 +6,14 @@ import asyncio
 
 from services.billing.accounts import Accounts
 from services.billing.committer import Committer
+from services.billing.deposit_service import DEPOSIT_SERVICE_NAME, DepositService
+from services.billing.deposits import Deposits
+from services.billing.ledger.deposit_addresses import DepositAddresses
 from services.billing.ledger.prices import Prices
 from services.billing.observer import Observer
 from services.billing.service import LIMITED_CALLERS, SERVICE_NAME, BillingService
 from services.billing.settings import BillingSettings
+from services.billing.store.deposit_history import DepositStore
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.billing.sweeper import Sweeper
 from services.billing.transact_stream import transact_server
@@ -21,6 +25,7 @@ from services.common.lifecycle.stopping import unless_stopped
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.billing.v1.billing_pb2_grpc import add_BillingServiceServicer_to_server
+from tiermesh.billing.v1.deposits_pb2_grpc import add_DepositServiceServicer_to_server
 
 # Longer than replicas that work on the same account wait for one another. Who waits longer is set aside, so that one
 # account that stays locked delays no other.
@@ -35,10 +40,12 @@ async def serve(stop: asyncio.Event) -> None:
         database = Database(settings.database_url, lock_seconds=_LOCK_SECONDS)
         lifespan.close_at_end(database.close)
         if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
-            await _serve_ledger(settings, lifespan, LedgerStore(database))
+            await _serve_ledger(settings, lifespan, LedgerStore(database), DepositStore(database))
 
 
-async def _serve_ledger(settings: BillingSettings, lifespan: Lifespan, store: LedgerStore) -> None:
+async def _serve_ledger(
+    settings: BillingSettings, lifespan: Lifespan, store: LedgerStore, chains: DepositStore
+) -> None:
     committer = Committer(store, system_clock, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
     sweeper = Sweeper(store, committer, system_clock, ttl=settings.hold_ttl_seconds)
     observer = Observer(store, system_clock, hold_ttl=settings.hold_ttl_seconds)
@@ -46,7 +53,9 @@ async def _serve_ledger(settings: BillingSettings, lifespan: Lifespan, store: Le
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     service = BillingService(Accounts(committer, store.balance), store, transact)
     add_BillingServiceServicer_to_server(service, grpc_server.server)
-    await grpc_server.start([SERVICE_NAME])
+    deposit_service = DepositService(Deposits(committer, chains), DepositAddresses(chains, system_clock))
+    add_DepositServiceServicer_to_server(deposit_service, grpc_server.server)
+    await grpc_server.start([SERVICE_NAME, DEPOSIT_SERVICE_NAME])
     lifespan.run_in_background("committer", committer.run())
     sweeping = lifespan.run_in_background("sweeper", sweeper.run(settings.sweep_seconds))
     lifespan.run_in_background("open_holds", observer.follow_holds())

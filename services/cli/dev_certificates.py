@@ -17,6 +17,8 @@ from services.common.rpc.certificate_files import own_certificate
 from services.common.rpc.peer_names import ROLES, peer_name
 
 PARTS = (*ROLES, "etcd")
+# What a mesh on one machine runs only if it is told to: certificates of an older version, without it, stay good.
+_OPTIONAL = {"payments"}
 # How long those of a mesh on one machine are valid.
 _DAYS = 90
 # Where the parts of a mesh on one machine reach each other.
@@ -37,7 +39,7 @@ def ensure_dev_certificates(directory: Path) -> None:
         raise CliError(
             f"Cannot use the certificates in {directory}: {error}. Delete it, and the next start creates new ones."
         ) from error
-    if missing := [part for part in PARTS if not (directory / part).is_dir()]:
+    if missing := [part for part in PARTS if part not in _OPTIONAL and not (directory / part).is_dir()]:
         # An older version made them, and the authority's key is gone.
         raise CliError(
             f"{directory} has no certificate for {', '.join(missing)}. "

@@ -30,6 +30,8 @@ MADE = (
     "tests/agents/codex/node_modules",
     "tests/agents/javascript/node_modules",
     "tests/e2e/javascript/node_modules",
+    "tests/support/anvil/node_modules",
+    "tests/support/chromium/node_modules",
     "deploy/k8s/overlays/example",
 )
 NAMES = {f"{r['kind'].lower()}/{r['metadata']['name']}" for o in ("laptop", "production") for r in overlay(o)}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.payments import metrics as payments_metrics
 from services.runner.engines.exllamav2.facts import Facts
 from services.runner.metrics import FactsCollector
 from tests.observability.definitions import ROOT, expressions, names_in, panels, rules
@@ -36,14 +37,23 @@ def families(text: str) -> Iterator[tuple[str, str, set[str]]]:
 
 
 def exported(observed: Observed) -> dict[str, tuple[str, set[str]]]:
-    """Returns the type and labels of everything that the mesh exports, and an engine on GPUs beside it."""
+    """Returns the type and labels of everything that the mesh exports, and an engine on GPUs and payments beside it."""
     registry = CollectorRegistry()
     registry.register(FactsCollector(EngineOnGpus()))
     found: dict[str, tuple[str, set[str]]] = {}
     for text in [*observed.metrics(), generate_latest(registry).decode()]:
         for name, kind, labels in families(text):
             found[name] = (kind, labels | found.get(name, (kind, set()))[1])
-    return found
+    return found | payments()
+
+
+def payments() -> dict[str, tuple[str, set[str]]]:
+    """Returns those of the payments service, which is no part of a local mesh."""
+    for metric in vars(payments_metrics).values():
+        if not isinstance(metric, type) and hasattr(metric, "labels"):
+            metric.labels("first")
+    found = families(generate_latest(REGISTRY).decode())
+    return {name: (kind, labels) for name, kind, labels in found if name.startswith("tiermesh_payments_")}
 
 
 async def test_rules_and_dashboards_ask_only_for_what_is_exported(observed: Observed) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tests.chaos.ledger_view import Books, HoldRow
 from tests.chaos.record import End, Record
 from tests.simulator.hit import Hit
-from tests.simulator.mesh import CREDITS_OF, EDGE_SETTINGS, PREFILL_SPEED, REQUEST_TIMEOUT
+from tests.simulator.mesh import CREDITS_OF, EDGE_SETTINGS, PREFILL_SPEED, REQUEST_TIMEOUT, SPEED
 from tests.simulator.plan import CREDITS, PRICE, PROMPTS
 
 NOTHING, PAID, EITHER = frozenset({0}), frozenset({PRICE}), frozenset({0, PRICE})
@@ -15,8 +15,8 @@ NOTHING, PAID, EITHER = frozenset({0}), frozenset({PRICE}), frozenset({0, PRICE}
 _NOTICED = 0.2
 # Runners end an answer so long before the time limit of its request, in seconds.
 _LEAD = 1.0
-# Seconds that a request takes at most while nothing is wrong, with the wait for a slot.
-_QUICK = 4.0
+# Seconds that a request takes at most while nothing is wrong, with the wait for a slot, beyond those of its tokens.
+_QUICK = 2.6
 _ENDS_OF_EDGE = {"kill", "drain"}
 
 
@@ -103,7 +103,7 @@ class Checker:
         if self._quiet(record) and not record.plan.pause:
             if record.end not in {End.COMPLETE, End.LEFT} and record.status != 402:
                 yield "it failed although nothing was wrong"
-            elif record.ended - record.sent > _QUICK:
+            elif record.ended - record.sent > _quick(record):
                 yield "it took long although nothing was wrong"
         if record.end in {End.STUCK, End.UNKNOWN}:
             yield "no decided end came in time"
@@ -115,7 +115,7 @@ class Checker:
 
     def _quiet(self, record: Record) -> bool:
         """Whether nothing was wrong until the request was to be over."""
-        return all(hit.began > record.sent + _QUICK for hit in self._hits)
+        return all(hit.began > record.sent + _quick(record) for hit in self._hits)
 
     def _cut_off_by_network(self, record: Record) -> bool:
         """Whether the connection was cut, or a client that could not read was disconnected: to the edge, it left."""
@@ -151,3 +151,8 @@ class Checker:
             expected = CREDITS_OF[account] - spent.get(account, 0)
             if (available, held) != (expected, 0):
                 yield f"{account} has {available}, and {held} held, instead of {expected} and 0"
+
+
+def _quick(record: Record) -> float:
+    """Returns the seconds that a request takes at most while nothing is wrong."""
+    return _QUICK + (record.plan.max_tokens or 0) / SPEED

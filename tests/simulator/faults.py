@@ -63,8 +63,10 @@ class Faults:
 
     async def _drain(self, fault: Fault) -> None:
         node = self._mesh.nodes[fault.target]
+        # Another fault may kill it meanwhile, and then there is a new one.
+        process = node.process
         node.terminate()
-        while not node.process.dead:  # noqa: ASYNC110 - nobody else waits for the end of a process
+        while not process.dead:  # noqa: ASYNC110 - nobody else waits for the end of a process
             await asyncio.sleep(_LOOK)
         await asyncio.sleep(fault.seconds)
         node.start()

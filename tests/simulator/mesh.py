@@ -44,6 +44,7 @@ from services.router.pauses import Pauses
 from services.router.placement import Placement
 from services.router.pulse import pulse
 from services.router.routing import Limits, Routing
+from services.router.runners.drains import Drains
 from services.router.runners.status import RunnerStatusStreams
 from services.router.runners.table import Table
 from services.router.service import LIFE_PERIOD, RouteHandler, RouterService, route_server
@@ -79,7 +80,8 @@ EDGE_SETTINGS = EdgeSettings(
     release_timeout=20.0,
     drain_seconds=DRAIN,
     unread_seconds=8.0,
-    max_unread_bytes=4096,
+    # With what the sockets hold, this is more than a whole answer, as it nearly always is by default.
+    max_unread_bytes=12_288,
     keep_alive_seconds=2.0,
 )
 # Tokens a second.
@@ -237,7 +239,10 @@ class Mesh:
         handler = RouteHandler(routing, table)
         routes = route_server(handler, clock=clock)
         server = self._server(process)
-        add_RouterServiceServicer_to_server(RouterService(routes, availability, table, clock), cast("Any", server))
+        # Nobody drains a runner by a call here, and there is no etcd to remember it.
+        drains = cast("Drains", None)
+        service = RouterService(routes, availability, table, drains, routing.depths, clock)
+        add_RouterServiceServicer_to_server(service, cast("Any", server))
         server.start()
         self._registry.follow(process, table)
         background = [
@@ -315,7 +320,7 @@ class Mesh:
             Authenticator(auth, settings.call_timeout),
             settings,
             monotonic=clock,
-            request_ids=RequestIds(self._chance.getrandbits(64)),
+            request_ids=RequestIds(self._chance.getrandbits(64), self.wall_clock),
         )
         http = HttpServer(
             EDGE,

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from tests.chaos.plan import RequestPlan
 
 PROMPTS = ("Tell me about the bridge", "How does bread rise in a cold kitchen", "Why do bees dance")
-# Every answer reaches it: the engine itself would say at least so much.
-MOST_TOKENS = 16
+# Tokens of ordinary answers and of long ones, at most. A drain and a time limit meet long ones before they end.
+MOST_TOKENS, LONGEST = 16, 48
+# The part of the plans with long answers, and how many of them there are at most: so few that others find free slots.
+_LONG, _MOST_LONG = 0.4, 2
 PRICE = 10
 # Accounts by number; the last one cannot pay for all that it asks.
 CREDITS = (1_000_000, 1_000_000, 25)
 SERVICES = ("edge", "auth", "billing-1", "billing-2", "router-1", "router-2", "runner-1", "runner-2")
 # The part of the plans in which several things that matter to money are out of reach for long, and at once.
 _STORM = 0.25
+# The part of those in which it is all of billing, until holds have expired.
+_OUTAGE = 0.6
 # Pairs of processes that talk to each other.
 LINKS = tuple(
     [("edge", service) for service in SERVICES[1:]]
@@ -59,25 +63,30 @@ def make_plan(seed: int) -> Plan:
             else chance.uniform(0, most),
         )
 
-    requests = [_request(chance, moment(length, 0.005)) for _ in range(chance.randint(2, 8))]
+    long = chance.randint(1, _MOST_LONG) if chance.random() < _LONG else 0
+    requests = [
+        _request(chance, moment(length, 0.005), LONGEST if number < long else MOST_TOKENS)
+        for number in range(chance.randint(2, 8))
+    ]
     faults = [_fault(chance, moment(length + 1.0, 0.1)) for _ in range(chance.choice((0, 1, 1, 2, 2, 3, 3, 4)))]
     if chance.random() < _STORM:
-        faults = [
-            _long_fault(chance, chance.choice(bursts) + chance.uniform(0, 2)) for _ in range(chance.randint(2, 3))
-        ]
+        begins = [chance.choice(bursts) + chance.uniform(0, 2) for _ in range(chance.randint(2, 3))]
+        faults = [_long_fault(chance, at) for at in begins]
+        if chance.random() < _OUTAGE:
+            faults = _outage(chance, chance.choice(bursts) + chance.uniform(0, 1))
     requests.sort(key=lambda each: each.at)
     faults.sort(key=lambda each: each.at)
     return Plan(seed, tuple(requests), tuple(faults))
 
 
-def _request(chance: random.Random, at: float) -> RequestPlan:
+def _request(chance: random.Random, at: float, most_tokens: int) -> RequestPlan:
     stream, manners = chance.random() < 0.6, chance.random()
     return RequestPlan(
         at=at,
         account=chance.choices(range(len(CREDITS)), (10, 10, 2))[0],
         prompt=chance.randrange(len(PROMPTS)),
         stream=stream,
-        max_tokens=chance.randint(1, MOST_TOKENS),
+        max_tokens=chance.randint(1, most_tokens),
         empty=manners < 0.05,
         leave_after=chance.uniform(0.0, 0.3) if 0.4 < manners < 0.55
         else chance.uniform(0.3, 1.2) if 0.55 < manners < 0.65 else None,
@@ -94,6 +103,18 @@ def _long_fault(chance: random.Random, at: float) -> Fault:
         + [("hold", name, "edge") for name in ("billing-1", "billing-2")]
     )
     return Fault(at, kind, target, chance.uniform(2, 15), other)
+
+
+def _outage(chance: random.Random, at: float) -> list[Fault]:
+    """No edge reaches billing until holds have expired; what it has sent arrives at one replica before the other."""
+    first, second = chance.sample(("billing-1", "billing-2"), 2)
+    # The first one goes on, so that it sees holds expire.
+    until = chance.uniform(9, 11)
+    kind, target, other = chance.choice((("stop", second, ""), ("hold", "edge", second)))
+    return [
+        Fault(at, "hold", "edge", until, first),
+        Fault(at + chance.uniform(0, 0.3), kind, target, until + chance.uniform(0, 4), other),
+    ]
 
 
 def _fault(chance: random.Random, at: float) -> Fault:

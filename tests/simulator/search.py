@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from tests.chaos.plan import RequestPlan
 from tests.chaos.record import End
 from tests.simulator.machine.database import LedgerFile
-from tests.simulator.plan import MOST_TOKENS, PROMPTS, Plan, make_plan
+from tests.simulator.plan import LONGEST, PROMPTS, Plan, make_plan
 from tests.simulator.world import Report, Run
 
 # A mistake that is in the services while it is entered.
@@ -33,7 +33,7 @@ def until(moment: float, first: int, step: int = 1) -> Iterator[int]:
 
 def longest_answers(ledger: LedgerFile) -> list[str]:
     """Learns what the engine says to each prompt while nothing is wrong."""
-    requests = tuple(RequestPlan(0.2 * at, 0, at, stream=False, max_tokens=MOST_TOKENS) for at in range(len(PROMPTS)))
+    requests = tuple(RequestPlan(1.0 * at, 0, at, stream=False, max_tokens=LONGEST) for at in range(len(PROMPTS)))
     report = Run(Plan(0, requests, ()), ledger, ["word"] * len(PROMPTS)).report()
     assert all(record.end is End.COMPLETE for record in report.records), report
     return [record.text for record in report.records]

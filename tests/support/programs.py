@@ -60,6 +60,12 @@ def chromium() -> Chromium:
     return Chromium(path, {"LD_LIBRARY_PATH": str(libraries), "FONTCONFIG_FILE": str(folder / "fonts" / "fonts.conf")})
 
 
+def anvil() -> Path:
+    """Returns the chain of the tests."""
+    package = ROOT / "tests" / "support" / "anvil" / "node_modules" / "@foundry-rs" / "anvil-linux-amd64"
+    return _executable(package / "bin" / "anvil", "`make test` installs it")
+
+
 def axe() -> str:
     """Returns the script that finds what keeps people from using a page."""
     path = ROOT / "tests" / "support" / "chromium" / "node_modules" / "axe-core" / "axe.min.js"

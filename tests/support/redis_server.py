@@ -34,6 +34,12 @@ class RedisServer:
         """For TIERMESH_AUTH_RATE_LIMIT_URL."""
         return f"redis+unix://{self._socket}"
 
+    @property
+    def pid(self) -> int:
+        """The id of the server's process, which must run."""
+        assert self._process is not None
+        return self._process.pid
+
     async def start(self) -> None:
         """Starts the server and waits until it listens."""
         self._socket.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from services.auth.issuing.key_store import Standing
 from services.auth.keys import ApiKey
+from services.auth.store.account_rows import get_account
 from services.auth.store.tables import api_keys, changes, to_key, to_row
 from services.common.errors import Code, MeshError
 
@@ -37,8 +38,12 @@ def get(connection: sa.Connection, key_id: str, account_id: str = "") -> ApiKey:
 
 
 def insert(connection: sa.Connection, key: ApiKey, number: int) -> ApiKey:
-    """Keeps a new key under a change number."""
-    numbered = replace(key, change_number=number)
+    """Keeps a new key under a change number, suspended if its account is.
+
+    The change number is taken, so that nobody suspends or resumes the account before this transaction ends.
+    """
+    account = get_account(connection, key.account_id)
+    numbered = replace(key, change_number=number, suspended_at_ms=account.suspended_at_ms)
     connection.execute(api_keys.insert().values(to_row(numbered)))
     return numbered
 

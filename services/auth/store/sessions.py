@@ -17,7 +17,8 @@ _ACCOUNT_NAME = "account_name"
 # Every column of the session, of its account the name, and of its key all columns.
 _FOUND = (
     sa.select(*(sessions.c[name] for name in _FIELDS), accounts.c.name.label(_ACCOUNT_NAME), *JOINED_KEY.values())
-    .join(accounts, accounts.c.id == sessions.c.account_id)
+    # Nobody is signed in to a suspended account.
+    .join(accounts, sa.and_(accounts.c.id == sessions.c.account_id, accounts.c.suspended_at_ms == 0))
     .join(api_keys, api_keys.c.id == sessions.c.key_id, isouter=True)
 )
 _NEWEST = (sessions.c.created_at_ms.desc(), sessions.c.id.desc())
@@ -38,12 +39,13 @@ class SessionStore:
         others = sa.select(sessions.c.id).where(
             sessions.c.account_id == session.account_id, sessions.c.id != session.id
         )
+        kept = sa.select(sessions.c.id).where(sessions.c.id == session.id)
 
         def work(connection: sa.Connection) -> list[ApiKey]:
             surplus = connection.execute(others.order_by(*_NEWEST).offset(most - 1)).scalars().all()
             ended = sa.or_(sessions.c.expires_at_ms <= session.created_at_ms, sessions.c.id.in_(surplus))
             _, revoked = _end(connection, ended, session.created_at_ms)
-            if connection.execute(_FOUND.where(sessions.c.id == session.id)).first() is None:
+            if connection.execute(kept).first() is None:
                 connection.execute(sessions.insert().values(digest=digest, **asdict(session)))
             return revoked
 

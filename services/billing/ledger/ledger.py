@@ -8,6 +8,7 @@ whatever leaves a pocket arrives in another.
     capture   account, held        -> system:revenue
     release   account, held        -> account, available
     refund    system:revenue       -> account, available
+    deposit   system:deposits      -> account, available
 
 One more capture exists, from the available pocket: of a hold that the sweeper had released before its edge came back.
 A refund takes back the capture of an answer whose end its client never got (docs/decisions/0006).
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.billing.ledger import refusals
+from services.billing.ledger.deposits import DepositBooks, RecordDeposits
 from services.billing.ledger.holds import CHARGED, NO_ACCOUNT, Hold, Outcome, State
 from services.billing.ledger.idempotency import Claims
 from services.billing.ledger.operations import Effect, Expire, Grant, Operation, Reserve, Result, Settle
@@ -29,6 +31,7 @@ AVAILABLE = "available"
 HELD = "held"
 GRANTS = "system:grants"
 REVENUE = "system:revenue"
+DEPOSITS = "system:deposits"
 
 # The most that one account may own: far below what a database integer holds, so that no sum ever overflows.
 MAX_CREDITS = 10**15
@@ -74,6 +77,7 @@ class Ledger:
         now_ms: int,
         claims: Claims | None = None,
         spending: Spending | None = None,
+        deposits: DepositBooks | None = None,
     ) -> None:
         self._holds = holds
         self._balances = balances
@@ -81,6 +85,7 @@ class Ledger:
         self._now_ms = now_ms
         self._claims = claims or Claims()
         self.spending = spending or Spending()
+        self._deposits = deposits or DepositBooks()
         self.new_holds: dict[str, Hold] = {}
         self.ended_holds: dict[str, Hold] = {}
         self.new_grants: dict[str, Grant] = {}
@@ -102,6 +107,8 @@ class Ledger:
                     return self._expire(operation)
                 case Grant():
                     return self._grant(operation)
+                case RecordDeposits():
+                    return self._record_deposits(operation)
         except MeshError as error:
             return error
 
@@ -218,6 +225,16 @@ class Ledger:
         elif (known.account_id, known.credits) != (asked.account_id, asked.credits):
             raise refusals.grant_id_taken()
         return self._receipt(asked.account_id, asked.credits)
+
+    def _record_deposits(self, asked: RecordDeposits) -> Effect:
+        taken = self._deposits.take(asked, self._now_ms)
+        for deposit in taken:
+            if deposit.account_id not in self._balances:
+                # Also for less than a credit: who locks the balance may change what the account has deposited.
+                self._balances[deposit.account_id] = self.new_balances[deposit.account_id] = Balance()
+            if deposit.credits:
+                self._move(deposit.reference, "deposit", deposit.account_id, deposit.credits, (DEPOSITS, AVAILABLE))
+        return Effect(sum(deposit.credits for deposit in taken), 0, 0)
 
     def _move(self, reference: str, kind: str, account_id: str, amount: int, pockets: tuple[str, str]) -> None:
         """Writes the two lines and keeps the balance equal to their sum."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from services.billing.ledger.deposits import RecordDeposits
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.prices import Quote
 from services.common.errors import MeshError
@@ -56,11 +57,14 @@ class Grant(NamedTuple):
     note: str = ""
 
 
-Operation = Reserve | Settle | Expire | Grant
+Operation = Reserve | Settle | Expire | Grant | RecordDeposits
 
 
 class Effect(NamedTuple):
-    """What an operation did: credits held, charged or granted, and the account's balance after it."""
+    """What an operation did: credits held, charged, granted or deposited, and the account's balance after it.
+
+    Deposits are of many accounts: theirs has no balance.
+    """
 
     amount: int
     available: int
@@ -71,6 +75,6 @@ Result = Effect | MeshError
 
 
 class Locked(NamedTuple):
-    """Says that an operation was not done yet, because another process has locked its account."""
+    """Says that an operation was not done yet, because another process has locked its account or its cursor."""
 
-    account_id: str
+    name: str

@@ -76,6 +76,45 @@ def too_many_credits(limit: int) -> MeshError:
     return MeshError(Code.INVALID_REQUEST, f"An account can own at most {limit} credits.", param="credits")
 
 
+def cursor_moved(next_block: int) -> MeshError:
+    """Another watcher of the same name has taken the range, or an earlier attempt of this one."""
+    message = f"This range does not begin at the cursor, which is at block {next_block}. Read on from there."
+    return MeshError(Code.CONFLICT, message, param="from_block")
+
+
+def history_changed(block: int, known: str, told: str) -> MeshError:
+    """A block that was read is no longer part of the chain."""
+    message = (
+        f"Block {block} was {known} when it was read, and is {told} now. Find out which history is true before any "
+        "watcher goes on."
+    )
+    return MeshError(Code.CONFLICT, message, param="parent_hash")
+
+
+def deposit_differs(tx_hash: str, log_index: int) -> MeshError:
+    """A deposit is recorded, and was not as the chain tells it now."""
+    message = (
+        f"The deposit {tx_hash}, log {log_index}, is recorded with another block, address or amount. Find out which "
+        "history is true before any watcher goes on."
+    )
+    return MeshError(Code.CONFLICT, message, param="deposits")
+
+
+def too_large_deposit(account_id: str, tx_hash: str) -> MeshError:
+    """The account would have deposited more than the ledger can add up safely."""
+    message = f"The deposit {tx_hash} brings the deposits of {account_id} to more than the ledger can add up."
+    return MeshError(Code.INVALID_REQUEST, message, param="deposits")
+
+
+def address_taken() -> MeshError:
+    """The index is not the next one, or the address belongs to another account."""
+    message = (
+        "This index is not the key's next one, or the address belongs to another account. Ask for the next index with "
+        "GetDepositAddress, and derive the address there."
+    )
+    return MeshError(Code.CONFLICT, message, param="address_index")
+
+
 def deadline_exceeded() -> MeshError:
     """The caller has stopped waiting before a transaction took its call, so nothing was done."""
     return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to reply in time. Nothing was charged.")

@@ -6,9 +6,14 @@ All of them run on one snapshot, so that the audit of a busy ledger raises no fa
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+
+from services.billing.ledger.ledger import DEPOSITS, GRANTS, REVENUE
+from services.billing.store.deposit_audit import DEPOSIT_CHECKS, DEPOSIT_VIEWS
 
 # Each check names at most this many rows: after a disaster the first ones tell what it was.
 MAX_NAMED = 100
@@ -23,6 +28,12 @@ class Report(NamedTuple):
     open_holds: int
     # The sum of all entries: 0, because each movement is two lines that cancel out.
     imbalance: int
+    # Credits that were ever granted or deposited, that were charged, that accounts can spend, and that are held.
+    granted: int
+    deposited: int
+    revenue: int
+    available: int
+    held: int
 
 
 class Check(NamedTuple):
@@ -30,6 +41,12 @@ class Check(NamedTuple):
 
     query: str
     sentence: Callable[[Any], str]
+
+
+def _formatted(sentence: str, row: Any) -> str:
+    # PostgreSQL's sums are decimal numbers, which would be shown as 3E+4.
+    whole = {name: int(value) if isinstance(value, Decimal) else value for name, value in row._mapping.items()}  # noqa: SLF001 - SQLAlchemy's public name
+    return sentence.format_map(whole)
 
 
 _VIEWS = """
@@ -49,7 +66,7 @@ _VIEWS = """
             count(CASE WHEN m.kind = 'capture' THEN 1 END) AS captures,
             count(CASE WHEN m.kind = 'release' THEN 1 END) AS releases,
             count(CASE WHEN m.kind = 'refund' THEN 1 END) AS refunds
-        FROM holds h LEFT JOIN movements m ON m.reference = h.request_id AND m.kind <> 'grant'
+        FROM holds h LEFT JOIN movements m ON m.reference = h.request_id AND m.kind <> 'grant' AND m.kind <> 'deposit'
         WHERE h.account_id <> ''
         GROUP BY h.request_id, h.state
     ), open_holds AS (
@@ -62,7 +79,7 @@ _VIEWS = """
         UNION ALL
         SELECT h.account_id, element.value, h.reserved_ms, h.amount FROM holds h, {elements} AS element
         WHERE h.capped_keys IS NOT NULL AND h.state <> 'released'
-    )
+    ), {deposit_views}
 """
 # Makes rows of a JSON list.
 _ELEMENTS = {
@@ -129,7 +146,7 @@ CHECKS = [
         """
         SELECT m.reference, m.kind, m.amount, m.account_id, h.amount AS price, h.account_id AS payer
         FROM movements m JOIN holds h ON h.request_id = m.reference
-        WHERE m.kind <> 'grant' AND (m.amount <> h.amount OR m.account_id <> h.account_id)
+        WHERE m.kind <> 'grant' AND m.kind <> 'deposit' AND (m.amount <> h.amount OR m.account_id <> h.account_id)
         """,
         lambda row: (
             f"the {row.kind} of {row.reference} moves {row.amount} of {row.account_id}, "
@@ -139,7 +156,7 @@ CHECKS = [
     Check(
         """
         SELECT m.reference, m.kind FROM movements m LEFT JOIN holds h ON h.request_id = m.reference
-        WHERE m.kind <> 'grant' AND h.request_id IS NULL
+        WHERE m.kind <> 'grant' AND m.kind <> 'deposit' AND h.request_id IS NULL
         """,
         lambda row: f"the {row.kind} of {row.reference} belongs to no hold",
     ),
@@ -168,6 +185,7 @@ CHECKS = [
             f"key {row.key_id} has spent {row.spent} in the month from {row.begins_ms}, but its holds sum to {row.used}"
         ),
     ),
+    *(Check(query, partial(_formatted, sentence)) for query, sentence in DEPOSIT_CHECKS),
 ]
 
 
@@ -175,6 +193,7 @@ def audit(connection: sa.Connection) -> Report:
     """Runs every check on the connection's snapshot."""
     violations: list[str] = []
     views = _VIEWS.replace("{elements}", _ELEMENTS[connection.dialect.name])
+    views = views.replace("{deposit_views}", DEPOSIT_VIEWS)
     for check in CHECKS:
         rows = connection.execute(sa.text(f"{views} {check.query} LIMIT {MAX_NAMED}"))
         violations.extend(check.sentence(row) for row in rows)
@@ -183,8 +202,18 @@ def audit(connection: sa.Connection) -> Report:
         entries=_count(connection, "entries"),
         accounts=_count(connection, "balances"),
         open_holds=_count(connection, "holds WHERE state = 'open'"),
-        imbalance=int(connection.execute(sa.text("SELECT coalesce(sum(amount), 0) FROM entries")).scalar_one()),
+        imbalance=_sum(connection, "amount", "entries"),
+        granted=-_sum(connection, "amount", f"entries WHERE account_id = '{GRANTS}'"),
+        deposited=-_sum(connection, "amount", f"entries WHERE account_id = '{DEPOSITS}'"),
+        revenue=_sum(connection, "amount", f"entries WHERE account_id = '{REVENUE}'"),
+        available=_sum(connection, "available", "balances"),
+        held=_sum(connection, "held", "balances"),
     )
+
+
+def _sum(connection: sa.Connection, column: str, what: str) -> int:
+    query = f"SELECT coalesce(sum({column}), 0) FROM {what}"  # noqa: S608 - constants only
+    return int(connection.execute(sa.text(query)).scalar_one())
 
 
 def _count(connection: sa.Connection, what: str) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from services.billing.ledger.deposits import RecordDeposits
 from services.billing.ledger.entries import NumberedEntry
 from services.billing.ledger.holds import Hold
 from services.billing.ledger.idempotency import Claims, asked_keys
@@ -16,9 +17,11 @@ from services.billing.ledger.operations import Expire, Grant, Locked, Operation,
 from services.billing.ledger.spending import Spending, asked_months
 from services.billing.ledger.usage import GroupBy, Sum
 from services.billing.metrics import CREDITS
+from services.billing.store import deposits as store_deposits
 from services.billing.store import postgresql as store_postgresql
 from services.billing.store import sqlite as store_sqlite
 from services.billing.store.audit import Report, audit
+from services.billing.store.deposits import NOTHING_CLAIMED, Claimed
 from services.billing.store.entries import read_balance, read_entries, read_horizon, read_newest, read_older
 from services.billing.store.idempotency import read_holders
 from services.billing.store.spending import read_spent, write_spent
@@ -113,6 +116,7 @@ class LedgerStore:
         requests: set[str] = set()
         accounts: set[str] = set()
         grants: set[str] = set()
+        ranges: list[RecordDeposits] = []
         for operation in operations:
             match operation:
                 case Reserve():
@@ -123,11 +127,16 @@ class LedgerStore:
                 case Grant():
                     grants.add(operation.grant_id)
                     accounts.add(operation.account_id)
+                case RecordDeposits():
+                    ranges.append(operation)
+        # Nothing of deposits costs a statement without a range of blocks in the batch.
+        claimed = store_deposits.claim(connection, ranges, skip_locked=skip_locked) if ranges else NOTHING_CLAIMED
+        accounts.update(*map(claimed.accounts, ranges))
         holds, balances, locked = self._sql.read_holds(connection, requests, accounts, skip_locked=skip_locked)
         left_out = {
-            at: Locked(account)
-            for at, operation in enumerate(operations if locked else ())
-            if (account := _account(operation, holds)) in locked
+            at: Locked(next(iter(held_up)))
+            for at, operation in enumerate(operations if locked or claimed.locked else ())
+            if (held_up := _held_up(operation, holds, claimed, locked))
         }
         if left_out:
             operations = [operation for at, operation in enumerate(operations) if at not in left_out]
@@ -136,18 +145,27 @@ class LedgerStore:
         keys, months = asked_keys(operations, holds), asked_months(operations, now_ms)
         claims = Claims(read_holders(connection, keys, holds)) if keys else None
         spending = Spending(read_spent(connection, months)) if months else None
-        ledger = Ledger(holds, balances, known, now_ms=now_ms, claims=claims, spending=spending)
+        books = store_deposits.read_books(connection, ranges, claimed) if ranges else None
+        ledger = Ledger(holds, balances, known, now_ms=now_ms, claims=claims, spending=spending, deposits=books)
         answers = [ledger.apply(operation) for operation in operations]
         self._sql.write(connection, ledger, now_ms)
         if ledger.spending.changes:
             write_spent(connection, ledger.spending.changes)
+        if books is not None:
+            store_deposits.write_books(connection, books)
         done = iter(answers)
         return [left_out.get(at) or next(done) for at in range(len(answers) + len(left_out))], ledger.moved
 
 
-def _account(operation: Operation, holds: Mapping[str, Hold]) -> str:
-    """Returns whose account an operation is about; empty for a request that is unknown."""
-    if isinstance(operation, (Settle, Expire)):
-        hold = holds.get(operation.request_id)
-        return hold.account_id if hold else ""
-    return operation.account_id
+def _held_up(operation: Operation, holds: Mapping[str, Hold], claimed: Claimed, locked: set[str]) -> set[str]:
+    """Returns the accounts, or the watcher, that another process has locked and an operation is about."""
+    match operation:
+        case RecordDeposits():
+            watcher = {operation.cursor.watcher} if operation.cursor in claimed.locked else set()
+            return watcher | (claimed.accounts(operation) & locked)
+        case Settle() | Expire():
+            # A request that is unknown is nobody's.
+            hold = holds.get(operation.request_id)
+            return {hold.account_id} & locked if hold else set()
+        case _:
+            return {operation.account_id} & locked

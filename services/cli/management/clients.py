@@ -12,8 +12,9 @@ from services.cli.errors import CliError
 from services.common.errors import ERROR_METADATA_KEY, MeshError
 from services.common.retry.pause import pause
 from services.common.rpc.channels import OpenChannel
-from tiermesh.auth.v1 import auth_pb2_grpc
-from tiermesh.billing.v1 import billing_pb2_grpc
+from tiermesh.auth.v1 import auth_pb2_grpc, operators_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc
+from tiermesh.payments.v1 import payments_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
 _TIMEOUT_SECONDS = 10.0
@@ -66,7 +67,10 @@ class ServiceClient(Generic[StubT]):
 
 # The generated classes of asynchronous stubs exist for type checkers only.
 AuthClient: TypeAlias = "ServiceClient[auth_pb2_grpc.AuthServiceAsyncStub]"
+OperatorClient: TypeAlias = "ServiceClient[operators_pb2_grpc.OperatorServiceAsyncStub]"
 BillingClient: TypeAlias = "ServiceClient[billing_pb2_grpc.BillingServiceAsyncStub]"
+DepositClient: TypeAlias = "ServiceClient[deposits_pb2_grpc.DepositServiceAsyncStub]"
+PaymentsClient: TypeAlias = "ServiceClient[payments_pb2_grpc.PaymentsServiceAsyncStub]"
 RouterClient: TypeAlias = "ServiceClient[router_pb2_grpc.RouterServiceAsyncStub]"
 
 
@@ -85,9 +89,24 @@ def auth_client(address: str, open_channel: OpenChannel) -> AuthClient:
     return ServiceClient("auth", address, open_channel, auth_pb2_grpc.AuthServiceStub)
 
 
+def operator_client(address: str, open_channel: OpenChannel) -> OperatorClient:
+    """Returns a client of auth, for what it knows of operators."""
+    return ServiceClient("auth", address, open_channel, operators_pb2_grpc.OperatorServiceStub)
+
+
 def billing_client(address: str, open_channel: OpenChannel) -> BillingClient:
     """Returns a client of billing."""
     return ServiceClient("billing", address, open_channel, billing_pb2_grpc.BillingServiceStub)
+
+
+def deposit_client(address: str, open_channel: OpenChannel) -> DepositClient:
+    """Returns a client of what billing keeps of deposits."""
+    return ServiceClient("billing", address, open_channel, deposits_pb2_grpc.DepositServiceStub)
+
+
+def payments_client(address: str, open_channel: OpenChannel) -> PaymentsClient:
+    """Returns a client of payments."""
+    return ServiceClient("payments", address, open_channel, payments_pb2_grpc.PaymentsServiceStub)
 
 
 def router_client(address: str, open_channel: OpenChannel) -> RouterClient:

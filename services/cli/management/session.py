@@ -12,10 +12,16 @@ from services.cli.invocation import program, state_option
 from services.cli.management.clients import (
     AuthClient,
     BillingClient,
+    DepositClient,
+    OperatorClient,
+    PaymentsClient,
     RouterClient,
     address_advice,
     auth_client,
     billing_client,
+    deposit_client,
+    operator_client,
+    payments_client,
     router_client,
 )
 from services.cli.management.output import Printer
@@ -38,9 +44,21 @@ class Session:
         """Returns a client of auth."""
         return auth_client(self.address("auth"), self._opener("auth"))
 
+    def operators(self) -> OperatorClient:
+        """Returns a client of auth, for what it knows of operators."""
+        return operator_client(self.address("auth"), self._opener("auth"))
+
     def billing(self) -> BillingClient:
         """Returns a client of billing."""
         return billing_client(self.address("billing"), self._opener("billing"))
+
+    def deposits(self) -> DepositClient:
+        """Returns a client of what billing keeps of deposits."""
+        return deposit_client(self.address("billing"), self._opener("billing"))
+
+    def payments(self) -> PaymentsClient:
+        """Returns a client of payments."""
+        return payments_client(self.address("payments"), self._opener("payments"))
 
     def router(self) -> RouterClient:
         """Returns a client of the router."""
@@ -77,6 +95,10 @@ class Session:
             raise CliError(
                 f"No mesh runs in {self._state.path}. Start one with `tiermesh up`, choose another directory with "
                 f"--state-dir, or give the address of {service} with {address_advice(service)}."
+            )
+        if service not in mesh.addresses:
+            raise CliError(
+                f"The mesh in {self._state.path} has no {service}. Give its address with {address_advice(service)}."
             )
         return mesh.addresses[service]
 

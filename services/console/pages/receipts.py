@@ -28,6 +28,7 @@ OUTCOMES = {
 # What moves the credits that an account can spend, as people call it.
 KINDS = {
     "grant": "Credits granted",
+    "deposit": "Deposit",
     "reserve": "Price of a request",
     "release": "Returned, because the request was not charged",
     "refund": "Refunded",

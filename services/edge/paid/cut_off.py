@@ -16,15 +16,28 @@ from services.common.errors import Code, MeshError
 _Ends = dict[Callable[[MeshError], None], None]
 
 
+class _Over(_Ends):
+    """What there is once all have been ended: nothing may begin any more, since nobody would end it."""
+
+    def __setitem__(self, end: Callable[[MeshError], None], _: None) -> None:
+        raise _stopping()
+
+
 class CutOff:
     """Knows how to end each request in progress."""
 
     def __init__(self) -> None:
+        # Each request keeps the one that it is in.
         self._ends: _Ends = {}
 
     def now(self) -> None:
-        """Ends all of them, each with an error that its client sees."""
-        for end in list(self._ends):
+        """Ends all of them, each with an error that its client sees.
+
+        Requests that come to such a place later get the same error: those that have been authenticated or have sent
+        their body meanwhile.
+        """
+        ends, self._ends = self._ends, _Over()
+        for end in list(ends):
             end(_stopping())
 
     def add(self, end: Callable[[MeshError], None]) -> None:

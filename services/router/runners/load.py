@@ -37,6 +37,11 @@ class Load:
     does not hide it. Placements by other routers are counted too, so the sum may be low for a moment; the runner's own
     admission has the last word.
 
+    A placement whose client left on the way, or whose request the runner refused, is never admitted. A status does not
+    say whose admission it counts, so while others come all the time, such a placement would take the place of younger
+    ones and never grow old. As many placements as were on their way at every moment of the last PLACEMENT_LIFE are
+    therefore forgotten too.
+
     `slots` are those that the runner advertises, at most `most_slots`. `proven_slots` are as many of them as its
     admissions bear out: by these it is compared with others, or one that advertises many would never look busy.
     """
@@ -44,6 +49,8 @@ class Load:
     __slots__ = (
         "_admitted",
         "_full_until",
+        "_least",
+        "_least_since",
         "_most_slots",
         "_placed",
         "active",
@@ -62,6 +69,9 @@ class Load:
         self.tokens_per_second = 0.0
         self._admitted = 0
         self._placed: deque[float] = deque()
+        # The fewest placements that were on their way at once since a moment.
+        self._least = 0
+        self._least_since = 0.0
         self._full_until = 0.0
 
     def place(self, now: float) -> None:
@@ -76,27 +86,34 @@ class Load:
         self.proven_slots = min(self.slots, max(FIRST_SLOTS, 2 * report.admitted))
         self.pages_free, self.tokens_per_second = report.pages_free, report.tokens_per_second
         self._full_until = 0.0
-        for _ in range(min(counted, len(self._placed))):
-            self._placed.popleft()
+        self._forget(min(counted, len(self._placed)))
 
     def restart(self, report: Report) -> None:
         """Takes over the first status of a stream: whatever was sent before it has arrived or is lost."""
-        self._placed.clear()
+        self._forget(len(self._placed))
         self._admitted = report.admitted
         self.report(report)
 
     def refuse(self, now: float) -> None:
         """Notes that the runner refused a placement for want of room: no status will ever count that one."""
-        if self._placed:
-            self._placed.popleft()
+        self._forget(min(1, len(self._placed)))
         self._full_until = now + FULL_LIFE
 
     def current(self, now: float) -> int:
         """Returns how many requests the runner has, as far as can be known."""
         placed = self._placed
         while placed and placed[0] <= now - PLACEMENT_LIFE:
-            placed.popleft()
+            self._forget(1)
+        if now >= self._least_since + PLACEMENT_LIFE:
+            self._forget(self._least)
+            self._least, self._least_since = len(placed), now
         return self.active + len(placed)
+
+    def _forget(self, count: int) -> None:
+        """Forgets the oldest placements."""
+        for _ in range(count):
+            self._placed.popleft()
+        self._least = min(self._least, len(self._placed))
 
     def has_room(self, now: float) -> bool:
         """Whether one more request fits."""

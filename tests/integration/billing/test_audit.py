@@ -8,6 +8,7 @@ import pytest
 
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
+from tests.integration.billing.guards_for_tests import drop_guards
 from tests.integration.billing.operations_for_tests import (
     assert_sound,
     commit,
@@ -15,7 +16,6 @@ from tests.integration.billing.operations_for_tests import (
     expire,
     grant,
     reserve,
-    rows,
     settle,
 )
 from tests.support.waiting import eventually
@@ -31,15 +31,7 @@ async def ledger(store: LedgerStore, database: Database) -> LedgerStore:
     await commit(store, settle("captured"), expire("expired"), expire("late"))
     await commit(store, settle("late"))
     await assert_sound(store)
-    if database.dialect == "sqlite":
-        for (name,) in await rows(database, "SELECT name FROM sqlite_master WHERE type = 'trigger'"):
-            await execute(database, f"DROP TRIGGER {name}")
-        # Only this connection stops checking.
-        await database.transaction(lambda connection: connection.exec_driver_sql("PRAGMA ignore_check_constraints = 1"))
-    else:
-        for table in "entries", "grants", "holds":
-            await execute(database, f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        await execute(database, "ALTER TABLE balances DROP CONSTRAINT balances_available_check")
+    await drop_guards(database)
     return store
 
 
@@ -89,10 +81,12 @@ async def test_the_audit_counts_what_it_has_seen(store: LedgerStore) -> None:
     report = await store.audit()
     assert report.violations == []
     assert (report.entries, report.accounts, report.open_holds) == (10, 2, 1)
+    assert report.granted == report.revenue + report.available + report.held > 0
+    assert report.deposited == 0
 
 
 async def test_an_empty_ledger_is_sound(store: LedgerStore) -> None:
-    assert tuple(await store.audit()) == ([], 0, 0, 0, 0)
+    assert tuple(await store.audit()) == ([], *[0] * 9)
 
 
 async def test_a_busy_ledger_raises_no_false_alarm(store: LedgerStore) -> None:

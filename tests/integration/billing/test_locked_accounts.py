@@ -11,6 +11,7 @@ import pytest
 
 from services.billing.ledger.operations import Effect
 from tests.integration.billing.billing_client import BillingClient
+from tests.integration.billing.deposits_for_tests import add_addresses, blocks, deposit
 from tests.integration.billing.operations_for_tests import grant, reserve, settle
 from tests.integration.billing.replica import Replica
 from tests.support.deadlines import within
@@ -20,13 +21,18 @@ from tests.support.process import ServiceProcess
 SOON = 1.0
 
 
+_CURSORS = "SELECT * FROM deposit_cursors WHERE watcher = $1 FOR UPDATE"
+
+
 @asynccontextmanager
-async def locked(url: str, account_id: str) -> AsyncIterator[None]:
-    """Holds the row of an account, as a forgotten psql does."""
+async def locked(
+    url: str, name: str, statement: str = "SELECT * FROM balances WHERE account_id = $1 FOR UPDATE"
+) -> AsyncIterator[None]:
+    """Holds the row of an account, or another row, as a forgotten psql does."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
         async with connection.transaction():
-            await connection.execute("SELECT * FROM balances WHERE account_id = $1 FOR UPDATE", account_id)
+            await connection.execute(statement, name)
             yield
     finally:
         await connection.close()
@@ -65,6 +71,24 @@ async def test_all_others_go_on_and_nothing_of_the_locked_one_is_lost(
     assert all(isinstance(effect, Effect) for effect in effects), effects
     balance = await replica.store.balance("held")
     assert (balance.available, balance.held) == (40, 50)
+    assert not (await replica.store.audit()).violations
+
+
+@pytest.mark.parametrize("cursor", [True, False])
+async def test_a_range_of_blocks_waits_and_delays_nobody(
+    replica: Replica, postgres_database_url: str, cursor: bool
+) -> None:
+    await add_addresses(replica.database, ["held"])
+    assert await replica.do(blocks(1, 1, deposit(1, 9_999, "held"))) == Effect(0, 0, 0)
+    held = ("first", _CURSORS) if cursor else ("held",)
+    async with locked(postgres_database_url, *held):
+        waiting = asyncio.create_task(replica.do(blocks(2, 2, deposit(2, 20_001, "held"))))
+        for number in range(3):
+            async with within(SOON):
+                assert isinstance(await replica.do(reserve(f"other-{number}", "other")), Effect)
+        assert not waiting.done()
+    assert await waiting == Effect(3, 0, 0)
+    assert (await replica.store.balance("held")).available == 93
     assert not (await replica.store.audit()).violations
 
 

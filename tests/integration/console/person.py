@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import html
+import secrets
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +19,7 @@ import httpx2
 from services.auth.keys import new_secret
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
+from tests.support.process import ServiceProcess
 
 
 @dataclass
@@ -150,8 +153,33 @@ def session_key(mesh: LocalMesh, token: str) -> str:
     return new_secret("tiermesh", lambda _: hmac.digest(token.encode(), row[0], hashlib.sha256)) if row[0] else ""
 
 
-def beside(mesh: LocalMesh) -> dict[str, str]:
+def beside(mesh: LocalMesh, part: str = "console") -> dict[str, str]:
     """Returns the settings with which a further console joins a mesh."""
     services = ("auth", "billing", "router")
     addresses = {f"{name}_addresses": mesh.addresses[name] for name in services}
-    return addresses | {"edge_url": mesh.base_url} | mesh.tls_settings("console")
+    edge = {"edge_url": mesh.base_url} if part == "console" else {}
+    return addresses | edge | mesh.tls_settings(part)
+
+
+def operators_beside(mesh: LocalMesh, directory: Path, **settings: str) -> ServiceProcess:
+    """Returns a further operators' console that is ready to start."""
+    joined = beside(mesh, "operator-console") | settings
+    return ServiceProcess("operator_console", directory, joined, module="services.console.operators")
+
+
+class Operator:
+    """An operator with a key of its own."""
+
+    def __init__(self, mesh: LocalMesh, name: str = "") -> None:
+        self.mesh = mesh
+        self.name = name or f"operator {secrets.token_hex(4)}"
+        made = mesh.command_now("operator", "create", self.name)
+        self.id: str = made["id"]
+        self.key: str = made["operator_key"]
+
+    def at_a_browser(self) -> Person:
+        """Returns a browser at which the operator is signed in."""
+        person = Person(self.mesh.operator_console_url)
+        answer = person.sign_in(self.key)
+        assert (answer.status, answer.location) == (303, "/"), answer.source
+        return person

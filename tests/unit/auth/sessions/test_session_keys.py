@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from services.auth.accounts import Accounts
 from services.auth.issuing.issuer import check_rotation
 from services.auth.keys import digest_of
+from services.auth.sessions.session_keys import SaltedKey
+from services.auth.store.session_keys import SessionKeyStore
 from services.auth.store.tables import sessions
 from services.common.clock import to_ms
 from services.common.errors import Code, MeshError
@@ -167,3 +170,26 @@ async def test_it_has_no_right_that_the_key_of_the_session_lacks(world: World) -
 async def test_it_counts_among_the_keys_of_the_account(world: World) -> None:
     token, _ = await world.sessions.create(SECRET, "")
     assert await refusal(world, token, keys=3) is Code.CONFLICT
+
+
+async def test_it_is_refused_while_the_account_is_suspended(world: World) -> None:
+    token, _ = await world.sessions.create(SECRET, "")
+    secret, key = await world.session_keys.get(token)
+    fresh, _ = await world.sessions.create(SECRET, "")
+    accounts = Accounts(world.auth_store, world.keys.put, clock=world.clock)
+    await accounts.suspend(world.account.id)
+    with pytest.raises(MeshError) as caught:
+        world.keys.verify(secret, to_ms(world.clock()))
+    assert caught.value.code is Code.PERMISSION_DENIED
+    # Neither the session that has a key nor the one that has none yet gets one.
+    assert [await refusal(world, each) for each in (token, fresh)] == [Code.UNAUTHENTICATED] * 2
+    # A key that was being made meanwhile is made as the account now is.
+    late = replace(key, id="key_9", digest=digest_of("sk-x-late"))
+    store = SessionKeyStore(world.database)
+    world.clock.advance(IDLE)
+    made, _ = await store.insert_session_key(
+        SaltedKey(replace(late, created_at_ms=to_ms(world.clock())), b"\1" * 32), lambda _: None
+    )
+    assert (made.id, bool(made.suspended_at_ms)) == ("key_9", True)
+    await accounts.resume(world.account.id)
+    assert not (await world.auth_store.get_key("key_9")).suspended_at_ms

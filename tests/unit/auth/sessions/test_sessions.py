@@ -99,7 +99,7 @@ async def test_it_ends_when_its_key_expires_or_is_forgotten(world: World) -> Non
 
 
 async def test_one_is_ended_or_all_but_one_of_this_account_alone(world: World) -> None:
-    stranger = await Accounts(world.auth_store, clock=world.clock).create("stranger")
+    stranger = await Accounts(world.auth_store, world.keys.put, clock=world.clock).create("stranger")
     await world.add("sk-tiermesh-stranger", "key_4", ("keys",), stranger)
     strange, _ = await world.sessions.create("sk-tiermesh-stranger", "")
     first, found = await world.sessions.create(SECRET, "")

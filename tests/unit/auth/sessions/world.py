@@ -51,7 +51,7 @@ class World:
         return SessionKeys(self.sessions, store, self.keys.put, KeyBounds(keys), terms, clock=self.clock)
 
     async def fill(self) -> None:
-        self.account = await Accounts(self.auth_store, clock=self.clock).create("Zoë <b>")
+        self.account = await Accounts(self.auth_store, self.keys.put, clock=self.clock).create("Zoë <b>")
         self.key = await self.add(SECRET, "key_1", ("chat", "keys"))
         await self.add(OTHER_SECRET, "key_2", ("keys",))
         await self.add(PLAIN_SECRET, "key_3", ())

@@ -40,6 +40,20 @@ async def test_what_waits_is_told(cut_off: CutOff) -> None:
         assert not waiter.task.cancelled()
 
 
+async def test_what_begins_later_is_told_at_once(cut_off: CutOff) -> None:
+    before = Waiter(cut_off)
+    await eventually(lambda: before.waits)
+    cut_off.now()
+    after = Waiter(cut_off)
+    for waiter in (before, after):
+        with pytest.raises(MeshError) as caught:
+            await waiter.task
+        assert caught.value.code is Code.UNAVAILABLE
+    assert not after.waits
+    with pytest.raises(MeshError):
+        cut_off.add(lambda _: None)
+
+
 async def test_it_is_told_once_however_often_the_edge_says_so(cut_off: CutOff) -> None:
     waiter = Waiter(cut_off)
     await eventually(lambda: waiter.waits)

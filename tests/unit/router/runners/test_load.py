@@ -1,3 +1,7 @@
+import random
+
+import pytest
+
 from services.router.runners.load import FIRST_SLOTS, FULL_LIFE, PLACEMENT_LIFE, Load, Report
 
 
@@ -43,6 +47,33 @@ def test_a_placement_that_never_arrives_is_forgotten() -> None:
     load.place(now=1.0)
     assert not load.has_room(now=1.0 + PLACEMENT_LIFE * 0.9)
     assert load.has_room(now=1.0 + PLACEMENT_LIFE)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_placements_that_never_arrive_are_forgotten_although_others_arrive_all_the_time(seed: int) -> None:
+    chance = random.Random(seed)
+    load, rate, lost_share, transit, interval, seconds = Load(10_000), 500, 0.1, 0.01, 0.02, 30.0
+    load.restart(Report(slots=10_000, active=0, admitted=0))
+    arrivals: list[float] = []
+    lost: list[float] = []
+    now = reported = 0.0
+    admitted = 0
+    while now < seconds:
+        now += chance.expovariate(rate)
+        load.place(now)
+        if chance.random() < lost_share:
+            lost.append(now)
+        else:
+            arrivals.append(now + chance.uniform(0, 2 * transit))
+        if now >= reported + interval:
+            reported = now
+            admitted += sum(moment <= now for moment in arrivals)
+            arrivals = [moment for moment in arrivals if moment > now]
+            load.report(Report(slots=10_000, active=0, admitted=admitted))
+        newly_lost = sum(moment > now - 2 * PLACEMENT_LIFE - interval for moment in lost)
+        assert load.current(now) <= len(arrivals) + newly_lost + rate * (interval + 2 * transit) + 10
+    # Those that are on their way are not forgotten with the others.
+    assert load.current(now) >= len(arrivals)
 
 
 def test_a_restarted_runner_counts_from_its_own_beginning() -> None:

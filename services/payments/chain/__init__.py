@@ -1,0 +1,1 @@
+"""What payments asks of a node of an EVM chain, by JSON-RPC."""

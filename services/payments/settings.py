@@ -1,0 +1,58 @@
+"""The settings of payments: `TIERMESH_PAYMENTS_<FIELD>`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from services.common.settings import GrpcServiceSettings, SettingsError
+
+
+class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
+    """The settings of one payments process."""
+
+    # Where the service listens, host:port.
+    listen: str = "127.0.0.1:7105"
+    # The callers that payments accepts under mutual TLS, as for every service.
+    tls_client_names: str = "console,operator"
+    # Comma-separated addresses of billing's replicas, host:port each. `dns:host:port` stands for every address of the
+    # name, looked up again every few seconds.
+    billing_addresses: str = "127.0.0.1:7102"
+    # The URL of a node of the chain, for JSON-RPC over HTTP. It may contain a key and appears in no log.
+    rpc_url: str = ""
+    # The URL of the node that the second watcher asks, which should be another provider's. If it is empty, the second
+    # watcher asks the first node.
+    second_rpc_url: str = ""
+    # The number of the chain (EIP-155), such as 8453 for Base.
+    chain_id: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # The address of the token's contract. The token must be worth a dollar and have six decimals.
+    token: str = ""
+    # The name of the token, as its contract tells it: payments does not start if it differs.
+    token_name: str = "USD Coin"  # noqa: S105 - it is no secret.
+    # The extended public key (xpub) of which deposit addresses are derived, such as that of m/44'/60'/0'/0. Whoever
+    # has the private key belonging to it can move what was deposited. This service must not have it.
+    xpub: str = ""
+    # The first block that is read; 0 is the last final block at the first start. It counts only while the watchers have
+    # read nothing yet.
+    start_block: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # How many blocks a watcher asks for at once. It asks for fewer after an error.
+    most_blocks: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 500
+    # How often the first watcher looks for final blocks. Unit: seconds.
+    poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    # How often the second watcher does. Unit: seconds.
+    second_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    # How old a block is when the second watcher reads it. Unit: seconds.
+    second_delay_seconds: Annotated[float, msgspec.Meta(ge=0)] = 3600.0
+    # How long a node may take to answer. Unit: seconds.
+    rpc_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    # How long billing may take to answer. Unit: seconds.
+    call_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+
+    def __post_init__(self) -> None:
+        """Checks what has no default that could work."""
+        if not (self.rpc_url and self.chain_id and self.token and self.xpub):
+            raise SettingsError("set RPC_URL, CHAIN_ID, TOKEN and XPUB: payments cannot guess them")
+        if not re.fullmatch("0x[0-9a-fA-F]{40}", self.token):
+            raise SettingsError("TOKEN must be the address of a contract: 0x and 40 hexadecimal digits")

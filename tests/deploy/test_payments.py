@@ -1,0 +1,79 @@
+"""The component for payments: it adds one part to an overlay, and everything that the part needs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import yaml
+
+from services.common.settings import load_settings
+from services.payments.settings import PaymentsSettings
+from tests.deploy import overlays
+from tests.deploy.kubectl import ROOT, kubectl
+from tests.deploy.overlays import environment, overlay, pod_labels, selects
+from tests.deploy.resources import Resource, containers
+from tests.support.chain import XPUB
+
+SECRET = {
+    "rpc-url": "https://one.example/key",
+    "second-rpc-url": "https://two.example/key",
+    "token": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913",
+    "xpub": XPUB,
+}
+
+
+@pytest.fixture(scope="module")
+def rendered() -> list[Resource]:
+    """Production with payments, as docs/payments.md says."""
+    with TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "deploy" / "k8s", Path(folder, "k8s"))
+        own = Path(folder, "k8s", "overlays", "production")
+        text = (own / "kustomization.yaml").read_text(encoding="utf-8")
+        (own / "kustomization.yaml").write_text(text + "components: [../../components/payments]\n", encoding="utf-8")
+        return list(yaml.safe_load_all(kubectl("kustomize", str(own))))
+
+
+def of(resources: list[Resource], kind: str, name: str) -> Any:
+    [found] = [each for each in resources if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def test_it_adds_one_part_and_changes_no_other(rendered: list[Resource]) -> None:
+    before = list(overlay("production"))
+    assert [each for each in rendered if each not in before] == [
+        each for each in rendered if each["metadata"]["name"].endswith("payments") and each["kind"] != "Certificate"
+    ]
+    assert all(each in rendered for each in before)
+    for each in rendered:
+        assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "tiermesh"
+
+
+def test_the_part_starts_with_what_it_is_given(rendered: list[Resource], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(overlays.SECRETS, "tiermesh-payments", SECRET)
+    deployment = of(rendered, "Deployment", "tiermesh-payments")
+    [container] = containers(deployment)
+    settings = load_settings(PaymentsSettings, "payments", environment(container))
+    assert settings.tls.enabled
+    assert (settings.xpub, settings.second_rpc_url) == (XPUB, SECRET["second-rpc-url"])
+    assert container["args"] == ["services.payments"]
+    assert {port["containerPort"] for port in container["ports"]} == {7105, 9090}
+    certificate = of(rendered, "Certificate", "tiermesh-payments")
+    volumes = {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["tls"]["secret"]["secretName"] == certificate["spec"]["secretName"]
+    of(rendered, "ServiceAccount", deployment["spec"]["template"]["spec"]["serviceAccountName"])
+
+
+def test_it_reaches_billing_and_nodes_and_nobody_else(rendered: list[Resource]) -> None:
+    labels = pod_labels(of(rendered, "Deployment", "tiermesh-payments"))
+    policies = [each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"]
+    mine = [each for each in policies if each["podSelector"] and selects(each["podSelector"], labels)]
+    sent = [
+        (str(rule["to"]), port["port"]) for each in mine for rule in each.get("egress", ()) for port in rule["ports"]
+    ]
+    assert sorted(port for _, port in sent) == [443, 7102]
+    billing = of(rendered, "NetworkPolicy", "tiermesh-billing-payments")["spec"]["ingress"]
+    assert selects(billing[0]["from"][0]["podSelector"], labels)

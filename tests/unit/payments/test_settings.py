@@ -1,0 +1,36 @@
+"""What payments cannot guess must be said."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.common.settings import SettingsError, load_settings
+from services.payments.settings import PaymentsSettings
+
+GIVEN = {"RPC_URL": "http://node.example/key", "CHAIN_ID": "8453", "TOKEN": "0x" + 40 * "1", "XPUB": "xpub"}
+
+
+def load(**changes: str) -> PaymentsSettings:
+    environ = {f"TIERMESH_PAYMENTS_{name}": value for name, value in {**GIVEN, **changes}.items()}
+    return load_settings(PaymentsSettings, "payments", environ)
+
+
+def test_four_settings_are_enough() -> None:
+    settings = load()
+    assert (settings.chain_id, settings.second_rpc_url, settings.tls.client_names) == (
+        *(8453, ""),
+        ("tiermesh-console", "tiermesh-operator"),
+    )
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_each_of_them_is_needed(name: str) -> None:
+    with pytest.raises(SettingsError, match="set RPC_URL, CHAIN_ID, TOKEN and XPUB"):
+        load(**{name: "0" if name == "CHAIN_ID" else ""})
+
+
+@pytest.mark.parametrize("token", ["0x12", "USDC", "0x" + 40 * "g", "0x" + 41 * "1"])
+def test_the_token_is_an_address(token: str) -> None:
+    with pytest.raises(SettingsError, match="TOKEN must be the address of a contract") as caught:
+        load(TOKEN=token)
+    assert GIVEN["RPC_URL"] not in str(caught.value)
