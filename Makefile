@@ -118,9 +118,10 @@ shapes: $(DEV) $(TORCH) $(PROTOS) ## Ask the text engines for answers of random 
 coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(ANVIL) $(TORCH) $(PROMETHEUS) $(PROTOS) ## Run every test of the base suite and report what they cover, in build/coverage.
 	$(BIN)/python -m pytest $(PARALLEL) --ignore=tests/agents --cov --cov-report=html:build/coverage --cov-report=term:skip-covered $(ARGS)
 
-screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the console, at two widths and in both schemes, in build/screenshots.
+screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the console, at two widths and in both schemes, in build/screenshots; and those of docs/console.md.
 	mkdir -p build/screenshots
 	TIERMESH_TEST_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/integration/console -k fits
+	$(BIN)/python -m tests.integration.console.screenshots docs/screenshots
 
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)

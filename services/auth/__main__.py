@@ -20,6 +20,7 @@ from services.auth.operators.sessions import OperatorSessions
 from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
+from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
 from services.auth.sign_in.challenge import Challenges
@@ -28,6 +29,7 @@ from services.auth.sign_in.recovery_code import RecoveryCodes
 from services.auth.sign_in.service import SERVICE_NAME as SIGN_IN_SERVICE_NAME
 from services.auth.sign_in.service import SignInService
 from services.auth.store.operators import OperatorStore
+from services.auth.store.session_keys import SessionKeyStore
 from services.auth.store.sessions import SessionStore
 from services.auth.store.sign_in_methods import SignInMethodStore
 from services.auth.store.store import MIGRATIONS, AuthStore
@@ -73,22 +75,25 @@ async def _serve_keys(
     lifespan.close_at_end(limiter.close)
     authenticator = Authenticator(keys, last_used)
     authenticate = authenticate_server(authenticator, limiter, lambda: follower.fresh, lifespan.tracing)
+    bounds = KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account)
     issuer = KeyIssuer(
         store,
         keys.put,
         lifespan.catalog,
         prefix=settings.key_prefix,
         default_requests_per_minute=settings.default_requests_per_minute,
-        bounds=KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account),
+        bounds=bounds,
     )
     limits = SessionLimits(settings.session_seconds, settings.session_idle_seconds, settings.max_sessions_per_account)
-    sessions = Sessions(SessionStore(database), authenticator.authenticate, limits)
+    sessions = Sessions(SessionStore(database), authenticator.authenticate, limits, on_change=keys.put)
+    terms = KeyTerms(settings.key_prefix, settings.default_requests_per_minute, settings.session_key_credits)
+    session_keys = SessionKeys(sessions, SessionKeyStore(database), keys.put, bounds, terms)
     methods = SignInMethodStore(database, store)
     passkeys = open_passkeys(methods, store, Challenges(methods), issuer, sessions, last_used.note)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     accounts = Accounts(store, keys.put)
-    service = AuthService(accounts, issuer, sessions, authenticate, lambda: follower.fresh)
+    service = AuthService(accounts, issuer, sessions, session_keys, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     sign_in = SignInService(passkeys, RecoveryCodes(methods, issuer, sessions))
     add_SignInServiceServicer_to_server(sign_in, grpc_server.server)

@@ -64,6 +64,8 @@ class ApiKey:
     origin: str = ""
     # The key that made it and those before that one, the first of them first.
     ancestors: tuple[Ancestor, ...] = ()
+    # The session of the console that it belongs to and ends with; empty for all other keys.
+    session_id: str = ""
     # When its account was suspended; 0 if that is not so.
     suspended_at_ms: int = 0
 

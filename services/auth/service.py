@@ -15,6 +15,7 @@ from services.auth.issuing.issuer import DEFAULT_OVERLAP_SECONDS, KeyIssuer
 from services.auth.issuing.rights import Wish
 from services.auth.keys import ApiKey
 from services.auth.sessions.proto import to_proto as session_to_proto
+from services.auth.sessions.session_keys import SessionKeys
 from services.auth.sessions.sessions import Sessions
 from services.auth.sign_in.service import METHODS as SIGN_IN_METHODS
 from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
@@ -27,7 +28,7 @@ LIMITED_CALLERS = {
     "edge": ("Authenticate", "CreateKey", "ListKeys", "RevokeKey"),
     "console": (
         *("CreateAccount", "CreateKey", "GetKey", "ListKeys", "RevokeKey", "RotateKey"),
-        *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions"),
+        *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions", "GetSessionKey"),
         *SIGN_IN_METHODS,
     ),
     "operator-console": (
@@ -51,12 +52,14 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         accounts: Accounts,
         issuer: KeyIssuer,
         sessions: Sessions,
+        session_keys: SessionKeys,
         authenticate: AuthenticateServer,
         fresh: Callable[[], bool],
     ) -> None:
         self._accounts = accounts
         self._issuer = issuer
         self._sessions = sessions
+        self._session_keys = session_keys
         self._authenticate = authenticate
         self._fresh = fresh
 
@@ -120,6 +123,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             limit=size + 1,
             after_key_id=request.after_key_id,
             newest_first=request.newest_first,
+            with_session_keys=request.with_session_keys,
         )
         return auth_pb2.ListKeysResponse(keys=[_api_key(each) for each in keys[:size]], has_more=len(keys) > size)
 
@@ -135,7 +139,9 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
             descendants=request.descendants,
             revoker_key_id=request.revoker_key_id,
         )
-        return auth_pb2.RevokeKeyResponse(key=_api_key(key), descendants=[_api_key(each) for each in descendants])
+        return auth_pb2.RevokeKeyResponse(
+            key=_api_key(key), descendants=[_api_key(each) for each in descendants if not each.session_id]
+        )
 
     async def RotateKey(self, request: auth_pb2.RotateKeyRequest, context: Context) -> auth_pb2.RotateKeyResponse:
         del context
@@ -175,6 +181,13 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         ended = await self._sessions.end(request.account_id, request.session_id, request.except_session_id)
         return auth_pb2.EndSessionsResponse(ended=ended)
 
+    async def GetSessionKey(
+        self, request: auth_pb2.GetSessionKeyRequest, context: Context
+    ) -> auth_pb2.GetSessionKeyResponse:
+        del context
+        secret, key = await self._session_keys.get(request.session_token)
+        return auth_pb2.GetSessionKeyResponse(api_key=secret, key=_api_key(key))
+
 
 def _wish(request: auth_pb2.CreateKeyRequest) -> Wish:
     return Wish(
@@ -212,4 +225,5 @@ def _api_key(key: ApiKey) -> auth_pb2.ApiKey:
         monthly_credit_cap=key.monthly_credit_cap,
         replaced_by=key.replaced_by,
         created_by=key.created_by,
+        session_id=key.session_id,
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 
+from services.auth.issuing.rights import MAX_CREDITS
 from services.auth.keys import MAX_REQUESTS_PER_MINUTE
 from services.common.settings import GrpcServiceSettings
 
@@ -46,3 +47,6 @@ class AuthSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     session_idle_seconds: Annotated[float, msgspec.Meta(gt=0)] = 7_200.0
     # How many sessions of the console an account has at the same time. A further one ends the oldest.
     max_sessions_per_account: Annotated[int, msgspec.Meta(ge=1)] = 50
+    # How many credits the key of a session of the console may spend in a calendar month: what its playground can cost.
+    # 0 means no cap of its own.
+    session_key_credits: Annotated[int, msgspec.Meta(ge=0, le=MAX_CREDITS)] = 500

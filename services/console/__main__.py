@@ -38,11 +38,13 @@ from services.console.pages.new_key import NewKey
 from services.console.pages.overview import Overview
 from services.console.pages.passkey_sign_up import PasskeySignUp
 from services.console.pages.passkeys import Passkeys
+from services.console.pages.playground import Playground
 from services.console.pages.receipts import Receipts
 from services.console.pages.recovery import Recovery
 from services.console.pages.sign_in import SignIn
 from services.console.pages.sign_up import Registration, SignUp
 from services.console.pages.usage import Usage
+from services.console.playground.edge import Edge
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
@@ -54,6 +56,7 @@ from services.console.visit import Visit
 MENU = (
     ("/", "Overview"),
     ("/keys", "API keys"),
+    ("/playground", "Playground"),
     ("/usage", "Usage"),
     ("/receipts", "Receipts"),
     ("/models", "Models"),
@@ -75,6 +78,8 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     renderer, sessions = Renderer(MENU), Sessions(mesh.auth, origin)
     party = relying_party(origin, settings.passkey_domain)
     methods = SignInMethods(_open_sign_in(settings, lifespan, discovery), party)
+    edge = Edge(settings.edge_url, settings.call_timeout)
+    lifespan.close_at_end(edge.close)
     freshness = Freshness(settings.fresh_seconds, system_clock)
     # For buttons on pages that anybody may open who is signed in.
     at_once = Freshness(settings.fresh_seconds, system_clock, form_seconds=0.0)
@@ -95,6 +100,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         Models(renderer, mesh),
         account,
         Recovery(renderer, mesh, sessions, methods, at_once, sign_in),
+        Playground(renderer, mesh, sessions, edge, settings.answer_timeout),
     ]
     if party is not None:
         options = AttemptLimits(settings.sign_ins_per_minute, 60.0, "use a passkey", time.monotonic)
@@ -113,9 +119,10 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         ErrorPages(renderer),
         origin,
         request_timeout=settings.request_timeout,
+        body_seconds=settings.body_seconds,
         monotonic=time.monotonic,
     )
-    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds)
+    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds, head_seconds=settings.head_seconds)
     await lifespan.start_admin()
     lifespan.run_in_background("discovery", discovery.run())
     await http.start()

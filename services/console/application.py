@@ -9,11 +9,12 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
-from services.console.error_pages import ErrorPages
+from services.console.error_pages import NOTHING_CHARGED, ErrorPages, Errors, JsonErrors, error_json
 from services.console.http.browser_sessions import BrowserSessions
-from services.console.http.forms import FORM_TOKEN, MOST_BYTES, Form, is_form_token, read_form
+from services.console.http.forms import FORM_TOKEN, FORM_TOKEN_HEADER, MOST_BYTES, is_form_token, read_form
 from services.console.http.headers import NOT_STORED, security_headers
 from services.console.http.origin import Origin
+from services.console.http.uploads import Uploads, read_json
 from services.console.metrics import FORMS_REFUSED, REQUEST_SECONDS, REQUESTS
 from services.console.page import Page
 from services.console.sign_in.recovery import NEW_WAY_IN, is_recovering
@@ -27,7 +28,7 @@ _CLIENT_LEFT = 499
 
 
 class Application:
-    """Builds the aiohttp application; `monotonic` is in seconds, and so is `request_timeout`."""
+    """Builds the aiohttp application; times are in seconds, and `monotonic` is in seconds, too."""
 
     def __init__(
         self,
@@ -37,13 +38,17 @@ class Application:
         origin: Origin,
         *,
         request_timeout: float,
+        body_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
         self._pages = (*pages, Page(path="/{tail:(?s:.*)}", name="unknown", handler=_unknown, public=True))
         self._sessions = sessions
         self._errors = errors
+        self._json_errors = JsonErrors()
+        self._uploads = Uploads()
         self._origin = origin
         self._request_timeout = request_timeout
+        self._body_seconds = body_seconds
         self._monotonic = monotonic
         self._headers = security_headers(secure=origin.secure)
 
@@ -84,29 +89,37 @@ class Application:
             async with asyncio.timeout(self._request_timeout):
                 self._check_origin(request)
                 visit = await self._visit(request)
-                if (elsewhere := self._elsewhere(visit, page)) is not None:
-                    return elsewhere
-                if request.method == "POST":
-                    visit.form = await self._form(request, visit)
+            if (elsewhere := self._elsewhere(visit, page)) is not None:
+                return elsewhere
+            if request.method == "POST":
+                await self._receive(visit, page)
+            async with asyncio.timeout(page.seconds or self._request_timeout):
                 response = await page.handler(visit)
-        except web.HTTPRedirection as redirection:
-            response = web.Response(status=redirection.status, headers={"Location": redirection.headers["Location"]})
-        except web.HTTPException as error:
-            response = self._errors.of_status(visit, error.status)
-        except MeshError as error:
-            response = self._errors.of_error(visit, error)
-        except TimeoutError:
-            late = MeshError(Code.DEADLINE_EXCEEDED, "The answer took too long.")
-            response = self._errors.of_error(visit, late)
         except ConnectionError:
             raise
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - what is unknown is logged
             # A person gets a page whatever the defect was.
-            log.exception("request_failed", page=page.name)
-            response = self._errors.of_status(visit, 500)
+            response = self._explain(error, visit, page)
+        finally:
+            if visit is not None:
+                visit.leave()
         if visit is not None and visit.session is None and "Location" not in response.headers:
             self._sessions.keep_form_cookie(response, visit.cookie)
         return response
+
+    def _explain(self, error: Exception, visit: Visit | None, page: Page) -> web.Response:
+        """Returns the answer that says what went wrong, or that leads elsewhere."""
+        errors: Errors = self._json_errors if page.json else self._errors
+        if isinstance(error, web.HTTPRedirection):
+            return web.Response(status=error.status, headers={"Location": error.headers["Location"]})
+        if isinstance(error, web.HTTPException):
+            return errors.of_status(visit, error.status)
+        if isinstance(error, MeshError):
+            return errors.of_error(visit, error)
+        if isinstance(error, TimeoutError):
+            return errors.of_error(visit, MeshError(Code.DEADLINE_EXCEEDED, "The answer took too long."))
+        log.error("request_failed", page=page.name, exc_info=error)
+        return errors.of_status(visit, 500)
 
     def _check_origin(self, request: web.Request) -> None:
         """Refuses requests for another host, as a page of one could make them, and forms of other sites."""
@@ -127,8 +140,10 @@ class Application:
     def _elsewhere(self, visit: Visit, page: Page) -> web.Response | None:
         """Returns where somebody is sent who may not see a page; None if there is no reason."""
         if visit.session is None and not page.public:
-            return self._to_sign_in(visit.request)
+            return _signed_out() if page.json else self._to_sign_in(visit.request)
         if is_recovering(visit) and not (page.recovering or page.public):
+            if page.json:
+                return error_json(403, "Add a passkey or get a key first.", NOTHING_CHARGED)
             return web.Response(status=303, headers={"Location": NEW_WAY_IN})
         return None
 
@@ -139,12 +154,19 @@ class Application:
         self._sessions.forget_sent(request, response)
         return response
 
-    async def _form(self, request: web.Request, visit: Visit) -> Form:
-        form = await read_form(request)
-        if not is_form_token(form.text(FORM_TOKEN), visit.cookie):
-            FORMS_REFUSED.labels("token").inc()
-            raise web.HTTPForbidden
-        return form
+    async def _receive(self, visit: Visit, page: Page) -> None:
+        """Reads what was sent, in time, and checks that a page of ours has sent it."""
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                if page.json:
+                    _check_token(visit, visit.request.headers.get(FORM_TOKEN_HEADER, ""))
+                    visit.leave = self._uploads.take(visit.request, visit.owner.account_id)
+                    visit.body = await read_json(visit.request)
+                else:
+                    visit.form = await read_form(visit.request)
+                    _check_token(visit, visit.form.text(FORM_TOKEN))
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
 
     @web.middleware
     async def _wrong_method(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -160,6 +182,16 @@ class Application:
     async def _add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(self._headers)
         response.headers.setdefault("Cache-Control", NOT_STORED)
+
+
+def _check_token(visit: Visit, token: str) -> None:
+    if not is_form_token(token, visit.cookie):
+        FORMS_REFUSED.labels("token").inc()
+        raise web.HTTPForbidden
+
+
+def _signed_out() -> web.Response:
+    return error_json(401, "The session has ended. Sign in again.", NOTHING_CHARGED)
 
 
 async def _unknown(_visit: Visit) -> web.StreamResponse:

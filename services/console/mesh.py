@@ -91,9 +91,17 @@ class Mesh:
         )
         await self._billing.call(lambda stub: stub.Grant, asked)
 
-    async def keys(self, account_id: str, *, size: int, after: str = "") -> auth_pb2.ListKeysResponse:
-        """Returns a page of an account's keys, newest first."""
-        asked = auth_pb2.ListKeysRequest(account_id=account_id, page_size=size, after_key_id=after, newest_first=True)
+    async def keys(
+        self, account_id: str, *, size: int, after: str = "", of_sessions: bool = False
+    ) -> auth_pb2.ListKeysResponse:
+        """Returns a page of an account's keys, newest first; with those of sessions if asked."""
+        asked = auth_pb2.ListKeysRequest(
+            account_id=account_id,
+            page_size=size,
+            after_key_id=after,
+            newest_first=True,
+            with_session_keys=of_sessions,
+        )
         return await self.auth.call(lambda stub: stub.ListKeys, asked)
 
     async def key(self, account_id: str, key_id: str) -> auth_pb2.ApiKey:

@@ -19,6 +19,11 @@ SIGN_UPS = Counter(
     "Attempts to open an account by result: opened, refused or rate_limited.",
     ["result"],
 )
+PLAYGROUND_ANSWERS = Counter(
+    "tiermesh_console_playground_answers_total",
+    "Questions in the playground by result: answered, stopped by the browser, refused by the API or failed.",
+    ["result"],
+)
 FORMS_REFUSED = Counter(
     "tiermesh_console_forms_refused_total",
     "Forms that another site may have sent, by what was wrong: host, origin or token.",

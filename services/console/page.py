@@ -26,6 +26,10 @@ class Page:
     public: bool = False
     # Whether people see it who have signed in with a recovery code, which is there for nothing else.
     recovering: bool = False
+    # Whether a script of ours sends JSON to it in place of a form; such a page answers with JSON, too.
+    json: bool = False
+    # How long its answer may take, in seconds; None for as long as all pages.
+    seconds: float | None = None
 
 
 class Pages(Protocol):

@@ -40,7 +40,7 @@ class Renderer:
         )
         self._environment.globals.update(version=VERSION, static=_static_urls(), without_secret=WITHOUT_SECRET)
         self._environment.globals.update(menu=menu, area=area, **known)
-        self._environment.filters.update(number=_number, dollars=_dollars, moment=_moment, iso=_iso, scopes=_scopes)
+        self._environment.filters.update(number=_number, dollars=dollars, moment=_moment, iso=_iso, scopes=_scopes)
 
     def page(self, template: str, visit: Visit | None, *, status: int = 200, **context: Any) -> web.Response:
         """Returns the page of a template; `visit` is None if nothing is known of who asks."""
@@ -61,7 +61,7 @@ def _number(value: int) -> str:
     return f"{value:,}"
 
 
-def _dollars(amount: int) -> str:
+def dollars(amount: int) -> str:
     """Returns what so many credits are worth, such as "$12.50"; a credit is one US cent."""
     dollars, cents = divmod(abs(amount), _CREDITS_PER_DOLLAR)
     return f"{'-' if amount < 0 else ''}${dollars:,}.{cents:02}"

@@ -32,6 +32,14 @@ class Sessions(BrowserSessions):
         asked = auth_pb2.ConfirmSessionRequest(session_token=token, api_key=secret)
         await self._auth.call(lambda stub: stub.ConfirmSession, asked)
 
+    async def key(self, token: str) -> str:
+        """Returns the API key that belongs to a session and ends with it.
+
+        Raises MeshError UNAUTHENTICATED if the session has ended, PERMISSION_DENIED if it can have none.
+        """
+        asked = auth_pb2.GetSessionKeyRequest(session_token=token)
+        return (await self._auth.call(lambda stub: stub.GetSessionKey, asked)).api_key
+
     async def end_own(self, visit: Visit) -> None:
         """Ends the session of a visit."""
         await self.end(visit.owner.account_id, visit.owner.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -26,6 +27,10 @@ class SiteSettings(ServiceSettings, frozen=True, kw_only=True):
     call_timeout: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     # How long a request may take, from the end of its head to its page. Unit: seconds.
     request_timeout: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    # How long a client may take to send the head of a request, from its first byte. Unit: seconds.
+    head_seconds: Annotated[float, msgspec.Meta(gt=0)] = 15.0
+    # How long a client may take to send a form or a question. Unit: seconds.
+    body_seconds: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     # How many attempts to sign in a client address has in any 60 seconds.
     sign_ins_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 10
     # How many trusted proxies before the console add an address to X-Forwarded-For. With 0, the client is the peer of
@@ -43,8 +48,12 @@ class ConsoleSettings(SiteSettings, frozen=True, kw_only=True):
     passkey_domain: str = ""
     # The base URL of the API, with /v1, for the examples that the console shows.
     api_url: str = "http://127.0.0.1:8000/v1"
+    # The base URL of the API, with /v1, at which the console itself reaches it for the playground.
+    edge_url: str = "http://127.0.0.1:8000/v1"
     # How long billing may take to add up the usage of an account. Unit: seconds.
     report_timeout: Annotated[float, msgspec.Meta(gt=0)] = 15.0
+    # How long an answer in the playground may take. Unit: seconds.
+    answer_timeout: Annotated[float, msgspec.Meta(gt=0)] = 600.0
     # Who can open an account: nobody, everybody, or those who know the REGISTRATION_CODE.
     registration: Literal["off", "open", "code"] = "off"
     # The invitation code, if REGISTRATION is `code`.
@@ -60,3 +69,5 @@ class ConsoleSettings(SiteSettings, frozen=True, kw_only=True):
         """Checks what depends on another setting."""
         if (self.registration == "code") is not bool(self.registration_code):
             raise SettingsError("REGISTRATION must be `code` if there is a REGISTRATION_CODE, and only then")
+        if urlsplit(self.edge_url).scheme not in {"http", "https"}:
+            raise SettingsError("EDGE_URL must be the base URL of the API, such as http://tiermesh-edge/v1")

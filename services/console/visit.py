@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -27,6 +28,15 @@ class Visit:
     session: Session | None = None
     # What was sent; empty unless the request is a POST.
     form: Form = field(default_factory=lambda: Form({}))
+    # What was sent in place of a form, to a page for JSON.
+    body: bytes = b""
+    # Gives back the place that the body has taken in memory, once nobody needs it any more.
+    leave: Callable[[], None] = field(default=lambda: None)
+
+    def take_body(self) -> bytes:
+        """Returns what was sent and keeps it no longer."""
+        body, self.body = self.body, b""
+        return body
 
     @property
     def form_token(self) -> str:

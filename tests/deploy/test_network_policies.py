@@ -17,6 +17,7 @@ CALLS = {
     ("console", "auth", 7101),
     ("console", "billing", 7102),
     ("console", "router", 7103),
+    ("console", "edge", 8000),
     ("operator-console", "auth", 7101),
     ("operator-console", "billing", 7102),
     ("operator-console", "router", 7103),

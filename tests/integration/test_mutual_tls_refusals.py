@@ -68,6 +68,16 @@ async def list_sessions(channel: grpc.aio.Channel) -> object:
     return await auth_pb2_grpc.AuthServiceStub(channel).ListSessions(auth_pb2.ListSessionsRequest())
 
 
+async def get_session_key(channel: grpc.aio.Channel) -> object:
+    try:
+        return await auth_pb2_grpc.AuthServiceStub(channel).GetSessionKey(auth_pb2.GetSessionKeyRequest())
+    except grpc.aio.AioRpcError as error:
+        # It is the answer for a token of no session; who may not ask gets another one.
+        if error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+            raise
+        return error
+
+
 async def list_sign_in_methods(channel: grpc.aio.Channel) -> object:
     return await sign_in_pb2_grpc.SignInServiceStub(channel).ListSignInMethods(sign_in_pb2.ListSignInMethodsRequest())
 
@@ -150,6 +160,12 @@ METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
     (
         "auth",
         list_sessions,
+        ("console", "operator"),
+        ("edge", "operator-console", "billing", "router", "runner", "payments", "auth"),
+    ),
+    (
+        "auth",
+        get_session_key,
         ("console", "operator"),
         ("edge", "operator-console", "billing", "router", "runner", "payments", "auth"),
     ),

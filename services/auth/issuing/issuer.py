@@ -40,6 +40,9 @@ Insert = Callable[[ApiKey, Admission | None], Awaitable[ApiKey]]
 
 def check_rotation(key: ApiKey, now_ms: int) -> None:
     """Raises MeshError CONFLICT unless a key works and was not rotated: each key has one successor."""
+    if key.session_id:
+        message = "The key belongs to a session of the console and ends with it. Create a key of your own instead."
+        raise MeshError(Code.CONFLICT, message, param="key_id")
     if not key.works(now_ms):
         state = "was revoked" if key.revoked_at_ms else "has expired"
         raise MeshError(Code.CONFLICT, f"The key {state}. Create a new one instead.", param="key_id")
@@ -134,14 +137,26 @@ class KeyIssuer:
         return await self._store.get_key(key_id, account_id)
 
     async def list(
-        self, account_id: str = "", *, limit: int = 0, after_key_id: str = "", newest_first: bool = False
+        self,
+        account_id: str = "",
+        *,
+        limit: int = 0,
+        after_key_id: str = "",
+        newest_first: bool = False,
+        with_session_keys: bool = False,
     ) -> list[ApiKey]:
         """Returns the keys of one account, or all keys; at most `limit`, and those after one, if given.
+
+        Those that belong to sessions are among them only with `with_session_keys`.
 
         Raises MeshError INVALID_REQUEST if there is no such key to come after.
         """
         return await self._store.list_keys(
-            account_id, limit=limit, after_key_id=after_key_id, newest_first=newest_first
+            account_id,
+            limit=limit,
+            after_key_id=after_key_id,
+            newest_first=newest_first,
+            with_session_keys=with_session_keys,
         )
 
     async def revoke(

@@ -37,7 +37,13 @@ class KeyStore(Protocol):
         """Returns one key; None if there is no such key."""
 
     async def list_keys(
-        self, account_id: str = "", *, limit: int = 0, after_key_id: str = "", newest_first: bool = False
+        self,
+        account_id: str = "",
+        *,
+        limit: int = 0,
+        after_key_id: str = "",
+        newest_first: bool = False,
+        with_session_keys: bool = False,
     ) -> list[ApiKey]:
         """Returns the keys of one account, or all; at most `limit`, and those after one, if given."""
 
@@ -53,7 +59,8 @@ class KeyStore(Protocol):
     ) -> list[ApiKey]:
         """Marks a key as revoked unless it is already, and perhaps its descendants; returns it, then those.
 
-        Raises MeshError NOT_FOUND, also for a key of another account than the one given.
+        The keys of the sessions that they began are revoked, too. Raises MeshError NOT_FOUND, also for a key of another
+        account than the one given.
         """
 
     async def replace_key(

@@ -52,7 +52,7 @@ def passed_on(wish: Wish, creator: ApiKey, default_requests_per_minute: int) -> 
         raise MeshError(Code.PERMISSION_DENIED, f"The calling key lacks the scope '{MANAGEMENT}'.")
     rate = wish.requests_per_minute
     if rate is None:
-        rate = _lower(default_requests_per_minute, creator.requests_per_minute)
+        rate = lower(default_requests_per_minute, creator.requests_per_minute)
     cap = wish.monthly_credit_cap
     return replace(
         wish,
@@ -166,7 +166,7 @@ def _expiry(expires_at_ms: int, creator: ApiKey) -> int:
     return expires_at_ms
 
 
-def _lower(one: int, other: int) -> int:
+def lower(one: int, other: int) -> int:
     """Returns the stricter of two limits; 0 is none."""
     return min(one, other) if one and other else one or other
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from services.auth.key_cache import Credential
+from services.auth.keys import ApiKey
 from services.auth.labels import RandomBytes, check_label, new_id
 from services.auth.sessions.session import FoundSession, Session, new_token, token_digest
 from services.common.clock import Clock, system_clock, to_ms
@@ -19,6 +20,8 @@ from services.common.scopes import MANAGEMENT, may_use
 USE_STEP_MS = 60_000
 # Returns whose key a secret is; raises MeshError UNAUTHENTICATED.
 Authenticate = Callable[[str], Credential]
+# Is told of every key that was changed, after the store has committed.
+OnChange = Callable[[ApiKey], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,11 @@ class SessionLimits:
 class SessionStore(Protocol):
     """Where sessions are kept. Every method raises MeshError UNAVAILABLE while that cannot be reached."""
 
-    async def insert_session(self, session: Session, digest: bytes, most: int) -> None:
+    async def insert_session(self, session: Session, digest: bytes, most: int) -> Sequence[ApiKey]:
         """Keeps a new session, and of the account's others only the newest, so that there are `most` with it.
 
-        Sessions of any account that ended before this one begins are forgotten.
+        Sessions of any account that ended before this one begins are forgotten. The keys of all sessions that are not
+        kept are revoked, and returned.
         """
 
     async def find_session(self, digest: bytes) -> FoundSession | None:
@@ -50,8 +54,13 @@ class SessionStore(Protocol):
     async def note_use(self, session_id: str, used_at_ms: int, confirmed_at_ms: int) -> None:
         """Moves both times of a session forward to those given; never back."""
 
-    async def end_sessions(self, account_id: str, session_id: str, except_session_id: str) -> int:
-        """Forgets one session of an account, or all but one, and returns how many there were."""
+    async def end_sessions(
+        self, account_id: str, session_id: str, except_session_id: str, now_ms: int
+    ) -> tuple[int, Sequence[ApiKey]]:
+        """Forgets one session of an account, or all but one, and revokes their keys.
+
+        Returns how many sessions there were, and those keys.
+        """
 
 
 class Sessions:
@@ -63,12 +72,14 @@ class Sessions:
         authenticate: Authenticate,
         limits: SessionLimits,
         *,
+        on_change: OnChange,
         clock: Clock = system_clock,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._store = store
         self._authenticate = authenticate
         self._limits = limits
+        self._on_change = on_change
         self._clock = clock
         self._random = random
 
@@ -102,7 +113,7 @@ class Sessions:
             last_used_at_ms=now_ms,
             expires_at_ms=now_ms + round(min(self._limits.lifetime, lifetime) * 1000),
         )
-        await self._store.insert_session(session, token_digest(token), self._limits.most)
+        self._tell(await self._store.insert_session(session, token_digest(token), self._limits.most))
         return token, await self.find(token)
 
     async def find(self, token: str) -> FoundSession:
@@ -113,7 +124,15 @@ class Sessions:
             raise MeshError(Code.UNAUTHENTICATED, "The session has ended. Sign in again.")
         if now_ms - found.session.last_used_at_ms >= USE_STEP_MS:
             await self._store.note_use(found.session.id, now_ms, 0)
+            return found._replace(session=replace(found.session, last_used_at_ms=now_ms))
         return found
+
+    def ends_at_ms(self, found: FoundSession) -> int:
+        """Returns when a session ends if it is not used any more."""
+        session = found.session
+        idle_end_ms = session.last_used_at_ms + self._idle_ms
+        key_end_ms = 0 if found.key is None else found.key.expires_at_ms
+        return min(session.expires_at_ms, idle_end_ms, key_end_ms or idle_end_ms)
 
     async def confirm(self, token: str, api_key: str) -> FoundSession:
         """Notes that the owner has shown the session's key once more; raises MeshError as `create` and `find` do."""
@@ -136,10 +155,21 @@ class Sessions:
 
     async def end(self, account_id: str, session_id: str = "", except_session_id: str = "") -> int:
         """Ends one session of an account, or all but one; returns how many."""
-        return await self._store.end_sessions(account_id, session_id, except_session_id)
+        ended, keys = await self._store.end_sessions(account_id, session_id, except_session_id, to_ms(self._clock()))
+        self._tell(keys)
+        return ended
+
+    def _tell(self, keys: Sequence[ApiKey]) -> None:
+        """Puts changed keys into this replica's cache; a caller that hangs up before leaves that to ChangeFollower."""
+        for key in keys:
+            self._on_change(key)
 
     def _counts(self, found: FoundSession, now_ms: int) -> bool:
-        return found.works(now_ms, round(self._limits.idle * 1000))
+        return found.works(now_ms, self._idle_ms)
+
+    @property
+    def _idle_ms(self) -> int:
+        return round(self._limits.idle * 1000)
 
     def _managing(self, api_key: str) -> Credential:
         credential = self._authenticate(api_key)

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from services.auth.accounts import EVERY_ACCOUNT, Account, AccountQuery
 from services.auth.changes import Changes
-from services.auth.issuing.key_store import Admission, Permission, Standing
+from services.auth.issuing.key_store import Admission, Permission
 from services.auth.keys import PASSKEY_HINT, RECOVERY_CODE_HINT, ApiKey
-from services.auth.store.tables import accounts, api_keys, changes, to_key, to_row
+from services.auth.store.account_rows import find_account, get_account, matches
+from services.auth.store.key_rows import (
+    exists,
+    find,
+    get,
+    insert,
+    last_change,
+    lock_changes,
+    next_change,
+    revoke,
+    standing,
+)
+from services.auth.store.tables import accounts, api_keys, changes, to_key
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from services.common.scopes import MANAGEMENT
@@ -30,7 +42,7 @@ class AuthStore:
         """Keeps a new account."""
 
         def work(connection: sa.Connection) -> None:
-            if not _exists(connection, accounts, account.id):
+            if not exists(connection, accounts, account.id):
                 connection.execute(accounts.insert().values(asdict(account)))
 
         await self._database.transaction(work)
@@ -44,12 +56,12 @@ class AuthStore:
         sorting = [column.desc() for column in order] if query.newest_first else order
         selected = accounts.select().order_by(*sorting).limit(query.limit or None)
         if query.search:
-            selected = selected.where(_matches(query.search))
+            selected = selected.where(matches(query.search))
 
         def work(connection: sa.Connection) -> list[Account]:
             page = selected
             if query.after_account_id:
-                last = _find_account(connection, query.after_account_id)
+                last = find_account(connection, query.after_account_id)
                 if last is None:
                     raise MeshError(Code.INVALID_REQUEST, "There is no such account to come after.", param="after")
                 place, at = sa.tuple_(*order), (last.created_at_ms, last.id)
@@ -60,7 +72,7 @@ class AuthStore:
 
     async def get_account(self, account_id: str) -> Account:
         """Returns one account; raises MeshError NOT_FOUND."""
-        return await self._database.transaction(lambda connection: _get_account(connection, account_id))
+        return await self._database.transaction(lambda connection: get_account(connection, account_id))
 
     async def set_suspended(self, account_id: str, suspended_at_ms: int) -> tuple[Account, list[ApiKey]]:
         """Suspends an account unless it is, or resumes it with 0; returns it with the keys that this has changed.
@@ -72,17 +84,17 @@ class AuthStore:
         mark = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
 
         def work(connection: sa.Connection) -> tuple[Account, list[ApiKey]]:
-            _lock_changes(connection)
-            account = _get_account(connection, account_id)
+            lock_changes(connection)
+            account = get_account(connection, account_id)
             if bool(account.suspended_at_ms) != bool(suspended_at_ms):
                 change = accounts.update().where(accounts.c.id == account_id)
                 connection.execute(change.values(suspended_at_ms=suspended_at_ms))
-                values = mark.values(suspended_at_ms=suspended_at_ms, change_number=_next_change(connection))
+                values = mark.values(suspended_at_ms=suspended_at_ms, change_number=next_change(connection))
                 # In the order of `set_last_used`, so that the two never wait for each other in a circle.
                 if marked := [{"marked": key_id} for key_id in connection.execute(ids).scalars()]:
                     connection.execute(values, marked)
             changed = [to_key(row) for row in connection.execute(of_account).mappings()]
-            return _get_account(connection, account_id), changed
+            return get_account(connection, account_id), changed
 
         return await self._database.transaction(work)
 
@@ -96,30 +108,36 @@ class AuthStore:
         """
 
         def work(connection: sa.Connection) -> ApiKey:
-            if not _exists(connection, accounts, key.account_id):
+            if not exists(connection, accounts, key.account_id):
                 message = "There is no such account. ListAccounts shows every account's id."
                 raise MeshError(Code.NOT_FOUND, message, param="account_id")
-            if kept := _find(connection, key.id):
+            if kept := find(connection, key.id):
                 return kept
-            number = _next_change(connection)
+            number = next_change(connection)
             if admission is not None:
-                admission(_standing(connection, key))
+                admission(standing(connection, key))
             if also is not None:
                 also(connection)
-            return _insert(connection, key, number)
+            return insert(connection, key, number)
 
         return await self._database.transaction(work)
 
     async def get_key(self, key_id: str, account_id: str = "") -> ApiKey:
         """Returns one key; raises MeshError NOT_FOUND, also for a key of another account than the one given."""
-        return await self._database.transaction(lambda connection: _get(connection, key_id, account_id))
+        return await self._database.transaction(lambda connection: get(connection, key_id, account_id))
 
     async def find_key(self, key_id: str) -> ApiKey | None:
         """Returns one key; None if there is no such key."""
-        return await self._database.transaction(lambda connection: _find(connection, key_id))
+        return await self._database.transaction(lambda connection: find(connection, key_id))
 
     async def list_keys(
-        self, account_id: str = "", *, limit: int = 0, after_key_id: str = "", newest_first: bool = False
+        self,
+        account_id: str = "",
+        *,
+        limit: int = 0,
+        after_key_id: str = "",
+        newest_first: bool = False,
+        with_session_keys: bool = False,
     ) -> list[ApiKey]:
         """Returns the keys of one account, or all, oldest or newest first; none for an unknown account.
 
@@ -131,11 +149,13 @@ class AuthStore:
         query = api_keys.select().order_by(*sorting).limit(limit or None)
         if account_id:
             query = query.where(api_keys.c.account_id == account_id)
+        if not with_session_keys:
+            query = query.where(api_keys.c.session_id == "")
 
         def work(connection: sa.Connection) -> list[ApiKey]:
             page = query
             if after_key_id:
-                last = _find(connection, after_key_id)
+                last = find(connection, after_key_id)
                 if last is None or (account_id and last.account_id != account_id):
                     raise MeshError(Code.INVALID_REQUEST, "There is no such key to come after.", param="after")
                 place, at = sa.tuple_(*order), (last.created_at_ms, last.id)
@@ -156,26 +176,25 @@ class AuthStore:
     ) -> list[ApiKey]:
         """Marks a key as revoked unless it is already, and perhaps its descendants; returns it, then those.
 
-        Raises MeshError NOT_FOUND, also for a key of another account than `account_id`, if that is given. Neither the
-        keys nor what `permission` sees can change before this transaction ends; a key that is being made by one of
-        them is either revoked as well or not made. With a `permission`, the revoker goes on unless it is the key
-        itself, and MeshError CONFLICT says that a passkey is the last way to sign in.
+        The keys of the sessions that it began are revoked, too. Raises MeshError NOT_FOUND, also for a key of another
+        account than `account_id`, if that is given. Neither the keys nor what `permission` sees can change before this
+        transaction ends; a key that is being made by one of them is either revoked as well or not made. With a
+        `permission`, the revoker goes on unless it is the key itself, and MeshError CONFLICT says that a passkey is the
+        last way to sign in.
         """
 
         def work(connection: sa.Connection) -> list[ApiKey]:
-            _lock_changes(connection)
-            target = _get(connection, key_id, account_id)
+            lock_changes(connection)
+            target = get(connection, key_id, account_id)
             if permission is not None:
-                permission(target, _find(connection, revoker_key_id))
+                permission(target, find(connection, revoker_key_id))
                 _check_not_last(connection, target, now_ms)
-            others = _descendants(connection, target, revoker_key_id) if descendants else []
-            marked = [key for key in (target, *others) if not key.revoked_at_ms]
-            if marked:
-                mark = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
-                values = mark.values(revoked_at_ms=now_ms, change_number=_next_change(connection))
-                # In the order of `set_last_used`, so that the two never wait for each other in a circle.
-                connection.execute(values, [{"marked": key_id} for key_id in sorted(key.id for key in marked)])
-            return [_get(connection, key.id) for key in (target, *others)]
+            if descendants:
+                others = _descendants(connection, target, revoker_key_id)
+            else:
+                others = _session_keys(connection, target)
+            revoke(connection, (target, *others), now_ms)
+            return [get(connection, key.id) for key in (target, *others)]
 
         return await self._database.transaction(work)
 
@@ -189,7 +208,7 @@ class AuthStore:
         def work(connection: sa.Connection) -> int:
             if connection.execute(newest).scalar_one() is None:
                 return 0
-            _lock_changes(connection)
+            lock_changes(connection)
             # Read again behind the lock: it is what the deletion sees.
             forgotten = connection.execute(newest).scalar_one() or 0
             connection.execute(changes.update().where(changes.c.forgotten < forgotten).values(forgotten=forgotten))
@@ -209,11 +228,11 @@ class AuthStore:
         mark = api_keys.update().where(*still)
 
         def work(connection: sa.Connection) -> tuple[ApiKey, ApiKey]:
-            if kept := _find(connection, new.id):
-                return _get(connection, old.id), kept
-            number = _next_change(connection)
+            if kept := find(connection, new.id):
+                return get(connection, old.id), kept
+            number = next_change(connection)
             if permission is not None:
-                permission(_get(connection, old.id), _find(connection, rotator_key_id))
+                permission(get(connection, old.id), find(connection, rotator_key_id))
             values = {"expires_at_ms": old.expires_at_ms, "replaced_by": new.id, "change_number": number}
             if connection.execute(mark.values(values)).rowcount == 0:
                 raise MeshError(
@@ -221,7 +240,12 @@ class AuthStore:
                     "The key was revoked or rotated meanwhile. List the keys to see its state.",
                     param="key_id",
                 )
-            return _get(connection, old.id), _insert(connection, new, number)
+            # The sessions that the old key began end with it, and so do their keys.
+            later = sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > old.expires_at_ms)
+            begun = (api_keys.c.created_by == old.id, api_keys.c.session_id != "", api_keys.c.revoked_at_ms == 0)
+            expiry = {"expires_at_ms": old.expires_at_ms, "change_number": number}
+            connection.execute(api_keys.update().where(*begun, later).values(expiry))
+            return get(connection, old.id), insert(connection, new, number)
 
         return await self._database.transaction(work)
 
@@ -230,7 +254,7 @@ class AuthStore:
 
         def work(connection: sa.Connection) -> tuple[int, list[ApiKey]]:
             rows = connection.execute(api_keys.select()).mappings()
-            return _last_change(connection), [to_key(row) for row in rows]
+            return last_change(connection), [to_key(row) for row in rows]
 
         return await self._database.read(work)
 
@@ -254,86 +278,6 @@ class AuthStore:
         # In one order everywhere, so that two replicas that write the same keys never wait for each other in a circle.
         rows = [{"key_id": key, "used_ms": times_ms[key]} for key in sorted(times_ms)]
         await self._database.transaction(lambda connection: connection.execute(mark, rows))
-
-
-def _matches(search: str) -> sa.ColumnElement[bool]:
-    """Returns the condition for accounts that somebody looks for by an ID or by a part of the name."""
-    by_key = sa.select(api_keys.c.account_id).where(api_keys.c.id == search)
-    by_name = accounts.c.name.icontains(search, autoescape=True)
-    return sa.or_(accounts.c.id == search, accounts.c.id.in_(by_key), by_name)
-
-
-def _find_account(connection: sa.Connection, account_id: str) -> Account | None:
-    if "\0" in account_id:
-        # PostgreSQL takes no such text.
-        return None
-    row = connection.execute(accounts.select().where(accounts.c.id == account_id)).mappings().one_or_none()
-    return None if row is None else Account(**row)
-
-
-def _get_account(connection: sa.Connection, account_id: str) -> Account:
-    account = _find_account(connection, account_id)
-    if account is None:
-        message = "There is no such account. A list of the accounts shows every account's id."
-        raise MeshError(Code.NOT_FOUND, message, param="account_id")
-    return account
-
-
-def _exists(connection: sa.Connection, table: sa.Table, row_id: str) -> bool:
-    return connection.execute(sa.select(table.c.id).where(table.c.id == row_id)).first() is not None
-
-
-def _find(connection: sa.Connection, key_id: str) -> ApiKey | None:
-    if "\0" in key_id:
-        # PostgreSQL takes no such text.
-        return None
-    row = connection.execute(api_keys.select().where(api_keys.c.id == key_id)).mappings().one_or_none()
-    return None if row is None else to_key(row)
-
-
-def _get(connection: sa.Connection, key_id: str, account_id: str = "") -> ApiKey:
-    key = _find(connection, key_id)
-    if key is None or (account_id and key.account_id != account_id):
-        message = "There is no such key. A list of the keys shows every key's id, which begins with 'key_'."
-        raise MeshError(Code.NOT_FOUND, message, param="key_id")
-    return key
-
-
-def _insert(connection: sa.Connection, key: ApiKey, number: int) -> ApiKey:
-    # The change number is taken, so that nobody suspends or resumes the account before this transaction ends.
-    account = _get_account(connection, key.account_id)
-    numbered = replace(key, change_number=number, suspended_at_ms=account.suspended_at_ms)
-    connection.execute(api_keys.insert().values(to_row(numbered)))
-    return numbered
-
-
-def _next_change(connection: sa.Connection) -> int:
-    """Takes the next change number.
-
-    The row stays locked until the transaction ends, so numbers become visible in their order: whoever has seen a
-    change has seen all before it. Every transaction takes this lock before it changes a key, so none wait in a circle.
-    """
-    number: int = connection.execute(
-        changes.update().values(last=changes.c.last + 1).returning(changes.c.last)
-    ).scalar_one()
-    return number
-
-
-def _lock_changes(connection: sa.Connection) -> None:
-    """Waits until no other transaction changes keys, and lets none do so until this one ends. SQLite never does."""
-    connection.execute(sa.select(changes.c.last).with_for_update())
-
-
-def _standing(connection: sa.Connection, key: ApiKey) -> Standing:
-    works = sa.and_(
-        api_keys.c.revoked_at_ms == 0,
-        sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > key.created_at_ms),
-    )
-    count = sa.select(sa.func.count(), sa.func.count(sa.case((works, 1)))).where(
-        api_keys.c.account_id == key.account_id
-    )
-    kept, living = connection.execute(count).one()
-    return Standing(_find(connection, key.created_by), living, kept - living)
 
 
 def _check_not_last(connection: sa.Connection, key: ApiKey, now_ms: int) -> None:
@@ -360,7 +304,8 @@ def _descendants(connection: sa.Connection, key: ApiKey, revoker_key_id: str) ->
     """Returns the keys that descend from one and are not revoked, and those without a secret that were added with it.
 
     These count as the key itself does, so they are no descendants of it; they are found by what made them. The revoker
-    is left out: a person who has lost trust in a key goes on with the passkey that it has added.
+    is left out, with the keys of its sessions: a person who has lost trust in a key goes on with the passkey that it
+    has added.
     """
     made = api_keys.select().where(
         api_keys.c.account_id == key.account_id,
@@ -374,9 +319,15 @@ def _descendants(connection: sa.Connection, key: ApiKey, revoker_key_id: str) ->
     makers = {key.id}
     while more := {each.id for each in keys if not each.has_secret and each.created_by in makers} - makers:
         makers |= more
-    return [each for each in keys if each.descends_from(key) or each.id in makers]
+    others = [each for each in keys if each.descends_from(key) or each.id in makers]
+    if key.id == revoker_key_id:
+        return others
+    return [each for each in others if not (each.session_id and each.created_by == revoker_key_id)]
 
 
-def _last_change(connection: sa.Connection) -> int:
-    number: int = connection.execute(sa.select(changes.c.last)).scalar_one()
-    return number
+def _session_keys(connection: sa.Connection, key: ApiKey) -> list[ApiKey]:
+    """Returns the keys of the sessions that a key began, those that are not revoked."""
+    begun = api_keys.select().where(
+        api_keys.c.created_by == key.id, api_keys.c.session_id != "", api_keys.c.revoked_at_ms == 0
+    )
+    return [to_key(row) for row in connection.execute(begun.order_by(api_keys.c.id)).mappings()]

@@ -49,6 +49,7 @@ api_keys = sa.Table(
     sa.Column("origin", sa.String),
     # The ancestors divided by spaces, the first one first; each is its id, cap and rate limit divided by colons.
     sa.Column("ancestors", sa.Text),
+    sa.Column("session_id", sa.String),
     # That of its account, so that replicas hear of it as of any other change of a key.
     sa.Column("suspended_at_ms", sa.BigInteger),
 )
@@ -70,6 +71,7 @@ sessions = sa.Table(
     sa.Column("confirmed_at_ms", sa.BigInteger),
     sa.Column("last_used_at_ms", sa.BigInteger),
     sa.Column("expires_at_ms", sa.BigInteger),
+    sa.Column("key_salt", sa.LargeBinary),
 )
 passkeys = sa.Table(
     "passkeys",

@@ -236,7 +236,8 @@ def _specific(name: str, addresses: Addresses) -> dict[str, str]:
         if name in SITES:
             found["PUBLIC_URL"] = site_url(addresses, name)
         if name == CONSOLE:
-            found["API_URL"] = f"http://{addresses.listen['edge']}/v1"
+            api_url = f"http://{addresses.listen['edge']}/v1"
+            found |= {"API_URL": api_url, "EDGE_URL": api_url}
         return found
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
 

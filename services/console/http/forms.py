@@ -17,6 +17,8 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 
 FORM_TOKEN = "form_token"  # noqa: S105 - the name of a field
+# In which scripts of ours send it beside JSON. No form of another site can send a header.
+FORM_TOKEN_HEADER = "X-Form-Token"  # noqa: S105 - the name of a header
 MOST_BYTES = 64 * 1024
 _MOST_FIELDS = 200
 _TYPE = "application/x-www-form-urlencoded"
@@ -69,7 +71,7 @@ def form_token(cookie: str) -> str:
 
 def is_form_token(token: str, cookie: str) -> bool:
     """Tells whether a form that the browser with this cookie has sent is one of ours."""
-    return bool(cookie) and hmac.compare_digest(token.encode(), form_token(cookie).encode())
+    return bool(cookie) and hmac.compare_digest(token.encode(errors="replace"), form_token(cookie).encode())
 
 
 def _broken() -> MeshError:

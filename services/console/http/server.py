@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from services.common.http.timed_heads import TimedRunner
 from services.common.telemetry.logs import get_logger
 
 log = get_logger()
@@ -13,12 +14,16 @@ _KEEP_ALIVE_SECONDS = 75.0
 
 
 class HttpServer:
-    """Serves an application. Pages take milliseconds, so a drain waits for those that are being made."""
+    """Serves an application; a client may take `head_seconds` to send the head of a request.
 
-    def __init__(self, listen: str, application: web.Application, drain_seconds: float) -> None:
+    A drain waits for the pages that are being made, and for answers of the playground as long as it can.
+    """
+
+    def __init__(self, listen: str, application: web.Application, drain_seconds: float, *, head_seconds: float) -> None:
         self._listen = listen
-        self._runner = web.AppRunner(
+        self._runner = TimedRunner(
             application,
+            head_seconds=head_seconds,
             access_log=None,
             handler_cancellation=True,
             keepalive_timeout=_KEEP_ALIVE_SECONDS,

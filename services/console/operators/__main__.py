@@ -79,9 +79,10 @@ async def _serve_pages(settings: OperatorConsoleSettings, lifespan: Lifespan) ->
         origin,
         # An audit may take longer than any other page, and is recorded before and after.
         request_timeout=max(settings.request_timeout, settings.audit_timeout + 2 * settings.call_timeout),
+        body_seconds=settings.body_seconds,
         monotonic=time.monotonic,
     )
-    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds)
+    http = HttpServer(settings.listen, application.build(), lifespan.drain_seconds, head_seconds=settings.head_seconds)
     await lifespan.start_admin()
     lifespan.run_in_background("discovery", discovery.run())
     await http.start()

@@ -87,7 +87,7 @@ class Usage:
         return await self._mesh.usage(visit.owner.account_id, period.from_ms, period.to_ms, GROUPS[group_by])
 
     async def _names(self, visit: Visit) -> dict[str, str]:
-        keys = (await self._mesh.keys(visit.owner.account_id, size=_MOST_NAMES)).keys
+        keys = (await self._mesh.keys(visit.owner.account_id, size=_MOST_NAMES, of_sessions=True)).keys
         return {key.id: key.name or f"{key.hint}…" for key in keys}
 
     def _page(

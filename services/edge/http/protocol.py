@@ -1,4 +1,4 @@
-"""What aiohttp lacks: heads that come too slowly end the connection, and what is not HTTP gets a plain refusal.
+"""What aiohttp lacks: what is not HTTP gets a plain refusal, and connections tell what their clients have taken.
 
 aiohttp's own refusal quotes what it could not parse, which may be a key.
 """
@@ -9,12 +9,12 @@ import asyncio
 import fcntl
 import sys
 import termios
-from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError
 
 from services.common.errors import Code, MeshError
+from services.common.http.timed_heads import TimedConnection, TimedRunner
 from services.common.telemetry.logs import get_logger
 from services.edge.http.compression import unreadable_encoding
 from services.edge.http.errors import error_response, malformed_http, respond
@@ -41,21 +41,16 @@ def _on_the_way(transport: asyncio.Transport | None) -> int:
     return int.from_bytes(kept, sys.byteorder)
 
 
-class Connection(web.RequestHandler):
+class Connection(TimedConnection):
     """One connection."""
 
-    __slots__ = ("_head_limit", "_head_seconds")
-
-    def __init__(self, server: _Server, *, loop: asyncio.AbstractEventLoop, **options: object) -> None:
-        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type] # AppRunner passes them through
-        self._head_seconds = server.head_seconds
-        self._head_limit: asyncio.TimerHandle | None = None
+    __slots__ = ()
 
     @property
     def idle(self) -> bool:
         """Whether no request is being handled or arriving."""
         waiter = self._waiter
-        return waiter is not None and not waiter.done() and self._head_limit is None
+        return waiter is not None and not waiter.done() and not self.head_arriving
 
     @property
     def unread_bytes(self) -> int:
@@ -67,31 +62,6 @@ class Connection(web.RequestHandler):
         """Bytes of the current response that the client's machine has taken: while it reads, this changes."""
         request, left = self._current_request, self.unread_bytes + _on_the_way(self.transport)
         return request.writer.output_size - left if request is not None else -left
-
-    def data_received(self, data: bytes) -> None:
-        """Takes bytes from the client; most heads come whole, so only the others need a timer."""
-        super().data_received(data)
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            self._forget_limit()
-        elif self._head_limit is None:
-            self._head_limit = self._loop.call_later(self._head_seconds, self._cut)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Ends the connection's timer with it."""
-        self._forget_limit()
-        super().connection_lost(exc)
-
-    def _forget_limit(self) -> None:
-        if self._head_limit is not None:
-            self._head_limit.cancel()
-            self._head_limit = None
-
-    def _cut(self) -> None:
-        """Ends a connection that has sent a part of a head and taken too long over the rest."""
-        log.debug("head_too_slow")
-        self._head_limit = None
-        self.force_close()
 
     def handle_error(
         self,
@@ -117,26 +87,8 @@ class Connection(web.RequestHandler):
         return response
 
 
-class _Server(web.Server):
-    """Makes connections of that kind."""
+class QuietRunner(TimedRunner):
+    """An AppRunner whose connections answer so."""
 
-    head_seconds: float
-
-    def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
-
-
-class QuietRunner(web.AppRunner):
-    """An AppRunner whose connections answer so. aiohttp has no setting for it."""
-
-    __slots__ = ("_head_seconds",)
-
-    def __init__(self, application: web.Application, *, head_seconds: float, **options: object) -> None:
-        super().__init__(application, **options)  # type: ignore[arg-type] # options of AppRunner
-        self._head_seconds = head_seconds
-
-    async def _make_server(self) -> web.Server:
-        server = cast("_Server", await super()._make_server())
-        server.__class__ = _Server
-        server.head_seconds = self._head_seconds
-        return server
+    __slots__ = ()
+    connection = Connection

@@ -46,6 +46,24 @@ async def test_a_session_lives_from_its_beginning_to_its_end(shared_client: Auth
     assert await refused(client, "GetSession", asked) is Code.UNAUTHENTICATED
 
 
+async def test_the_key_of_a_session_works_at_once_until_the_session_ends(shared_client: AuthClient) -> None:
+    client = shared_client
+    account = await client.create_account()
+    key = await managing_key(client, account.id)
+    begun = await ask(client, "CreateSession", auth_pb2.CreateSessionRequest(api_key=key.api_key))
+    asked = auth_pb2.GetSessionKeyRequest(session_token=begun.session_token)
+    made = await ask(client, "GetSessionKey", asked)
+    assert (made.key.session_id, list(made.key.endpoints)) == (begun.session.id, ["chat"])
+    reply = await client.authenticate(made.api_key)
+    assert (reply.key_id, reply.account_id) == (made.key.id, account.id)
+    assert [each.id for each in await client.list_keys(account.id)] == [key.key.id]
+    listed = auth_pb2.ListKeysRequest(account_id=account.id, with_session_keys=True)
+    assert {each.id for each in (await ask(client, "ListKeys", listed)).keys} == {key.key.id, made.key.id}
+    await ask(client, "EndSessions", auth_pb2.EndSessionsRequest(account_id=account.id))
+    assert (await client.refusal(made.api_key)).code is Code.UNAUTHENTICATED
+    assert await refused(client, "GetSessionKey", asked) is Code.UNAUTHENTICATED
+
+
 async def test_a_session_ends_with_its_key_and_none_begins_without_the_scope(shared_client: AuthClient) -> None:
     client = shared_client
     account = await client.create_account()

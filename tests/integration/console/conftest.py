@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.integration.console.desk import Desk
+from tests.integration.console.desk import Desk, launch
 from tests.integration.console.person import Operator, Owner, Person
-from tests.support import programs
 from tests.support.mesh import LocalMesh
+
+HOSTILE = '<img src=x onerror="window.hit = 1"><script>window.hit = 2</script>{{7*7}} \N{RIGHT-TO-LEFT OVERRIDE}evil'
+LONG = "It goes on and on. " * 1000
+SCRIPT = [
+    {
+        "when": {"role": "user", "contains": "weather"},
+        "thought": "I do not know the weather, but there is a function.",
+        "content": "I will look it up.",
+        "calls": [{"name": "get_weather", "arguments": {"city": "Paris"}}],
+    },
+    {"when": {"role": "tool"}, "thought": "It has answered.", "content": "It is 18 degrees in Paris."},
+    {"when": {"contains": "a hostile answer"}, "thought": HOSTILE, "content": HOSTILE},
+    {"when": {"contains": "a long answer"}, "content": LONG},
+]
 
 
 @pytest.fixture(scope="package")
@@ -21,7 +34,13 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     limits = {"SIGN_INS_PER_MINUTE": "100000", "REGISTRATIONS_PER_HOUR": "100000", "LOG_LEVEL": "debug"}
     environ = {f"TIERMESH_CONSOLE_{name}": value for name, value in limits.items()}
     environ["TIERMESH_OPERATOR_CONSOLE_SIGN_INS_PER_MINUTE"] = "100000"
-    mesh = LocalMesh(tmp_path_factory.mktemp("console"), "--console-port", "0", environ=environ)
+    # Fast, and slow enough that a long answer can be stopped: it would take a minute.
+    environ["TIERMESH_RUNNER_SIMULATED_SPEED"] = "150"
+    directory = tmp_path_factory.mktemp("console")
+    script = directory / "script.json"
+    script.write_text(json.dumps({"rules": SCRIPT}))
+    options = ("--console-port", "0", "--script", str(script))
+    mesh = LocalMesh(directory, *options, tiers=("pro", "max"), environ=environ)
     asyncio.run(mesh.start())
     yield mesh
     asyncio.run(mesh.stop())
@@ -57,13 +76,7 @@ def desk_of_operator(operator: Operator) -> Iterator[Person]:
 def browser() -> Iterator[Browser]:
     """A browser for the tests of a file; while it is open, this thread can run no asyncio tests."""
     with sync_playwright() as playwright:
-        chromium = programs.chromium()
-        browser = playwright.chromium.launch(
-            executable_path=chromium.path,
-            env={**os.environ, **chromium.environment},
-            # Containers forbid what its sandbox needs, and there is nothing here but pages of ours.
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-        )
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -6,15 +6,28 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, expect
 
 from tests.support import programs
 from tests.support.deadlines import stretched
 
 WIDTHS = (360, 1600)
 SCHEMES = ("light", "dark")
+# What a model may call in the playground, as people enter it.
+TOOLS = '[{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]'
 # Set, it names a folder in which every page is kept as a picture.
 PICTURES_VARIABLE = "TIERMESH_TEST_SCREENSHOTS"
+
+
+def launch(playwright: Playwright) -> Browser:
+    """Starts the browser."""
+    chromium = programs.chromium()
+    return playwright.chromium.launch(
+        executable_path=chromium.path,
+        env={**os.environ, **chromium.environment},
+        # Containers forbid what its sandbox needs, and there is nothing here but pages of ours.
+        args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+    )
 
 
 class Desk:
@@ -26,6 +39,7 @@ class Desk:
         self.requests: list[str] = []
         self.complaints: list[str] = []
         context.set_default_timeout(1000 * stretched(10))
+        expect.set_options(timeout=1000 * stretched(5))
         self.page = context.new_page()
         self.page.on("request", self._note_request)
         self.page.on("console", self._note_message)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import html
 import secrets
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,6 +16,7 @@ from typing import Any, Self
 
 import httpx2
 
+from services.auth.keys import new_secret
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
@@ -40,6 +45,8 @@ class _Forms(HTMLParser):
             self._select = attributes["name"]
         elif tag == "option" and "selected" in attributes:
             self.found[-1].fields[self._select] = [attributes["value"]]
+        elif tag == "textarea":
+            self.found[-1].fields.setdefault(attributes["name"], [""])
         elif tag == "input" and (attributes.get("type") != "checkbox" or "checked" in attributes):
             self.found[-1].fields.setdefault(attributes["name"], []).append(attributes.get("value", ""))
 
@@ -137,10 +144,21 @@ class Owner:
         return person
 
 
+def session_key(mesh: LocalMesh, token: str) -> str:
+    """Returns the key of a session as the database and the session's cookie make it; empty if there is none yet."""
+    with closing(sqlite3.connect(f"file:{mesh.state_dir / 'auth.db'}?mode=ro", uri=True)) as database:
+        digest = hashlib.sha256(token.encode()).digest()
+        row = database.execute("SELECT key_salt FROM sessions WHERE digest = ?", (digest,)).fetchone()
+    assert row is not None, "there is no such session"
+    return new_secret("tiermesh", lambda _: hmac.digest(token.encode(), row[0], hashlib.sha256)) if row[0] else ""
+
+
 def beside(mesh: LocalMesh, part: str = "console") -> dict[str, str]:
     """Returns the settings with which a further console joins a mesh."""
     services = ("auth", "billing", "router")
-    return {f"{name}_addresses": mesh.addresses[name] for name in services} | mesh.tls_settings(part)
+    addresses = {f"{name}_addresses": mesh.addresses[name] for name in services}
+    edge = {"edge_url": mesh.base_url} if part == "console" else {}
+    return addresses | edge | mesh.tls_settings(part)
 
 
 def operators_beside(mesh: LocalMesh, directory: Path, **settings: str) -> ServiceProcess:

@@ -12,7 +12,8 @@ from openai import OpenAI
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Error as PlaywrightError
 
-from tests.integration.console.desk import SCHEMES, WIDTHS, Desk, check_page, press
+from tests.integration.console.conftest import HOSTILE
+from tests.integration.console.desk import SCHEMES, TOOLS, WIDTHS, Desk, check_page, press
 from tests.integration.console.person import Owner
 from tests.support.mesh import LocalMesh
 
@@ -157,6 +158,7 @@ def test_every_page_fits_and_can_be_read(
     desk.sign_in(strange.key)
     paths = {"overview": "/", "keys": "/keys", "key": f"/keys/{strange.key_id}", "new-key": "/keys/new"}
     paths |= {
+        "playground": "/playground?model=tiermesh-max",
         "usage": "/usage",
         "usage-by-key": "/usage?group_by=key",
         "receipts": "/receipts",
@@ -168,6 +170,20 @@ def test_every_page_fits_and_can_be_read(
     for name, path in paths.items():
         page.goto(desk.url + path)
         check_page(page, name, width, scheme)
+    page.goto(f"{desk.url}/playground?model=tiermesh-max-think")
+    page.get_by_text("Options").click()
+    page.get_by_label("Message").fill(f"What is the weather? {HOSTILE} {'W' * 120}")
+    page.get_by_label("Tools").fill(TOOLS)
+    page.get_by_role("button", name="Send for").click()
+    expect(page.get_by_label("Result of get_weather")).to_be_visible()
+    page.get_by_text("Reasoning").click()
+    check_page(page, "playground-answered", width, scheme)
+    page.get_by_role("button", name="New conversation").click()
+    page.get_by_label("Longest answer in tokens").fill("many")
+    page.get_by_label("Message").fill("hi")
+    page.get_by_role("button", name="Send for").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    check_page(page, "playground-refused", width, scheme)
     page.goto(f"{desk.url}/keys/new")
     page.get_by_label("Requests per minute").fill("many")
     press(page, "button", "Create the key")

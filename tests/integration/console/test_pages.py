@@ -17,7 +17,7 @@ from tests.support.process import ServiceProcess
 
 # The most that a page may weigh with all that it loads, in bytes.
 MOST_BYTES = 100_000
-PAGES = ("/", "/keys", "/keys/new", "/usage", "/receipts", "/models", "/account")
+PAGES = ("/", "/keys", "/keys/new", "/playground", "/usage", "/receipts", "/models", "/account")
 
 
 def secret_on(page: PageShown) -> str:
@@ -84,26 +84,28 @@ def test_a_key_without_the_scope_is_told_which_one_it_needs(mesh: LocalMesh) -> 
         assert mesh.api_key not in page.source
 
 
-def test_the_overview_shows_what_the_api_says(owner: Owner, person: Person, mesh: LocalMesh) -> None:
-    before = person.open("/")
-    assert before.shows("$10.00")
-    headers = {"Authorization": f"Bearer {owner.key}"}
-    ask(owner)
-    after = person.open("/")
-    left = httpx2.get(f"{mesh.base_url}/balance", headers=headers).json()["credits"]
-    assert left == 990
-    assert after.shows(f"${left / 100:.2f}")
-    assert 'id="requests-today">1<' in after.source
-    mesh.command_now("credits", "grant", owner.account, "10")
-    for model in ("tiermesh-pro", "tiermesh-max"):
-        assert after.shows(model)
-    sold = httpx2.get(f"{mesh.base_url}/models", headers=headers).json()["data"]
-    states = [each["available"] for each in sold]
-    assert (after.source.count(">available<"), after.source.count(">no runner now<")) == (
-        sum(states),
-        states.count(False),
-    )
-    assert {True, False} == set(states)
+def test_the_overview_shows_what_the_api_says(mesh: LocalMesh) -> None:
+    owner = Owner(mesh)
+    with owner.at_a_browser() as person:
+        before = person.open("/")
+        assert before.shows("$10.00")
+        headers = {"Authorization": f"Bearer {owner.key}"}
+        ask(owner)
+        after = person.open("/")
+        left = httpx2.get(f"{mesh.base_url}/balance", headers=headers).json()["credits"]
+        assert left == 990
+        assert after.shows(f"${left / 100:.2f}")
+        assert 'id="requests-today">1<' in after.source
+        mesh.command_now("credits", "grant", owner.account, "10")
+        for model in ("tiermesh-pro", "tiermesh-max"):
+            assert after.shows(model)
+        sold = httpx2.get(f"{mesh.base_url}/models", headers=headers).json()["data"]
+        states = [each["available"] for each in sold]
+        assert (after.source.count(">available<"), after.source.count(">no runner now<")) == (
+            sum(states),
+            states.count(False),
+        )
+        assert {True, False} == set(states)
 
 
 def ask(owner: Owner, key: str = "") -> str:
@@ -351,8 +353,8 @@ def test_no_page_is_heavy(person: Person) -> None:
     for path in (*PAGES, "/sign-in", "/nothing"):
         page = person.open(path)
         loaded = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.source)
-        # The page of the account has the script for passkeys too.
-        assert path == "/sign-in" or len(loaded) == 3 + (path == "/account")
+        # The pages of the account and of the playground have a script of their own.
+        assert path == "/sign-in" or len(loaded) == 3 + (path in {"/account", "/playground"})
         files = [person.http.get(each) for each in loaded]
         assert all(each.status_code == 200 and "immutable" in each.headers["cache-control"] for each in files)
         assert len(page.response.content) + sum(len(each.content) for each in files) < MOST_BYTES

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.console.person import Owner, PageShown, Person, beside
+from tests.integration.console.person import Owner, PageShown, Person, beside, session_key
+from tests.integration.console.test_pages import status_of
 from tests.support.authenticator import FLAG, Authenticator
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
@@ -215,18 +216,41 @@ def test_what_recovers_can_do_nothing_else(mesh: LocalMesh) -> None:
         code = page.source.partition('id="secret"')[2].partition(">")[2].partition("<")[0]
         assert page.response.headers["cache-control"] == "no-store"
         assert finder.fill_in("/recover", "/recover", code=code).location == "/new-way-in"
-        for path in ("/", "/keys", f"/keys/{owner.key_id}", "/account", "/usage.csv", "/keys/new"):
+        for path in ("/", "/keys", f"/keys/{owner.key_id}", "/account", "/usage.csv", "/keys/new", "/playground"):
             assert finder.open(path).location == "/new-way-in"
         token = {"form_token": finder.token("/new-way-in")}
         for path in (f"/keys/{owner.key_id}/rotate", f"/keys/{owner.key_id}/revoke", "/keys/new"):
             assert finder.send(path, token).location == "/new-way-in"
-        for path in ("/account/recovery-code", "/account/end-other-sessions", "/confirm"):
+        for path in ("/account/recovery-code", "/account/end-other-sessions", "/confirm", "/playground"):
             assert finder.send(path, token).location == "/new-way-in"
+        headers = {"Origin": finder.url, "X-Form-Token": token["form_token"]}
+        asked = finder.http.post("/playground/answers", content=b"{}", headers=headers)
+        assert (asked.status_code, asked.json()["error"]["message"]) == (403, "Add a passkey or get a key first.")
         assert person.open("/").status == 200
         got = finder.fill_in("/new-way-in", "/new-way-in/key")
         assert got.status == 200
         assert finder.open("/").status == 200
         assert person.open("/new-way-in").location == "/account"
+
+
+def test_a_passkey_asks_in_the_playground_until_it_is_removed(mesh: LocalMesh) -> None:
+    owner = Owner(mesh)
+    with owner.at_a_browser() as person, Person(mesh.console_url) as entered:
+        authenticator = Authenticator(person.url)
+        made = authenticator.create(options(person, ADD, "/account"))
+        assert send(person, ADD, "/account", made, name="phone").status == 303
+        assert sign_in(entered, authenticator).location == "/"
+        headers = {"Origin": entered.url, "X-Form-Token": entered.token(), "Content-Type": "application/json"}
+        question = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": "hi"}]}
+        answer = entered.http.post("/playground/answers", json=question, headers=headers)
+        assert (answer.status_code, answer.text.rstrip().endswith("data: [DONE]")) == (200, True)
+        key = session_key(mesh, entered.session_cookie[1])
+        # It is let in, to chat and for nothing else.
+        assert status_of(mesh, key) == 403
+        [removal] = [path for path in person.open("/account").forms if path.endswith("/remove")]
+        assert person.send(removal, {"form_token": person.token("/account")}).status == 303
+        assert status_of(mesh, key) == 401
+        assert entered.http.post("/playground/answers", json=question, headers=headers).status_code == 401
 
 
 def test_no_code_is_written_anywhere(mesh: LocalMesh) -> None:

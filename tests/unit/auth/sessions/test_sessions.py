@@ -2,84 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from services.auth.accounts import Account, Accounts
-from services.auth.key_cache import KeyCache
-from services.auth.keys import ApiKey, digest_of
+from services.auth.accounts import Accounts
+from services.auth.keys import digest_of
 from services.auth.sessions.session import token_digest
-from services.auth.sessions.sessions import SessionLimits, Sessions
-from services.auth.store.sessions import SessionStore
-from services.auth.store.store import MIGRATIONS, AuthStore
 from services.common.clock import to_ms
-from services.common.database.base import Database
-from services.common.database.migrations import migrate
 from services.common.errors import Code, MeshError
-from tests.unit.auth.keys_for_tests import api_key
-from tests.unit.auth.manual_clock import ManualClock
-
-LIFETIME, IDLE, MOST = 3600.0, 600.0, 3
-SECRET, OTHER_SECRET, PLAIN_SECRET = "sk-tiermesh-manages1", "sk-tiermesh-manages2", "sk-tiermesh-chats111"
-
-
-class World:
-    """An account with a key that manages it, another one, and one that may only be used."""
-
-    def __init__(self, database: Database, clock: ManualClock) -> None:
-        self.clock = clock
-        self.keys = KeyCache()
-        self.auth_store = AuthStore(database)
-        self.store = SessionStore(database)
-        limits = SessionLimits(LIFETIME, IDLE, MOST)
-        self.sessions = Sessions(
-            self.store, lambda secret: self.keys.verify(secret, to_ms(clock())), limits, clock=clock
-        )
-
-    async def fill(self) -> None:
-        self.account = await Accounts(self.auth_store, KeyCache().put, clock=self.clock).create("Zoë <b>")
-        self.key = await self.add(SECRET, "key_1", ("chat", "keys"))
-        await self.add(OTHER_SECRET, "key_2", ("keys",))
-        await self.add(PLAIN_SECRET, "key_3", ())
-
-    async def add(self, secret: str, key_id: str, endpoints: tuple[str, ...], account: Account | None = None) -> ApiKey:
-        key = api_key(secret, id=key_id, endpoints=endpoints, account_id=(account or self.account).id)
-        kept = await self.auth_store.insert_key(replace(key, digest=digest_of(secret)))
-        self.keys.put(kept)
-        return kept
-
-    async def ended(self, token: str) -> bool:
-        """Whether a token signs nobody in any more; any other failure is a failure of the test."""
-        try:
-            await self.sessions.find(token)
-        except MeshError as error:
-            if error.code is not Code.UNAUTHENTICATED:
-                raise
-            return True
-        return False
+from tests.unit.auth.sessions.world import IDLE, LIFETIME, MOST, OTHER_SECRET, PLAIN_SECRET, SECRET, World
 
 
 def _written(database_file: Path) -> bytes:
     """Returns what is in the files of a database, its journal too."""
     return b"".join(path.read_bytes() for path in database_file.parent.glob(f"{database_file.name}*"))
-
-
-@pytest.fixture
-def database_file(tmp_path: Path) -> Path:
-    return tmp_path / "auth.db"
-
-
-@pytest.fixture
-async def world(database_file: Path, clock: ManualClock) -> AsyncIterator[World]:
-    database = Database(f"sqlite:///{database_file}")
-    await migrate(database, MIGRATIONS)
-    world = World(database, clock)
-    await world.fill()
-    yield world
-    await database.close()
 
 
 async def test_a_session_is_found_by_its_token_alone(world: World) -> None:
@@ -161,7 +99,7 @@ async def test_it_ends_when_its_key_expires_or_is_forgotten(world: World) -> Non
 
 
 async def test_one_is_ended_or_all_but_one_of_this_account_alone(world: World) -> None:
-    stranger = await Accounts(world.auth_store, KeyCache().put, clock=world.clock).create("stranger")
+    stranger = await Accounts(world.auth_store, world.keys.put, clock=world.clock).create("stranger")
     await world.add("sk-tiermesh-stranger", "key_4", ("keys",), stranger)
     strange, _ = await world.sessions.create("sk-tiermesh-stranger", "")
     first, found = await world.sessions.create(SECRET, "")

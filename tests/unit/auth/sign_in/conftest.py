@@ -13,10 +13,12 @@ from services.auth.issuing.issuer import KeyIssuer
 from services.auth.issuing.rights import Wish
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey
+from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.sign_in.challenge import Challenges, RelyingParty
 from services.auth.sign_in.passkeys import Passkeys
 from services.auth.sign_in.recovery_code import RecoveryCodes
+from services.auth.store.session_keys import SessionKeyStore
 from services.auth.store.sessions import SessionStore
 from services.auth.store.sign_in_methods import SignInMethodStore
 from services.auth.store.store import MIGRATIONS, AuthStore
@@ -57,6 +59,15 @@ class World:
             SessionStore(database),
             lambda secret: self.keys.verify(secret, to_ms(clock())),
             SessionLimits(3600.0, 3600.0, 20),
+            on_change=self.keys.put,
+            clock=clock,
+        )
+        self.session_keys = SessionKeys(
+            self.sessions,
+            SessionKeyStore(database),
+            self.keys.put,
+            KeyBounds(20, 20),
+            KeyTerms("tiermesh", RATE, 0),
             clock=clock,
         )
         self.passkeys = Passkeys(
@@ -99,6 +110,16 @@ class World:
     async def key_of(self, token: str) -> ApiKey:
         """Returns the key of a session."""
         return (await self.sessions.find(token)).standing_on
+
+    def lets_in(self, secret: str) -> bool:
+        """Whether requests with a key are let in."""
+        try:
+            self.keys.verify(secret, to_ms(self.clock()))
+        except MeshError as error:
+            if error.code is not Code.UNAUTHENTICATED:
+                raise
+            return False
+        return True
 
     async def ended(self, token: str) -> bool:
         """Whether a token signs nobody in any more."""

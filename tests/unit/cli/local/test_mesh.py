@@ -94,6 +94,7 @@ def test_everyone_finds_the_others() -> None:
         edge.router_addresses,
     )
     assert (console.public_url, console.api_url) == ("http://localhost:8001", "http://127.0.0.1:8000/v1")
+    assert console.edge_url == console.api_url
     assert (console.registration, console.registration_credits) == ("open", 1000)
     operators = settings("operator_console")
     assert isinstance(operators, OperatorConsoleSettings)
