@@ -6,18 +6,28 @@ import random
 import secrets
 from dataclasses import dataclass, field
 
+from services.common.clock import Clock, system_clock, to_ms
 from services.common.telemetry.tracing import Span
+
+# The bits of an id's time.
+_MILLISECONDS = (1 << 48) - 1
 
 
 class RequestIds:
-    """Draws ids of 128 random bits. They are names, not secrets, so one seed from the system serves for all of them."""
+    """Draws ids that begin with the time: 48 bits of milliseconds since 1970, then 80 random bits.
 
-    def __init__(self, seed: int | None = None) -> None:
+    So the ledger adds its newest requests at one end of its indexes, which stay in memory however old it grows. Nothing
+    may rely on the order: clocks differ and go back. Ids are names, not secrets, so one seed from the system serves for
+    all of them.
+    """
+
+    def __init__(self, seed: int | None = None, clock: Clock = system_clock) -> None:
         self._random = random.Random(secrets.randbits(256) if seed is None else seed)  # noqa: S311 - see above
+        self._clock = clock
 
     def new(self) -> str:
         """Returns a new id, `req_…`."""
-        return f"req_{self._random.getrandbits(128):032x}"
+        return f"req_{to_ms(self._clock()) & _MILLISECONDS:012x}{self._random.getrandbits(80):020x}"
 
 
 @dataclass(slots=True)

@@ -314,7 +314,7 @@ class Mesh:
             Authenticator(auth, settings.call_timeout),
             settings,
             monotonic=clock,
-            request_ids=RequestIds(self._chance.getrandbits(64)),
+            request_ids=RequestIds(self._chance.getrandbits(64), self.wall_clock),
         )
         http = HttpServer(
             EDGE,
