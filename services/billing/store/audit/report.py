@@ -1,0 +1,19 @@
+"""What an audit has seen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Each check of a slice names at most this many rows, and a report no more: the first ones tell what a disaster was.
+MAX_NAMED = 100
+
+
+class Report(NamedTuple):
+    """What an audit has seen. The ledger is sound if there are no violations."""
+
+    violations: list[str]
+    entries: int
+    accounts: int
+    open_holds: int
+    # The sum of all entries: 0, because each movement is two lines that cancel out.
+    imbalance: int
