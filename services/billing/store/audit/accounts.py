@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from services.billing.ledger.usage import DAY_MS
-from services.billing.store.audit.report import MAX_NAMED
+from services.billing.store.audit.report import MAX_NAMED, whole_numbers
 
 # Of about so many entries, the accounts are read at a time.
 SLICE = 20_000
@@ -228,7 +228,7 @@ def _run(
     violations: list[str] = []
     for check in checks:
         query = sa.text(f"{_VIEWS} {check.query} LIMIT {MAX_NAMED}".format_map(words))
-        violations.extend(check.sentence(row) for row in connection.execute(query, parameters))
+        violations.extend(check.sentence(whole_numbers(row)) for row in connection.execute(query, parameters))
     return violations
 
 

@@ -90,9 +90,9 @@ class Audits:
                 violations.insert(0, imbalance(total))
             first: str | None = ""
             while first is not None:
-                part, found = await work.do(self._check_accounts(first))
-                violations.extend(found if not part.long else await self._check_long_account(part, work))
-                first = part.end or None
+                checked, found = await work.do(self._check_accounts(first))
+                violations.extend(found if not checked.long else await self._check_long_account(checked, work))
+                first = checked.end or None
             del violations[_MOST:]
             await self._database.transaction(partial(replace_findings, violations=violations, total=total))
             return Report(violations, entries, *await self._database.read(count, Lane.WHOLE), total)

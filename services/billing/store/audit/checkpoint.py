@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from services.billing.store.audit import moves
 from services.billing.store.audit.movements import EntrySlice, read_slice
 from services.billing.store.audit.moves import Unfinished, read_unfinished
-from services.billing.store.audit.report import MAX_NAMED, Report
+from services.billing.store.audit.report import MAX_NAMED, Report, whole_numbers
 
 _READ = sa.text("SELECT entry_id, entries, total, whole_total FROM audit_checkpoint")
 # Of several replicas that prove the same slice, one moves the checkpoint.
@@ -134,10 +134,10 @@ def conclude(connection: sa.Connection) -> Verdict:
     if total and imbalance(total) not in found:
         found.insert(0, imbalance(total))
     after = {"after": checkpoint.entry_id}
-    found.extend(_wrong_balance(row) for row in connection.execute(_BALANCES, after))
+    found.extend(_wrong_balance(whole_numbers(row)) for row in connection.execute(_BALANCES, after))
     found.extend(
         f"account {row.account_id} has {row.held} held, but its open holds sum to {row.open}"
-        for row in connection.execute(_HELD)
+        for row in map(whole_numbers, connection.execute(_HELD))
     )
     wrong, finished = moves.judge(connection, checkpoint.entry_id)
     found.extend(wrong[:MAX_NAMED])

@@ -113,7 +113,7 @@ class LongAccount:
         grants, granted = connection.execute(_GRANTS, account).one()
         if (grants, int(granted)) != (sums.grants, sums.granted):
             yield (
-                f"account {self._id} has {grants} grants of {granted} credits, "
+                f"account {self._id} has {grants} grants of {int(granted)} credits, "
                 f"but {sums.grants} grant movements of {sums.granted}"
             )
 

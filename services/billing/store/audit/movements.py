@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from services.billing.store.audit.report import MAX_NAMED
+from services.billing.store.audit.report import MAX_NAMED, whole_numbers
 
 # How many entries are read at a time.
 SLICE = 5_000
@@ -89,7 +89,7 @@ def _sentence(connection: sa.Connection, row: Any, after: int, upto: int) -> str
     name = f"the {row.kind} of {row.reference}"
     if not _is_whole(row):
         parameters = {"low": after - _REACH, "high": upto + _REACH, "reference": row.reference, "kind": row.kind}
-        lines = connection.execute(_LINES, parameters).one()
+        lines = whole_numbers(connection.execute(_LINES, parameters).one())
         wrong = f"{name} has {lines.line_count} entries that sum to {lines.total}, not 2 and 0"
         return None if _is_whole(lines) else wrong
     if row.account_id is None or row.account_id != row.other_account_id:
