@@ -19,9 +19,9 @@ _NEIGHBOURS = {"sqlite": 4, "postgresql": 2_000}
 _REACH = 20_000
 
 _STRADDLING = sa.text("""
-    SELECT max(later.entry_id) FROM entries earlier JOIN entries later
-        ON later.reference = earlier.reference AND later.kind = earlier.kind
-    WHERE earlier.entry_id > :low AND earlier.entry_id <= :upto AND later.entry_id > :upto AND later.entry_id <= :high
+    SELECT max(entry_id) FROM entries WHERE entry_id > :upto AND entry_id <= :high AND (reference, kind) IN (
+        SELECT reference, kind FROM entries WHERE entry_id > :low AND entry_id <= :upto
+    )
 """)
 _COUNT = sa.text("SELECT count(*), coalesce(sum(amount), 0) FROM entries WHERE entry_id > :after AND entry_id <= :upto")
 _MOVEMENTS = """
