@@ -99,7 +99,7 @@ _OF_ACCOUNTS = (
 class Charges(NamedTuple):
     """Charges of a while: how many, CPU-ms of billing and the database server for each, and how long one took (ms)."""
 
-    count: int
+    made: int
     cpu: float
     mean: float
     p99: float
@@ -227,7 +227,7 @@ async def measure(large: Ledger, empty: Ledger, table: Table, seconds: float) ->
         await _beside(client, large, table, "first proof of all entries", billing_pb2.AUDIT_SCOPE_NEW, beside)
         new = await charges(large, BESIDE_IN_FLIGHT, seconds)
         took = await _timed(_audit(client, billing_pb2.AUDIT_SCOPE_NEW))
-        table.add_row(f"audit of what is new ({new.count:,} charges), s", f"{took:.2f}")
+        table.add_row(f"audit of what is new ({new.made:,} charges), s", f"{took:.2f}")
         await _beside(client, large, table, "audit of the whole ledger", billing_pb2.AUDIT_SCOPE_WHOLE, beside)
 
 
