@@ -202,7 +202,9 @@ async def _fill_postgresql(url: str, steps: Sequence[tuple[int, Sequence[str]]])
         await connection.execute(f"INSERT INTO numbers SELECT generate_series(1, {count})")
         for statement in statements:
             await connection.execute(statement)
-    await connection.execute("VACUUM ANALYZE")
+    if steps[0][0] > 1:
+        # Statistics of a ledger with one request would make plans that read all of it, and be kept while it grows.
+        await connection.execute("VACUUM ANALYZE")
     await connection.close()
 
 
