@@ -1,5 +1,5 @@
 # The control services, the edge and the console, the migrations and the `tiermesh` command: `services.edge`,
-# `services.console`, `services.auth`, `services.billing`, `services.router`, with the drivers of PostgreSQL and Redis and without any engine.
+# `services.console`, `services.console.operators`, `services.auth`, `services.billing`, `services.router`, with the drivers of PostgreSQL and Redis and without any engine.
 #
 # Build it with any OCI builder from the root of a checkout: `make images BUILDER=podman IMAGES=control`.
 # A release pins the base by its digest besides: --build-arg PYTHON_IMAGE=…@sha256:…

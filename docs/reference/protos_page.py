@@ -28,6 +28,7 @@ _ORDER = (
     "common/v1/trace",
     "auth/v1/auth",
     "auth/v1/sign_in",
+    "auth/v1/operators",
     "billing/v1/billing",
     "billing/v1/deposits",
     "router/v1/router",

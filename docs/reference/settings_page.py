@@ -21,7 +21,8 @@ from services.common.settings import (
     GrpcServiceSettings,
     ServiceSettings,
 )
-from services.console.settings import ConsoleSettings
+from services.console.operators.settings import OperatorConsoleSettings
+from services.console.settings import ConsoleSettings, SiteSettings
 from services.edge.settings import EdgeSettings
 from services.payments.settings import PaymentsSettings
 from services.router.settings import RouterSettings
@@ -31,18 +32,20 @@ _SHARED: tuple[tuple[type[ServiceSettings], str, str], ...] = (
     (
         ServiceSettings,
         "Every service",
-        "Edge, console, auth, billing, router, runner and payments read these settings.",
+        "Edge, consoles, auth, billing, router, runner and payments read these settings.",
     ),
     (
         GrpcServiceSettings,
         "Services with a gRPC interface",
         "Auth, billing, router, runner and payments read this setting.",
     ),
+    (SiteSettings, "Consoles", "The console and the operators' console (`OPERATOR_CONSOLE`) read these settings."),
     (EtcdServiceSettings, "Services that use etcd", "Router and runner read these settings."),
 )
 _SERVICES: dict[str, type[ServiceSettings]] = {
     "edge": EdgeSettings,
     "console": ConsoleSettings,
+    "operator_console": OperatorConsoleSettings,
     "auth": AuthSettings,
     "billing": BillingSettings,
     "router": RouterSettings,
@@ -71,7 +74,7 @@ def settings_page() -> str:
         parts += [f"## {title}\n\n{sentence}\n\n", table(_HEAD, rows)]
     for service, kind in _SERVICES.items():
         rows = [_row(f"TIERMESH_{service.upper()}_", kind, name) for name in kind.__annotations__]
-        parts += [f"## {service.capitalize()}\n\n", table(_HEAD, rows)]
+        parts += [f"## {service.replace('_', ' ').capitalize()}\n\n", table(_HEAD, rows)]
     parts += [_COMMANDS, table(("name", "meaning"), _variables())]
     return "".join(parts).rstrip("\n") + "\n"
 

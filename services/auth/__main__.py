@@ -12,6 +12,11 @@ from services.auth.issuing.issuer import KeyIssuer
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.metrics import KEYS, STALENESS
+from services.auth.operators.actions import ActionRecord
+from services.auth.operators.operators import Operators
+from services.auth.operators.service import SERVICE_NAME as OPERATOR_SERVICE_NAME
+from services.auth.operators.service import OperatorService
+from services.auth.operators.sessions import OperatorSessions
 from services.auth.pruning import Pruner
 from services.auth.rate_limits.choice import open_limiter
 from services.auth.service import LIMITED_CALLERS, SERVICE_NAME, AuthService
@@ -22,6 +27,7 @@ from services.auth.sign_in.choice import open_passkeys
 from services.auth.sign_in.recovery_code import RecoveryCodes
 from services.auth.sign_in.service import SERVICE_NAME as SIGN_IN_SERVICE_NAME
 from services.auth.sign_in.service import SignInService
+from services.auth.store.operators import OperatorStore
 from services.auth.store.sessions import SessionStore
 from services.auth.store.sign_in_methods import SignInMethodStore
 from services.auth.store.store import MIGRATIONS, AuthStore
@@ -32,6 +38,7 @@ from services.common.lifecycle.stopping import unless_stopped
 from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.auth.v1.auth_pb2_grpc import add_AuthServiceServicer_to_server
+from tiermesh.auth.v1.operators_pb2_grpc import add_OperatorServiceServicer_to_server
 from tiermesh.auth.v1.sign_in_pb2_grpc import add_SignInServiceServicer_to_server
 
 
@@ -80,11 +87,14 @@ async def _serve_keys(
     passkeys = open_passkeys(methods, store, Challenges(methods), issuer, sessions, last_used.note)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
-    service = AuthService(Accounts(store), issuer, sessions, authenticate, lambda: follower.fresh)
+    accounts = Accounts(store, keys.put)
+    service = AuthService(accounts, issuer, sessions, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     sign_in = SignInService(passkeys, RecoveryCodes(methods, issuer, sessions))
     add_SignInServiceServicer_to_server(sign_in, grpc_server.server)
-    await grpc_server.start([SERVICE_NAME, SIGN_IN_SERVICE_NAME])
+    operators = _operators(settings, OperatorStore(database), limits)
+    add_OperatorServiceServicer_to_server(operators, grpc_server.server)
+    await grpc_server.start([SERVICE_NAME, SIGN_IN_SERVICE_NAME, OPERATOR_SERVICE_NAME])
     lifespan.run_in_background("last_used", last_used.run())
     lifespan.run_in_background("key_changes", follower.run())
     lifespan.run_in_background("pruning", pruner.run())
@@ -94,6 +104,11 @@ async def _serve_keys(
     await issuer.drain(lifespan.drain_seconds)
     await lifespan.end_background_tasks()
     await last_used.drain(lifespan.drain_seconds)
+
+
+def _operators(settings: AuthSettings, store: OperatorStore, limits: SessionLimits) -> OperatorService:
+    sessions = OperatorSessions(store, limits)
+    return OperatorService(Operators(store, settings.key_prefix), sessions, ActionRecord(store, sessions))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.auth.keys import ApiKey
 from services.auth.labels import RandomBytes, check_label, new_id
 from services.common.clock import Clock, system_clock, to_ms
 
@@ -17,6 +19,24 @@ class Account:
     id: str
     name: str
     created_at_ms: int
+    # When every key of it was refused; 0 if that is not so.
+    suspended_at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountQuery:
+    """Which accounts are wanted, and in which order; without anything, every account, oldest first."""
+
+    # An ID of an account or of one of its keys, or a part of its name in whatever case.
+    search: str = ""
+    # How many at most; 0 means all.
+    limit: int = 0
+    after_account_id: str = ""
+    newest_first: bool = False
+
+
+# Every account, oldest first.
+EVERY_ACCOUNT = AccountQuery()
 
 
 class AccountStore(Protocol):
@@ -25,17 +45,32 @@ class AccountStore(Protocol):
     async def insert_account(self, account: Account) -> None:
         """Keeps a new account."""
 
-    async def list_accounts(self) -> list[Account]:
-        """Returns every account, oldest first."""
+    async def list_accounts(self, query: AccountQuery) -> list[Account]:
+        """Returns the accounts that are wanted; raises MeshError INVALID_REQUEST for an unknown one to come after."""
+
+    async def get_account(self, account_id: str) -> Account:
+        """Returns one account; raises MeshError NOT_FOUND."""
+
+    async def set_suspended(self, account_id: str, suspended_at_ms: int) -> tuple[Account, list[ApiKey]]:
+        """Suspends an account unless it is, or resumes it with 0; returns it with the keys that this has changed.
+
+        Raises MeshError NOT_FOUND. A key that is being made is either among them or made as the account now is.
+        """
 
 
 class Accounts:
-    """Opens and lists accounts."""
+    """Opens, lists, suspends and resumes accounts. `tell` takes in a changed key, for the very next verification."""
 
     def __init__(
-        self, store: AccountStore, *, clock: Clock = system_clock, random: RandomBytes = secrets.token_bytes
+        self,
+        store: AccountStore,
+        tell: Callable[[ApiKey], None],
+        *,
+        clock: Clock = system_clock,
+        random: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._store = store
+        self._tell = tell
         self._clock = clock
         self._random = random
 
@@ -46,6 +81,24 @@ class Accounts:
         await self._store.insert_account(account)
         return account
 
-    async def list(self) -> list[Account]:
-        """Returns every account, oldest first."""
-        return await self._store.list_accounts()
+    async def list(self, query: AccountQuery = EVERY_ACCOUNT) -> list[Account]:
+        """Returns the accounts that are wanted; raises MeshError INVALID_REQUEST for an unknown one to come after."""
+        return await self._store.list_accounts(query)
+
+    async def get(self, account_id: str) -> Account:
+        """Returns one account; raises MeshError NOT_FOUND."""
+        return await self._store.get_account(account_id)
+
+    async def suspend(self, account_id: str) -> Account:
+        """Has every key of an account refused; raises MeshError NOT_FOUND."""
+        return await self._set_suspended(account_id, to_ms(self._clock()))
+
+    async def resume(self, account_id: str) -> Account:
+        """Has the keys of an account work again; raises MeshError NOT_FOUND."""
+        return await self._set_suspended(account_id, 0)
+
+    async def _set_suspended(self, account_id: str, suspended_at_ms: int) -> Account:
+        account, keys = await self._store.set_suspended(account_id, suspended_at_ms)
+        for key in keys:
+            self._tell(key)
+        return account

@@ -27,6 +27,8 @@ MAX_KEY_LENGTH = 128
 # a key; a passkey or a recovery code stands on it, so that its rights and limits are those of any key.
 PASSKEY_HINT = "passkey"
 RECOVERY_CODE_HINT = "recovery code"
+# What the owner of a suspended account is told, whatever was shown to get in.
+SUSPENDED = "The account is suspended. Its credits are kept. Ask the operator of this service to resume it."
 # The contract carries limits as uint32.
 MAX_REQUESTS_PER_MINUTE = 2**32 - 1
 
@@ -62,6 +64,8 @@ class ApiKey:
     origin: str = ""
     # The key that made it and those before that one, the first of them first.
     ancestors: tuple[Ancestor, ...] = ()
+    # When its account was suspended; 0 if that is not so.
+    suspended_at_ms: int = 0
 
     @property
     def has_secret(self) -> bool:

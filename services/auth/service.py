@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from services.auth.accounts import Account, Accounts
+from services.auth.accounts import Account, AccountQuery, Accounts
 from services.auth.authenticate_stream import STALE, AuthenticateServer
 from services.auth.issuing.issuer import DEFAULT_OVERLAP_SECONDS, KeyIssuer
 from services.auth.issuing.rights import Wish
@@ -22,12 +22,20 @@ from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 SERVICE_NAME = auth_pb2.DESCRIPTOR.services_by_name["AuthService"].full_name
 
 # What a role may call, if it is not everything. The console signs people in by sessions, and shows no list of accounts.
+# Only the operators' console signs operators in and acts for them; nobody but the commands makes operators.
 LIMITED_CALLERS = {
+    "edge": ("Authenticate", "CreateKey", "ListKeys", "RevokeKey"),
     "console": (
         *("CreateAccount", "CreateKey", "GetKey", "ListKeys", "RevokeKey", "RotateKey"),
         *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions"),
         *SIGN_IN_METHODS,
-    )
+    ),
+    "operator-console": (
+        *("CreateAccount", "GetAccount", "ListAccounts", "SuspendAccount", "ResumeAccount"),
+        *("CreateKey", "GetKey", "ListKeys", "RevokeKey"),
+        *("CreateOperatorSession", "GetOperatorSession", "ConfirmOperatorSession", "EndOperatorSession"),
+        *("BeginAction", "EndAction", "ListActions"),
+    ),
 }
 # How many keys a page has at most.
 _MAX_PAGE = 1000
@@ -69,8 +77,32 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     async def ListAccounts(
         self, request: auth_pb2.ListAccountsRequest, context: Context
     ) -> auth_pb2.ListAccountsResponse:
-        del request, context
-        return auth_pb2.ListAccountsResponse(accounts=[_account(each) for each in await self._accounts.list()])
+        del context
+        size = min(request.page_size, _MAX_PAGE)
+        # One more tells whether another page follows.
+        limit = size + 1 if size else 0
+        query = AccountQuery(request.search, limit, request.after_account_id, request.newest_first)
+        found = await self._accounts.list(query)
+        shown = found[:size] if size else found
+        return auth_pb2.ListAccountsResponse(
+            accounts=[_account(each) for each in shown], has_more=len(found) > len(shown)
+        )
+
+    async def GetAccount(self, request: auth_pb2.GetAccountRequest, context: Context) -> auth_pb2.GetAccountResponse:
+        del context
+        return auth_pb2.GetAccountResponse(account=_account(await self._accounts.get(request.account_id)))
+
+    async def SuspendAccount(
+        self, request: auth_pb2.SuspendAccountRequest, context: Context
+    ) -> auth_pb2.SuspendAccountResponse:
+        del context
+        return auth_pb2.SuspendAccountResponse(account=_account(await self._accounts.suspend(request.account_id)))
+
+    async def ResumeAccount(
+        self, request: auth_pb2.ResumeAccountRequest, context: Context
+    ) -> auth_pb2.ResumeAccountResponse:
+        del context
+        return auth_pb2.ResumeAccountResponse(account=_account(await self._accounts.resume(request.account_id)))
 
     async def CreateKey(self, request: auth_pb2.CreateKeyRequest, context: Context) -> auth_pb2.CreateKeyResponse:
         del context
@@ -156,7 +188,12 @@ def _wish(request: auth_pb2.CreateKeyRequest) -> Wish:
 
 
 def _account(account: Account) -> auth_pb2.Account:
-    return auth_pb2.Account(id=account.id, name=account.name, created_at_ms=account.created_at_ms)
+    return auth_pb2.Account(
+        id=account.id,
+        name=account.name,
+        created_at_ms=account.created_at_ms,
+        suspended_at_ms=account.suspended_at_ms,
+    )
 
 
 def _api_key(key: ApiKey) -> auth_pb2.ApiKey:

@@ -21,7 +21,9 @@ SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_na
 # What a role may call, if it is not everything. The console reads, and grants what a new account begins with. The
 # watchers of payments record deposits, to addresses that billing keeps.
 LIMITED_CALLERS = {
+    "edge": ("Transact", "GetBalance", "GetRequest", "GetUsage"),
     "console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries"),
+    "operator-console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries", "Audit"),
     "payments": (
         *("GetDepositCursor", "RecordDeposits"),
         *("GetDepositAddress", "AddDepositAddress", "ListDepositAddresses"),
@@ -95,6 +97,11 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
             entries=report.entries,
             accounts=report.accounts,
             open_holds=report.open_holds,
+            granted=report.granted,
+            deposited=report.deposited,
+            revenue=report.revenue,
+            available=report.available,
+            held=report.held,
         )
 
 

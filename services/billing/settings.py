@@ -15,7 +15,7 @@ class BillingSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     # Where the service listens, host:port.
     listen: str = "127.0.0.1:7102"
     # The callers that billing accepts under mutual TLS, as for every service; payments is one of them.
-    tls_client_names: str = "edge,console,payments,operator"
+    tls_client_names: str = "edge,console,operator-console,payments,operator"
     # The database: sqlite:///relative/path, sqlite:////absolute/path or postgresql://user:password@host/name.
     database_url: str = "sqlite:///billing.db"
     # The age at which a hold is released, because its edge must have died. Set it longer than any request may take.

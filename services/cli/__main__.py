@@ -12,7 +12,8 @@ from services.cli.commands.doctor import doctor
 from services.cli.commands.etcd import etcd
 from services.cli.commands.key import key
 from services.cli.commands.ledger import ledger
-from services.cli.commands.mesh import models, runners
+from services.cli.commands.mesh import models, runner_group, runners
+from services.cli.commands.operator import operator
 from services.cli.commands.prometheus_targets import prometheus_targets
 from services.cli.commands.up import up
 from services.cli.commands.usage import usage
@@ -25,7 +26,10 @@ def main() -> None:
     """An OpenAI-compatible inference service sold by prepaid credits."""
 
 
-_MANAGEMENT = (account, key, credits_group, balance, usage, runners, models, ledger, deposits)
+_MANAGEMENT = (
+    *(account, operator, key, credits_group, balance, usage),
+    *(runners, runner_group, models, ledger, deposits),
+)
 _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
 
 for command in (*_MANAGEMENT, *_OPERATIONS):

@@ -65,6 +65,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     # Another key of the account, which signs in to the console; empty before that was first started.
     console_key_id: str = ""
     console_key: str = ""
+    # An operator, who signs in to the operators' console; empty before that was first started.
+    operator_id: str = ""
+    operator_key: str = ""
 
 
 class RunningMesh(msgspec.Struct, frozen=True, kw_only=True):

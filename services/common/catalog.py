@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from services.common.yaml_file import YamlFileError, read_yaml
+from services.common.files.yaml_file import YamlFileError, read_yaml
 
 ModelId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$")]
 Capability = Literal["tools", "vision"]

@@ -1,4 +1,4 @@
-"""What a runner's engine finds in a model file, for whoever decides how the model is served."""
+"""What a runner's engine finds in a model file, for the service that decides how the model is served."""
 
 from __future__ import annotations
 

@@ -90,10 +90,10 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 class GrpcServiceSettings(ServiceSettings, frozen=True, kw_only=True):
     """Further settings of a service that others call by gRPC."""
 
-    # The callers that the service accepts under mutual TLS: comma-separated roles (edge, console, auth, billing,
-    # router, runner, payments, operator) and whole DNS names. The caller's certificate must contain one of them as a
-    # DNS name.
-    tls_client_names: str = "edge,console,operator"
+    # The callers that the service accepts under mutual TLS: comma-separated roles (edge, console, operator-console,
+    # auth, billing, router, runner, payments, operator) and whole DNS names. The caller's certificate must contain one
+    # of them as a DNS name.
+    tls_client_names: str = "edge,console,operator-console,operator"
 
     @property
     def tls(self) -> TlsSettings:

@@ -50,6 +50,16 @@ from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.relying_party import relying_party
 from services.console.visit import Visit
 
+# The pages that owners choose from.
+MENU = (
+    ("/", "Overview"),
+    ("/keys", "API keys"),
+    ("/usage", "Usage"),
+    ("/receipts", "Receipts"),
+    ("/models", "Models"),
+    ("/account", "Account"),
+)
+
 
 async def serve(stop: asyncio.Event) -> None:
     """Serves until `stop` is set, then finishes the requests in flight."""
@@ -62,7 +72,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     origin = served_at(settings.public_url, settings.listen)
     discovery = Discovery()
     mesh = _open_mesh(settings, lifespan, discovery)
-    renderer, sessions = Renderer(), Sessions(mesh.auth, origin)
+    renderer, sessions = Renderer(MENU), Sessions(mesh.auth, origin)
     party = relying_party(origin, settings.passkey_domain)
     methods = SignInMethods(_open_sign_in(settings, lifespan, discovery), party)
     freshness = Freshness(settings.fresh_seconds, system_clock)

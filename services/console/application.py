@@ -10,12 +10,12 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.console.error_pages import ErrorPages
+from services.console.http.browser_sessions import BrowserSessions
 from services.console.http.forms import FORM_TOKEN, MOST_BYTES, Form, is_form_token, read_form
 from services.console.http.headers import NOT_STORED, security_headers
 from services.console.http.origin import Origin
 from services.console.metrics import FORMS_REFUSED, REQUEST_SECONDS, REQUESTS
 from services.console.page import Page
-from services.console.sessions import Sessions
 from services.console.sign_in.recovery import NEW_WAY_IN, is_recovering
 from services.console.static_files import StaticFiles
 from services.console.visit import Visit, own_path
@@ -32,7 +32,7 @@ class Application:
     def __init__(
         self,
         pages: Sequence[Page],
-        sessions: Sessions,
+        sessions: BrowserSessions,
         errors: ErrorPages,
         origin: Origin,
         *,

@@ -25,5 +25,5 @@ class Freshness:
     def demand(self, visit: Visit, onward: str) -> None:
         """Raises HTTPSeeOther to the page that asks for the key; from there the way goes on to `onward`."""
         allowed = self._seconds + (self._form_seconds if visit.request.method == "POST" else 0)
-        if to_ms(self._clock()) - visit.owner.confirmed_at_ms > allowed * 1000:
+        if to_ms(self._clock()) - visit.signed_in.confirmed_at_ms > allowed * 1000:
             raise web.HTTPSeeOther(f"/confirm?next={onward}")

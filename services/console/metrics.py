@@ -24,3 +24,8 @@ FORMS_REFUSED = Counter(
     "Forms that another site may have sent, by what was wrong: host, origin or token.",
     ["reason"],
 )
+OPERATOR_ACTIONS = Counter(
+    "tiermesh_console_operator_actions_total",
+    "Actions of operators by kind and outcome: done, refused or unknown.",
+    ["action", "outcome"],
+)

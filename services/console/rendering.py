@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,28 @@ from services.console.visit import Visit
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
+TEMPLATES = _FOLDER / "templates"
 _CREDITS_PER_DOLLAR = 100
 
 
 class Renderer:
-    """Renders templates. Every value is escaped: no template may say otherwise."""
+    """Renders templates. Every value is escaped: no template may say otherwise.
 
-    def __init__(self) -> None:
+    `menu` has the paths of the pages that people choose from, with what they are called. A template in the folder
+    `area` counts before the one of the same name that everybody uses.
+    """
+
+    def __init__(self, menu: Sequence[tuple[str, str]], area: str = "", **known: Any) -> None:
+        folders = [TEMPLATES / area, TEMPLATES] if area else [TEMPLATES]
         self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
+            loader=jinja2.FileSystemLoader(folders),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
         self._environment.globals.update(version=VERSION, static=_static_urls(), without_secret=WITHOUT_SECRET)
+        self._environment.globals.update(menu=menu, area=area, **known)
         self._environment.filters.update(number=_number, dollars=_dollars, moment=_moment, iso=_iso, scopes=_scopes)
 
     def page(self, template: str, visit: Visit | None, *, status: int = 200, **context: Any) -> web.Response:

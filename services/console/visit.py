@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from services.console.http.forms import Form, form_token
-from tiermesh.auth.v1 import auth_pb2
+from tiermesh.auth.v1 import auth_pb2, operators_pb2
 
+# Of an owner at the console, or of an operator at the operators' console.
+Session = auth_pb2.Session | operators_pb2.OperatorSession
 # Paths of our own, to which a person may be sent: never another site, which `//` and `/\` would lead to.
 _OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-]+/?)*")
 
@@ -22,7 +24,7 @@ class Visit:
     # What the cookie that ties forms to this browser holds: the session's token, or else some random text.
     cookie: str
     # None for a person who is not signed in.
-    session: auth_pb2.Session | None = None
+    session: Session | None = None
     # What was sent; empty unless the request is a POST.
     form: Form = field(default_factory=lambda: Form({}))
 
@@ -32,10 +34,24 @@ class Visit:
         return form_token(self.cookie)
 
     @property
-    def owner(self) -> auth_pb2.Session:
+    def signed_in(self) -> Session:
         """The session, on pages for those who are signed in."""
         if self.session is None:
             raise RuntimeError("a page for signed-in people was served to somebody else")
+        return self.session
+
+    @property
+    def owner(self) -> auth_pb2.Session:
+        """The session, on pages for owners who are signed in."""
+        if not isinstance(self.session, auth_pb2.Session):
+            raise TypeError("a page for owners was served to somebody else")
+        return self.session
+
+    @property
+    def operator(self) -> operators_pb2.OperatorSession:
+        """The session, on pages for operators who are signed in."""
+        if not isinstance(self.session, operators_pb2.OperatorSession):
+            raise TypeError("a page for operators was served to somebody else")
         return self.session
 
 

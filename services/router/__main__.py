@@ -20,6 +20,7 @@ from services.router.pauses import Pauses
 from services.router.placement import Placement
 from services.router.pulse import pulse
 from services.router.routing import Routing
+from services.router.runners.drains import Drains
 from services.router.runners.registrations import Registrations
 from services.router.runners.status import RunnerStatusStreams
 from services.router.runners.table import Table
@@ -46,11 +47,11 @@ async def serve(stop: asyncio.Event) -> None:
         etcd = etcd_client(settings)
         lifespan.close_at_end(etcd.close)
         lifespan.close_at_end(streams.close_all)
-        await _serve_routes(settings, lifespan, table, Registrations(etcd, table))
+        await _serve_routes(settings, lifespan, table, Registrations(etcd, table), Drains(etcd, table))
 
 
 async def _serve_routes(
-    settings: RouterSettings, lifespan: Lifespan, table: Table, registrations: Registrations
+    settings: RouterSettings, lifespan: Lifespan, table: Table, registrations: Registrations, drains: Drains
 ) -> None:
     clock = time.monotonic
     pauses = Pauses(clock)
@@ -59,10 +60,12 @@ async def _serve_routes(
     handler = RouteHandler(routing, table)
     routes = route_server(handler, lifespan.tracing)
     REGISTRY.register(StateCollector(table.states, routing.tiers))
+    service = RouterService(routes, availability, table, drains, routing.depths, clock)
     server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
-    add_RouterServiceServicer_to_server(RouterService(routes, availability, table, clock), server.server)
+    add_RouterServiceServicer_to_server(service, server.server)
     await server.start([SERVICE_NAME])
     lifespan.run_in_background("registrations", registrations.follow())
+    lifespan.run_in_background("drains", drains.follow())
     lifespan.run_in_background(
         "unregistered_runners", registrations.forget_unregistered(settings.unregistered_grace_seconds)
     )

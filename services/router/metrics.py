@@ -16,6 +16,9 @@ PLACEMENTS = Counter(
 )
 REFUSALS = Counter("tiermesh_router_refusals_total", "Requests not placed, by why.", ["tier", "reason"])
 EJECTIONS = Counter("tiermesh_router_ejections_total", "Runners taken out, by what was seen.", ["tier", "reason"])
+# Every reason that the two count.
+REFUSAL_REASONS = ("busy", "queue_full", "no_runner")
+EJECTION_REASONS = ("request_failed", "stalled", "stream_lost")
 QUEUE_WAIT = Histogram(
     "tiermesh_router_queue_wait_seconds",
     "Seconds that placed requests had waited for room.",
@@ -25,7 +28,7 @@ QUEUE_WAIT = Histogram(
 
 
 # Every state that a runner can have, so that a tier without runners shows zeros instead of nothing.
-_STATES = ("ready", "draining", "ejected", "unknown")
+_STATES = ("ready", "draining", "drained", "ejected", "unknown")
 
 
 class Runner(NamedTuple):

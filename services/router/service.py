@@ -14,18 +14,25 @@ import grpc
 
 from services.common.batch import BatchServer, BatchStream, Notes
 from services.common.errors import MeshError
+from services.common.telemetry.metrics import Counter
 from services.common.telemetry.tracing import Span, Tracing
 from services.router.availability import Availability
+from services.router.metrics import EJECTION_REASONS, EJECTIONS, REFUSAL_REASONS, REFUSALS
 from services.router.placement import Needs
 from services.router.queue import Waiter
 from services.router.routing import Routing
+from services.router.runners.drains import Drains
 from services.router.runners.live_runner import LiveRunner
 from services.router.runners.table import Table
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
 SERVICE_NAME = router_pb2.DESCRIPTOR.services_by_name["RouterService"].full_name
 # What a role may call, if it is not everything.
-LIMITED_CALLERS = {"console": ("WatchAvailability",)}
+LIMITED_CALLERS = {
+    "edge": ("Route", "WatchAvailability"),
+    "console": ("WatchAvailability",),
+    "operator-console": ("WatchAvailability", "ListRunners", "DrainRunner", "UndrainRunner"),
+}
 
 # Seconds. Edges give up a router that they have not heard for some multiple of it.
 LIFE_PERIOD = 1.0
@@ -109,12 +116,22 @@ class RouterService(router_pb2_grpc.RouterServiceServicer):
     """Translates between the protos and the domain."""
 
     def __init__(
-        self, routes: RouteServer, availability: Availability, table: Table, clock: Callable[[], float]
+        self,
+        routes: RouteServer,
+        availability: Availability,
+        table: Table,
+        drains: Drains,
+        depths: Callable[[], Sequence[tuple[str, int]]],
+        clock: Callable[[], float],
     ) -> None:
         self._routes = routes
         self._availability = availability
         self._table = table
+        self._drains = drains
+        # How many wait in each tier.
+        self._depths = depths
         self._clock = clock
+        self._since = clock()
 
     async def Route(self, request_iterator: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:  # type: ignore[override]  # The batch server reads and writes through the context, which the generated signature does not foresee.
         """Serves one edge's batch stream."""
@@ -139,7 +156,25 @@ class RouterService(router_pb2_grpc.RouterServiceServicer):
         """Describes the live table."""
         del request, context
         now = self._clock()
-        return router_pb2.ListRunnersResponse(runners=[_view(runner, now) for runner in self._table.all()])
+        return router_pb2.ListRunnersResponse(
+            runners=[_view(runner, now) for runner in self._table.all()],
+            tiers=[_tier(tier, queued) for tier, queued in self._depths()],
+            uptime_seconds=int(now - self._since),
+        )
+
+    async def DrainRunner(self, request: router_pb2.DrainRunnerRequest, context: Any) -> router_pb2.DrainRunnerResponse:
+        """Takes a runner out of use, at every router."""
+        del context
+        await self._drains.drain(request.runner_id)
+        return router_pb2.DrainRunnerResponse()
+
+    async def UndrainRunner(
+        self, request: router_pb2.UndrainRunnerRequest, context: Any
+    ) -> router_pb2.UndrainRunnerResponse:
+        """Uses a runner again, at every router."""
+        del context
+        await self._drains.undrain(request.runner_id)
+        return router_pb2.UndrainRunnerResponse()
 
 
 def _describe_call(call: router_pb2.RouteCall, span: Span) -> None:
@@ -177,6 +212,21 @@ def _needs(call: router_pb2.RouteCall) -> Needs:
         call.vocabulary,
         call.slotless,
     )
+
+
+def _tier(tier: str, queued: int) -> router_pb2.TierView:
+    return router_pb2.TierView(
+        tier=tier,
+        queued=queued,
+        refusals=_counts(REFUSALS, tier, REFUSAL_REASONS),
+        ejections=_counts(EJECTIONS, tier, EJECTION_REASONS),
+    )
+
+
+def _counts(counter: Counter, tier: str, reasons: Sequence[str]) -> list[router_pb2.ReasonCount]:
+    """Returns what a counter says of a tier, for reasons that it has counted."""
+    values = ((reason, int(counter.labels(tier, reason).value)) for reason in reasons)
+    return [router_pb2.ReasonCount(reason=reason, count=count) for reason, count in values if count]
 
 
 def _view(runner: LiveRunner, now: float) -> router_pb2.RunnerView:

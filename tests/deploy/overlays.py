@@ -15,6 +15,7 @@ import yaml
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
 from services.common.settings import ServiceSettings, load_settings
+from services.console.operators.settings import OperatorConsoleSettings
 from services.console.settings import ConsoleSettings
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
@@ -30,9 +31,12 @@ SETTINGS: Mapping[str, type[ServiceSettings]] = {
     "billing": BillingSettings,
     "console": ConsoleSettings,
     "edge": EdgeSettings,
+    "operator_console": OperatorConsoleSettings,
     "router": RouterSettings,
     "runner": RunnerSettings,
 }
+# The modules of services that are not called like them.
+MODULES = {"services.console.operators": "operator_console"}
 # What an operator puts into Secrets, and the kubelet into fields of a pod.
 SECRETS = {
     "tiermesh-databases": {
@@ -119,7 +123,7 @@ def services(name: str) -> Iterator[tuple[str, Resource, dict[str, Any], Service
     for workload in of_kind(name, "Deployment"):
         for container in workload["spec"]["template"]["spec"]["containers"]:
             for argument in container.get("args", ()):
-                service = argument.removeprefix("services.")
+                service = MODULES.get(argument, argument.removeprefix("services."))
                 settings = load_settings(SETTINGS[service], service, environment(container))
                 yield service, workload, container, settings
 

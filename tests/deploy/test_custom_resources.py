@@ -112,7 +112,7 @@ def test_etcd_s_roles_are_limited_to_the_prefix() -> None:
     spec = job["spec"]["template"]["spec"]
     commands = [" ".join(c["command"]) for c in (*spec["initContainers"], *spec["containers"])]
     grants = [command.split()[-2:] for command in commands if "grant-permission" in command]
-    assert grants == [["readwrite", "/tiermesh/"], ["read", "/tiermesh/"]]
+    assert grants == [["readwrite", "/tiermesh/"], ["read", "/tiermesh/"], ["readwrite", "/tiermesh/drains/"]]
     # Everything else must be done before: then nobody may do anything without a role.
     assert commands[-1] == "etcdctl auth enable"
     [documented] = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "operations" / "tls.md").read_text(), re.DOTALL)

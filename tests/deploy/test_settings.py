@@ -128,7 +128,7 @@ def test_mutual_tls_is_on_everywhere_in_production(name: str) -> None:
         if name != "laptop":
             mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
             volumes = {v["name"]: v for v in workload["spec"]["template"]["spec"]["volumes"]}
-            assert volumes[mounts["/tls"]]["secret"]["secretName"] == f"tiermesh-{service}-tls"
+            assert volumes[mounts["/tls"]]["secret"]["secretName"] == f"tiermesh-{service.replace('_', '-')}-tls"
             assert set(files) == {"/tls/ca.crt", "/tls/tls.crt", "/tls/tls.key"}
             assert not isinstance(settings, EtcdServiceSettings) or settings.etcd_tls.enabled
         else:

@@ -12,14 +12,23 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.cli.state import certificate_files
+from services.common.errors import ERROR_METADATA_KEY
 from services.common.etcd import EtcdClient, EtcdUnavailableError
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
+from tests.integration.console.person import Person
 from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
 from tests.support.waiting import eventually
-from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc, sign_in_pb2, sign_in_pb2_grpc
+from tiermesh.auth.v1 import (
+    auth_pb2,
+    auth_pb2_grpc,
+    operators_pb2,
+    operators_pb2_grpc,
+    sign_in_pb2,
+    sign_in_pb2_grpc,
+)
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc, deposits_pb2, deposits_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
@@ -63,6 +72,45 @@ async def list_sign_in_methods(channel: grpc.aio.Channel) -> object:
     return await sign_in_pb2_grpc.SignInServiceStub(channel).ListSignInMethods(sign_in_pb2.ListSignInMethodsRequest())
 
 
+async def answered(call: Awaitable[object]) -> object:
+    """Returns the answer of a service, or how it has explained that it does not do this; raises AioRpcError."""
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        if any(key == ERROR_METADATA_KEY for key, _ in error.trailing_metadata() or ()):
+            return error
+        raise
+
+
+async def suspend(channel: grpc.aio.Channel) -> object:
+    asked = auth_pb2.SuspendAccountRequest(account_id="acct_of_nobody")
+    return await answered(auth_pb2_grpc.AuthServiceStub(channel).SuspendAccount(asked))
+
+
+async def sign_operator_in(channel: grpc.aio.Channel) -> object:
+    asked = operators_pb2.CreateOperatorSessionRequest(operator_key="op-guess")
+    return await answered(operators_pb2_grpc.OperatorServiceStub(channel).CreateOperatorSession(asked))
+
+
+async def begin_action(channel: grpc.aio.Channel) -> object:
+    asked = operators_pb2.BeginActionRequest(session_token="guess")
+    return await answered(operators_pb2_grpc.OperatorServiceStub(channel).BeginAction(asked))
+
+
+async def create_operator(channel: grpc.aio.Channel) -> object:
+    asked = operators_pb2.CreateOperatorRequest(name="")
+    return await answered(operators_pb2_grpc.OperatorServiceStub(channel).CreateOperator(asked))
+
+
+async def grant(channel: grpc.aio.Channel) -> object:
+    return await answered(billing_pb2_grpc.BillingServiceStub(channel).Grant(billing_pb2.GrantRequest()))
+
+
+async def drain_runner(channel: grpc.aio.Channel) -> object:
+    asked = router_pb2.DrainRunnerRequest(runner_id="nobody")
+    return await answered(router_pb2_grpc.RouterServiceStub(channel).DrainRunner(asked))
+
+
 async def get_balance(channel: grpc.aio.Channel) -> object:
     asked = billing_pb2.GetBalanceRequest(account_id="acct_of_nobody")
     return await billing_pb2_grpc.BillingServiceStub(channel).GetBalance(asked)
@@ -93,31 +141,87 @@ async def watch_status(channel: grpc.aio.Channel) -> object:
 
 # Every kind of method that a service has, and who in the mesh may and may not call it.
 METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
-    ("auth", authenticate, ("edge", "operator"), ("console", "billing", "router", "runner", "payments", "auth")),
-    ("auth", list_sessions, ("edge", "console", "operator"), ("billing", "router", "runner", "payments", "auth")),
+    (
+        "auth",
+        authenticate,
+        ("edge", "operator"),
+        ("console", "operator-console", "billing", "router", "runner", "payments", "auth"),
+    ),
+    (
+        "auth",
+        list_sessions,
+        ("console", "operator"),
+        ("edge", "operator-console", "billing", "router", "runner", "payments", "auth"),
+    ),
     (
         "auth",
         list_sign_in_methods,
-        ("edge", "console", "operator"),
-        ("billing", "router", "runner", "payments", "auth"),
+        ("console", "operator"),
+        ("edge", "operator-console", "billing", "router", "runner", "payments", "auth"),
     ),
-    ("auth", list_accounts, ("edge", "operator"), ("console", "billing", "router", "runner", "payments", "auth")),
-    ("billing", transact, ("edge", "operator"), ("console", "auth", "router", "runner", "payments", "billing")),
-    ("billing", get_balance, ("edge", "console", "operator"), ("auth", "router", "runner", "payments", "billing")),
-    ("billing", audit, ("edge", "operator"), ("console", "auth", "router", "runner", "payments", "billing")),
-    ("router", route, ("edge", "operator"), ("console", "auth", "billing", "runner", "payments", "router")),
+    ("auth", suspend, ("operator-console", "operator"), ("edge", "console", "billing", "router", "runner", "auth")),
+    (
+        "auth",
+        sign_operator_in,
+        ("operator-console", "operator"),
+        ("edge", "console", "billing", "router", "runner", "payments"),
+    ),
+    (
+        "auth",
+        begin_action,
+        ("operator-console", "operator"),
+        ("edge", "console", "billing", "router", "runner", "payments"),
+    ),
+    (
+        "auth",
+        create_operator,
+        ("operator",),
+        ("edge", "console", "operator-console", "billing", "router", "runner", "payments"),
+    ),
+    (
+        "auth",
+        list_accounts,
+        ("operator-console", "operator"),
+        ("edge", "console", "billing", "router", "runner", "payments", "auth"),
+    ),
+    ("billing", transact, ("edge", "operator"), ("console", "operator-console", "auth", "router", "runner", "billing")),
+    ("billing", grant, ("console", "operator-console", "operator"), ("edge", "auth", "router", "runner", "billing")),
+    (
+        "billing",
+        get_balance,
+        ("edge", "console", "operator-console", "operator"),
+        ("auth", "router", "runner", "payments", "billing"),
+    ),
+    ("billing", audit, ("operator-console", "operator"), ("edge", "console", "auth", "router", "runner", "billing")),
+    (
+        "router",
+        drain_runner,
+        ("operator-console", "operator"),
+        ("edge", "console", "auth", "billing", "runner", "payments"),
+    ),
+    ("router", route, ("edge", "operator"), ("console", "operator-console", "auth", "billing", "runner", "router")),
     (
         "router",
         watch_availability,
-        ("edge", "console", "operator"),
+        ("edge", "console", "operator-console", "operator"),
         ("auth", "billing", "runner", "payments", "router"),
     ),
-    ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "payments", "runner")),
-    ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "payments", "runner")),
-    ("billing", deposit_cursor, ("edge", "payments", "operator"), ("console", "auth", "router", "runner", "billing")),
-    ("billing", list_deposits, ("edge", "operator"), ("console", "payments", "auth", "router", "runner", "billing")),
+    ("runner", generate, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
+    ("runner", watch_status, ("edge", "router"), ("console", "auth", "billing", "operator", "runner")),
+    (
+        "billing",
+        deposit_cursor,
+        ("payments", "operator"),
+        ("edge", "console", "operator-console", "auth", "router", "runner", "billing"),
+    ),
+    (
+        "billing",
+        list_deposits,
+        ("operator",),
+        ("edge", "console", "operator-console", "payments", "auth", "router", "runner", "billing"),
+    ),
 ]
-ONE_EACH = [method for method in METHODS if method[1] in {authenticate, audit, route, watch_status}]
+ONE_EACH = [next(row for row in METHODS if row[1] is call) for call in (authenticate, audit, route, watch_status)]
 
 
 class TlsMesh:
@@ -125,7 +229,7 @@ class TlsMesh:
 
     def __init__(self, directory: Path) -> None:
         self.authority = CertificateAuthority()
-        self.mesh = LocalMesh(directory, "--tls")
+        self.mesh = LocalMesh(directory, "--tls", "--console-port", "0")
         self._certificates = self.mesh.state_dir / "tls"
         self.authority.issue_all(self._certificates)
 
@@ -161,6 +265,27 @@ async def test_only_those_whom_it_serves_may_call_a_service(
         assert await tls_mesh.outcome(service, call, tls_mesh.files(caller)) is grpc.StatusCode.OK, caller
     for caller in refused:
         assert await tls_mesh.outcome(service, call, tls_mesh.files(caller)) is DENIED, caller
+
+
+def test_the_consoles_can_call_all_that_their_pages_need(tls_mesh: TlsMesh) -> None:
+    mesh = tls_mesh.mesh
+    with Person(mesh.console_url) as owner:
+        owner.sign_in(mesh.console_key)
+        for path in ("/", "/keys", "/usage", "/receipts", "/models", "/account"):
+            assert owner.open(path).status == 200, path
+    with Person(mesh.operator_console_url) as operator:
+        operator.sign_in(mesh.operator_key)
+        assert operator.open("/catalog").source.count(">the same<") == 3
+        account = f"/accounts/{mesh.account_id}"
+        assert operator.fill_in(account, f"{account}/grant", credits="5", reason="a test").location == account
+        for verb in ("suspend", "resume"):
+            assert operator.fill_in(account, f"{account}/{verb}", reason="a test").location == account
+        assert operator.fill_in(account, f"{account}/keys").status == 200
+        for verb in ("drain", "undrain"):
+            [action] = [each for each in operator.open("/runners").forms if each.endswith(f"/{verb}")]
+            assert operator.fill_in("/runners", action).location == "/runners"
+        assert operator.fill_in("/money", "/money/audit").shows("The ledger is sound.")
+        assert operator.open("/record").source.count(">done<") == 7
 
 
 @pytest.mark.parametrize(("service", "call", "allowed", "refused"), ONE_EACH)

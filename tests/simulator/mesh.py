@@ -44,6 +44,7 @@ from services.router.pauses import Pauses
 from services.router.placement import Placement
 from services.router.pulse import pulse
 from services.router.routing import Limits, Routing
+from services.router.runners.drains import Drains
 from services.router.runners.status import RunnerStatusStreams
 from services.router.runners.table import Table
 from services.router.service import LIFE_PERIOD, RouteHandler, RouterService, route_server
@@ -237,7 +238,10 @@ class Mesh:
         handler = RouteHandler(routing, table)
         routes = route_server(handler, clock=clock)
         server = self._server(process)
-        add_RouterServiceServicer_to_server(RouterService(routes, availability, table, clock), cast("Any", server))
+        # Nobody drains a runner by a call here, and there is no etcd to remember it.
+        drains = cast("Drains", None)
+        service = RouterService(routes, availability, table, drains, routing.depths, clock)
+        add_RouterServiceServicer_to_server(service, cast("Any", server))
         server.start()
         self._registry.follow(process, table)
         background = [

@@ -84,6 +84,16 @@ class LocalMesh:
         return str(self._ready()["console_key"])
 
     @property
+    def operator_console_url(self) -> str:
+        """The operators' console; empty unless the mesh has the option --console-port."""
+        return str(self._ready()["operator_console_url"])
+
+    @property
+    def operator_key(self) -> str:
+        """The key of an operator."""
+        return str(self._ready()["operator_key"])
+
+    @property
     def pids(self) -> dict[str, int]:
         """The process ids now, by service."""
         return dict(self._ready()["pids"])

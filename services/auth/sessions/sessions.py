@@ -16,7 +16,7 @@ from services.common.errors import Code, MeshError
 from services.common.scopes import MANAGEMENT, may_use
 
 # How often the time of last use is written, in milliseconds.
-_USE_STEP_MS = 60_000
+USE_STEP_MS = 60_000
 # Returns whose key a secret is; raises MeshError UNAUTHENTICATED.
 Authenticate = Callable[[str], Credential]
 
@@ -111,7 +111,7 @@ class Sessions:
         found = await self._store.find_session(token_digest(token))
         if found is None or not self._counts(found, now_ms):
             raise MeshError(Code.UNAUTHENTICATED, "The session has ended. Sign in again.")
-        if now_ms - found.session.last_used_at_ms >= _USE_STEP_MS:
+        if now_ms - found.session.last_used_at_ms >= USE_STEP_MS:
             await self._store.note_use(found.session.id, now_ms, 0)
         return found
 

@@ -52,7 +52,10 @@ class RecoveryCodeStore(Protocol):
         """Returns the code of an account."""
 
     async def take_recovery_code(self, digest: bytes) -> RecoveryCode | None:
-        """Returns the code with this digest and forgets it; None if there is none."""
+        """Returns the code with this digest and forgets it; None if there is none.
+
+        Raises MeshError PERMISSION_DENIED for a code of a suspended account, which is kept.
+        """
 
 
 class RecoveryCodes:
@@ -95,7 +98,10 @@ class RecoveryCodes:
         return 0 if code is None else code.created_at_ms
 
     async def sign_in(self, text: str, label: str) -> tuple[str, FoundSession]:
-        """Begins a short session by a code, which is used up; returns its token. Raises MeshError UNAUTHENTICATED."""
+        """Begins a short session by a code, which is used up; returns its token.
+
+        Raises MeshError UNAUTHENTICATED, and PERMISSION_DENIED for a code of a suspended account, which is kept.
+        """
         check_label(label)
         code = await self._store.take_recovery_code(_digest(text)) if len(text) <= _MAX_TEXT else None
         if code is not None:

@@ -15,7 +15,8 @@ _ACCOUNT_NAME = "account_name"
 # Every column of the session, of its account the name, and of its key all columns.
 _FOUND = (
     sa.select(*(sessions.c[name] for name in _FIELDS), accounts.c.name.label(_ACCOUNT_NAME), *JOINED_KEY.values())
-    .join(accounts, accounts.c.id == sessions.c.account_id)
+    # Nobody is signed in to a suspended account.
+    .join(accounts, sa.and_(accounts.c.id == sessions.c.account_id, accounts.c.suspended_at_ms == 0))
     .join(api_keys, api_keys.c.id == sessions.c.key_id, isouter=True)
 )
 _NEWEST = (sessions.c.created_at_ms.desc(), sessions.c.id.desc())
@@ -36,11 +37,13 @@ class SessionStore:
             sessions.c.account_id == session.account_id, sessions.c.id != session.id
         )
 
+        kept = sa.select(sessions.c.id).where(sessions.c.id == session.id)
+
         def work(connection: sa.Connection) -> None:
             connection.execute(sessions.delete().where(sessions.c.expires_at_ms <= session.created_at_ms))
             surplus = connection.execute(others.order_by(*_NEWEST).offset(most - 1)).scalars().all()
             connection.execute(sessions.delete().where(sessions.c.id.in_(surplus)))
-            if connection.execute(_FOUND.where(sessions.c.id == session.id)).first() is None:
+            if connection.execute(kept).first() is None:
                 connection.execute(sessions.insert().values(digest=digest, **asdict(session)))
 
         await self._database.transaction(work)

@@ -11,7 +11,7 @@ from dataclasses import asdict, fields
 import sqlalchemy as sa
 
 from services.auth.issuing.key_store import Admission
-from services.auth.keys import ApiKey
+from services.auth.keys import SUSPENDED, ApiKey
 from services.auth.sign_in.challenge import Challenge, Purpose
 from services.auth.sign_in.passkey import FoundPasskey, Passkey
 from services.auth.sign_in.recovery_code import RecoveryCode
@@ -110,9 +110,22 @@ class SignInMethodStore:
         return None if row is None else RecoveryCode(**row)
 
     async def take_recovery_code(self, digest: bytes) -> RecoveryCode | None:
-        """Returns the recovery code with this digest and forgets it; None if there is none."""
-        taken = recovery_codes.delete().where(recovery_codes.c.digest == digest).returning(*recovery_codes.columns)
-        row = await self._database.transaction(lambda connection: connection.execute(taken).mappings().one_or_none())
+        """Returns the recovery code with this digest and forgets it; None if there is none.
+
+        Raises MeshError PERMISSION_DENIED for a code of a suspended account, which is kept for the day of resumption.
+        """
+        this = recovery_codes.c.digest == digest
+        key = sa.select(api_keys.c.id).join(recovery_codes, recovery_codes.c.key_id == api_keys.c.id).where(this)
+        # A code whose key was revoked works never again, so nobody is told about its account.
+        suspended = key.where(api_keys.c.suspended_at_ms != 0, api_keys.c.revoked_at_ms == 0)
+        taken = recovery_codes.delete().where(this).returning(*recovery_codes.columns)
+
+        def work(connection: sa.Connection) -> sa.RowMapping | None:
+            if connection.execute(suspended).first() is not None:
+                raise MeshError(Code.PERMISSION_DENIED, SUSPENDED)
+            return connection.execute(taken).mappings().one_or_none()
+
+        row = await self._database.transaction(work)
         return None if row is None else RecoveryCode(**row)
 
 

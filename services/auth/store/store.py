@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from services.auth.accounts import Account
+from services.auth.accounts import EVERY_ACCOUNT, Account, AccountQuery
 from services.auth.changes import Changes
 from services.auth.issuing.key_store import Admission, Permission, Standing
 from services.auth.keys import PASSKEY_HINT, RECOVERY_CODE_HINT, ApiKey
@@ -35,11 +35,56 @@ class AuthStore:
 
         await self._database.transaction(work)
 
-    async def list_accounts(self) -> list[Account]:
-        """Returns every account, oldest first."""
-        query = accounts.select().order_by(accounts.c.created_at_ms, accounts.c.id)
-        rows = await self._database.transaction(lambda connection: connection.execute(query).mappings().all())
-        return [Account(**row) for row in rows]
+    async def list_accounts(self, query: AccountQuery = EVERY_ACCOUNT) -> list[Account]:
+        """Returns the accounts that are wanted; raises MeshError INVALID_REQUEST for an unknown one to come after."""
+        if "\0" in query.search:
+            # PostgreSQL takes no such text.
+            return []
+        order = (accounts.c.created_at_ms, accounts.c.id)
+        sorting = [column.desc() for column in order] if query.newest_first else order
+        selected = accounts.select().order_by(*sorting).limit(query.limit or None)
+        if query.search:
+            selected = selected.where(_matches(query.search))
+
+        def work(connection: sa.Connection) -> list[Account]:
+            page = selected
+            if query.after_account_id:
+                last = _find_account(connection, query.after_account_id)
+                if last is None:
+                    raise MeshError(Code.INVALID_REQUEST, "There is no such account to come after.", param="after")
+                place, at = sa.tuple_(*order), (last.created_at_ms, last.id)
+                page = page.where(place < at if query.newest_first else place > at)
+            return [Account(**row) for row in connection.execute(page).mappings()]
+
+        return await self._database.transaction(work)
+
+    async def get_account(self, account_id: str) -> Account:
+        """Returns one account; raises MeshError NOT_FOUND."""
+        return await self._database.transaction(lambda connection: _get_account(connection, account_id))
+
+    async def set_suspended(self, account_id: str, suspended_at_ms: int) -> tuple[Account, list[ApiKey]]:
+        """Suspends an account unless it is, or resumes it with 0; returns it with the keys that this has changed.
+
+        Raises MeshError NOT_FOUND. A key that is being made is either among them or made as the account now is.
+        """
+        of_account = api_keys.select().where(api_keys.c.account_id == account_id)
+        ids = sa.select(api_keys.c.id).where(api_keys.c.account_id == account_id).order_by(api_keys.c.id)
+        mark = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
+
+        def work(connection: sa.Connection) -> tuple[Account, list[ApiKey]]:
+            _lock_changes(connection)
+            account = _get_account(connection, account_id)
+            if bool(account.suspended_at_ms) != bool(suspended_at_ms):
+                change = accounts.update().where(accounts.c.id == account_id)
+                connection.execute(change.values(suspended_at_ms=suspended_at_ms))
+                values = mark.values(suspended_at_ms=suspended_at_ms, change_number=_next_change(connection))
+                # In the order of `set_last_used`, so that the two never wait for each other in a circle.
+                if marked := [{"marked": key_id} for key_id in connection.execute(ids).scalars()]:
+                    connection.execute(values, marked)
+            changed = [to_key(row) for row in connection.execute(of_account).mappings()]
+            return _get_account(connection, account_id), changed
+
+        return await self._database.transaction(work)
 
     async def insert_key(
         self, key: ApiKey, admission: Admission | None = None, also: Callable[[sa.Connection], None] | None = None
@@ -211,6 +256,29 @@ class AuthStore:
         await self._database.transaction(lambda connection: connection.execute(mark, rows))
 
 
+def _matches(search: str) -> sa.ColumnElement[bool]:
+    """Returns the condition for accounts that somebody looks for by an ID or by a part of the name."""
+    by_key = sa.select(api_keys.c.account_id).where(api_keys.c.id == search)
+    by_name = accounts.c.name.icontains(search, autoescape=True)
+    return sa.or_(accounts.c.id == search, accounts.c.id.in_(by_key), by_name)
+
+
+def _find_account(connection: sa.Connection, account_id: str) -> Account | None:
+    if "\0" in account_id:
+        # PostgreSQL takes no such text.
+        return None
+    row = connection.execute(accounts.select().where(accounts.c.id == account_id)).mappings().one_or_none()
+    return None if row is None else Account(**row)
+
+
+def _get_account(connection: sa.Connection, account_id: str) -> Account:
+    account = _find_account(connection, account_id)
+    if account is None:
+        message = "There is no such account. A list of the accounts shows every account's id."
+        raise MeshError(Code.NOT_FOUND, message, param="account_id")
+    return account
+
+
 def _exists(connection: sa.Connection, table: sa.Table, row_id: str) -> bool:
     return connection.execute(sa.select(table.c.id).where(table.c.id == row_id)).first() is not None
 
@@ -232,7 +300,9 @@ def _get(connection: sa.Connection, key_id: str, account_id: str = "") -> ApiKey
 
 
 def _insert(connection: sa.Connection, key: ApiKey, number: int) -> ApiKey:
-    numbered = replace(key, change_number=number)
+    # The change number is taken, so that nobody suspends or resumes the account before this transaction ends.
+    account = _get_account(connection, key.account_id)
+    numbered = replace(key, change_number=number, suspended_at_ms=account.suspended_at_ms)
     connection.execute(api_keys.insert().values(to_row(numbered)))
     return numbered
 

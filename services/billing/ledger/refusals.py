@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING
 
 from services.common.errors import Code, MeshError
-
-if TYPE_CHECKING:
-    from services.billing.ledger.operations import MonthlyCap
 
 
 def insufficient_credits(model: str, price: int, available: int) -> MeshError:
@@ -20,11 +16,11 @@ def insufficient_credits(model: str, price: int, available: int) -> MeshError:
     return MeshError(Code.INSUFFICIENT_CREDITS, message)
 
 
-def cap_reached(model: str, price: int, cap: MonthlyCap, spent: int, resets: date) -> MeshError:
+def cap_reached(model: str, price: int, cap: int, key_id: str, spent: int, resets: date) -> MeshError:
     """The API key may not spend so much this month, whatever its account owns."""
     message = (
-        f"Monthly cap reached: this API key may spend at most {cap.credits} credits in a calendar month, together with "
-        f"the rotations and descendants of {cap.key_id}: a request to {model} costs {price}, and {spent} are spent or "
+        f"Monthly cap reached: this API key may spend at most {cap} credits in a calendar month, together with "
+        f"the rotations and descendants of {key_id}: a request to {model} costs {price}, and {spent} are spent or "
         f"held. The cap resets on {resets.isoformat()} at 00:00 UTC; until then use a key without this cap."
     )
     return MeshError(Code.INSUFFICIENT_CREDITS, message)

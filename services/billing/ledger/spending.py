@@ -64,7 +64,7 @@ class Spending:
             spent = self._known.get(month, 0) + self.changes.get(month, 0)
             if spent + hold.amount > cap.credits:
                 resets = datetime.fromtimestamp(month.ends_ms / 1000, UTC).date()
-                raise refusals.cap_reached(hold.model, hold.amount, cap, spent, resets)
+                raise refusals.cap_reached(hold.model, hold.amount, cap.credits, cap.key_id, spent, resets)
 
     def add(self, hold: Hold, amount: int) -> None:
         """Counts credits that a hold has taken, or given back if negative."""

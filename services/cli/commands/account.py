@@ -6,14 +6,15 @@ import click
 
 from services.cli.commands.options import management
 from services.cli.management.output import to_row
-from services.cli.management.session import Session
+from services.cli.management.recording import recorded
+from services.cli.management.session import Session, find_account
 from services.cli.management.wording import moment
 from tiermesh.auth.v1 import auth_pb2
 
 
 @click.group()
 def account() -> None:
-    """Create and list accounts."""
+    """Create, list, suspend and resume accounts."""
 
 
 @account.command()
@@ -21,7 +22,7 @@ def account() -> None:
 @management("auth")
 async def create(session: Session, name: str) -> None:
     """Create an account with the name NAME."""
-    async with session.auth() as auth:
+    async with recorded(session, "create_account", detail=name), session.auth() as auth:
         response = await auth.call(auth.stub.CreateAccount, auth_pb2.CreateAccountRequest(name=name))
     created = response.account
     session.output.record(
@@ -44,6 +45,36 @@ async def list_accounts(session: Session) -> None:
             "account": lambda row: row["id"],
             "name": lambda row: row["name"],
             "created": lambda row: moment(row["created_at_ms"], "-"),
+            "state": lambda row: f"suspended {moment(row['suspended_at_ms'], '')}" if row["suspended_at_ms"] else "",
         },
         empty=f"There is no account yet. Create one with `{session.command('account create NAME')}`.",
     )
+
+
+@account.command()
+@click.argument("name", metavar="ACCOUNT")
+@click.option("--reason", default="", help="The reason, for the record.")
+@management("auth")
+async def suspend(session: Session, name: str, reason: str) -> None:
+    """Suspend ACCOUNT (ID or name). All its keys are refused, and it is signed out. Its credits are kept."""
+    account_id = await find_account(session, name)
+    async with recorded(session, "suspend_account", account_id, reason), session.auth() as auth:
+        request = auth_pb2.SuspendAccountRequest(account_id=account_id)
+        response = await auth.call(auth.stub.SuspendAccount, request)
+    session.output.record(
+        to_row(response.account),
+        f"Suspended {account_id}. Requests with its keys now get status 403.\n"
+        f"To resume it: {session.command(f'account resume {account_id}')}",
+    )
+
+
+@account.command()
+@click.argument("name", metavar="ACCOUNT")
+@click.option("--reason", default="", help="The reason, for the record.")
+@management("auth")
+async def resume(session: Session, name: str, reason: str) -> None:
+    """Resume the suspended ACCOUNT (ID or name). Its keys work again."""
+    account_id = await find_account(session, name)
+    async with recorded(session, "resume_account", account_id, reason), session.auth() as auth:
+        response = await auth.call(auth.stub.ResumeAccount, auth_pb2.ResumeAccountRequest(account_id=account_id))
+    session.output.record(to_row(response.account), f"Resumed {account_id}. Its keys work again.")

@@ -6,6 +6,7 @@ import click
 
 from services.cli.commands.options import management
 from services.cli.management.output import to_row
+from services.cli.management.recording import recorded
 from services.cli.management.session import Session, find_account
 from services.cli.management.wording import credits_text
 from tiermesh.billing.v1 import billing_pb2
@@ -30,7 +31,8 @@ async def grant(session: Session, account: str, amount: int, note: str, grant_id
     """Grant CREDITS to ACCOUNT (ID or name). One credit is one US cent."""
     account_id = await find_account(session, account)
     request = billing_pb2.GrantRequest(account_id=account_id, credits=amount, note=note, grant_id=grant_id)
-    async with session.billing() as billing:
+    detail = f"{amount} credits. {note}".strip()
+    async with recorded(session, "grant_credits", account_id, detail), session.billing() as billing:
         response = await billing.call(billing.stub.Grant, request)
     session.output.record(
         {"grant_id": response.grant_id, **to_row(response.balance)},

@@ -10,6 +10,7 @@ import click
 from services.cli.commands.options import management
 from services.cli.management.keys import list_keys as all_keys
 from services.cli.management.output import Row, to_row
+from services.cli.management.recording import recorded
 from services.cli.management.session import Session, find_account
 from services.cli.management.wording import moment
 from services.common.clock import system_clock, to_ms
@@ -78,7 +79,7 @@ async def create(
         # The name, models and endpoints.
         **given,
     )
-    async with session.auth() as auth:
+    async with recorded(session, "create_key", request.account_id, request.name), session.auth() as auth:
         response = await auth.call(auth.stub.CreateKey, request)
     row = {"api_key": response.api_key, **to_row(response.key)}
     session.output.record(row, _created(session, row))
@@ -123,7 +124,7 @@ async def list_keys(session: Session, account: str | None) -> None:
 async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
     """Create a key with the settings of KEY_ID (key_…). The old key stops working after the overlap."""
     request = auth_pb2.RotateKeyRequest(key_id=key_id, overlap_seconds=round(overlap_hours * 3600))
-    async with session.auth() as auth:
+    async with recorded(session, "rotate_key", key_id), session.auth() as auth:
         response = await auth.call(auth.stub.RotateKey, request)
     row = {"api_key": response.api_key, **to_row(response.key)}
     ends = moment(response.old_key.expires_at_ms, "")
@@ -140,7 +141,8 @@ async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
 async def revoke(session: Session, key_id: str, descendants: bool) -> None:
     """Revoke the key KEY_ID (key_…) permanently."""
     request = auth_pb2.RevokeKeyRequest(key_id=key_id, descendants=descendants)
-    async with session.auth() as auth:
+    detail = "with descendants" if descendants else ""
+    async with recorded(session, "revoke_key", key_id, detail), session.auth() as auth:
         response = await auth.call(auth.stub.RevokeKey, request)
     row = {**to_row(response.key), "descendants": [each.id for each in response.descendants]}
     text = f"Revoked {row['id']} ({row['hint']}…). Requests with it now get status 401."

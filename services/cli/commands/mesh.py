@@ -12,6 +12,7 @@ from services.cli.commands.options import management
 from services.cli.local.preparation import read_catalog
 from services.cli.management.clients import current_availability
 from services.cli.management.output import Row, to_row
+from services.cli.management.recording import recorded
 from services.cli.management.session import Session
 from services.cli.management.wording import counted
 from tiermesh.router.v1 import router_pb2
@@ -39,6 +40,33 @@ async def runners(session: Session) -> None:
         },
         empty="No runner is registered, so every request gets status 503. A runner registers in etcd when it starts.",
     )
+
+
+@click.group("runner")
+def runner_group() -> None:
+    """Take a runner out of use, and use it again."""
+
+
+@runner_group.command()
+@click.argument("runner_id", metavar="RUNNER")
+@management("auth", "router")
+async def drain(session: Session, runner_id: str) -> None:
+    """Place no more requests on RUNNER (its ID). It finishes what it runs, and keeps running."""
+    async with recorded(session, "drain_runner", runner_id), session.router() as router:
+        await router.call(router.stub.DrainRunner, router_pb2.DrainRunnerRequest(runner_id=runner_id))
+    undo = session.command(f"runner undrain {runner_id}")
+    text = f"Runner {runner_id} gets no more requests. To use it again: {undo}"
+    session.output.record({"id": runner_id, "drained": True}, text)
+
+
+@runner_group.command()
+@click.argument("runner_id", metavar="RUNNER")
+@management("auth", "router")
+async def undrain(session: Session, runner_id: str) -> None:
+    """Place requests on RUNNER (its ID) again."""
+    async with recorded(session, "undrain_runner", runner_id), session.router() as router:
+        await router.call(router.stub.UndrainRunner, router_pb2.UndrainRunnerRequest(runner_id=runner_id))
+    session.output.record({"id": runner_id, "drained": False}, f"Runner {runner_id} gets requests again.")
 
 
 @click.command()

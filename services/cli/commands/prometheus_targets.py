@@ -38,7 +38,7 @@ def target_groups(metrics: Mapping[str, str]) -> list[dict[str, object]]:
         {
             "targets": [urlsplit(url).netloc],
             # Runners are named by their tiers.
-            "labels": {"job": f"tiermesh-{name.partition('-')[0]}", "instance": name},
+            "labels": {"job": f"tiermesh-{name.partition('-')[0].replace('_', '-')}", "instance": name},
         }
         for name, url in metrics.items()
     ]

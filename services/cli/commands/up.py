@@ -36,6 +36,11 @@ from services.common.settings import DEFAULT_CATALOG
     type=click.IntRange(0, 65535),
     help="The port of the web console. 0 takes a free port. Default: the one after the API's, or a free one.",
 )
+@click.option(
+    "--operator-console-port",
+    type=click.IntRange(0, 65535),
+    help="The port of the operators' console. 0 takes a free one. Default: the one after the console's, or a free one.",
+)
 @click.option("--no-console", is_flag=True, help="Start no web console.")
 @state_directory_option
 @click.option("--models", type=click.Path(path_type=Path), help="The catalog file. Default: a small example.")
@@ -91,6 +96,7 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     *,
     port: int,
     console_port: int | None,
+    operator_console_port: int | None,
     no_console: bool,
     state_dir: Path,
     models: Path | None,
@@ -126,12 +132,16 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     os.umask(0o077)
     state = StateDirectory(state_dir)
     state.create()
+    console = _port(console_port, port + 1)
+    # Where the console takes any free port, so does that of the operators.
+    operators = _port(operator_console_port, console + 1 if console else 0)
     try:
         with state.locked():
             forget_registrations(state)
             plan = make_plan(
                 port=port,
-                console_port=None if no_console else _console_port(port, console_port),
+                console_port=None if no_console else console,
+                operator_console_port=operators,
                 engine=engine or ("llamacpp" if script is None else "simulated"),
                 slots=slots,
                 tiers=tiers,
@@ -154,8 +164,8 @@ def _upstream(url: str | None, key: str | None, model: str | None) -> Upstream |
     return Upstream(url=url, key=key or "", model=model or "") if url else None
 
 
-def _console_port(port: int, chosen: int | None) -> int:
+def _port(chosen: int | None, default: int) -> int:
     if chosen is not None:
         return chosen
     # Nobody has asked for this one, so what is there already may keep it.
-    return port + 1 if 0 < port < 65535 and why_taken(port + 1) is None else 0
+    return default if 1 < default <= 65535 and why_taken(default) is None else 0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, count
 
 import msgspec
 
-from services.cli.management.clients import AuthClient, BillingClient
+from services.cli.management.clients import AuthClient, BillingClient, OperatorClient
 from services.cli.management.keys import list_keys
 from services.cli.state import Credentials, StateDirectory
 from services.common.clock import Clock, system_clock, to_ms
 from services.common.scopes import ENDPOINTS
-from tiermesh.auth.v1 import auth_pb2
+from tiermesh.auth.v1 import auth_pb2, operators_pb2
 from tiermesh.billing.v1 import billing_pb2
 
 NAME = "local"
@@ -29,6 +30,7 @@ class LocalAccount:
 
 async def ensure_local_account(
     auth: AuthClient,
+    operators: OperatorClient,
     billing: BillingClient,
     state: StateDirectory,
     *,
@@ -38,11 +40,12 @@ async def ensure_local_account(
     """Returns the account of an earlier start, or makes what is missing of it; raises CliError.
 
     Every step may have been the last one before a crash, so each is looked for before it is done. With `console`, the
-    account has a key that signs in there.
+    account has a key that signs in there, and there is an operator.
     """
     credentials = await _credentials(auth, state, clock)
     if console:
         credentials = await _with_console_key(auth, state, credentials, clock)
+        credentials = await _with_operator(operators, state, credentials)
     grant = billing_pb2.GrantRequest(
         account_id=credentials.account_id,
         credits=CREDITS,
@@ -63,9 +66,7 @@ async def _credentials(auth: AuthClient, state: StateDirectory, clock: Clock) ->
     created = await auth.call(auth.stub.CreateKey, auth_pb2.CreateKeyRequest(account_id=account_id, name=NAME))
     credentials = Credentials(account_id=account_id, key_id=created.key.id, api_key=created.api_key)
     if saved is not None and saved.account_id == account_id:
-        credentials = msgspec.structs.replace(
-            credentials, console_key_id=saved.console_key_id, console_key=saved.console_key
-        )
+        credentials = msgspec.structs.replace(saved, key_id=created.key.id, api_key=created.api_key)
     state.save_credentials(credentials)
     return credentials
 
@@ -81,6 +82,22 @@ async def _with_console_key(
     )
     created = await auth.call(auth.stub.CreateKey, wish)
     credentials = msgspec.structs.replace(credentials, console_key_id=created.key.id, console_key=created.api_key)
+    state.save_credentials(credentials)
+    return credentials
+
+
+async def _with_operator(operators: OperatorClient, state: StateDirectory, credentials: Credentials) -> Credentials:
+    known = (await operators.call(operators.stub.ListOperators, operators_pb2.ListOperatorsRequest())).operators
+    if any(each.id == credentials.operator_id and not each.removed_at_ms for each in known):
+        return credentials
+    # A name is given once. It is taken if somebody deleted the file of credentials or removed the operator.
+    taken = {each.name for each in known}
+    numbered = (f"{NAME} {number}" for number in count(2))
+    name = next(name for name in chain([NAME], numbered) if name not in taken)
+    created = await operators.call(operators.stub.CreateOperator, operators_pb2.CreateOperatorRequest(name=name))
+    credentials = msgspec.structs.replace(
+        credentials, operator_id=created.operator.id, operator_key=created.operator_key
+    )
     state.save_credentials(credentials)
     return credentials
 

@@ -27,6 +27,9 @@ class Greeting:
     # Where the console is, and the key that signs in there; both are empty if there is none.
     console_url: str = ""
     console_key: str = field(default="", repr=False)
+    # The same for operators.
+    operator_console_url: str = ""
+    operator_key: str = field(default="", repr=False)
     account_id: str
     available: int
     runners: tuple[LocalRunner, ...]
@@ -54,6 +57,7 @@ class Greeting:
             f"  base_url  {self.base_url}",
             f"  API key   {self.api_key}",
             *((f"  console   {self.console_url}",) if self.console_url else ()),
+            *((f"  operators {self.operator_console_url}",) if self.operator_console_url else ()),
             f"  account   {self.account_id}, {credits_text(self.available)}",
             f"  state     {self.state_directory} (kept for the next start)",
             f"  logs      {self.logs}/<service>.log",
@@ -100,6 +104,8 @@ class Greeting:
         return (
             f"Open {self.console_url} in a browser to create keys and to see what they cost. Sign in with this key:\n\n"
             f"  {self.console_key}\n\n"
+            f"Open {self.operator_console_url} to run the mesh as an operator does. Sign in with this key:\n\n"
+            f"  {self.operator_key}\n\n"
         )
 
 

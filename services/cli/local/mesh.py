@@ -17,6 +17,11 @@ from services.common.settings import TlsSettings
 # The services of which there is always one; runners are named by their tiers.
 SERVICES = ("auth", "billing", "router", "edge")
 CONSOLE = "console"
+OPERATOR_CONSOLE = "operator_console"
+# What people open in a browser.
+SITES = (CONSOLE, OPERATOR_CONSOLE)
+# The modules of services that are not called like them.
+_MODULES = {OPERATOR_CONSOLE: "services.console.operators"}
 # How long answers that are being streamed may go on after Ctrl-C, in seconds.
 DRAIN_SECONDS = 10
 
@@ -79,7 +84,7 @@ class Choices:
     certificates: Path | None = None
     # What etcd demands where there are no certificates, of everybody on this machine.
     etcd_password: str = field(default="", repr=False)
-    # Whether there is a web console.
+    # Whether there are web consoles, for owners and for operators.
     console: bool = True
 
     @property
@@ -90,12 +95,12 @@ class Choices:
     @property
     def control_services(self) -> tuple[str, ...]:
         """The names of the processes of which there is one."""
-        return (*SERVICES, CONSOLE) if self.console else SERVICES
+        return (*SERVICES, *SITES) if self.console else SERVICES
 
     @property
     def ports_needed(self) -> int:
-        """Two for each process, its own and that of its metrics; one for etcd's peers but none for edge and console."""
-        return 2 * len(self.services) + 2 - self.console
+        """Two for each process, its own and that of its metrics; one for etcd's peers, none for edge and consoles."""
+        return 2 * len(self.services) + 2 - (len(SITES) if self.console else 0)
 
     def tls(self, part: str) -> TlsSettings:
         """Returns the certificate files of one part of the mesh."""
@@ -197,7 +202,7 @@ def _service(
         # The terminal shows them in its own way.
         "LOG_FORMAT": "json",
         # Nobody else's certificates fit the loopback interface.
-        **_tls_settings("TLS", choices.tls(service)),
+        **_tls_settings("TLS", choices.tls(service.replace("_", "-"))),
         "TLS_DOMAIN": "",
         **(_etcd_settings(service, choices) if "ETCD_ENDPOINTS" in specific else {}),
         **specific,
@@ -210,7 +215,7 @@ def _service(
         defaults |= {"REGISTRATION": "open", "REGISTRATION_CREDITS": "1000"}
     return Process(
         name=name,
-        command=_python("services." + service),
+        command=_python(_MODULES.get(service, f"services.{service}")),
         environment={**_prefixed(service, defaults), **environ, **_prefixed(service, chosen)},
         ready_url=f"http://{admin}/readyz",
         metrics_url=f"http://{admin}/metrics",
@@ -226,17 +231,19 @@ def _etcd_settings(service: str, choices: Choices) -> dict[str, str]:
 
 def _specific(name: str, addresses: Addresses) -> dict[str, str]:
     """Returns the settings that only this service has."""
-    if name in {"edge", CONSOLE}:
+    if name in {"edge", *SITES}:
         found = {f"{other.upper()}_ADDRESSES": addresses.listen[other] for other in ("auth", "billing", "router")}
+        if name in SITES:
+            found["PUBLIC_URL"] = site_url(addresses, name)
         if name == CONSOLE:
-            found |= {"PUBLIC_URL": console_url(addresses), "API_URL": f"http://{addresses.listen['edge']}/v1"}
+            found["API_URL"] = f"http://{addresses.listen['edge']}/v1"
         return found
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
 
 
-def console_url(addresses: Addresses) -> str:
-    """Returns where people open the console; by name, because browsers give some rights to no IP address."""
-    return f"http://{LOCALHOST}:{addresses.listen[CONSOLE].rpartition(':')[2]}" if CONSOLE in addresses.listen else ""
+def site_url(addresses: Addresses, name: str) -> str:
+    """Returns where people open one of SITES, "" if it is not there; by name, because some things need one."""
+    return f"http://{LOCALHOST}:{addresses.listen[name].rpartition(':')[2]}" if name in addresses.listen else ""
 
 
 def _runner_defaults(runner: LocalRunner, script: Path | None) -> Mapping[str, str]:
@@ -279,7 +286,7 @@ def stop_order(names: Iterable[str]) -> list[str]:
 
     Requests come first, then those who answer them, then the ledger.
     """
-    stages = {"edge": 0, CONSOLE: 0, "router": 2, "billing": 3, "auth": 4, "etcd": 5}
+    stages = {"edge": 0, CONSOLE: 0, OPERATOR_CONSOLE: 0, "router": 2, "billing": 3, "auth": 4, "etcd": 5}
     return sorted(names, key=lambda name: stages.get(name, 1))
 
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from services.cli.dev_certificates import ensure_dev_certificates
 from services.cli.errors import CliError
 from services.cli.local.engines import available_cores, choose_runners
-from services.cli.local.mesh import CONSOLE, Addresses, Choices, Process, assign_addresses, console_url, plan
+from services.cli.local.mesh import (
+    CONSOLE,
+    OPERATOR_CONSOLE,
+    SITES,
+    Addresses,
+    Choices,
+    Process,
+    assign_addresses,
+    plan,
+    site_url,
+)
 from services.cli.local.ports import free_ports, wait_until_free
 from services.cli.local.scripted import with_long_contexts, write_catalog
 from services.cli.models.machine import machine_memory
@@ -26,7 +36,7 @@ from services.common.etcd.binary import EtcdBinaryError, EtcdProgram, find_etcd
 from services.common.settings import TlsSettings
 
 # What speaks HTTP and not gRPC.
-_HTTP = ("edge", CONSOLE)
+_HTTP = ("edge", *SITES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +58,12 @@ class Plan:
     @property
     def console_url(self) -> str:
         """Where people open the console; empty if there is none."""
-        return console_url(self.addresses)
+        return site_url(self.addresses, CONSOLE)
+
+    @property
+    def operator_console_url(self) -> str:
+        """Where operators open their console; empty if there is none."""
+        return site_url(self.addresses, OPERATOR_CONSOLE)
 
     @property
     def models(self) -> list[Model]:
@@ -98,6 +113,7 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
     *,
     port: int,
     console_port: int | None,
+    operator_console_port: int,
     engine: str,
     slots: int,
     tiers: Sequence[str],
@@ -112,7 +128,7 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
     """Makes the plan; raises CliError, and OSError for a file that cannot be written.
 
     The state directory must be locked by this process. Port 0 takes a free port; None for the console's means that
-    there is no console. With model files of the user's `own`, or an `upstream` server, these are sold in place of
+    there are no consoles. With model files of the user's `own`, or an `upstream` server, these are sold in place of
     the catalog's chat models, with `context` tokens each if that is given.
     """
     catalog = read_catalog(catalog_file)
@@ -152,14 +168,18 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
         console=console_port is not None,
     )
     etcd = find_etcd_program()
-    *ports, edge_free, console_free = free_ports(choices.ports_needed + 2, random.Random())  # noqa: S311 - ports are no secret
-    chosen = {"edge": port or edge_free}
-    if port:
-        wait_until_free(port)
-    if console_port:
-        wait_until_free(console_port, "--console-port")
+    wished = {"edge": ("--port", port)}
     if console_port is not None:
-        chosen[CONSOLE] = console_port or console_free
+        wished |= {
+            CONSOLE: ("--console-port", console_port),
+            OPERATOR_CONSOLE: ("--operator-console-port", operator_console_port),
+        }
+    ports = free_ports(choices.ports_needed + len(wished), random.Random())  # noqa: S311 - ports are no secret
+    chosen = {}
+    for name, (option, wish) in wished.items():
+        if wish:
+            wait_until_free(wish, option)
+        chosen[name] = wish or ports.pop()
     addresses = assign_addresses(choices.services, chosen, ports)
     processes = plan(choices, addresses, state, etcd.path, os.environ)
     return Plan(choices=choices, catalog=catalog, addresses=addresses, processes=processes, state=state, etcd=etcd)

@@ -17,7 +17,13 @@ from services.cli.local.preparation import Plan
 from services.cli.local.ready_file import ReadyFile
 from services.cli.local.supervisor import Supervisor
 from services.cli.local.terminal import say, show_log_line
-from services.cli.management.clients import auth_client, billing_client, router_client, wait_until_available
+from services.cli.management.clients import (
+    auth_client,
+    billing_client,
+    operator_client,
+    router_client,
+    wait_until_available,
+)
 from services.common.etcd import ROOT, EtcdClient
 from services.common.rpc.channels import channel_opener
 
@@ -116,9 +122,12 @@ class LocalMesh:
         await self._supervisor.ready("auth", "billing")
         async with (
             auth_client(addresses["auth"], channel_opener(tls, "auth")) as auth,
+            operator_client(addresses["auth"], channel_opener(tls, "auth")) as operators,
             billing_client(addresses["billing"], channel_opener(tls, "billing")) as billing,
         ):
-            account = await ensure_local_account(auth, billing, self._plan.state, console=self._plan.choices.console)
+            account = await ensure_local_account(
+                auth, operators, billing, self._plan.state, console=self._plan.choices.console
+            )
         await self._supervisor.ready("etcd", *self._plan.choices.services)
         async with router_client(addresses["router"], channel_opener(tls, "router")) as router:
             await wait_until_available(router, {model.id for model in self._plan.models})
@@ -143,6 +152,8 @@ class LocalMesh:
             api_key=credentials.api_key,
             console_url=plan.console_url,
             console_key=credentials.console_key,
+            operator_console_url=plan.operator_console_url,
+            operator_key=credentials.operator_key,
             account_id=credentials.account_id,
             available=account.available,
             runners=plan.choices.runners,
@@ -161,6 +172,8 @@ class LocalMesh:
                 "account_id": credentials.account_id,
                 "console_url": plan.console_url,
                 "console_key": credentials.console_key,
+                "operator_console_url": plan.operator_console_url,
+                "operator_key": credentials.operator_key,
                 "state_dir": str(plan.state.path),
                 "pids": self._supervisor.pids,
                 "metrics": self._description.metrics,

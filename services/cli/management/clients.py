@@ -12,7 +12,7 @@ from services.cli.errors import CliError
 from services.common.errors import ERROR_METADATA_KEY, MeshError
 from services.common.retry.pause import pause
 from services.common.rpc.channels import OpenChannel
-from tiermesh.auth.v1 import auth_pb2_grpc
+from tiermesh.auth.v1 import auth_pb2_grpc, operators_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc
 from tiermesh.payments.v1 import payments_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
@@ -73,6 +73,7 @@ class ServiceClient(Generic[StubT]):
 
 # The generated classes of asynchronous stubs exist for type checkers only.
 AuthClient: TypeAlias = "ServiceClient[auth_pb2_grpc.AuthServiceAsyncStub]"
+OperatorClient: TypeAlias = "ServiceClient[operators_pb2_grpc.OperatorServiceAsyncStub]"
 BillingClient: TypeAlias = "ServiceClient[billing_pb2_grpc.BillingServiceAsyncStub]"
 DepositClient: TypeAlias = "ServiceClient[deposits_pb2_grpc.DepositServiceAsyncStub]"
 PaymentsClient: TypeAlias = "ServiceClient[payments_pb2_grpc.PaymentsServiceAsyncStub]"
@@ -92,6 +93,11 @@ def address_advice(service: str) -> str:
 def auth_client(address: str, open_channel: OpenChannel) -> AuthClient:
     """Returns a client of auth."""
     return ServiceClient("auth", address, open_channel, auth_pb2_grpc.AuthServiceStub)
+
+
+def operator_client(address: str, open_channel: OpenChannel) -> OperatorClient:
+    """Returns a client of auth, for what it knows of operators."""
+    return ServiceClient("auth", address, open_channel, operators_pb2_grpc.OperatorServiceStub)
 
 
 def billing_client(address: str, open_channel: OpenChannel) -> BillingClient:

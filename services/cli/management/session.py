@@ -13,12 +13,14 @@ from services.cli.management.clients import (
     AuthClient,
     BillingClient,
     DepositClient,
+    OperatorClient,
     PaymentsClient,
     RouterClient,
     address_advice,
     auth_client,
     billing_client,
     deposit_client,
+    operator_client,
     payments_client,
     router_client,
 )
@@ -41,6 +43,10 @@ class Session:
     def auth(self) -> AuthClient:
         """Returns a client of auth."""
         return auth_client(self.address("auth"), self._opener("auth"))
+
+    def operators(self) -> OperatorClient:
+        """Returns a client of auth, for what it knows of operators."""
+        return operator_client(self.address("auth"), self._opener("auth"))
 
     def billing(self) -> BillingClient:
         """Returns a client of billing."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.cli.errors import CliError
 from services.cli.models.hub_model import PREFIX, parse_hub_model
-from services.common.cache_directory import default_cache
+from services.common.files.cache_directory import default_cache
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 

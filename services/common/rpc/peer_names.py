@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # Who calls or is called. "operator" is whoever runs the management commands.
-ROLES = ("edge", "console", "auth", "billing", "router", "runner", "payments", "operator")
+ROLES = ("edge", "console", "operator-console", "auth", "billing", "router", "runner", "payments", "operator")
 
 
 def peer_name(role: str, domain: str = "") -> str:

@@ -12,7 +12,7 @@ import grpc
 from services.common.errors import Code, MeshError
 from services.common.rpc.channels import OpenChannel
 from services.common.rpc.interceptors import call_unary
-from tiermesh.auth.v1 import auth_pb2_grpc, sign_in_pb2_grpc
+from tiermesh.auth.v1 import auth_pb2_grpc, operators_pb2_grpc, sign_in_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc
 from tiermesh.router.v1 import router_pb2_grpc
 
@@ -48,6 +48,11 @@ class Replicas(Generic[StubT]):
         self._turn = itertools.count()
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where the replicas are now."""
+        return self._addresses
+
     async def call(self, method: Callable[[StubT], Callable[..., Awaitable[ResponseT]]], request: object) -> ResponseT:
         """Makes the call that `method` picks from a stub; raises MeshError, UNAVAILABLE if no replica answers."""
         first = next(self._turn)
@@ -59,6 +64,25 @@ class Replicas(Generic[StubT]):
                 if error.code not in _NO_ANSWER:
                     raise
         raise MeshError(Code.UNAVAILABLE, f"{self._name} cannot be reached. Try again shortly.", retry_after=1.0)
+
+    async def call_each(
+        self, method: Callable[[StubT], Callable[..., Awaitable[ResponseT]]], request: object
+    ) -> list[ResponseT | None]:
+        """Makes the call at every replica, and returns their answers; None for each that cannot be reached.
+
+        Raises MeshError for any other refusal.
+        """
+        return await asyncio.gather(*(self._ask(address, method, request) for address in self._addresses))
+
+    async def _ask(
+        self, address: str, method: Callable[[StubT], Callable[..., Awaitable[ResponseT]]], request: object
+    ) -> ResponseT | None:
+        try:
+            return await call_unary(method(self._stub(address))(request, timeout=self._timeout))
+        except MeshError as error:
+            if error.code in _NO_ANSWER:
+                return None
+            raise
 
     def set_addresses(self, addresses: Sequence[str]) -> None:
         """Uses these replicas from now on, at least one; calls that others are answering may finish."""
@@ -86,6 +110,7 @@ class Replicas(Generic[StubT]):
 # The generated classes of asynchronous stubs exist for type checkers only.
 AuthReplicas: TypeAlias = "Replicas[auth_pb2_grpc.AuthServiceAsyncStub]"
 SignInReplicas: TypeAlias = "Replicas[sign_in_pb2_grpc.SignInServiceAsyncStub]"
+OperatorReplicas: TypeAlias = "Replicas[operators_pb2_grpc.OperatorServiceAsyncStub]"
 BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
 DepositReplicas: TypeAlias = "Replicas[deposits_pb2_grpc.DepositServiceAsyncStub]"
 RouterReplicas: TypeAlias = "Replicas[router_pb2_grpc.RouterServiceAsyncStub]"
@@ -99,6 +124,11 @@ def auth_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: 
 def sign_in_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> SignInReplicas:
     """Returns the replicas of auth for signing in without a key. What is good once is refused if it is sent twice."""
     return Replicas("Auth", addresses, open_channel, sign_in_pb2_grpc.SignInServiceStub, timeout)
+
+
+def operator_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> OperatorReplicas:
+    """Returns the replicas of auth, for what it knows of operators."""
+    return Replicas("Auth", addresses, open_channel, operators_pb2_grpc.OperatorServiceStub, timeout)
 
 
 def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> BillingReplicas:

@@ -7,11 +7,12 @@ from functools import partial
 from aiohttp import web
 
 from services.common.errors import MeshError
+from services.console.http.browser_sessions import browser_name
 from services.console.metrics import SIGN_UPS
 from services.console.page import Page
 from services.console.pages.sign_in import SignIn
 from services.console.pages.sign_up import SignUp
-from services.console.sessions import Sessions, browser_name
+from services.console.sessions import Sessions
 from services.console.sign_in.ceremony import as_json, credential
 from services.console.sign_in.methods import SignInMethods
 from services.console.visit import Visit

@@ -13,12 +13,13 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 from services.console.freshness import Freshness
+from services.console.http.browser_sessions import browser_name
 from services.console.mesh import Mesh
 from services.console.page import Page
 from services.console.pages.account import Account
 from services.console.pages.keys import KEY_ID
 from services.console.pages.sign_in import SignIn
-from services.console.sessions import Sessions, browser_name
+from services.console.sessions import Sessions
 from services.console.sign_in.ceremony import as_json, credential
 from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.recovery import is_recovering

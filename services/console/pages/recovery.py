@@ -8,11 +8,12 @@ from aiohttp import web
 
 from services.common.errors import MeshError
 from services.console.freshness import Freshness
+from services.console.http.browser_sessions import browser_name
 from services.console.mesh import Mesh
 from services.console.page import Page
 from services.console.pages.sign_in import SignIn
 from services.console.rendering import Renderer
-from services.console.sessions import Sessions, browser_name
+from services.console.sessions import Sessions
 from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.recovery import NEW_WAY_IN, is_recovering
 from services.console.visit import Visit
@@ -53,11 +54,11 @@ class Recovery:
         """Answers POST /account/recovery-code: the one response that holds the code."""
         self._freshness.demand(visit, "/account")
         code = await self._methods.new_recovery_code(visit.cookie)
-        return self._renderer.page("recovery_code", visit, code=code)
+        return self._renderer.page("recovery/code", visit, code=code)
 
     async def show(self, visit: Visit) -> web.StreamResponse:
         """Answers GET /recover."""
-        return self._renderer.page("recover", visit, problem="")
+        return self._renderer.page("recovery/ask", visit, problem="")
 
     async def recover(self, visit: Visit) -> web.StreamResponse:
         """Answers POST /recover."""
@@ -70,7 +71,7 @@ class Recovery:
         try:
             await self._sign_in.attempt(visit, check)
         except MeshError as error:
-            return self._sign_in.refused("recover", visit, "", error)
+            return self._sign_in.refused("recovery/ask", visit, "", error)
         await self._sign_in.end_former(visit)
         return response
 
@@ -78,7 +79,7 @@ class Recovery:
         """Answers GET /new-way-in."""
         if not is_recovering(visit):
             raise web.HTTPSeeOther("/account")
-        return self._renderer.page("new_way_in", visit, relying_party=self._methods.relying_party, problem="")
+        return self._renderer.page("recovery/new_way_in", visit, relying_party=self._methods.relying_party, problem="")
 
     async def get_key(self, visit: Visit) -> web.StreamResponse:
         """Answers POST /new-way-in/key: a key takes the place of the code, and signs in."""
@@ -89,7 +90,8 @@ class Recovery:
             key_id=key_id, overlap_seconds=0, account_id=account_id, rotator_key_id=key_id
         )
         rotated = await self._mesh.auth.call(lambda stub: stub.RotateKey, asked)
-        token, session = await self._sessions.create(visit.request, rotated.api_key)
-        response = self._renderer.page("recovered", Visit(visit.request, token, session), secret=rotated.api_key)
+        label = browser_name(visit.request.headers.get("User-Agent", ""))
+        token, session = await self._sessions.create(rotated.api_key, label)
+        response = self._renderer.page("recovery/key", Visit(visit.request, token, session), secret=rotated.api_key)
         self._sessions.hand_out(response, token)
         return response

@@ -8,10 +8,10 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 from services.console.http.attempt_limits import AttemptLimits
+from services.console.http.browser_sessions import BrowserSessions
 from services.console.metrics import SIGN_INS
 from services.console.page import Page
 from services.console.rendering import Renderer
-from services.console.sessions import Sessions
 from services.console.sign_in.relying_party import RelyingParty
 from services.console.visit import Visit, own_path
 
@@ -33,7 +33,7 @@ class SignIn:
     def __init__(
         self,
         renderer: Renderer,
-        sessions: Sessions,
+        sessions: BrowserSessions,
         limits: AttemptLimits,
         address: Callable[[web.Request], str],
         *,
@@ -77,7 +77,7 @@ class SignIn:
     async def end_former(self, visit: Visit) -> None:
         """Ends the session that a browser had before it got the token of another: nobody could end it any more."""
         if visit.session is not None:
-            await self._sessions.end(visit.session.account_id, visit.session.id)
+            await self._sessions.end_own(visit)
 
     async def show_confirmation(self, visit: Visit) -> web.StreamResponse:
         """Answers GET /confirm."""
@@ -94,7 +94,7 @@ class SignIn:
 
     async def sign_out(self, visit: Visit) -> web.StreamResponse:
         """Answers POST /sign-out: the session ends on the server, whoever else has its token."""
-        await self._sessions.end(visit.owner.account_id, visit.owner.id)
+        await self._sessions.end_own(visit)
         response = web.Response(status=303, headers={"Location": "/sign-in"})
         self._sessions.forget(response)
         return response

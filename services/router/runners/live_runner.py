@@ -35,6 +35,8 @@ class LiveRunner:
         self.outage = Outage()
         # What the last status said.
         self.says_draining = False
+        # Whether an operator has drained it.
+        self.drained = False
         # Since when etcd has no record of it, monotonic seconds; None while it is registered.
         self.unregistered_since: float | None = None
         self.take(record)
@@ -53,13 +55,15 @@ class LiveRunner:
     @property
     def serving(self) -> bool:
         """Whether requests may be placed on it."""
-        return self.health is Health.UP and not self.draining
+        return self.health is Health.UP and not self.draining and not self.drained
 
     @property
     def state(self) -> str:
-        """The state as operators see it: `ready`, `draining`, `ejected` or `unknown`."""
+        """The state as operators see it: `ready`, `draining`, `drained`, `ejected` or `unknown`."""
         if self.health is Health.CONNECTING:
             return "unknown"
         if self.health is not Health.UP:
             return "ejected"
-        return "draining" if self.draining else "ready"
+        if self.draining:
+            return "draining"
+        return "drained" if self.drained else "ready"

@@ -10,7 +10,7 @@ etcd says who exists; each runner's status stream says who lives. Where the two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from services.common.registry import RunnerRecord
@@ -45,6 +45,13 @@ class Table:
         self._most_slots = most_slots
         self._runners: dict[str, LiveRunner] = {}
         self._serving: dict[str, list[LiveRunner]] = {}
+        # The IDs of runners that operators have drained, of runners that are not known too.
+        self._drained: set[str] = set()
+
+    @property
+    def ids(self) -> Collection[str]:
+        """The ID of every runner."""
+        return self._runners.keys()
 
     def all(self) -> list[LiveRunner]:
         """Returns every runner, ordered by id."""
@@ -91,6 +98,7 @@ class Table:
             if runner is not None:
                 self._streams.close(runner)
             runner = self._runners[record.id] = LiveRunner(record, self._most_slots)
+            runner.drained = record.id in self._drained
             log.info("runner_registered", runner=record.id, tier=record.tier, address=record.address)
             self._streams.open(runner, 0.0)
         else:
@@ -117,6 +125,20 @@ class Table:
         self._streams.close(runner)
         log.info("runner_removed", runner=runner.id, tier=runner.record.tier)
         self._changed()
+
+    # What operators want.
+
+    def replace_drained(self, runner_ids: Collection[str]) -> None:
+        """Takes over the whole list of drained runners."""
+        self._drained = set(runner_ids)
+        for runner in self._runners.values():
+            runner.drained = runner.id in self._drained
+        self._changed()
+
+    def set_drained(self, runner_id: str, *, drained: bool) -> None:
+        """Takes a runner out of use, or uses it again."""
+        (self._drained.add if drained else self._drained.discard)(runner_id)
+        self.replace_drained(self._drained)
 
     # What its status stream says.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from services.common.cache_directory import default_cache
+from services.common.files.cache_directory import default_cache
 from services.common.settings import SettingsError, split_list
 from services.common.telemetry.logs import get_logger
 from services.runner.demonstrations.packaged import find_smollm2, find_whisper_tiny

@@ -12,6 +12,7 @@ from services.common.rpc.interceptors import call_unary
 from services.common.settings import TlsSettings
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.auth.v1.auth_pb2_grpc import AuthServiceStub
+from tiermesh.auth.v1.operators_pb2_grpc import OperatorServiceStub
 
 _SECONDS = 10.0
 
@@ -24,6 +25,7 @@ class AuthClient:
         open_channel = channel_opener(TlsSettings())
         self._channel = open_channel(addresses[0])
         self.stub = AuthServiceStub(self._channel)
+        self.operators = OperatorServiceStub(self._channel)
         self.stream: BatchClient[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply] = BatchClient(
             "auth.authenticate",
             addresses,
@@ -66,6 +68,14 @@ class AuthClient:
     async def rotate_key(self, key_id: str, overlap_seconds: int | None = None) -> auth_pb2.RotateKeyResponse:
         request = auth_pb2.RotateKeyRequest(key_id=key_id, overlap_seconds=overlap_seconds)
         return await call_unary(self.stub.RotateKey(request, timeout=_SECONDS, wait_for_ready=True))
+
+    async def suspend(self, account_id: str) -> auth_pb2.Account:
+        request = auth_pb2.SuspendAccountRequest(account_id=account_id)
+        return (await call_unary(self.stub.SuspendAccount(request, timeout=_SECONDS, wait_for_ready=True))).account
+
+    async def resume(self, account_id: str) -> auth_pb2.Account:
+        request = auth_pb2.ResumeAccountRequest(account_id=account_id)
+        return (await call_unary(self.stub.ResumeAccount(request, timeout=_SECONDS, wait_for_ready=True))).account
 
     async def authenticate(self, secret: str, timeout: float = _SECONDS) -> auth_pb2.AuthenticateReply:
         return await self.stream.request(auth_pb2.AuthenticateCall(api_key=secret), timeout)

@@ -12,6 +12,7 @@ from services.auth.store.store import MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
+from tests.integration.auth.sign_in_client import SignIn
 from tests.support.apart import run_apart
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
@@ -76,3 +77,10 @@ async def shared_client(shared_auth: ServiceProcess) -> AsyncIterator[AuthClient
     """A client of the shared process."""
     async with AuthClient(shared_auth.address) as client:
         yield client
+
+
+@pytest.fixture
+async def sign_in(shared_auth: ServiceProcess) -> AsyncIterator[SignIn]:
+    client = SignIn(shared_auth.address)
+    yield client
+    await client.channel.close()

@@ -75,6 +75,10 @@ async def test_what_one_replica_changes_holds_at_the_other_within_a_second(clien
     rotated = await other.rotate_key(created.key.id, overlap_seconds=0)
     await within_a_second(one, rotated.api_key, True)
     await within_a_second(one, created.api_key, False)
+    await one.suspend(account.id)
+    await within_a_second(other, rotated.api_key, False)
+    await other.resume(account.id)
+    await within_a_second(one, rotated.api_key, True)
     await one.revoke_key(rotated.key.id)
     await within_a_second(other, rotated.api_key, False)
     assert "was revoked" in (await other.refusal(rotated.api_key)).message

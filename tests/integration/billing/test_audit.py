@@ -87,10 +87,12 @@ async def test_the_audit_counts_what_it_has_seen(store: LedgerStore) -> None:
     report = await store.audit()
     assert report.violations == []
     assert (report.entries, report.accounts, report.open_holds) == (10, 2, 1)
+    assert report.granted == report.revenue + report.available + report.held > 0
+    assert report.deposited == 0
 
 
 async def test_an_empty_ledger_is_sound(store: LedgerStore) -> None:
-    assert tuple(await store.audit()) == ([], 0, 0, 0, 0)
+    assert tuple(await store.audit()) == ([], *[0] * 9)
 
 
 async def test_a_busy_ledger_raises_no_false_alarm(store: LedgerStore) -> None:
@@ -110,6 +112,8 @@ async def test_a_busy_ledger_raises_no_false_alarm(store: LedgerStore) -> None:
         report = await store.audit()
         seen.add(report.entries)
         assert report.violations == []
+        # The figures are of one moment, however long the slices before took.
+        assert report.granted == report.revenue + report.available + report.held
         return len(seen) >= 5
 
     await eventually(different)

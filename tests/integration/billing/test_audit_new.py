@@ -47,6 +47,7 @@ async def test_whatever_happens_is_proven(store: LedgerStore, database: Database
         await history.go_on(6)
         report = await audits.audit_new()
         assert report.violations == []
+        assert report.granted == report.revenue + report.available + report.held
         ((last, count),) = await rows(database, "SELECT max(entry_id), count(*) FROM entries")
         assert await checkpoint(database) == (last, count, 0)
     assert await audits.audit_all() == report

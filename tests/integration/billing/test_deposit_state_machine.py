@@ -103,7 +103,10 @@ class DepositMachine(RuleBasedStateMachine):
         for account in ACCOUNTS:
             balance = self.run(self.store.balance(account))
             assert balance.available == self._credits(account) - self.spent[account]
-        assert self.run(self.store.audit()).violations == []
+        report = self.run(self.store.audit())
+        assert report.violations == []
+        assert report.granted + report.deposited == report.revenue + report.available + report.held
+        assert self.run(self.store.audit_new()) == report
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):

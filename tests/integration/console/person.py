@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import secrets
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +14,7 @@ import httpx2
 
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
+from tests.support.process import ServiceProcess
 
 
 @dataclass
@@ -134,7 +137,31 @@ class Owner:
         return person
 
 
-def beside(mesh: LocalMesh) -> dict[str, str]:
+def beside(mesh: LocalMesh, part: str = "console") -> dict[str, str]:
     """Returns the settings with which a further console joins a mesh."""
     services = ("auth", "billing", "router")
-    return {f"{name}_addresses": mesh.addresses[name] for name in services} | mesh.tls_settings("console")
+    return {f"{name}_addresses": mesh.addresses[name] for name in services} | mesh.tls_settings(part)
+
+
+def operators_beside(mesh: LocalMesh, directory: Path, **settings: str) -> ServiceProcess:
+    """Returns a further operators' console that is ready to start."""
+    joined = beside(mesh, "operator-console") | settings
+    return ServiceProcess("operator_console", directory, joined, module="services.console.operators")
+
+
+class Operator:
+    """An operator with a key of its own."""
+
+    def __init__(self, mesh: LocalMesh, name: str = "") -> None:
+        self.mesh = mesh
+        self.name = name or f"operator {secrets.token_hex(4)}"
+        made = mesh.command_now("operator", "create", self.name)
+        self.id: str = made["id"]
+        self.key: str = made["operator_key"]
+
+    def at_a_browser(self) -> Person:
+        """Returns a browser at which the operator is signed in."""
+        person = Person(self.mesh.operator_console_url)
+        answer = person.sign_in(self.key)
+        assert (answer.status, answer.location) == (303, "/"), answer.source
+        return person

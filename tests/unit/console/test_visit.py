@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.console.sessions import browser_name
+from services.console.http.browser_sessions import browser_name
 from services.console.visit import own_path
 
 

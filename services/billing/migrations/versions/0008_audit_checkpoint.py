@@ -9,16 +9,19 @@ down_revision = "0007"
 
 _STATEMENTS = [
     # Every entry up to `entry_id` is proven: so many entries, which sum to `total`. All entries that the last audit of
-    # the whole ledger has read sum to `whole_total`.
+    # the whole ledger has read sum to `whole_total`. The rest are credits of the proven entries.
     """
     CREATE TABLE audit_checkpoint (
         entry_id BIGINT NOT NULL,
         entries BIGINT NOT NULL,
         total BIGINT NOT NULL,
-        whole_total BIGINT NOT NULL
+        whole_total BIGINT NOT NULL,
+        granted BIGINT NOT NULL,
+        deposited BIGINT NOT NULL,
+        revenue BIGINT NOT NULL
     )
     """,
-    "INSERT INTO audit_checkpoint VALUES (0, 0, 0, 0)",
+    "INSERT INTO audit_checkpoint VALUES (0, 0, 0, 0, 0, 0, 0)",
     # What the proven entries of each account sum to.
     """
     CREATE TABLE audit_balances (

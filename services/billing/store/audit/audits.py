@@ -16,17 +16,18 @@ import sqlalchemy as sa
 from services.billing.store.audit import accounts, movements
 from services.billing.store.audit.accounts import AccountRange, check_accounts, next_range
 from services.billing.store.audit.checkpoint import (
+    EntrySums,
     conclude,
-    count,
     forget_finished,
     imbalance,
+    make_report,
     move_checkpoint,
     prove_slice,
     read_checkpoint,
     replace_findings,
 )
 from services.billing.store.audit.long_account import LongAccount
-from services.billing.store.audit.movements import EntrySlice, read_slice
+from services.billing.store.audit.movements import NO_FLOWS, EntrySlice, read_slice
 from services.billing.store.audit.report import Report
 from services.billing.store.entries import read_horizon
 from services.common.database.base import Database
@@ -81,21 +82,21 @@ class Audits:
             work = _PacedWork(self._rest)
             horizon = await self._horizon()
             violations: list[str] = []
-            entries = total = after = 0
-            while after < horizon:
-                part = await work.do(self._read_slice(after, horizon))
-                after, entries, total = part.upto, entries + part.entries, total + part.total
+            sums = EntrySums(0, 0, 0, NO_FLOWS)
+            while sums.upto < horizon:
+                part = await work.do(self._read_slice(sums.upto, horizon))
+                sums = sums.plus(part)
                 violations.extend(part.violations)
-            if total:
-                violations.insert(0, imbalance(total))
+            if sums.total:
+                violations.insert(0, imbalance(sums.total))
             first: str | None = ""
             while first is not None:
                 checked, found = await work.do(self._check_accounts(first))
                 violations.extend(found if not checked.long else await self._check_long_account(checked, work))
                 first = checked.end or None
             del violations[_MOST:]
-            await self._database.transaction(partial(replace_findings, violations=violations, total=total))
-            return Report(violations, entries, *await self._database.read(count, Lane.WHOLE), total)
+            await self._database.transaction(partial(replace_findings, violations=violations, total=sums.total))
+            return await self._database.read(partial(make_report, violations=violations, sums=sums), Lane.WHOLE)
 
     async def _horizon(self) -> int:
         return await self._database.transaction(read_horizon)

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from services.billing.store.audit import moves
-from services.billing.store.audit.movements import EntrySlice, read_slice
+from services.billing.store.audit.movements import EntrySlice, Flows, read_flows, read_slice
 from services.billing.store.audit.moves import Unfinished, read_unfinished
 from services.billing.store.audit.report import MAX_NAMED, Report, whole_numbers
 
-_READ = sa.text("SELECT entry_id, entries, total, whole_total FROM audit_checkpoint")
+_READ = sa.text("SELECT entry_id, entries, total, whole_total, granted, deposited, revenue FROM audit_checkpoint")
 # Of several replicas that prove the same slice, one moves the checkpoint.
 _MOVE = sa.text("""
-    UPDATE audit_checkpoint SET entry_id = :upto, entries = entries + :entries, total = total + :total
+    UPDATE audit_checkpoint SET entry_id = :upto, entries = entries + :entries, total = total + :total,
+        granted = granted + :granted, deposited = deposited + :deposited, revenue = revenue + :revenue
     WHERE entry_id = :after
 """)
 # Keeps other replicas from moving it until the commit.
@@ -69,12 +70,12 @@ _HELD = sa.text(f"""
         SELECT account_id, 0, amount FROM holds WHERE state = 'open'
     ) AS accounts GROUP BY account_id HAVING sum(held) <> sum(open) ORDER BY account_id LIMIT {MAX_NAMED}
 """)  # noqa: S608 - constants only
-_ACCOUNTS = sa.text("SELECT count(*) FROM balances")
+_ACCOUNTS = sa.text("SELECT count(*), coalesce(sum(available), 0), coalesce(sum(held), 0) FROM balances")
 _OPEN_HOLDS = sa.text("SELECT count(*) FROM holds WHERE state = 'open'")
 
 
 class Checkpoint(NamedTuple):
-    """Every entry up to one is proven: so many, which sum to `total`.
+    """Every entry up to one is proven: so many, which sum to `total` and are these flows.
 
     Those that the last audit of the whole ledger has read sum to `whole_total`.
     """
@@ -83,6 +84,28 @@ class Checkpoint(NamedTuple):
     entries: int
     total: int
     whole_total: int
+    granted: int
+    deposited: int
+    revenue: int
+
+    @property
+    def flows(self) -> Flows:
+        """The flows of the proven entries."""
+        return Flows(self.granted, self.deposited, self.revenue)
+
+
+class EntrySums(NamedTuple):
+    """All entries up to one: how many they are, what they sum to, and what flows they are."""
+
+    upto: int
+    entries: int
+    total: int
+    flows: Flows
+
+    def plus(self, part: EntrySlice) -> EntrySums:
+        """Returns the sums with those of the next slice."""
+        flows = self.flows.plus(part.flows)
+        return EntrySums(part.upto, self.entries + part.entries, self.total + part.total, flows)
 
 
 class ProvenSlice(NamedTuple):
@@ -115,7 +138,8 @@ def move_checkpoint(connection: sa.Connection, proven: ProvenSlice) -> bool:
     """Moves the checkpoint behind a slice; returns False, having changed nothing, if another replica has done it."""
     entries = proven.entries
     parameters = {"after": entries.after, "upto": entries.upto}
-    moved = connection.execute(_MOVE, parameters | {"entries": entries.entries, "total": entries.total})
+    sums = {"entries": entries.entries, "total": entries.total, **entries.flows._asdict()}
+    moved = connection.execute(_MOVE, parameters | sums)
     if not moved.rowcount:
         return False
     connection.execute(_ADD_BALANCES, parameters)
@@ -141,9 +165,9 @@ def conclude(connection: sa.Connection) -> Verdict:
     )
     wrong, finished = moves.judge(connection, checkpoint.entry_id)
     found.extend(wrong[:MAX_NAMED])
-    accounts, open_holds = count(connection)
     # What an audit of the whole has found, this one may have found as well.
-    report = Report(list(dict.fromkeys(found)), checkpoint.entries, accounts, open_holds, total)
+    found = list(dict.fromkeys(found))
+    report = make_report(connection, found, EntrySums(checkpoint.entry_id, checkpoint.entries, total, checkpoint.flows))
     return Verdict(report, checkpoint, finished)
 
 
@@ -163,9 +187,12 @@ def imbalance(total: int) -> str:
     return f"all entries together sum to {total} instead of 0"
 
 
-def count(connection: sa.Connection) -> tuple[int, int]:
-    """Returns how many accounts and open holds there are."""
-    return int(connection.execute(_ACCOUNTS).scalar_one()), int(connection.execute(_OPEN_HOLDS).scalar_one())
+def make_report(connection: sa.Connection, violations: list[str], sums: EntrySums) -> Report:
+    """Adds to what an audit has found how things stand now."""
+    accounts, available, held = map(int, connection.execute(_ACCOUNTS).one())
+    open_holds = int(connection.execute(_OPEN_HOLDS).scalar_one())
+    flows = sums.flows.plus(read_flows(connection, sums.upto))
+    return Report(violations, sums.entries, accounts, open_holds, sums.total, *flows, available, held)
 
 
 def forget_finished(connection: sa.Connection, verdict: Verdict) -> None:

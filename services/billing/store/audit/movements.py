@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from services.billing.ledger.ledger import DEPOSITS, GRANTS, REVENUE
 from services.billing.store.audit.deposits import REFERENCE, check_credited, disagreement
 from services.billing.store.audit.report import MAX_NAMED, whole_numbers
 
@@ -25,7 +26,14 @@ _STRADDLING = sa.text("""
         SELECT reference, kind FROM entries WHERE entry_id > :low AND entry_id <= :upto
     )
 """)
-_COUNT = sa.text("SELECT count(*), coalesce(sum(amount), 0) FROM entries WHERE entry_id > :after AND entry_id <= :upto")
+_FLOWS = ", ".join(
+    f"coalesce(sum(CASE WHEN account_id = '{account}' THEN {amount} ELSE 0 END), 0)"
+    for account, amount in ((GRANTS, "-amount"), (DEPOSITS, "-amount"), (REVENUE, "amount"))
+).replace(":", r"\:")
+_COUNT = sa.text(f"""
+    SELECT count(*), coalesce(sum(amount), 0), {_FLOWS} FROM entries WHERE entry_id > :after AND entry_id <= :upto
+""")  # noqa: S608 - constants only
+_FLOWS_AFTER = sa.text(f"SELECT {_FLOWS} FROM entries WHERE entry_id > :after")  # noqa: S608 - constants only
 _MOVEMENTS = """
     WITH movements AS (
         SELECT reference, kind, count(*) AS line_count, sum(amount) AS total, max(amount) AS amount,
@@ -56,13 +64,29 @@ _LINES = sa.text("""
 """)
 
 
+class Flows(NamedTuple):
+    """Credits that some entries have granted, deposited and charged; what was refunded is not charged."""
+
+    granted: int
+    deposited: int
+    revenue: int
+
+    def plus(self, other: Flows) -> Flows:
+        """Returns the sums."""
+        return Flows(*(mine + others for mine, others in zip(self, other, strict=True)))
+
+
+NO_FLOWS = Flows(0, 0, 0)
+
+
 class EntrySlice(NamedTuple):
-    """The entries after one and up to another, how many they are, and what they sum to."""
+    """The entries after one and up to another, how many they are, what they sum to, and what flows they are."""
 
     after: int
     upto: int
     entries: int
     total: int
+    flows: Flows
     violations: list[str]
 
 
@@ -70,11 +94,16 @@ def read_slice(connection: sa.Connection, after: int, horizon: int, size: int) -
     """Checks the next slice of entries up to the horizon; all of them are committed."""
     upto = _boundary(connection, min(after + size, horizon))
     parameters = {"after": after, "upto": upto}
-    entries, total = connection.execute(_COUNT, parameters).one()
+    entries, total, *flows = connection.execute(_COUNT, parameters).one()
     sentences = [_sentence(connection, row, after, upto) for row in connection.execute(_SUSPICIOUS, parameters).all()]
     violations = [sentence for sentence in sentences if sentence is not None]
     violations.extend(check_credited(connection, after, upto))
-    return EntrySlice(after, upto, int(entries), int(total), violations)
+    return EntrySlice(after, upto, int(entries), int(total), Flows(*map(int, flows)), violations)
+
+
+def read_flows(connection: sa.Connection, after: int) -> Flows:
+    """Returns what flows there are in all entries after one."""
+    return Flows(*map(int, connection.execute(_FLOWS_AFTER, {"after": after}).one()))
 
 
 def _boundary(connection: sa.Connection, upto: int) -> int:

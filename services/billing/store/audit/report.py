@@ -19,6 +19,13 @@ class Report(NamedTuple):
     open_holds: int
     # The sum of all entries: 0, because each movement is two lines that cancel out.
     imbalance: int
+    # Credits that were ever granted or deposited, that were charged, that accounts can spend, and that are held: all of
+    # one moment.
+    granted: int
+    deposited: int
+    revenue: int
+    available: int
+    held: int
 
 
 def whole_numbers(row: Any) -> SimpleNamespace:

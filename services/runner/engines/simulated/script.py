@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from services.common.files.yaml_file import read_yaml
 from services.common.limits.chats import FUNCTION_NAME
-from services.common.yaml_file import read_yaml
 from services.runner.engines.simulated.conversation import Conversation
 from services.runner.kinds.text.prompt.thought import THINK_CLOSE, THINK_OPEN
 

@@ -21,7 +21,7 @@ from tests.unit.auth.manual_clock import ManualClock
 
 @pytest.fixture
 async def account(store: AuthStore, clock: ManualClock) -> Account:
-    return await Accounts(store, clock=clock).create("customer")
+    return await Accounts(store, KeyCache().put, clock=clock).create("customer")
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ async def test_a_key_makes_keys_of_its_own_account_up_to_a_number(
     assert caught.value.code is Code.CONFLICT
     await issuer.revoke(made[0].id)
     await issuer.create(account.id, Wish(), creator_key_id=creator.id)
-    other = await Accounts(store).create("other")
+    other = await Accounts(store, KeyCache().put).create("other")
     for account_id, creator_id in ((other.id, creator.id), (account.id, made[0].id)):
         with pytest.raises(MeshError) as caught:
             await issuer.create(account_id, Wish(), creator_key_id=creator_id)
@@ -257,7 +257,7 @@ async def test_a_key_of_a_line_is_never_left_by_a_revocation_of_all(issuer: KeyI
 async def test_a_key_that_asks_for_a_revocation_must_work_and_be_the_account_s(
     issuer: KeyIssuer, account: Account, store: AuthStore
 ) -> None:
-    other = await Accounts(store).create("other")
+    other = await Accounts(store, KeyCache().put).create("other")
     _, target = await issuer.create(account.id, Wish())
     _, strange = await issuer.create(other.id, MANAGEMENT)
     _, dead = await issuer.create(account.id, MANAGEMENT)

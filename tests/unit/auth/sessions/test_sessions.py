@@ -40,7 +40,7 @@ class World:
         )
 
     async def fill(self) -> None:
-        self.account = await Accounts(self.auth_store, clock=self.clock).create("Zoë <b>")
+        self.account = await Accounts(self.auth_store, KeyCache().put, clock=self.clock).create("Zoë <b>")
         self.key = await self.add(SECRET, "key_1", ("chat", "keys"))
         await self.add(OTHER_SECRET, "key_2", ("keys",))
         await self.add(PLAIN_SECRET, "key_3", ())
@@ -161,7 +161,7 @@ async def test_it_ends_when_its_key_expires_or_is_forgotten(world: World) -> Non
 
 
 async def test_one_is_ended_or_all_but_one_of_this_account_alone(world: World) -> None:
-    stranger = await Accounts(world.auth_store, clock=world.clock).create("stranger")
+    stranger = await Accounts(world.auth_store, KeyCache().put, clock=world.clock).create("stranger")
     await world.add("sk-tiermesh-stranger", "key_4", ("keys",), stranger)
     strange, _ = await world.sessions.create("sk-tiermesh-stranger", "")
     first, found = await world.sessions.create(SECRET, "")

@@ -41,6 +41,7 @@ class World:
         self.clock = clock
         self.keys = KeyCache()
         self.store = AuthStore(database)
+        self.accounts = Accounts(self.store, self.keys.put, clock=clock)
         self.methods = SignInMethodStore(database, self.store)
         self.used: list[str] = []
         self.issuer = KeyIssuer(
@@ -71,7 +72,7 @@ class World:
 
     async def owner(self, **wish: int) -> tuple[Account, ApiKey, str]:
         """Returns an account with a key that manages it, and the token of a session that this key began."""
-        account = await Accounts(self.store, clock=self.clock).create("Zoë")
+        account = await self.accounts.create("Zoë")
         secret, key = await self.issuer.create(account.id, Wish("first", endpoints=("chat", "keys"), **wish))  # type: ignore[arg-type]  # Tests name fields that exist.
         token, _ = await self.sessions.create(secret, "Firefox")
         return account, key, token

@@ -12,6 +12,7 @@ from services.cli.local.mesh import Choices, Process, assign_addresses, plan, st
 from services.cli.state import StateDirectory
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG, ServiceSettings, load_settings
+from services.console.operators.settings import OperatorConsoleSettings
 from services.console.settings import ConsoleSettings
 from services.edge.settings import EdgeSettings
 from services.router.settings import RouterSettings
@@ -24,11 +25,12 @@ KINDS: dict[str, type[ServiceSettings]] = {
     "runner": RunnerSettings,
     "edge": EdgeSettings,
     "console": ConsoleSettings,
+    "operator_console": OperatorConsoleSettings,
 }
 
 
-SERVICES = ("auth", "billing", "router", "edge", "console", "runner-pro", "runner-max")
-CHOSEN = {"edge": 8000, "console": 8001}
+SERVICES = ("auth", "billing", "router", "edge", "console", "operator_console", "runner-pro", "runner-max")
+CHOSEN = {"edge": 8000, "console": 8001, "operator_console": 8002}
 
 
 def choices(engine: str = "simulated", script: Path | None = None) -> Choices:
@@ -65,7 +67,8 @@ def test_every_service_understands_its_environment(service: str) -> None:
 def test_everything_is_started_and_stopped() -> None:
     assert set(processes()) == {"etcd", *SERVICES}
     order = stop_order(processes())
-    assert order == ["edge", "console", "runner-pro", "runner-max", "router", "billing", "auth", "etcd"]
+    sites = ["edge", "console", "operator_console"]
+    assert order == [*sites, "runner-pro", "runner-max", "router", "billing", "auth", "etcd"]
 
 
 def test_no_two_listeners_share_a_port() -> None:
@@ -92,6 +95,10 @@ def test_everyone_finds_the_others() -> None:
     )
     assert (console.public_url, console.api_url) == ("http://localhost:8001", "http://127.0.0.1:8000/v1")
     assert (console.registration, console.registration_credits) == ("open", 1000)
+    operators = settings("operator_console")
+    assert isinstance(operators, OperatorConsoleSettings)
+    assert operators.auth_addresses == console.auth_addresses
+    assert operators.public_url == "http://localhost:8002"
     closed = settings("console", {"TIERMESH_CONSOLE_REGISTRATION": "off"})
     assert isinstance(closed, ConsoleSettings)
     assert closed.registration == "off"

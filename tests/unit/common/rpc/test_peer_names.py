@@ -22,16 +22,29 @@ def test_callers_are_parts_or_whole_names() -> None:
 
 
 def test_a_typing_error_is_no_caller() -> None:
-    with pytest.raises(ValueError, match=r"'egde' is neither one of edge, console, auth, .* nor a whole DNS name"):
+    with pytest.raises(
+        ValueError, match=r"'egde' is neither one of edge, console, operator-console, auth, .* nor a whole DNS name"
+    ):
         caller_names(["egde"])
 
 
 @pytest.mark.parametrize(
     ("kind", "service", "names"),
     [
-        (AuthSettings, "auth", ("tiermesh-edge", "tiermesh-console", "tiermesh-operator")),
-        (BillingSettings, "billing", ("tiermesh-edge", "tiermesh-console", "tiermesh-payments", "tiermesh-operator")),
-        (RouterSettings, "router", ("tiermesh-edge", "tiermesh-console", "tiermesh-operator")),
+        (AuthSettings, "auth", ("tiermesh-edge", "tiermesh-console", "tiermesh-operator-console", "tiermesh-operator")),
+        (
+            BillingSettings,
+            "billing",
+            (
+                *("tiermesh-edge", "tiermesh-console", "tiermesh-operator-console", "tiermesh-payments"),
+                "tiermesh-operator",
+            ),
+        ),
+        (
+            RouterSettings,
+            "router",
+            ("tiermesh-edge", "tiermesh-console", "tiermesh-operator-console", "tiermesh-operator"),
+        ),
         (RunnerSettings, "runner", ("tiermesh-edge", "tiermesh-router")),
     ],
 )

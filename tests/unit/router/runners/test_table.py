@@ -51,6 +51,24 @@ def test_draining_is_believed_from_the_status_and_from_the_record(world: World) 
         assert serving(world) == ["a"]
 
 
+def test_an_operator_drains_a_runner_whenever_it_registers(world: World) -> None:
+    world.table.replace_drained({"a", "gone"})
+    runner = world.up("a")
+    assert (serving(world), runner.state) == ([], "drained")
+    # What the runner says itself is shown first: it ends.
+    world.table.report(runner, DRAINING)
+    assert runner.state == "draining"
+    world.table.report(runner, READY)
+    world.table.register(record("a"))
+    assert serving(world) == []
+    world.table.set_drained("a", drained=False)
+    assert (serving(world), runner.state) == (["a"], "ready")
+    world.table.set_drained("a", drained=True)
+    assert serving(world) == []
+    world.table.replace_drained(set())
+    assert serving(world) == ["a"]
+
+
 def test_a_living_runner_outlives_its_record(world: World) -> None:
     world.up("a")
     world.table.unregister("a")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.cache_directory import default_cache
+from services.common.files.cache_directory import default_cache
 from services.runner.demonstrations.cache import made_once
 
 

@@ -1,0 +1,1 @@
+"""Files that operators write, and the directory for what can be made again."""

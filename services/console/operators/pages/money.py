@@ -1,0 +1,46 @@
+"""The ledger: what it adds up to, and whether it is sound."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.console.operators.actions import Actions
+from services.console.operators.mesh import OperatorMesh
+from services.console.page import Page
+from services.console.rendering import Renderer
+from services.console.visit import Visit
+from tiermesh.billing.v1 import billing_pb2
+
+_LAST = 10
+
+
+class Money:
+    """Serves the ledger's figures. They come from an audit, because only that reads the whole ledger."""
+
+    def __init__(self, renderer: Renderer, mesh: OperatorMesh, actions: Actions) -> None:
+        self._renderer = renderer
+        self._mesh = mesh
+        self._actions = actions
+
+    def pages(self) -> tuple[Page, ...]:
+        """Returns the routes."""
+        return (
+            Page(path="/money", name="money", handler=self.show),
+            Page(method="POST", path="/money/audit", name="audit", handler=self.audit),
+        )
+
+    async def show(self, visit: Visit) -> web.StreamResponse:
+        """Answers GET /money."""
+        return await self._page(visit, None)
+
+    async def audit(self, visit: Visit) -> web.StreamResponse:
+        """Has the whole ledger checked, and shows the result."""
+        async with self._actions.recorded(visit, "audit_ledger", page="/money") as act:
+            found = await self._mesh.audit()
+            verdict = f"{len(found.violations):,} violations" if found.violations else "sound"
+            act.message = f"{verdict}, {found.entries:,} entries, {found.accounts:,} accounts"
+        return await self._page(visit, found)
+
+    async def _page(self, visit: Visit, found: billing_pb2.AuditResponse | None) -> web.Response:
+        last = await self._mesh.actions(action="audit_ledger", size=_LAST)
+        return self._renderer.page("money", visit, found=found, last=last.actions)
