@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,11 +27,13 @@ from bench.mesh import free_port
 from services.common.batch import BatchClient
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
+from services.edge.context import RequestIds
 from tests.support.postgres import PostgresServer
 from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 IN_FLIGHT = (1, 32, 256)
 ACCOUNTS = 50
+ACCOUNTS_OF_BENCH = [f"acct_{number}" for number in range(ACCOUNTS)]
 MODEL = "tiermesh-pro"
 TIMEOUT = 60.0
 
@@ -79,10 +82,10 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def running_billing(database_url: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Runs a billing process; gives its address too."""
+def running_billing(database_url: str, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Runs a billing process with more settings, if any; gives its address too."""
     address = f"127.0.0.1:{free_port()}"
-    settings = {"DATABASE_URL": database_url, "LISTEN": address, "LOG_LEVEL": "warning"}
+    settings = {"DATABASE_URL": database_url, "LISTEN": address, "LOG_LEVEL": "warning"} | more
     environment = os.environ | {f"TIERMESH_BILLING_{name}": value for name, value in settings.items()}
     subprocess.run([sys.executable, "-m", "services.billing.migrate"], check=True, env=environment, capture_output=True)
     process = subprocess.Popen([sys.executable, "-m", "services.billing"], env=environment)
@@ -93,16 +96,21 @@ def running_billing(database_url: str) -> Iterator[tuple[subprocess.Popen[bytes]
         process.wait(30)
 
 
-async def _measure(address: str, billing_pid: int, server_pid: int | None, seconds: float) -> list[Figure]:
-    open_channel = channel_opener(TlsSettings())
-    client = Client(
+def transact_client(address: str) -> Client:
+    """Returns a client as an edge has it, not yet open."""
+    return Client(
         "billing.transact",
         [address],
-        open_channel=open_channel,
+        open_channel=channel_opener(TlsSettings()),
         open_stream=lambda channel: billing_pb2_grpc.BillingServiceStub(channel).Transact(),
         new_frame=billing_pb2.TransactRequest,
         retry=True,
     )
+
+
+async def _measure(address: str, billing_pid: int, server_pid: int | None, seconds: float) -> list[Figure]:
+    open_channel = channel_opener(TlsSettings())
+    client = transact_client(address)
     client.open()
     channel = open_channel(address)
     stub = billing_pb2_grpc.BillingServiceStub(channel)
@@ -112,10 +120,10 @@ async def _measure(address: str, billing_pid: int, server_pid: int | None, secon
         )
     figures = []
     for in_flight in IN_FLIGHT:
-        await _pairs(client, in_flight, seconds / 5)
+        await pairs_of(client, in_flight, seconds / 5, ACCOUNTS_OF_BENCH)
         before = _cpu(billing_pid, server_pid)
         started = time.perf_counter()
-        pairs = await _pairs(client, in_flight, seconds)
+        pairs = len(await pairs_of(client, in_flight, seconds, ACCOUNTS_OF_BENCH))
         elapsed = time.perf_counter() - started
         used = [
             (after - first) / pairs * 1000 for after, first in zip(_cpu(billing_pid, server_pid), before, strict=True)
@@ -126,25 +134,27 @@ async def _measure(address: str, billing_pid: int, server_pid: int | None, secon
     return figures
 
 
-async def _pairs(client: Client, in_flight: int, seconds: float) -> int:
-    """Keeps so many requests in flight for a while; returns how many were paid."""
+async def pairs_of(client: Client, in_flight: int, seconds: float, accounts: Sequence[str]) -> list[float]:
+    """Keeps so many requests in flight for a while; returns how long each took that was paid, in seconds."""
     end = time.perf_counter() + seconds
+    drawn = random.Random(in_flight)
+    request_ids = RequestIds()
 
-    async def edge(number: int) -> int:
-        paid = 0
-        while time.perf_counter() < end:
-            request_id = f"req_{os.urandom(12).hex()}"
+    async def edge() -> list[float]:
+        paid = []
+        while (began := time.perf_counter()) < end:
+            request_id = request_ids.new()
             await _call(client, billing_pb2.TransactCall(reserve=billing_pb2.Reserve(
-                request_id=request_id, account_id=f"acct_{number % ACCOUNTS}", key_id="key_0123456789", model=MODEL,
+                request_id=request_id, account_id=drawn.choice(accounts), key_id="key_0123456789", model=MODEL,
             )))  # fmt: skip
             await _call(client, billing_pb2.TransactCall(settle=billing_pb2.Settle(
                 request_id=request_id, outcome=billing_pb2.OUTCOME_COMPLETED,
                 prompt_tokens=100, completion_tokens=64, runner_id="runner-0",
             )))  # fmt: skip
-            paid += 1
+            paid.append(time.perf_counter() - began)
         return paid
 
-    return sum(await asyncio.gather(*(edge(number) for number in range(in_flight))))
+    return [each for paid in await asyncio.gather(*(edge() for _ in range(in_flight))) for each in paid]
 
 
 async def _call(client: Client, call: billing_pb2.TransactCall) -> None:

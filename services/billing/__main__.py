@@ -17,6 +17,7 @@ from services.billing.store.deposit_history import DepositStore
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.billing.sweeper import Sweeper
 from services.billing.transact_stream import transact_server
+from services.billing.usage_backfill import UsageBackfill
 from services.common.clock import system_clock
 from services.common.database.base import Database
 from services.common.lifecycle.lifespan import Lifespan
@@ -59,8 +60,11 @@ async def _serve_ledger(
     lifespan.run_in_background("committer", committer.run())
     sweeping = lifespan.run_in_background("sweeper", sweeper.run(settings.sweep_seconds))
     lifespan.run_in_background("open_holds", observer.follow_holds())
+    lifespan.run_in_background("usage_backfill", UsageBackfill(store).run())
     if settings.audit_seconds:
         lifespan.run_in_background("audits", observer.follow_audits(settings.audit_seconds))
+    if settings.full_audit_seconds:
+        lifespan.run_in_background("full_audits", observer.follow_full_audits(settings.full_audit_seconds))
 
     await lifespan.serve()
     # Nothing new for the committer, which is drained.

@@ -36,3 +36,6 @@ IMBALANCE = Gauge(
     "tiermesh_billing_ledger_imbalance_credits", "Sum of all entries of the ledger at the last audit; 0 if it is sound."
 )
 AUDITED = Gauge("tiermesh_billing_audited_timestamp_seconds", "When the ledger was last audited, Unix time.")
+FULLY_AUDITED = Gauge(
+    "tiermesh_billing_fully_audited_timestamp_seconds", "When the whole ledger was last audited, Unix time; 0 if never."
+)

@@ -10,8 +10,17 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from services.billing.ledger.ledger import OpenHolds
-from services.billing.metrics import AUDITED, HELD_CREDITS, HOLD_TTL, IMBALANCE, OLDEST_HOLD, OPEN_HOLDS, VIOLATIONS
-from services.billing.store.audit import Report
+from services.billing.metrics import (
+    AUDITED,
+    FULLY_AUDITED,
+    HELD_CREDITS,
+    HOLD_TTL,
+    IMBALANCE,
+    OLDEST_HOLD,
+    OPEN_HOLDS,
+    VIOLATIONS,
+)
+from services.billing.store.audit.report import Report
 from services.common.clock import Clock, to_ms
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
@@ -31,6 +40,9 @@ class LedgerReader(Protocol):
     async def audit(self) -> Report:
         """Checks every invariant over all rows."""
 
+    async def audit_new(self) -> Report:
+        """Proves what came since the last audit, and compares all balances with it."""
+
 
 class Observer:
     """Keeps the gauges of the ledger; `hold_ttl` is the age in seconds at which the sweeper releases a hold."""
@@ -47,10 +59,16 @@ class Observer:
             await asyncio.sleep(interval)
 
     async def follow_audits(self, interval: float) -> None:
-        """Audits the whole ledger every `interval` seconds until cancelled."""
+        """Audits what is new in the ledger every `interval` seconds until cancelled."""
         while True:
-            await self._attempt("audit_failed", self.audit)
+            await self._attempt("audit_failed", self.audit_new)
             await asyncio.sleep(interval)
+
+    async def follow_full_audits(self, interval: float) -> None:
+        """Audits the whole ledger every `interval` seconds until cancelled, not at once."""
+        while True:
+            await asyncio.sleep(interval)
+            await self._attempt("audit_failed", self.audit_all)
 
     async def measure(self) -> None:
         """Measures what is held now."""
@@ -60,9 +78,16 @@ class Observer:
         oldest_ms = holds.oldest_ms
         OLDEST_HOLD.set(0.0 if oldest_ms is None else max(0, to_ms(self._clock()) - oldest_ms) / 1000)
 
-    async def audit(self) -> None:
-        """Audits the ledger, and says in the log how it is broken if it is."""
-        report = await self._ledger.audit()
+    async def audit_new(self) -> None:
+        """Audits what is new, and says in the log how the ledger is broken if it is."""
+        self._tell(await self._ledger.audit_new())
+
+    async def audit_all(self) -> None:
+        """Audits the whole ledger, and says in the log how it is broken if it is."""
+        self._tell(await self._ledger.audit())
+        FULLY_AUDITED.set(self._clock())
+
+    def _tell(self, report: Report) -> None:
         VIOLATIONS.set(len(report.violations))
         IMBALANCE.set(report.imbalance)
         AUDITED.set(self._clock())

@@ -89,8 +89,9 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         return billing_pb2.ExportEntriesResponse(entries=map(messages.entry, entries), next_page_token=token)
 
     async def Audit(self, request: billing_pb2.AuditRequest, context: Context) -> billing_pb2.AuditResponse:
-        del request, context
-        report = await self._store.audit()
+        del context
+        new_only = request.scope == billing_pb2.AUDIT_SCOPE_NEW
+        report = await (self._store.audit_new() if new_only else self._store.audit())
         return billing_pb2.AuditResponse(
             violations=report.violations,
             entries=report.entries,

@@ -23,9 +23,13 @@ class BillingSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     hold_ttl_seconds: Annotated[float, msgspec.Meta(gt=0)] = 900.0
     # How often billing looks for such holds. Unit: seconds.
     sweep_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
-    # How often billing audits the whole ledger; 0 turns audits off. An audit reads every row but delays no request.
+    # How often billing audits what is new in the ledger, and compares all balances with it; 0 turns these audits off.
     # Unit: seconds.
     audit_seconds: Annotated[float, msgspec.Meta(ge=0)] = 900.0
+    # How often each billing process audits the whole ledger, the first time after this long; 0 turns these audits off.
+    # Such an audit reads every row, slice by slice with pauses, and delays no request.
+    # Unit: seconds.
+    full_audit_seconds: Annotated[float, msgspec.Meta(ge=0)] = 86_400.0
     # How many calls may wait for a transaction. Further calls are refused, so that memory stays limited.
     max_waiting: Annotated[int, msgspec.Meta(ge=1)] = 10_000
     # How many calls one transaction may carry, so that a burst does not delay all calls behind it.

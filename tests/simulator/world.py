@@ -131,9 +131,9 @@ class Run:
         if (left := self._ledger.open_holds()) and not edge_died:
             yield f"holds are open although no request is: {left}"
         await self._until_rest(_SWEPT)
-        audit = await self._mesh.store.audit()
-        for violation in audit.violations:
-            yield f"audit: {violation}"
+        for audit in (await self._mesh.store.audit_new(), await self._mesh.store.audit()):
+            for violation in audit.violations:
+                yield f"audit: {violation}"
         books = await self._ledger.database.read(read_books, Lane.WHOLE)
         for violation in Checker(books, self._hits, self._answers).check(self._records):
             yield violation

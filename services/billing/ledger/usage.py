@@ -12,7 +12,8 @@ from services.billing.ledger.identifiers import check_id
 from services.common.errors import Code, MeshError
 
 DAY_MS = 86_400_000
-# What one report may cover, so that none keeps the database from its work.
+# What one report may cover, so that none keeps the database from its work. Requests of whole days do not count: they
+# come from the daily sums.
 MAX_DAYS = 366
 MAX_REQUESTS = 1_000_000
 MAX_GROUPS = 10_000
@@ -37,14 +38,21 @@ class Sum(NamedTuple):
     completion_tokens: int
 
 
+class UsageSums(NamedTuple):
+    """A report, and how many requests were read one by one for it: one more than the most, if there are more."""
+
+    sums: Sequence[Sum]
+    requests_read: int
+
+
 class RequestReader(Protocol):
     """Reads requests; `LedgerStore` is one."""
 
     async def request(self, request_id: str) -> Hold | None:
         """The request with this id."""
 
-    async def usage(self, account_id: str, from_ms: int, to_ms: int, group_by: GroupBy) -> Sequence[Sum]:
-        """Sums over an account's requests, in the order of their groups: over one more than the most, if there are."""
+    async def usage(self, account_id: str, from_ms: int, to_ms: int, group_by: GroupBy) -> UsageSums:
+        """Sums over an account's requests, in the order of their groups."""
 
 
 class UsageReports:
@@ -68,11 +76,14 @@ class UsageReports:
             raise refusals.invalid("from_ms", "must be before the end of the report")
         if to_ms - from_ms > MAX_DAYS * DAY_MS:
             raise refusals.invalid("from_ms", f"must be at most {MAX_DAYS} days before the end of the report")
-        sums = await self._requests.usage(account_id, from_ms, to_ms, group_by)
-        if sum(each.requests for each in sums) > MAX_REQUESTS or len(sums) > MAX_GROUPS:
+        sums, requests_read = await self._requests.usage(account_id, from_ms, to_ms, group_by)
+        if requests_read > MAX_REQUESTS:
             message = (
-                f"A usage report covers at most {MAX_REQUESTS:,} requests and {MAX_GROUPS:,} groups; "
-                "ask for a shorter time."
+                f"A usage report adds up at most {MAX_REQUESTS:,} requests of days that it covers in part; "
+                "ask for whole days (UTC) or for a shorter time."
             )
+            raise MeshError(Code.INVALID_REQUEST, message, param="from_ms")
+        if len(sums) > MAX_GROUPS:
+            message = f"A usage report has at most {MAX_GROUPS:,} groups; ask for a shorter time."
             raise MeshError(Code.INVALID_REQUEST, message, param="from_ms")
         return sums

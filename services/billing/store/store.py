@@ -15,17 +15,19 @@ from services.billing.ledger.idempotency import Claims, asked_keys
 from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
 from services.billing.ledger.operations import Expire, Grant, Locked, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending, asked_months
-from services.billing.ledger.usage import GroupBy, Sum
+from services.billing.ledger.usage import GroupBy, UsageSums
 from services.billing.metrics import CREDITS
 from services.billing.store import deposits as store_deposits
 from services.billing.store import postgresql as store_postgresql
 from services.billing.store import sqlite as store_sqlite
-from services.billing.store.audit import Report, audit
+from services.billing.store.audit.audits import Audits
+from services.billing.store.audit.report import Report
 from services.billing.store.deposits import NOTHING_CLAIMED, Claimed
 from services.billing.store.entries import read_balance, read_entries, read_horizon, read_newest, read_older
 from services.billing.store.idempotency import read_holders
 from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
+from services.billing.store.usage_backfill import backfill_usage, is_backfilled
 from services.common.database.base import Database
 from services.common.database.lanes import Lane
 
@@ -42,6 +44,7 @@ class LedgerStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._audits = Audits(database)
         self._sql = store_sqlite if database.dialect == "sqlite" else store_postgresql
 
     async def commit(self, operations: Sequence[Operation], now_ms: int) -> list[Result]:
@@ -64,11 +67,19 @@ class LedgerStore:
         """Reads one request."""
         return await self._database.read(lambda connection: read_request(connection, request_id))
 
-    async def usage(self, account_id: str, from_ms: int, to_ms: int, group_by: GroupBy) -> list[Sum]:
+    async def usage(self, account_id: str, from_ms: int, to_ms: int, group_by: GroupBy) -> UsageSums:
         """Adds up an account's requests."""
         return await self._database.read(
             lambda connection: read_usage(connection, account_id, from_ms, to_ms, group_by), Lane.REPORT
         )
+
+    async def usage_is_complete(self) -> bool:
+        """Whether every ended hold is in the daily sums."""
+        return await self._database.read(is_backfilled)
+
+    async def backfill_usage(self, holds: int) -> bool:
+        """Adds about so many holds to the daily sums; returns whether there may be more."""
+        return await self._database.transaction(lambda connection: backfill_usage(connection, holds))
 
     async def newest_entries(self, account_id: str, limit: int) -> tuple[Balance, list[NumberedEntry]]:
         """Reads an account's balance and newest entries, of one moment."""
@@ -99,8 +110,12 @@ class LedgerStore:
         return OpenHolds(count, int(held), oldest_ms)
 
     async def audit(self) -> Report:
-        """Checks every invariant over all rows."""
-        return await self._database.read(audit, Lane.WHOLE)
+        """Checks every invariant over all rows, slice by slice."""
+        return await self._audits.audit_all()
+
+    async def audit_new(self) -> Report:
+        """Proves what came since the last audit, and compares all balances with it."""
+        return await self._audits.audit_new()
 
     async def _transact(
         self, work: Callable[[sa.Connection], tuple[list[Result | Locked], dict[str, int]]]

@@ -22,6 +22,9 @@ from services.common.version import VERSION
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.router.v1 import router_pb2
 
+# Long enough for what is new in a ledger that nobody has audited for days.
+_AUDIT_SECONDS = 120.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
@@ -103,7 +106,8 @@ class Examination:
         opener = channel_opener(self._tls, "billing")
         try:
             async with billing_client(self._installation.services["billing"][0], opener) as billing:
-                audit = await billing.call(billing.stub.Audit, billing_pb2.AuditRequest())
+                request = billing_pb2.AuditRequest(scope=billing_pb2.AUDIT_SCOPE_NEW)
+                audit = await billing.call(billing.stub.Audit, request, timeout=_AUDIT_SECONDS)
         except (CliError, OSError):
             return [failed("ledger", "billing", "could not be audited", "see the health check of billing")]
         if audit.violations:

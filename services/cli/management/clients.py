@@ -36,10 +36,16 @@ class ServiceClient(Generic[StubT]):
         self._channel = open_channel(address)
         self.stub = new_stub(self._channel)
 
-    async def call(self, method: Callable[..., Awaitable[ResponseT]], request: object) -> ResponseT:
-        """Makes a unary call; raises CliError."""
+    async def call(
+        self,
+        method: Callable[..., Awaitable[ResponseT]],
+        request: object,
+        *,
+        timeout: float = _TIMEOUT_SECONDS,
+    ) -> ResponseT:
+        """Makes a unary call that may take so many seconds; raises CliError."""
         try:
-            return await method(request, timeout=_TIMEOUT_SECONDS)
+            return await method(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:
             raise self.explain(error) from error
 

@@ -60,5 +60,6 @@ async def rows(database: Database, query: str) -> list[tuple[object, ...]]:
 
 
 async def assert_sound(store: LedgerStore) -> None:
-    """Fails with the sentences of the audit if it finds anything."""
+    """Fails with the sentences of the audits if they find anything."""
+    assert (await store.audit_new()).violations == []
     assert (await store.audit()).violations == []

@@ -106,6 +106,7 @@ class DepositMachine(RuleBasedStateMachine):
         report = self.run(self.store.audit())
         assert report.violations == []
         assert report.granted + report.deposited == report.revenue + report.available + report.held
+        assert self.run(self.store.audit_new()) == report
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):

@@ -10,8 +10,10 @@ from prometheus_client import REGISTRY
 from services.billing.ledger.holds import Outcome
 from services.billing.observer import Observer
 from services.billing.store.store import LedgerStore
+from services.common.database.base import Database
 from services.common.errors import Code, MeshError
-from tests.integration.billing.operations_for_tests import PRICE, grant, reserve, settle
+from tests.integration.billing.guards_for_tests import drop_guards
+from tests.integration.billing.operations_for_tests import PRICE, execute, grant, reserve, settle
 from tests.support.waiting import eventually
 
 
@@ -33,9 +35,29 @@ async def test_open_holds_are_measured(store: LedgerStore) -> None:
 
 async def test_audits_say_when_they_were(store: LedgerStore) -> None:
     await store.commit([grant(100), reserve("one")], 1_000)
-    await Observer(store, lambda: 77.0, hold_ttl=900.0).audit()
+    await Observer(store, lambda: 77.0, hold_ttl=900.0).audit_new()
     assert (gauge("audit_violations"), gauge("ledger_imbalance_credits")) == (0, 0)
     assert gauge("audited_timestamp_seconds") == 77
+    await Observer(store, lambda: 78.0, hold_ttl=900.0).audit_all()
+    assert (gauge("audited_timestamp_seconds"), gauge("fully_audited_timestamp_seconds")) == (78, 78)
+
+
+async def test_an_imbalance_is_told_until_it_is_gone(store: LedgerStore, database: Database) -> None:
+    await store.commit([grant(100), reserve("one")], 1_000)
+    observer = Observer(store, lambda: 77.0, hold_ttl=900.0)
+    await observer.audit_new()
+    await drop_guards(database)
+    await execute(database, "UPDATE entries SET amount = 15 WHERE reference = 'one' AND amount > 0")
+    await observer.audit_all()
+    for _ in range(2):
+        assert gauge("ledger_imbalance_credits") == 5
+        assert (gauge("audit_violations") or 0) > 0
+        # This one reads no entry that is proven.
+        await observer.audit_new()
+    await execute(database, "UPDATE entries SET amount = 10 WHERE reference = 'one' AND amount > 0")
+    await observer.audit_all()
+    await observer.audit_new()
+    assert (gauge("audit_violations"), gauge("ledger_imbalance_credits")) == (0, 0)
 
 
 async def test_a_database_that_is_away_only_delays_it(store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:

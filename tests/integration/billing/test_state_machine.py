@@ -107,8 +107,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def agrees(self) -> None:
         store = LedgerStore(self.database)
-        report = self.run(store.audit())
-        assert report.violations == []
+        for report in self.run(store.audit_new()), self.run(store.audit()):
+            assert report.violations == []
         for account in ACCOUNTS:
             balance = self.run(store.balance(account))
             assert (balance.available, balance.held) == (self.model.available.get(account, 0), self.model.held(account))

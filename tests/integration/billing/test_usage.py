@@ -64,20 +64,29 @@ async def test_the_end_of_a_report_does_not_count_and_its_beginning_does(usage: 
     assert await usage.report("nobody", FIRST, midnight, GroupBy.DAY) == []
 
 
-async def test_a_report_is_bounded(usage: UsageReports, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_report_is_bounded(usage: UsageReports, store: LedgerStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for from_ms, to_ms in (5, 5), (6, 5), (0, 366 * DAY_MS + 1):
         error = await refusal(usage, from_ms, to_ms)
         assert (error.code, error.param) == (Code.INVALID_REQUEST, "from_ms")
-    monkeypatch.setattr(bounds, "MAX_REQUESTS", 4)
-    assert "at most 4 requests" in (await refusal(usage, FIRST, FIRST + 2 * DAY_MS)).message
+    await store.commit([reserve("early")], FIRST)
+    monkeypatch.setattr(bounds, "MAX_REQUESTS", 2)
+    # Three of the four requests of the first day.
+    error = await refusal(usage, FIRST + 1, FIRST + 2 * DAY_MS)
+    assert (error.code, error.param) == (Code.INVALID_REQUEST, "from_ms")
+    assert "at most 2 requests of days that it covers in part" in error.message
+    # Whole days are not added up request by request, nor are those outside of whose part there are no requests.
+    for to_ms in FIRST + 2 * DAY_MS, FIRST + DAY_MS + 1:
+        assert [each.requests for each in await usage.report("acct", FIRST, to_ms, GroupBy.DAY)] == [4, 2]
 
 
-async def test_a_report_reads_the_index(usage: UsageReports, database: Database) -> None:
+async def test_a_report_reads_indexes(usage: UsageReports, database: Database) -> None:
     explain = "EXPLAIN QUERY PLAN" if database.dialect == "sqlite" else "EXPLAIN"
     query = sa.text(f"{explain} {store_usage._USAGE[GroupBy.KEY].text}")
-    parameters = {"account_id": "acct", "from_ms": 1, "to_ms": 9}
-    plan = await database.read(lambda connection: connection.execute(query, parameters).all())
-    assert "holds_by_account" in str(plan)
+    times = {"from_ms": 1, "first_ms": 2, "first_day": 0, "end_day": 1, "end_ms": 3, "to_ms": 4}
+    plan = str(await database.read(lambda connection: connection.execute(query, {"account_id": "acct"} | times).all()))
+    # The parts of days twice, the open holds, and the sums.
+    assert (plan.count("holds_by_account"), plan.count("holds_open")) == (2, 1), plan
+    assert ("USING PRIMARY KEY" if database.dialect == "sqlite" else "daily_usage_pkey") in plan, plan
 
 
 async def test_a_receipt_is_its_owner_s_alone(client: BillingClient) -> None:

@@ -149,20 +149,23 @@ async def test_the_ledger_is_sound(mesh: LocalMesh) -> None:
     assert found["violations"] == []
     assert found["entries"] >= 2
     assert "The ledger is sound" in await text_of(mesh, "ledger", "audit")
+    assert await mesh.command("ledger", "audit", "--new") == found
 
 
 async def test_a_broken_ledger_is_named_and_exits_with_1(mesh: LocalMesh) -> None:
     account = (await mesh.command("account", "create", "forged"))["id"]
     await mesh.command("credits", "grant", account, "5")
     with forged_balance(mesh, account):
-        people, programs = (
-            await mesh.run_command("ledger", "audit"),
-            await mesh.run_command("ledger", "audit", "--json"),
-        )
-    assert (people.returncode, programs.returncode) == (1, 1)
-    assert account in people.stdout
-    assert any(account in violation for violation in json.loads(programs.stdout)["violations"])
-    assert (await mesh.command("ledger", "audit"))["violations"] == []
+        for scope in ([], ["--new"]):
+            people, programs = (
+                await mesh.run_command("ledger", "audit", *scope),
+                await mesh.run_command("ledger", "audit", *scope, "--json"),
+            )
+            assert (people.returncode, programs.returncode) == (1, 1)
+            assert account in people.stdout
+            assert any(account in violation for violation in json.loads(programs.stdout)["violations"])
+    for scope in ([], ["--new"]):
+        assert (await mesh.command("ledger", "audit", *scope))["violations"] == []
 
 
 @pytest.mark.parametrize(

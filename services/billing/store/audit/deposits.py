@@ -1,0 +1,98 @@
+"""Checks what accounts have deposited: against what they were credited, their totals and their addresses.
+
+An audit of what is new does it for the accounts that deposits of a slice have credited. A deposit of less than a credit
+has no entries. It is read with the next one of its account, or by an audit of the whole ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from services.billing.ledger.deposits import CREDIT_ATOMIC
+from services.billing.store.audit.check import Check, run_checks
+
+# What the entries of a deposit refer to. It is spelled as in the index that finds a deposit by it; without the outer
+# cast it would have no type on SQLite, which then does not use the index.
+REFERENCE = (
+    "CAST(CAST({table}.chain_id AS TEXT) || ':' || {table}.tx_hash || ':' || CAST({table}.log_index AS TEXT) AS TEXT)"
+)
+
+_VIEWS = f"""
+    WITH own_deposits AS (
+        SELECT {REFERENCE.format(table="deposits")} AS reference,
+            chain_id, tx_hash, address, account_id, atomic, credits
+        FROM deposits WHERE {{range}}
+    ), deposited AS (
+        SELECT account_id, sum(atomic) AS atomic, sum(credits) AS credits FROM own_deposits GROUP BY account_id
+    ), own_totals AS (
+        SELECT account_id, atomic FROM deposit_totals WHERE {{range}}
+    )
+"""  # noqa: S608 - constants only
+_CHECKS = [
+    Check(
+        f"""
+        SELECT account_id, atomic, credits FROM deposited
+        WHERE atomic < credits * {CREDIT_ATOMIC} OR atomic >= (credits + 1) * {CREDIT_ATOMIC}
+        """,  # noqa: S608 - constants only
+        lambda row: f"account {row.account_id} has deposited {row.atomic}, but was credited {row.credits}",
+    ),
+    Check(
+        """
+        SELECT d.account_id, d.atomic, coalesce(t.atomic, 0) AS total
+        FROM deposited d LEFT JOIN own_totals t ON t.account_id = d.account_id
+        WHERE d.atomic <> coalesce(t.atomic, 0)
+        """,
+        lambda row: f"account {row.account_id} has deposited {row.atomic}, but its total is {row.total}",
+    ),
+    Check(
+        """
+        SELECT t.account_id, t.atomic FROM own_totals t LEFT JOIN deposited d ON d.account_id = t.account_id
+        WHERE d.account_id IS NULL
+        """,
+        lambda row: f"account {row.account_id} has a total of {row.atomic}, but no deposits",
+    ),
+    Check(
+        "SELECT reference, count(*) AS times FROM own_deposits GROUP BY reference HAVING count(*) > 1",
+        lambda row: f"deposit {row.reference} is recorded {row.times} times",
+    ),
+    Check(
+        """
+        SELECT d.tx_hash, d.account_id, coalesce(a.account_id, 'nobody') AS owner
+        FROM own_deposits d LEFT JOIN deposit_addresses a ON a.chain_id = d.chain_id AND a.address = d.address
+        WHERE a.account_id IS NULL OR a.account_id <> d.account_id
+        """,
+        lambda row: (
+            f"a deposit of {row.tx_hash} was credited to {row.account_id}, but its address belongs to {row.owner}"
+        ),
+    ),
+]
+
+_CREDITED = sa.text("""
+    SELECT DISTINCT account_id FROM entries
+    WHERE entry_id > :after AND entry_id <= :upto AND kind = 'deposit' AND account_id NOT LIKE 'system:%'
+""")
+_AMONG = {
+    "sqlite": "account_id IN (SELECT value FROM json_each(:accounts))",
+    "postgresql": "account_id IN (SELECT json_array_elements_text(CAST(:accounts AS json)))",
+}
+
+
+def check_deposits(connection: sa.Connection, condition: str, parameters: Mapping[str, object]) -> list[str]:
+    """Checks the deposits of the accounts that meet an SQL condition on `account_id`; returns what is wrong."""
+    return run_checks(connection, _VIEWS, _CHECKS, {"range": condition}, parameters)
+
+
+def check_credited(connection: sa.Connection, after: int, upto: int) -> list[str]:
+    """Checks all deposits of the accounts that the entries of a slice credit for deposits."""
+    credited: Sequence[str] = connection.execute(_CREDITED, {"after": after, "upto": upto}).scalars().all()
+    if not credited:
+        return []
+    return check_deposits(connection, _AMONG[connection.dialect.name], {"accounts": json.dumps(list(credited))})
+
+
+def disagreement(reference: str, account_id: str, given: int, amount: int, credited: str) -> str:
+    """The sentence for a deposit whose entries are not those that it gives."""
+    return f"deposit {reference} gives {given} to {account_id}, but its entries give {amount} to {credited}"
