@@ -90,8 +90,9 @@ class OperatorMesh(Mesh):
         return (await self._billing.call(lambda stub: stub.Grant, asked)).balance
 
     async def audit(self) -> billing_pb2.AuditResponse:
-        """Has billing check the whole ledger."""
-        return await self._reports.call(lambda stub: stub.Audit, billing_pb2.AuditRequest())
+        """Has billing check what came since its last audit, and all balances: the whole ledger can take minutes."""
+        asked = billing_pb2.AuditRequest(scope=billing_pb2.AUDIT_SCOPE_NEW)
+        return await self._reports.call(lambda stub: stub.Audit, asked)
 
     async def runners(self) -> RunnersSeen:
         """Returns every runner and what is queued."""

@@ -15,7 +15,7 @@ _LAST = 10
 
 
 class Money:
-    """Serves the ledger's figures. They come from an audit, because only that reads the whole ledger."""
+    """Serves the ledger's figures. They come from an audit, because only that adds up the ledger."""
 
     def __init__(self, renderer: Renderer, mesh: OperatorMesh, actions: Actions) -> None:
         self._renderer = renderer
@@ -34,7 +34,7 @@ class Money:
         return await self._page(visit, None)
 
     async def audit(self, visit: Visit) -> web.StreamResponse:
-        """Has the whole ledger checked, and shows the result."""
+        """Has the ledger checked, and shows the result."""
         async with self._actions.recorded(visit, "audit_ledger", page="/money") as act:
             found = await self._mesh.audit()
             verdict = f"{len(found.violations):,} violations" if found.violations else "sound"
