@@ -30,6 +30,7 @@ def test_rows_have_the_names_of_the_contract_and_integers_stay_integers() -> Non
         "monthly_credit_cap": 0,
         "replaced_by": "",
         "created_by": "",
+        "session_id": "",
     }
 
 
