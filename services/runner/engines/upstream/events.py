@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from services.runner.engines.upstream.calls import CallNumbers
-from services.runner.engines.upstream.thoughts import Thoughts
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.conversation.job import CallPart, ConversationStep
+from services.runner.kinds.text.prompt.output import ParsedText
+from services.runner.kinds.text.prompt.parser import OutputParser
 
 _LONGEST_LINE = 16 << 20
 _DATA, _EVENT, _ERROR, _DONE = b"data:", b"event:", b"error:", b"[DONE]"
@@ -143,20 +144,32 @@ class _Steps:
 
     def __init__(self) -> None:
         self._calls = CallNumbers()
-        self._thoughts = Thoughts()
+        # A server without a parser for its model's thoughts passes them on between tags, at the beginning of the text.
+        self._parser: OutputParser | None = OutputParser(calls=False, reasoning=True, new_id=str)
 
     def next(self, delta: _Delta) -> ConversationStep:
-        reasoning = delta.reasoning_content or delta.reasoning or ""
-        # Where the server tells thoughts itself, or the text is over, a tag is a part of the text.
-        held = self._thoughts.none() if reasoning or delta.tool_calls else ""
-        thought, text = self._thoughts.split(delta.content) if delta.content else ("", "")
+        reasoning, parsed = delta.reasoning_content or delta.reasoning or "", ParsedText()
+        if reasoning or delta.tool_calls:
+            # Where the server tells thoughts itself, or the text is over, a tag is a part of the text.
+            self._finish(parsed)
+        if delta.content and self._parser is not None:
+            self._parser.feed(delta.content, parsed)
+        elif delta.content:
+            parsed.content.append(delta.content)
         calls = [self._part(call) for call in delta.tool_calls or ()]
-        return ConversationStep(text=held + text, reasoning=reasoning + thought, calls=calls)
+        return ConversationStep("".join(parsed.content), reasoning + "".join(parsed.reasoning), calls)
 
     def end(self) -> ConversationStep:
         """Returns what has been held back."""
-        reasoning, text = self._thoughts.end()
-        return ConversationStep(text=text, reasoning=reasoning)
+        parsed = ParsedText()
+        self._finish(parsed)
+        return ConversationStep("".join(parsed.content), "".join(parsed.reasoning))
+
+    def _finish(self, parsed: ParsedText) -> None:
+        """Adds what has been held back; from now on, a tag is a part of the text."""
+        if self._parser is not None:
+            self._parser.finish(parsed, cut=False)
+            self._parser = None
 
     def _part(self, call: _Call) -> CallPart:
         function = call.function or _Function()
