@@ -185,6 +185,14 @@ class World:
         await self._revive(names)
         for process in self.services.values():
             await eventually(process.ready, READY_SECONDS)
+        await eventually(self._edge_hears_all, READY_SECONDS)
+
+    async def _edge_hears_all(self) -> bool:
+        """Whether the edge, which is ready as soon as one replica of each service is there, is connected to all."""
+        metrics = await self.edge.metrics()
+        connects = {name: f'tiermesh_batch_connects_total{{stream="{name}"}} ' for name in _WIRED}
+        found = {name: float(metrics.partition(line)[2].partition("\n")[0] or 0) for name, line in connects.items()}
+        return all(sum(role(process) == name for process in self.services) <= found[name] for name in _WIRED)
 
     async def _revive(self, names: list[str]) -> float:
         """Starts processes and returns how many seconds that took."""
