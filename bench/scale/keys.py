@@ -1,4 +1,4 @@
-"""Prints what a replica of auth spends on many keys: `python -m bench.keys`.
+"""Prints what a replica of auth spends on many keys: `python -m bench.scale.keys`.
 
 It fills a database with keys, loads them as a replica does at its start, and verifies some. Memory is the growth of the
 process. A pause is the longest time for which the event loop ran nothing else.
@@ -38,7 +38,7 @@ VERIFIED = 20_000
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(prog="python -m bench.keys", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.scale.keys", description=__doc__)
     parser.add_argument("--keys", type=int, default=1_000_000)
     arguments = parser.parse_args()
     print(describe_machine())

@@ -1,4 +1,4 @@
-"""Prints what a unary request costs with several numbers of runners: `python -m bench.runners`.
+"""Prints what a unary request costs with several numbers of runners: `python -m bench.scale.runners`.
 
 The meshes run at once and are measured in turn, with the bare relay between them. The further runners share a few
 processes. A second router, which places nothing, shows what a replica of the router costs for hearing every runner.
@@ -28,7 +28,7 @@ from bench.machine import describe_machine
 from bench.mesh import HERE, RunningMesh, free_port, running_mesh, wait_for_runners
 from bench.processes import cpu_seconds
 
-_HOST = HERE / "bench" / "runners" / "host.py"
+_HOST = HERE / "bench" / "scale" / "runners" / "host.py"
 _RUNNERS_A_PROCESS = 50
 _SLOTS = 64
 _MODEL = "tiermesh-pro"
@@ -78,7 +78,7 @@ class Crowd:
 
 def main() -> None:
     """Measures and prints."""
-    parser = argparse.ArgumentParser(prog="python -m bench.runners", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.scale.runners", description=__doc__)
     parser.add_argument("--runners", default="1,10,100", help="how many runners, comma-separated")
     parser.add_argument("--requests", type=int, default=500, help="requests of each mesh in a round")
     parser.add_argument("--in-flight", type=int, default=32, help="requests in flight")
