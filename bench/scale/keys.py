@@ -15,7 +15,9 @@ import time
 import timeit
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import sqlalchemy as sa
@@ -79,30 +81,22 @@ async def fill(database: Database, count: int) -> list[str]:
     """Makes the keys, and returns some of them."""
     chance = random.Random(1)
     shown: list[str] = []
-
-    def batches() -> Iterator[tuple[list[dict[str, object]], list[dict[str, object]]]]:
-        made = 0
-        while made < count:
-            owners, rows = [], []
-            for _ in range(min(BATCH, count - made) // KEYS_AN_ACCOUNT or 1):
-                owner = new_id("acct", chance.randbytes)
-                owners.append({"id": owner, "name": "", "created_at_ms": 1})
-                for _ in range(KEYS_AN_ACCOUNT):
-                    secret = f"sk-bench-{made}-{chance.getrandbits(64)}"
-                    rows.append(to_row(key_of(new_id("key", chance.randbytes), owner, secret)))
-                    if len(shown) < VERIFIED:
-                        shown.append(secret)
-                    made += 1
-            yield owners, rows
-
-    for owners, rows in batches():
-
-        def work(connection: sa.Connection, owners: object = owners, rows: object = rows) -> None:
-            connection.execute(accounts.insert(), owners)  # type: ignore[arg-type]  # lists of rows
-            connection.execute(api_keys.insert(), rows)  # type: ignore[arg-type]
-
-        await database.transaction(work)
+    for made in range(0, count, BATCH):
+        owners, rows = [], []
+        for number in range(made, min(made + BATCH, count)):
+            if number % KEYS_AN_ACCOUNT == 0:
+                owners.append({"id": new_id("acct", chance.randbytes), "name": "", "created_at_ms": 1})
+            secret = f"sk-bench-{number}-{chance.getrandbits(64)}"
+            rows.append(to_row(key_of(new_id("key", chance.randbytes), owners[-1]["id"], secret)))
+            if len(shown) < VERIFIED:
+                shown.append(secret)
+        await database.transaction(partial(insert, owners, rows))
     return shown
+
+
+def insert(owners: list[dict[str, Any]], rows: list[dict[str, Any]], connection: sa.Connection) -> None:
+    connection.execute(accounts.insert(), owners)
+    connection.execute(api_keys.insert(), rows)
 
 
 def key_of(key_id: str, account_id: str, secret: str) -> ApiKey:
