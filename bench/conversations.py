@@ -19,10 +19,9 @@ from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import Any, NamedTuple
 
-from bench.mesh import RunningMesh, free_port, running_mesh
+from bench.mesh import RunningMesh, free_port, running_mesh, wait_for_runners
 
 MORE_RUNNERS = 2
-START_SECONDS = 120.0
 WORDS = ["river", "bridge", "stone", "arch", "keeper", "lantern", "winter", "market", "barge", "harbour"]
 
 
@@ -66,17 +65,6 @@ def running_runner(mesh: RunningMesh) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(60)
-
-
-def wait_for_runners(mesh: RunningMesh, count: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    wanted = f'tiermesh_router_runners{{state="ready",tier="pro"}} {count}.0'
-    while wanted not in urllib.request.urlopen(mesh.metrics["router"]).read().decode():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{count} runners were not ready in time")
-        time.sleep(0.1)
-    # The edge hears of them a moment later.
-    time.sleep(0.5)
 
 
 def take_turn(mesh: RunningMesh, messages: list[dict[str, str]]) -> Turn:

@@ -91,6 +91,16 @@ def running_mesh(
                 process.wait(60)
 
 
+def wait_for_runners(mesh: RunningMesh, count: int) -> None:
+    """Waits until the mesh's router can place requests on so many runners."""
+    deadline = time.monotonic() + START_SECONDS
+    wanted = f'tiermesh_router_runners{{state="ready",tier="pro"}} {count}.0'
+    while wanted not in urllib.request.urlopen(mesh.metrics["router"]).read().decode():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{count} runners were not ready in time")
+        time.sleep(0.1)
+
+
 def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not ready.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from services.auth.accounts import Accounts
 from services.auth.authenticate_stream import Authenticator, authenticate_server
@@ -68,6 +69,9 @@ async def _serve_keys(
     follower: ChangeFollower,
 ) -> None:
     await follower.load()
+    # What is there by now stays. A collection that looked at all of it would hold every request up.
+    gc.collect()
+    gc.freeze()
     KEYS.set_function(lambda: len(keys))
     STALENESS.set_function(lambda: follower.staleness)
     last_used = LastUsed(store, settings.last_used_seconds)

@@ -21,6 +21,9 @@ from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 
+# So many keys are loaded at a time: few milliseconds of the event loop.
+_PAGE = 2000
+
 
 class Changes(NamedTuple):
     """What has changed after some number."""
@@ -35,8 +38,11 @@ class Changes(NamedTuple):
 class ChangeStore(Protocol):
     """Where keys and the numbers of their changes are kept."""
 
-    async def load_keys(self) -> tuple[int, list[ApiKey]]:
-        """Returns every key, and the number of the last change that they show."""
+    async def load_keys(self, after: str = "", limit: int = 0) -> tuple[int, list[ApiKey]]:
+        """Returns the keys whose ids come after the one given, `limit` of them at most; 0 is no bound.
+
+        The number is that of the last change that they show.
+        """
 
     async def changed_since(self, number: int) -> Changes:
         """Returns what has changed after the number given."""
@@ -76,9 +82,15 @@ class ChangeFollower:
     async def load(self) -> None:
         """Fills the cache with every key there is; raises MeshError UNAVAILABLE as the store does."""
         asked_at = self._clock()
-        self._last_number, keys = await self._store.load_keys()
-        self._keys.load(keys)
-        self._in_step_at = asked_at
+        load = self._keys.begin_load()
+        number, page = await self._store.load_keys(limit=_PAGE)
+        load.add(page)
+        while len(page) >= _PAGE:
+            # What changes from now on has a higher number than the first page shows, and is asked for by that.
+            _, page = await self._store.load_keys(page[-1].id, _PAGE)
+            load.add(page)
+        load.finish()
+        self._last_number, self._in_step_at = number, asked_at
 
     async def run(self) -> None:
         """Asks for changes, every `interval` seconds, until cancelled."""

@@ -50,6 +50,6 @@ class Pruner:
         """Prunes once. Every replica does, for each has a memory of its own; raises MeshError as the store does."""
         before_ms = to_ms(self._clock() - self._retention)
         # Memory first: it must be bounded even if the database is away.
-        self._keys.prune(before_ms)
+        await self._keys.prune(before_ms)
         if deleted := await self._store.delete_ended(before_ms):
             log.info("dead_keys_pruned", keys=deleted)

@@ -27,6 +27,9 @@ ALWAYS_ALLOWED = 2
 # To know the mean takes a look at every runner, so it is not taken anew for so long, in seconds.
 MEAN_LIFE = 0.01
 
+# How many pairs are drawn before every runner is looked at.
+_TRIES = 4
+
 _WARM_PREFIX = PLACEMENTS.labels("warm_prefix")
 _TWO_CHOICES = PLACEMENTS.labels("two_choices")
 _ONLY_CHOICE = PLACEMENTS.labels("only_choice")
@@ -50,6 +53,12 @@ class Needs(NamedTuple):
         if self.vocabulary and runner.record.vocabulary != self.vocabulary:
             return False
         return runner.id not in self.excluded and self.capabilities <= runner.capabilities
+
+    def can_go_to(self, runner: LiveRunner, now: float) -> bool:
+        """Whether a runner that serves the model can take this request now."""
+        if (self.capabilities or self.excluded or self.vocabulary) and not self.met_by(runner):
+            return False
+        return self.slotless or runner.load.has_room(now)
 
 
 class Lack(Enum):
@@ -79,21 +88,19 @@ class Placement:
 
         `prefix_hashes` stand for the beginnings of its prompt, the shortest first.
         """
-        runners = self._able(needs)
-        if not runners:
-            return self._why_none(needs)
+        runners = self._table.serving(needs.model)
         now = self._clock()
-        if needs.slotless:
-            return _less_loaded(*self._two_of(runners), now)
-        several = len(runners) > 1
         # One runner alone leaves nothing to choose.
-        hashes = prefix_hashes if several else ()
-        warm = self._warm_one(needs.model, runners, hashes, now) if hashes else None
-        chosen = warm or self._one_of_two(runners, now)
-        if chosen is None:
-            return Lack.BUSY
+        hashes = prefix_hashes if len(runners) > 1 and not needs.slotless else ()
+        warm = self._warm_one(needs, hashes, now) if hashes else None
+        pair = (warm, warm) if warm else self._draw(needs, runners, now)
+        if pair is None:
+            return self.lack(needs)
+        chosen = _less_loaded(*pair, now)
+        if needs.slotless:
+            return chosen
         chosen.load.place(now)
-        (_WARM_PREFIX if warm else _TWO_CHOICES if several else _ONLY_CHOICE).inc()
+        (_WARM_PREFIX if warm else _ONLY_CHOICE if pair[0] is pair[1] else _TWO_CHOICES).inc()
         if hashes:
             self._warm_prefixes.remember(hashes, chosen)
         return chosen
@@ -103,21 +110,16 @@ class Placement:
         return Lack.BUSY if self._able(needs) else self._why_none(needs)
 
     def _able(self, needs: Needs) -> list[LiveRunner]:
-        runners = self._table.serving(needs.model)
-        if needs.capabilities or needs.excluded or needs.vocabulary:
-            return [runner for runner in runners if needs.met_by(runner)]
-        return runners
+        return [runner for runner in self._table.serving(needs.model) if needs.met_by(runner)]
 
-    def _warm_one(
-        self, model: str, runners: list[LiveRunner], prefix_hashes: Sequence[int], now: float
-    ) -> LiveRunner | None:
+    def _warm_one(self, needs: Needs, prefix_hashes: Sequence[int], now: float) -> LiveRunner | None:
         """Returns the runner that has read most of the prompt among those that are not too busy, if there is one."""
         for runner in self._warm_prefixes.runners(prefix_hashes):
             load = runner.load
-            if runner not in runners or not load.has_room(now):
+            if not (self._table.serves(runner, needs.model) and needs.met_by(runner) and load.has_room(now)):
                 continue
             current = load.current(now)
-            if current < ALWAYS_ALLOWED or current < BOUND * self._mean_share(model, now) * load.proven_slots:
+            if current < ALWAYS_ALLOWED or current < BOUND * self._mean_share(needs.model, now) * load.proven_slots:
                 return runner
         return None
 
@@ -130,18 +132,24 @@ class Placement:
             self._mean_shares[model] = now + MEAN_LIFE, share
         return share
 
-    def _one_of_two(self, runners: list[LiveRunner], now: float) -> LiveRunner | None:
-        """Returns the less loaded of two drawn at random, or None if nobody has room."""
-        one, other = self._two_of(runners)
-        if not (one.load.has_room(now) and other.load.has_room(now)):
-            # Choose among those with room, which takes a look at every runner.
-            free = [runner for runner in runners if runner.load.has_room(now)]
-            if not free:
-                return None
-            one, other = self._two_of(free)
-        return _less_loaded(one, other, now)
+    def _draw(self, needs: Needs, runners: Sequence[LiveRunner], now: float) -> tuple[LiveRunner, LiveRunner] | None:
+        """Draws two different runners among those that can take a request, or the only one twice.
 
-    def _two_of(self, runners: list[LiveRunner]) -> tuple[LiveRunner, LiveRunner]:
+        Returns None if there is none. A pair with one that cannot is put back, so that a few of them cost no look at
+        every runner.
+        """
+        for _ in range(_TRIES if runners else 0):
+            one, other = self._two_of(runners)
+            if needs.can_go_to(one, now) and needs.can_go_to(other, now):
+                return one, other
+        # Most of them are full. The one that had room last is likely to have it still.
+        freed = self._table.freed
+        if freed and self._table.serves(freed, needs.model) and needs.can_go_to(freed, now):
+            return freed, freed
+        able = [runner for runner in runners if needs.can_go_to(runner, now)]
+        return self._two_of(able) if able else None
+
+    def _two_of(self, runners: Sequence[LiveRunner]) -> tuple[LiveRunner, LiveRunner]:
         """Draws two different runners, or the only one twice."""
         count = len(runners)
         first = int(self._random() * count)

@@ -60,6 +60,7 @@ _SLOTS = 48
 # Enough for every model of the catalog.
 _CONTEXT = 32_768
 _WIRED = ("auth", "billing", "router")
+_READY_RUNNERS = 'tiermesh_router_runners{state="ready",tier="pro"}'
 
 
 class World:
@@ -185,14 +186,18 @@ class World:
         await self._revive(names)
         for process in self.services.values():
             await eventually(process.ready, READY_SECONDS)
-        await eventually(self._edge_hears_all, READY_SECONDS)
+        await eventually(self._all_are_connected, READY_SECONDS)
 
-    async def _edge_hears_all(self) -> bool:
-        """Whether the edge, which is ready as soon as one replica of each service is there, is connected to all."""
-        metrics = await self.edge.metrics()
-        connects = {name: f'tiermesh_batch_connects_total{{stream="{name}"}} ' for name in _WIRED}
-        found = {name: float(metrics.partition(line)[2].partition("\n")[0] or 0) for name, line in connects.items()}
-        return all(sum(role(process) == name for process in self.services) <= found[name] for name in _WIRED)
+    async def _all_are_connected(self) -> bool:
+        """Whether all know of each other: edges and routers are ready as soon as somebody is there."""
+        edge = await self.edge.metrics()
+        for name in _WIRED:
+            connects = _sample(edge, f'tiermesh_batch_connects_total{{stream="{name}"}}')
+            if connects < sum(role(process) == name for process in self.services):
+                return False
+        routers = [process for process in self.services.values() if process.name == "router"]
+        known = [_sample(await router.metrics(), _READY_RUNNERS) for router in routers]
+        return all(count == len(RUNNERS) for count in known)
 
     async def _revive(self, names: list[str]) -> float:
         """Starts processes and returns how many seconds that took."""
@@ -259,3 +264,8 @@ class World:
             await migrate(database, migrations)
             await database.close()
         return urls
+
+
+def _sample(metrics: str, series: str) -> float:
+    """Returns a figure of a page of metrics, 0 if it is not there."""
+    return float(metrics.partition(f"\n{series} ")[2].partition("\n")[0] or 0)

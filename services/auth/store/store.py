@@ -249,12 +249,16 @@ class AuthStore:
 
         return await self._database.transaction(work)
 
-    async def load_keys(self) -> tuple[int, list[ApiKey]]:
-        """Returns every key, and the number of the last change that they show."""
+    async def load_keys(self, after: str = "", limit: int = 0) -> tuple[int, list[ApiKey]]:
+        """Returns the keys whose ids come after the one given, `limit` of them at most; 0 is no bound.
+
+        The number is that of the last change that they show.
+        """
+        query = api_keys.select().where(api_keys.c.id > after).order_by(api_keys.c.id).limit(limit or None)
 
         def work(connection: sa.Connection) -> tuple[int, list[ApiKey]]:
-            rows = connection.execute(api_keys.select()).mappings()
-            return last_change(connection), [to_key(row) for row in rows]
+            number = last_change(connection)
+            return number, [to_key(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
 

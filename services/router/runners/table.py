@@ -45,6 +45,8 @@ class Table:
         self._most_slots = most_slots
         self._runners: dict[str, LiveRunner] = {}
         self._serving: dict[str, list[LiveRunner]] = {}
+        # The runner that said last that it has room.
+        self.freed: LiveRunner | None = None
         # The IDs of runners that operators have drained, of runners that are not known too.
         self._drained: set[str] = set()
 
@@ -68,6 +70,10 @@ class Table:
     def serving(self, model: str) -> list[LiveRunner]:
         """Returns the runners on which requests for a model may be placed; not to be changed by the caller."""
         return self._serving.get(model, [])
+
+    def serves(self, runner: LiveRunner, model: str) -> bool:
+        """Whether requests for a model may be placed on a runner, which may have left."""
+        return runner.serving and self._runners.get(runner.id) is runner and model in runner.record.models
 
     def connecting(self) -> list[LiveRunner]:
         """Returns the runners of which nothing is known yet."""
@@ -158,6 +164,7 @@ class Table:
         elif not was_up or was_draining != runner.draining:
             self._changed()
         elif runner.load.has_room(self._clock()):
+            self.freed = runner
             self.on_change()
 
     def lost(self, runner: LiveRunner, reason: str) -> None:

@@ -30,8 +30,9 @@ class ChangesInHand:
         self.forgotten = 0
         self.error: Exception | None = None
 
-    async def load_keys(self) -> tuple[int, list[ApiKey]]:
-        return self.number, self.keys
+    async def load_keys(self, after: str = "", limit: int = 0) -> tuple[int, list[ApiKey]]:
+        later = sorted((key for key in self.keys if key.id > after), key=lambda key: key.id)
+        return self.number, later[:limit] if limit else later
 
     async def changed_since(self, number: int) -> Changes:
         if self.error is not None:
@@ -116,6 +117,37 @@ async def test_a_database_that_lost_its_last_changes_is_read_anew(keys: KeyCache
     await follower.catch_up()
     with pytest.raises(MeshError, match="revoked"):
         keys.verify("sk-x-kept", 0)
+
+
+async def test_keys_are_loaded_page_by_page(
+    store: AuthStore, keys: KeyCache, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.auth.changes._PAGE", 2)
+    await store.insert_account(Account("acct_1", "", 1))
+    for count in range(1, 6):
+        await store.insert_key(api_key(f"sk-x-{count}", id=f"key_{count}"))
+        follower = follower_of(store, keys, clock)
+        await follower.load()
+        assert len(keys) == count
+        for number in range(1, count + 1):
+            assert keys.verify(f"sk-x-{number}", 0).key_id == f"key_{number}"
+
+    # What changes while pages are read has a later number than the first one shows.
+    class Late:
+        """Revokes a key that was read, before the next page."""
+
+        changed_since = store.changed_since
+
+        async def load_keys(self, after: str = "", limit: int = 0) -> tuple[int, list[ApiKey]]:
+            if after:
+                await store.revoke_key("key_1", 5)
+            return await store.load_keys(after, limit)
+
+    follower = ChangeFollower(Late(), keys, interval=0.001, max_stale=30, clock=clock)
+    await follower.load()
+    await follower.catch_up()
+    with pytest.raises(MeshError, match="revoked"):
+        keys.verify("sk-x-1", 0)
 
 
 async def test_keys_that_were_revoked_and_deleted_out_of_sight_are_forgotten(

@@ -1,6 +1,8 @@
 import random
 from collections import Counter
 
+import pytest
+
 from services.router.placement import Lack, Needs
 from services.router.runners.live_runner import LiveRunner
 from services.router.runners.load import Report
@@ -134,3 +136,52 @@ def test_what_takes_no_slot_prefers_the_less_loaded() -> None:
     assert [choose(world, Needs("small", slotless=True)) for _ in range(5)] == ["idle"] * 5
     assert idle.load.current(world.clock()) == 0
     assert world.placement.choose(Needs("large", slotless=True)) is Lack.NONE
+
+
+def test_those_who_fail_a_few_requests_do_not_crowd_the_others() -> None:
+    """A retry draws as fairly as a first try."""
+    world = World()
+    for number in range(10):
+        world.up(f"r{number}", slots=1000)
+    counts = Counter(choose(world, Needs("small", excluded=frozenset({"r0", "r1"}))) for _ in range(800))
+    assert len(counts) == 8
+    assert max(counts.values()) - min(counts.values()) <= 10
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_runner_is_chosen_exactly_if_one_can_take_the_request(seed: int) -> None:
+    """Whatever was drawn, and whoever said last that it has room: a runner may have left, be drained or be full."""
+    rng = random.Random(seed)
+    world = World()
+    for number in range(rng.randint(1, 30)):
+        slots = rng.randint(1, 3)
+        active = slots if rng.random() < 0.8 else rng.randrange(slots)
+        models = rng.choice((("small",), ("small", "large"), ("large",)))
+        world.up(f"r{number}", *models, slots=slots, active=active, capabilities=rng.choice(((), ("vision",))))
+    for _ in range(200):
+        runner = rng.choice(world.table.all())
+        match rng.randrange(6):
+            case 0:
+                world.table.remove(runner)
+                world.up(runner.id, *runner.record.models, slots=runner.load.slots, active=runner.load.slots)
+            case 1:
+                world.table.set_drained(runner.id, drained=rng.random() < 0.5)
+            case 2 | 3:
+                active = rng.randint(0, runner.load.slots)
+                admitted = runner.load.slots * 10
+                world.table.report(runner, Report(slots=runner.load.slots, active=active, admitted=admitted))
+            case _:
+                pass
+        needs = Needs(
+            rng.choice(("small", "large")),
+            rng.choice((frozenset(), frozenset({"vision"}))),
+            frozenset(rng.sample(world.ids(), rng.randint(0, min(2, len(world.ids()))))),
+            slotless=rng.random() < 0.1,
+        )
+        able = [one for one in world.table.serving(needs.model) if needs.met_by(one)]
+        free = [one for one in able if needs.slotless or one.load.has_room(world.clock())]
+        outcome = world.placement.choose(needs)
+        if free:
+            assert outcome in free
+        else:
+            assert outcome is (Lack.BUSY if able else Lack.NONE)

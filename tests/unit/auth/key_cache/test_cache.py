@@ -93,13 +93,41 @@ def test_loading_anew_forgets_what_the_store_has_not_but_no_revocation() -> None
     assert "revoked" in refusal(cache, SECRET)
 
 
-def test_dead_keys_are_dropped_and_the_others_are_not() -> None:
+async def test_dead_keys_are_dropped_and_the_others_are_not() -> None:
     cache = cache_of(
         api_key("sk-x-revoked", id="key_1", revoked_at_ms=5),
         api_key("sk-x-expired", id="key_2", expires_at_ms=6),
         api_key("sk-x-living", id="key_3"),
     )
     for before_ms, left in ((4, 3), (5, 2), (6, 1), (10**15, 1)):
-        cache.prune(before_ms)
+        await cache.prune(before_ms)
         assert len(cache) == left
     cache.verify("sk-x-living", 7)
+
+
+def test_a_load_changes_nothing_until_it_is_finished_and_misses_nothing() -> None:
+    gone, stays = api_key("sk-x-gone"), api_key("sk-x-stays", id="key_2", change_number=1)
+    cache = cache_of(gone, stays)
+    load = cache.begin_load()
+    load.add([stays])
+    cache.verify("sk-x-gone", 0)
+    # What happens meanwhile is later than what the load brings.
+    cache.put(api_key("sk-x-new", id="key_3", change_number=3))
+    cache.put(replace(stays, revoked_at_ms=5, change_number=2))
+    assert "revoked" in refusal(cache, "sk-x-stays")
+    load.add([stays])
+    load.finish()
+    assert "revoked" in refusal(cache, "sk-x-stays")
+    assert "Incorrect" in refusal(cache, "sk-x-gone")
+    assert cache.verify("sk-x-new", 0).key_id == "key_3"
+    assert len(cache) == 2
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_any_number_of_keys_may_be_in_use(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr("services.auth.key_cache.cache._MOST_READY", most)
+    keys = [api_key(f"sk-x-{number}", id=f"key_{number}") for number in range(5)]
+    cache = cache_of(*keys)
+    for _ in range(2):
+        assert [cache.verify(f"sk-x-{number}", 0).key_id for number in range(5)] == [key.id for key in keys]
+        assert len(cache._ready) <= most

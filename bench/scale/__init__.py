@@ -1,0 +1,1 @@
+"""What grows when there is much of something: runners, keys, streams."""

@@ -1,0 +1,180 @@
+"""Prints what a unary request costs with several numbers of runners: `python -m bench.scale.runners`.
+
+The meshes run at once and are measured in turn, with the bare relay between them. The further runners share a few
+processes. A second router, which places nothing, shows what a replica of the router costs for hearing every runner.
+`--against` measures another revision of git in the same rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.comparison.checkout import checkout_of, generate_protos
+from bench.cost import running_relay, send
+from bench.load import Order
+from bench.machine import describe_machine
+from bench.mesh import HERE, RunningMesh, free_port, running_mesh, wait_for_runners
+from bench.processes import cpu_seconds
+
+_HOST = HERE / "bench" / "scale" / "runners" / "host.py"
+_RUNNERS_A_PROCESS = 50
+_SLOTS = 64
+_MODEL = "tiermesh-pro"
+# The router that places nothing.
+_LISTENER = "second router"
+
+
+@dataclass
+class Crowd:
+    """A mesh with many runners, and what was measured of it."""
+
+    revision: str
+    count: int
+    mesh: RunningMesh
+    pids: dict[str, int]
+    # Where each process that has engines tells their CPU time.
+    engines: list[str]
+    # CPU-milliseconds of a request by process, of each round.
+    rounds: list[dict[str, float]] = field(default_factory=list)
+
+    def measure(self, requests: int, in_flight: int) -> None:
+        """Measures one round."""
+        order = Order(url=self.mesh.base_url + "/chat/completions", api_key=self.mesh.api_key, model=_MODEL,
+                      requests=requests, in_flight=in_flight, stream=False, max_tokens=1)  # fmt: skip
+        before = self._used()
+        send(order)
+        after = self._used()
+        self.rounds.append({name: (after[name] - before[name]) * 1000 / requests for name in after})
+
+    def _used(self) -> dict[str, float]:
+        used = {"runners": 0.0}
+        for name, seconds in cpu_seconds(self.pids).items():
+            role = "runners" if name.startswith("runner") else name
+            used[role] = used.get(role, 0.0) + seconds
+        used["runners"] -= sum(engine_seconds(url) for url in self.engines)
+        return used
+
+    def cost(self, name: str) -> float:
+        """Returns the median of one process."""
+        return median(each[name] for each in self.rounds)
+
+    @property
+    def total(self) -> float:
+        """The median of all processes but the second router."""
+        return median(sum(cost for name, cost in each.items() if name != _LISTENER) for each in self.rounds)
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scale.runners", description=__doc__)
+    parser.add_argument("--runners", default="1,10,100", help="how many runners, comma-separated")
+    parser.add_argument("--requests", type=int, default=500, help="requests of each mesh in a round")
+    parser.add_argument("--in-flight", type=int, default=32, help="requests in flight")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--against", metavar="REVISION", help="measure a revision of git in the same rounds")
+    arguments = parser.parse_args()
+    console = Console()
+    console.print(describe_machine(), soft_wrap=True)
+    counts = [int(count) for count in arguments.runners.split(",")]
+    with ExitStack() as stack:
+        checkouts = {"here": HERE}
+        if arguments.against:
+            checkouts[arguments.against] = stack.enter_context(checkout_of(arguments.against))
+            generate_protos(checkouts[arguments.against])
+        crowds = [
+            stack.enter_context(running_crowd(revision, checkout, count))
+            for revision, checkout in checkouts.items()
+            for count in counts
+        ]
+        relay = stack.enter_context(running_relay())
+        for crowd in crowds:
+            crowd.measure(arguments.requests, arguments.in_flight)
+            crowd.rounds.clear()
+        relays = []
+        for number in range(arguments.rounds):
+            for crowd in crowds if number % 2 else reversed(crowds):
+                crowd.measure(arguments.requests, arguments.in_flight)
+            relays.append(relay.measure(arguments.requests, arguments.in_flight, stream=False))
+            console.print(f"round {number + 1} of {arguments.rounds}")
+    console.print(cost_table(crowds, median(relays), arguments.in_flight))
+
+
+def cost_table(crowds: list[Crowd], relay: float, in_flight: int) -> Table:
+    """Returns the medians of all rounds."""
+    table = Table(title=f"CPU-ms of a unary request at {in_flight} in flight; bare relay {relay:.3f}")
+    processes = ("edge", "auth", "billing", "router", "runners", "etcd")
+    for name in ("revision", "runners", *processes, "mesh", "÷ relay", "÷ fewest", _LISTENER, "router, two ÷ one"):
+        table.add_column(name, justify="right")
+    for crowd in crowds:
+        fewest = next(other for other in crowds if other.revision == crowd.revision)
+        # Two replicas hear every runner, and each answers half of the requests.
+        placing, hearing = crowd.cost("router"), crowd.cost(_LISTENER)
+        shared = (hearing + (placing - hearing) / 2) / placing
+        figures = [*map(crowd.cost, processes), crowd.total, crowd.total / relay, crowd.total / fewest.total]
+        cells = [f"{figure:.3f}" for figure in (*figures, hearing, shared)]
+        table.add_row(crowd.revision, str(crowd.count), *cells)
+    return table
+
+
+@contextmanager
+def running_crowd(revision: str, checkout: Path, count: int) -> Iterator[Crowd]:
+    """Starts a mesh with so many runners and a second router."""
+    with running_mesh(slots=_SLOTS, checkout=checkout) as mesh, ExitStack() as stack:
+        pids, engines = dict(mesh.pids), [mesh.metrics["runner-pro"]]
+        pids[_LISTENER] = stack.enter_context(running_router(mesh, checkout))
+        for first in range(1, count, _RUNNERS_A_PROCESS):
+            here = min(_RUNNERS_A_PROCESS, count - first)
+            port = free_port()
+            pids[f"runner host {first}"] = stack.enter_context(running_host(mesh, checkout, here, first, port))
+            engines.append(f"http://127.0.0.1:{port}/metrics")
+        wait_for_runners(mesh, count)
+        yield Crowd(revision, count, mesh, pids, engines)
+
+
+@contextmanager
+def running_host(mesh: RunningMesh, checkout: Path, count: int, first: int, port: int) -> Iterator[int]:
+    """Starts a process with many runners; yields its ID."""
+    settings = {f"TIERMESH_RUNNER_{name}": value for name, value in mesh.etcd.items()}
+    settings |= {"TIERMESH_RUNNER_ENGINE": "simulated", "TIERMESH_RUNNER_SLOTS": str(_SLOTS)}
+    settings["TIERMESH_RUNNER_CONTEXT"] = "32768"
+    yield from _running([str(_HOST), str(count), str(first), str(port)], checkout, settings)
+
+
+@contextmanager
+def running_router(mesh: RunningMesh, checkout: Path) -> Iterator[int]:
+    """Starts a router that no edge asks; yields its ID."""
+    settings = {f"TIERMESH_ROUTER_{name}": value for name, value in mesh.etcd.items()}
+    settings |= {f"TIERMESH_ROUTER_{name}": f"127.0.0.1:{free_port()}" for name in ("LISTEN", "ADMIN_LISTEN")}
+    yield from _running(["-m", "services.router"], checkout, settings)
+
+
+def _running(arguments: list[str], checkout: Path, settings: dict[str, str]) -> Iterator[int]:
+    environment = os.environ | settings | {"PYTHONPATH": str(checkout)}
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment, cwd=checkout)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def engine_seconds(url: str) -> float:
+    """Returns the CPU time of the engines of a process."""
+    lines = urllib.request.urlopen(url).read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("tiermesh_runner_engine_cpu_seconds ")).split()[1])
+
+
+if __name__ == "__main__":
+    main()
