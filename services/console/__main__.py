@@ -18,6 +18,8 @@ from services.common.rpc.replicas import (
     SignInReplicas,
     auth_replicas,
     billing_replicas,
+    deposit_replicas,
+    payments_replicas,
     router_replicas,
     sign_in_replicas,
 )
@@ -50,6 +52,8 @@ from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
 from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.relying_party import relying_party
+from services.console.top_up.deposits import Deposits
+from services.console.top_up.pages import TopUp
 from services.console.visit import Visit
 
 # The pages that owners choose from.
@@ -59,6 +63,7 @@ MENU = (
     ("/playground", "Playground"),
     ("/usage", "Usage"),
     ("/receipts", "Receipts"),
+    ("/top-up", "Top up"),
     ("/models", "Models"),
     ("/account", "Account"),
 )
@@ -97,6 +102,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         Keys(renderer, mesh, freshness, made, system_clock),
         Usage(renderer, mesh, system_clock),
         Receipts(renderer, mesh),
+        TopUp(renderer, _open_deposits(settings, lifespan, discovery)),
         Models(renderer, mesh),
         account,
         Recovery(renderer, mesh, sessions, methods, at_once, sign_in),
@@ -143,6 +149,24 @@ def _open_sign_in(settings: ConsoleSettings, lifespan: Lifespan, discovery: Disc
     discovery.follow(auths, sign_in.set_addresses)
     lifespan.close_at_end(sign_in.close)
     return sign_in
+
+
+def _open_deposits(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> Deposits:
+    """Returns clients of what concerns deposits; without PAYMENTS_ADDRESSES, there is none of payments."""
+    billings, taking = split_list(settings.billing_addresses), split_list(settings.payments_addresses)
+    opener = channel_opener(settings.tls, "billing")
+    deposits = deposit_replicas(first_addresses(billings), opener, settings.call_timeout)
+    billing = billing_replicas(first_addresses(billings), opener, settings.call_timeout)
+    discovery.follow(billings, deposits.set_addresses, billing.set_addresses)
+    lifespan.close_at_end(deposits.close)
+    lifespan.close_at_end(billing.close)
+    if not taking:
+        return Deposits(None, deposits, billing)
+    opener = channel_opener(settings.tls, "payments")
+    payments = payments_replicas(first_addresses(taking), opener, settings.call_timeout)
+    discovery.follow(taking, payments.set_addresses)
+    lifespan.close_at_end(payments.close)
+    return Deposits(payments, deposits, billing)
 
 
 def _open_mesh(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> Mesh:

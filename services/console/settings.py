@@ -43,6 +43,9 @@ class ConsoleSettings(SiteSettings, frozen=True, kw_only=True):
 
     # Where the console serves its pages, host:port.
     listen: str = "127.0.0.1:8001"
+    # Addresses of payments' replicas, in the same form as the others. If it is empty, this installation takes no
+    # deposits: the page "Top up" then says that the operator grants credits.
+    payments_addresses: str = ""
     # The domain that passkeys are made for: the host of PUBLIC_URL or a domain that it belongs to, such as example.org.
     # If it is empty, this is the host. Passkeys that were made for another domain stop working.
     passkey_domain: str = ""
