@@ -35,23 +35,26 @@ from services.console.page import Pages
 from services.console.pages.account import Account
 from services.console.pages.keys import Keys
 from services.console.pages.made_key import MadeKey
+from services.console.pages.method_sign_up import MethodSignUp
 from services.console.pages.models import Models
 from services.console.pages.new_key import NewKey
 from services.console.pages.overview import Overview
-from services.console.pages.passkey_sign_up import PasskeySignUp
-from services.console.pages.passkeys import Passkeys
 from services.console.pages.playground import Playground
 from services.console.pages.receipts import Receipts
 from services.console.pages.recovery import Recovery
 from services.console.pages.sign_in import SignIn
+from services.console.pages.sign_in_methods import SignInMethodPages
 from services.console.pages.sign_up import Registration, SignUp
 from services.console.pages.usage import Usage
 from services.console.playground.edge import Edge
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
+from services.console.sign_in.method import SignInMethod
 from services.console.sign_in.methods import SignInMethods
+from services.console.sign_in.passkey_method import PasskeyMethod
 from services.console.sign_in.relying_party import relying_party
+from services.console.sign_in.wallet_method import WalletMethod, why_none
 from services.console.top_up.deposits import Deposits
 from services.console.top_up.pages import TopUp
 from services.console.visit import Visit
@@ -80,9 +83,15 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     origin = served_at(settings.public_url, settings.listen)
     discovery = Discovery()
     mesh = _open_mesh(settings, lifespan, discovery)
-    renderer, sessions = Renderer(MENU), Sessions(mesh.auth, origin)
+    why_no_wallets = why_none(settings.wallet_chain_id)
+    renderer, sessions = Renderer(MENU, why_no_wallets=why_no_wallets), Sessions(mesh.auth, origin)
     party = relying_party(origin, settings.passkey_domain)
-    methods = SignInMethods(_open_sign_in(settings, lifespan, discovery), party)
+    asked = _open_sign_in(settings, lifespan, discovery)
+    methods, ways = SignInMethods(asked, party), list[SignInMethod]()
+    if party is not None:
+        ways.append(PasskeyMethod(asked, party))
+    if not why_no_wallets:
+        ways.append(WalletMethod(asked, settings.wallet_chain_id))
     edge = Edge(settings.edge_url, settings.call_timeout)
     lifespan.close_at_end(edge.close)
     freshness = Freshness(settings.fresh_seconds, system_clock)
@@ -108,17 +117,16 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         Recovery(renderer, mesh, sessions, methods, at_once, sign_in),
         Playground(renderer, mesh, sessions, edge, settings.answer_timeout),
     ]
-    if party is not None:
-        options = AttemptLimits(settings.sign_ins_per_minute, 60.0, "use a passkey", time.monotonic)
+    for way in ways:
+        options = AttemptLimits(settings.sign_ins_per_minute, 60.0, f"use a {way.name}", time.monotonic)
         count = partial(_count, options, address)
-        served.append(Passkeys(mesh, sessions, methods, at_once, sign_in, account, count))
+        served.append(SignInMethodPages(mesh, sessions, way, at_once, sign_in, account, count))
     if settings.registration != "off":
         registration = Registration(settings.registration_code, settings.registration_credits)
         openings = AttemptLimits(settings.registrations_per_hour, 3600.0, "open an account", time.monotonic)
         sign_up = SignUp(renderer, mesh, registration, openings, address, party)
         served.append(sign_up)
-        if party is not None:
-            served.append(PasskeySignUp(sessions, methods, sign_in, sign_up))
+        served += [MethodSignUp(sessions, way, sign_in, sign_up) for way in ways]
     application = Application(
         [page for each in served for page in each.pages()],
         sessions,
@@ -142,7 +150,7 @@ def _count(limits: AttemptLimits, address: Callable[[web.Request], str], visit: 
 
 
 def _open_sign_in(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> SignInReplicas:
-    """Returns a client of auth for passkeys and recovery codes, which follows its addresses too."""
+    """Returns a client of auth for passkeys, wallets and recovery codes, which follows its addresses too."""
     auths = split_list(settings.auth_addresses)
     opener = channel_opener(settings.tls, "auth")
     sign_in = sign_in_replicas(first_addresses(auths), opener, settings.call_timeout)
