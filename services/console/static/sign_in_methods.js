@@ -41,13 +41,8 @@ const passkey = {
   },
 };
 
-// What a wallet injects into pages (EIP-1193), or announces to those that ask (EIP-6963).
-let provider = window.ethereum;
-addEventListener("eip6963:announceProvider", ({ detail }) => { provider ??= detail.provider; });
-dispatchEvent(new Event("eip6963:requestProvider"));
-
 const wallet = {
-  known: provider?.request !== undefined,
+  known: walletProvider?.request !== undefined,
   missing: "This browser has no Ethereum wallet. Install one, or sign in in another way.",
   explanations: {
     4001: "The wallet has not signed, because you refused. Nothing has changed. Try again.",
@@ -58,13 +53,13 @@ const wallet = {
     : wallet.explanations[error.code] ?? "The wallet did not sign. Unlock it and try again.",
   answer: async (button) => {
     const { elements } = button.form;
-    const [address] = await provider.request({ method: "eth_requestAccounts" });
+    const [address] = await walletProvider.request({ method: "eth_requestAccounts" });
     elements.address.value = address;
     const { message, nonce } = await optionsFor(button);
     elements.nonce.value = nonce;
     const bytes = [...new TextEncoder().encode(message)];
     const text = `0x${bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
-    elements.signature.value = await provider.request({ method: "personal_sign", params: [text, address] });
+    elements.signature.value = await walletProvider.request({ method: "personal_sign", params: [text, address] });
   },
 };
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.integration.console.desk import SCHEMES, WIDTHS, Desk, check_page, press
+from tests.integration.console.injected_wallet import InjectedWallet
 from tests.integration.console.person import Owner
 from tests.integration.console.deposit_mesh import DepositMesh, reload_until
 from tests.support.mesh import LocalMesh
@@ -59,6 +61,48 @@ def test_a_transfer_is_credited_when_it_is_final(mesh: LocalMesh, deposit_mesh: 
     assert desk.complaints == []
 
 
+def test_the_wallet_of_the_browser_sends_to_the_address(mesh: LocalMesh, deposit_mesh: DepositMesh, desk: Desk) -> None:
+    page, chain = desk.page, deposit_mesh.chain
+    owner = chain.accounts[0]
+    # The wallet is on another chain at first, as they are.
+    state = {"chain": "0x1"}
+
+    def others(method: str, parameters: list[Any]) -> Any:
+        if method == "eth_chainId":
+            return state["chain"]
+        if method == "wallet_switchEthereumChain":
+            state["chain"] = parameters[0]["chainId"]
+            return None
+        if method == "eth_requestAccounts":
+            return [owner]
+        assert method == "eth_sendTransaction"
+        return chain.confirmed(chain.rpc(method, *parameters))
+
+    injected = InjectedWallet(desk.context, others=others)
+    desk.sign_in(Owner(mesh, amount=0).key)
+    address = create_address(desk)
+    before = deposit_mesh.token.balance(address)
+    amount, send = page.get_by_label("Send from the wallet"), page.get_by_role("button", name="Send")
+    for wrong in ("", "0", "1e3", "-1", "1.2345678", "ten", "0x10"):
+        amount.fill(wrong)
+        send.click()
+        expect(page.get_by_role("alert")).to_contain_text("Nothing was sent.")
+    injected.refuses = True
+    amount.fill("2.50")
+    send.click()
+    expect(page.get_by_role("alert")).to_contain_text("You refused in the wallet. Nothing was sent.")
+    assert deposit_mesh.token.balance(address) == before
+    injected.refuses = False
+    send.click()
+    expect(page.get_by_role("status")).to_contain_text("Sent as 0x")
+    assert state["chain"] == hex(chain.chain_id)
+    assert deposit_mesh.token.balance(address) == before + 2_500_000
+    deposit_mesh.finalize()
+    reload_until(page, "+250")
+    assert desk.foreign() == []
+    assert desk.complaints == []
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_every_state_of_the_page_fits_and_can_be_read(
@@ -66,6 +110,8 @@ def test_every_state_of_the_page_fits_and_can_be_read(
 ) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
     desk = Desk(context, deposit_mesh.url)
+    # With it, the form for sending is there.
+    InjectedWallet(context)
     page = desk.page
     desk.sign_in(Owner(mesh, amount=987_654_321).key)
     page.goto(f"{desk.url}/top-up")
