@@ -53,8 +53,8 @@ from services.console.settings import ConsoleSettings
 from services.console.sign_in.method import SignInMethod
 from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.passkey_method import PasskeyMethod
-from services.console.sign_in.relying_party import relying_party
-from services.console.sign_in.wallet_method import WalletMethod, why_none
+from services.console.sign_in.relying_party import RelyingParty, relying_party
+from services.console.sign_in.wallet_method import WalletMethod, why_no_wallets
 from services.console.top_up.deposits import Deposits
 from services.console.top_up.pages import TopUp
 from services.console.visit import Visit
@@ -83,15 +83,10 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     origin = served_at(settings.public_url, settings.listen)
     discovery = Discovery()
     mesh = _open_mesh(settings, lifespan, discovery)
-    why_no_wallets = why_none(settings.wallet_chain_id)
-    renderer, sessions = Renderer(MENU, why_no_wallets=why_no_wallets), Sessions(mesh.auth, origin)
-    party = relying_party(origin, settings.passkey_domain)
+    renderer = Renderer(MENU, why_no_wallets=why_no_wallets(settings.wallet_chain_id))
+    sessions, party = Sessions(mesh.auth, origin), relying_party(origin, settings.passkey_domain)
     asked = _open_sign_in(settings, lifespan, discovery)
-    methods, ways = SignInMethods(asked, party), list[SignInMethod]()
-    if party is not None:
-        ways.append(PasskeyMethod(asked, party))
-    if not why_no_wallets:
-        ways.append(WalletMethod(asked, settings.wallet_chain_id))
+    methods, ways = SignInMethods(asked, party), _ways_in(settings, asked, party)
     edge = Edge(settings.edge_url, settings.call_timeout)
     lifespan.close_at_end(edge.close)
     freshness = Freshness(settings.fresh_seconds, system_clock)
@@ -147,6 +142,16 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
 
 def _count(limits: AttemptLimits, address: Callable[[web.Request], str], visit: Visit) -> None:
     limits.count(address(visit.request))
+
+
+def _ways_in(settings: ConsoleSettings, asked: SignInReplicas, party: RelyingParty | None) -> list[SignInMethod]:
+    """Returns what signs in beside API keys, as far as it is installed and turned on."""
+    ways: list[SignInMethod] = []
+    if party is not None:
+        ways.append(PasskeyMethod(asked, party))
+    if not why_no_wallets(settings.wallet_chain_id):
+        ways.append(WalletMethod(asked, settings.wallet_chain_id))
+    return ways
 
 
 def _open_sign_in(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> SignInReplicas:

@@ -20,7 +20,6 @@ from services.console.visit import Visit
 from tiermesh.auth.v1 import sign_in_pb2
 
 
-
 class MethodSignUp:
     """Serves a further button of the form for a new account; who may open one, `sign_up` decides."""
 
@@ -51,7 +50,10 @@ class MethodSignUp:
         return await as_json(options())
 
     async def create(self, visit: Visit) -> web.StreamResponse:
-        """Answers POST /sign-up/passkey or /sign-up/wallet. The challenge stands for what was checked when it was made."""
+        """Answers POST /sign-up/passkey or the same for wallets.
+
+        The challenge stands for what was checked when it was made.
+        """
         try:
             token, account_id = await self._method.sign_up(visit)
         except MeshError as error:

@@ -100,7 +100,6 @@ class SignInMethodPages:
     async def confirm(self, visit: Visit) -> web.StreamResponse:
         """Answers POST /confirm/passkey or the same for wallets."""
         onward = own_path(visit.form.text("next"))
-
         try:
             await self._sign_in.attempt(visit, lambda: self._method.confirm(visit))
         except MeshError as error:
@@ -113,9 +112,9 @@ class SignInMethodPages:
         return await as_json(self._method.options(sign_in_pb2.PASSKEY_PURPOSE_ADD, visit))
 
     async def add(self, visit: Visit) -> web.StreamResponse:
-        """Answers POST /account/passkeys or /account/wallets. Who has recovered gets a new session, and is as free as anybody else.
+        """Answers POST /account/passkeys or the same for wallets.
 
-        The challenge says that the sign-in was fresh: only then it was made.
+        Who has recovered gets a new session, and is as free as anybody else. The challenge says that the sign-in was fresh: only then it was made.
         """
         try:
             token = await self._method.add(visit, visit.form.text("name") or name_of_browser(visit.request))
@@ -127,7 +126,10 @@ class SignInMethodPages:
         return response
 
     async def remove(self, visit: Visit) -> web.StreamResponse:
-        """Answers POST /account/passkeys/{key_id}/remove or the same for wallets. Who removes what has signed in is signed out."""
+        """Answers POST /account/passkeys/{key_id}/remove or the same for wallets.
+
+        Who removes what has signed in is signed out.
+        """
         self._demand_fresh(visit)
         key_id, account_id = visit.request.match_info["key_id"], visit.owner.account_id
         if key_id not in await self._method.key_ids(account_id):

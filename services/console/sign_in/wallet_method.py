@@ -69,7 +69,7 @@ class WalletMethod:
         return {wallet.key_id for wallet in found.wallets}
 
 
-def why_none(chain_id: int, *, installed: bool | None = None) -> str:
+def why_no_wallets(chain_id: int, *, installed: bool | None = None) -> str:
     """Returns why no wallet signs in; empty if wallets do."""
     if not chain_id:
         return "the operator of this service has turned wallets off"
