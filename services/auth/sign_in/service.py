@@ -34,9 +34,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class SignInService(sign_in_pb2_grpc.SignInServiceServicer):
     """Answers every rpc of tiermesh.auth.v1.SignInService."""
 
-    def __init__(
-        self, passkeys: Passkeys | None, wallets: Wallets | None, recovery_codes: RecoveryCodes
-    ) -> None:
+    def __init__(self, passkeys: Passkeys | None, wallets: Wallets | None, recovery_codes: RecoveryCodes) -> None:
         """Without `passkeys` or `wallets`, those who ask for them are told how to install what they need."""
         self._found_passkeys = passkeys
         self._found_wallets = wallets
@@ -128,9 +126,7 @@ class SignInService(sign_in_pb2_grpc.SignInServiceServicer):
         token, found = await self._wallets.sign_up(request.browser_token, _signed(request), request.label)
         return sign_in_pb2.CreateAccountWithWalletResponse(session_token=token, session=session_to_proto(found))
 
-    async def AddWallet(
-        self, request: sign_in_pb2.AddWalletRequest, context: Context
-    ) -> sign_in_pb2.AddWalletResponse:
+    async def AddWallet(self, request: sign_in_pb2.AddWalletRequest, context: Context) -> sign_in_pb2.AddWalletResponse:
         del context
         added, token = await self._wallets.add(request.browser_token, _signed(request), request.name)
         return sign_in_pb2.AddWalletResponse(wallet=_wallet(added), session_token=token)

@@ -60,9 +60,7 @@ class PasskeyMethod:
 
     async def add(self, visit: Visit, name: str) -> str:
         """Adds a passkey; returns the token of a new session if a recovery code has begun this one."""
-        asked = sign_in_pb2.AddPasskeyRequest(
-            browser_token=visit.cookie, credential_json=_credential(visit), name=name
-        )
+        asked = sign_in_pb2.AddPasskeyRequest(browser_token=visit.cookie, credential_json=_credential(visit), name=name)
         return (await self._replicas.call(lambda stub: stub.AddPasskey, asked)).session_token
 
     async def key_ids(self, account_id: str) -> Collection[str]:

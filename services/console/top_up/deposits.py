@@ -58,9 +58,7 @@ class Deposits:
         asked = payments_pb2.ListPendingDepositsRequest(account_id=account_id)
         return await self._payments.call(lambda stub: stub.ListPendingDeposits, asked)
 
-    async def credited(
-        self, account_id: str, *, size: int, before: int
-    ) -> deposits_pb2.ListAccountDepositsResponse:
+    async def credited(self, account_id: str, *, size: int, before: int) -> deposits_pb2.ListAccountDepositsResponse:
         """Returns a page of the deposits that an account has received, newest first."""
         asked = deposits_pb2.ListAccountDepositsRequest(account_id=account_id, page_size=size, before=before)
         return await self._deposits.call(lambda stub: stub.ListAccountDeposits, asked)

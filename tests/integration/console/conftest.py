@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.integration.console.deposit_mesh import DepositMesh
 from tests.integration.console.desk import Desk, launch
 from tests.integration.console.person import Operator, Owner, Person
-from tests.integration.console.deposit_mesh import DepositMesh
 from tests.support.mesh import LocalMesh
 
 HOSTILE = '<img src=x onerror="window.hit = 1"><script>window.hit = 2</script>{{7*7}} \N{RIGHT-TO-LEFT OVERRIDE}evil'

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.integration.console.deposit_mesh import DepositMesh, reload_until
 from tests.integration.console.desk import SCHEMES, WIDTHS, Desk, check_page, press
 from tests.integration.console.injected_wallet import InjectedWallet
 from tests.integration.console.person import Owner
-from tests.integration.console.deposit_mesh import DepositMesh, reload_until
 from tests.support.mesh import LocalMesh
 
 
