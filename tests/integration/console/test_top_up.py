@@ -109,7 +109,7 @@ def test_another_sites_form_creates_nothing(mesh: LocalMesh, deposit_mesh: Depos
         for origin in (EVIL, "null", None):
             assert person.send(CREATE, fields, origin=origin).status == 403
         assert person.send(CREATE, {"form_token": "0" * 64}).status == 403
-        assert person.open(CREATE).status == 405
+        assert person.open(CREATE).status in {404, 405}
         assert address_on(person.open("/top-up")) == ""
     with Person(deposit_mesh.url) as stranger:
         assert stranger.open("/top-up").location == "/sign-in?next=/top-up"
