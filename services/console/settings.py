@@ -50,7 +50,7 @@ class ConsoleSettings(SiteSettings, frozen=True, kw_only=True):
     # If it is empty, this is the host. Passkeys that were made for another domain stop working.
     passkey_domain: str = ""
     # The number of the chain (EIP-155) in the message that an Ethereum wallet signs to sign in. A wallet has the same
-    # address on every chain, so it need not be the chain of deposits. With 0, no wallet signs in.
+    # address on every chain, so it can be another chain than that of deposits. With 0, no wallet signs in.
     wallet_chain_id: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 1
     # The base URL of the API, with /v1, for the examples that the console shows.
     api_url: str = "http://127.0.0.1:8000/v1"
