@@ -25,5 +25,5 @@ class SoftwareWallet:
         """Returns its signature of a text."""
         data = text.encode()
         digest = keccak(f"\x19Ethereum Signed Message:\n{len(data)}".encode() + data)
-        signature = coincurve.PrivateKey(self.secret).sign_recoverable(digest, hasher=None)
+        signature: bytes = coincurve.PrivateKey(self.secret).sign_recoverable(digest, hasher=None)
         return "0x" + (signature[:64] + bytes([27 + signature[64]])).hex()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from services.console.visit import Visit
 from tiermesh.auth.v1 import sign_in_pb2
 
-Purpose = sign_in_pb2.PasskeyPurpose.ValueType
+Purpose: TypeAlias = "sign_in_pb2.PasskeyPurpose.ValueType"
 
 
 class SignInMethod(Protocol):

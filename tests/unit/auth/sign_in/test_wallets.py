@@ -143,7 +143,7 @@ async def test_what_was_signed_with_another_text_is_refused(
 async def test_a_challenge_is_good_for_one_thing(world: World) -> None:
     wallet = SoftwareWallet()
     token = await sign_up(world, wallet)
-    begun = {
+    begun: dict[str, Callable[[], Awaitable[Challenge]]] = {
         "sign_in": lambda: world.wallets.begin_sign_in(SITE, token, wallet.address),
         "sign_up": lambda: world.wallets.begin_sign_up(SITE, token, wallet.address, "other"),
         "confirm": lambda: world.wallets.begin_confirmation(SITE, token, wallet.address),
