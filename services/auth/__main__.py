@@ -25,7 +25,8 @@ from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.settings import AuthSettings
 from services.auth.sign_in.challenge import Challenges
-from services.auth.sign_in.choice import open_passkeys
+from services.auth.sign_in.choice import open_passkeys, open_wallets
+from services.auth.sign_in.enrolment import Enrolment
 from services.auth.sign_in.recovery_code import RecoveryCodes
 from services.auth.sign_in.service import SERVICE_NAME as SIGN_IN_SERVICE_NAME
 from services.auth.sign_in.service import SignInService
@@ -93,13 +94,14 @@ async def _serve_keys(
     terms = KeyTerms(settings.key_prefix, settings.default_requests_per_minute, settings.session_key_credits)
     session_keys = SessionKeys(sessions, SessionKeyStore(database), keys.put, bounds, terms)
     methods = SignInMethodStore(database, store)
-    passkeys = open_passkeys(methods, store, Challenges(methods), issuer, sessions, last_used.note)
+    signing_in = (Challenges(methods), sessions, Enrolment(store, issuer, sessions, last_used.note), last_used.note)
+    passkeys, wallets = open_passkeys(methods, *signing_in), open_wallets(methods, *signing_in)
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     accounts = Accounts(store, keys.put)
     service = AuthService(accounts, issuer, sessions, session_keys, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
-    sign_in = SignInService(passkeys, RecoveryCodes(methods, issuer, sessions))
+    sign_in = SignInService(passkeys, wallets, RecoveryCodes(methods, issuer, sessions))
     add_SignInServiceServicer_to_server(sign_in, grpc_server.server)
     operators = _operators(settings, OperatorStore(database), limits)
     add_OperatorServiceServicer_to_server(operators, grpc_server.server)

@@ -24,9 +24,13 @@ _HINT_LENGTH = 4
 # Nothing longer can be a key, so nothing longer is hashed.
 MAX_KEY_LENGTH = 128
 # What stands in the place of the hint of a key without a secret: no genuine key begins like this. Nobody can send such
-# a key; a passkey or a recovery code stands on it, so that its rights and limits are those of any key.
+# a key; a passkey, a wallet or a recovery code stands on it, so that its rights and limits are those of any key.
 PASSKEY_HINT = "passkey"
+WALLET_HINT = "wallet"
 RECOVERY_CODE_HINT = "recovery code"
+# What an account is signed in to with every day. Codes are for the day on which all else is lost.
+DAILY_HINTS = (PASSKEY_HINT, WALLET_HINT)
+SECRETLESS_HINTS = (*DAILY_HINTS, RECOVERY_CODE_HINT)
 # What the owner of a suspended account is told, whatever was shown to get in.
 SUSPENDED = "The account is suspended. Its credits are kept. Ask the operator of this service to resume it."
 # The contract carries limits as uint32.
@@ -72,7 +76,7 @@ class ApiKey:
     @property
     def has_secret(self) -> bool:
         """Whether there is something that a client can send."""
-        return self.hint not in {PASSKEY_HINT, RECOVERY_CODE_HINT}
+        return self.hint not in SECRETLESS_HINTS
 
     @property
     def counted_as(self) -> str:

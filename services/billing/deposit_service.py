@@ -50,6 +50,13 @@ class DepositService(deposits_pb2_grpc.DepositServiceServicer):
         found, more = await self._deposits.page(request.account_id, request.before, request.page_size)
         return deposits_pb2.ListDepositsResponse(deposits=map(_recorded, found), has_more=more)
 
+    async def ListAccountDeposits(
+        self, request: deposits_pb2.ListAccountDepositsRequest, context: Context
+    ) -> deposits_pb2.ListAccountDepositsResponse:
+        del context
+        found, more = await self._deposits.page_of(request.account_id, request.before, request.page_size)
+        return deposits_pb2.ListAccountDepositsResponse(deposits=map(_recorded, found), has_more=more)
+
     async def GetDepositAddress(
         self, request: deposits_pb2.GetDepositAddressRequest, context: Context
     ) -> deposits_pb2.GetDepositAddressResponse:

@@ -45,6 +45,10 @@ class Deposits:
         """
         return (await self._committer.execute(_checked(asked), RECORD_TIMEOUT)).amount
 
+    async def page_of(self, account_id: str, before: int, size: int) -> tuple[Sequence[NumberedDeposit], bool]:
+        """Returns a page of the deposits of one account, which must be named, as `page` does."""
+        return await self.page(check_id("account_id", account_id), before, size)
+
     async def page(self, account_id: str, before: int, size: int) -> tuple[Sequence[NumberedDeposit], bool]:
         """Returns a page of the deposits of an account, or of all, newest first, and whether there are older ones."""
         if account_id:

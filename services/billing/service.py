@@ -11,6 +11,7 @@ import grpc
 from services.billing import service_messages as messages
 from services.billing.accounts import Accounts
 from services.billing.ledger.entries import Entries
+from services.billing.ledger.grants import Grants
 from services.billing.ledger.ledger import Balance
 from services.billing.ledger.usage import UsageReports
 from services.billing.store.store import LedgerStore
@@ -22,7 +23,10 @@ SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_na
 # watchers of payments record deposits, to addresses that billing keeps.
 LIMITED_CALLERS = {
     "edge": ("Transact", "GetBalance", "GetRequest", "GetUsage"),
-    "console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries"),
+    "console": (
+        *("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries"),
+        *("ListGrants", "ListAccountDeposits"),
+    ),
     "operator-console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries", "Audit"),
     "payments": (
         *("GetDepositCursor", "RecordDeposits"),
@@ -41,6 +45,7 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         self._store = store
         self._usage = UsageReports(store)
         self._entries = Entries(store)
+        self._grants = Grants(store)
         self._transact = transact
 
     async def Transact(self, request_iterator: object, context: Context) -> None:  # type: ignore[override]  # The generated type knows generators only; grpc.aio also takes a method that reads and writes the context.
@@ -53,6 +58,14 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
             request.account_id, request.credits, request.grant_id, request.note
         )
         return billing_pb2.GrantResponse(grant_id=grant_id, balance=_balance(request.account_id, balance))
+
+    async def ListGrants(
+        self, request: billing_pb2.ListGrantsRequest, context: Context
+    ) -> billing_pb2.ListGrantsResponse:
+        del context
+        found, more = await self._grants.newest(request.account_id, request.page_size)
+        grants = [billing_pb2.GrantedCredits(**each._asdict()) for each in found]
+        return billing_pb2.ListGrantsResponse(grants=grants, has_more=more)
 
     async def GetBalance(
         self, request: billing_pb2.GetBalanceRequest, context: Context

@@ -18,6 +18,8 @@ from services.common.rpc.replicas import (
     SignInReplicas,
     auth_replicas,
     billing_replicas,
+    deposit_replicas,
+    payments_replicas,
     router_replicas,
     sign_in_replicas,
 )
@@ -33,23 +35,28 @@ from services.console.page import Pages
 from services.console.pages.account import Account
 from services.console.pages.keys import Keys
 from services.console.pages.made_key import MadeKey
+from services.console.pages.method_sign_up import MethodSignUp
 from services.console.pages.models import Models
 from services.console.pages.new_key import NewKey
 from services.console.pages.overview import Overview
-from services.console.pages.passkey_sign_up import PasskeySignUp
-from services.console.pages.passkeys import Passkeys
 from services.console.pages.playground import Playground
 from services.console.pages.receipts import Receipts
 from services.console.pages.recovery import Recovery
 from services.console.pages.sign_in import SignIn
+from services.console.pages.sign_in_methods import SignInMethodPages
 from services.console.pages.sign_up import Registration, SignUp
 from services.console.pages.usage import Usage
 from services.console.playground.edge import Edge
 from services.console.rendering import Renderer
 from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
+from services.console.sign_in.method import SignInMethod
 from services.console.sign_in.methods import SignInMethods
-from services.console.sign_in.relying_party import relying_party
+from services.console.sign_in.passkey_method import PasskeyMethod
+from services.console.sign_in.relying_party import RelyingParty, relying_party
+from services.console.sign_in.wallet_method import WalletMethod, why_no_wallets
+from services.console.top_up.deposits import Deposits
+from services.console.top_up.pages import TopUp
 from services.console.visit import Visit
 
 # The pages that owners choose from.
@@ -59,6 +66,7 @@ MENU = (
     ("/playground", "Playground"),
     ("/usage", "Usage"),
     ("/receipts", "Receipts"),
+    ("/top-up", "Top up"),
     ("/models", "Models"),
     ("/account", "Account"),
 )
@@ -75,9 +83,10 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     origin = served_at(settings.public_url, settings.listen)
     discovery = Discovery()
     mesh = _open_mesh(settings, lifespan, discovery)
-    renderer, sessions = Renderer(MENU), Sessions(mesh.auth, origin)
-    party = relying_party(origin, settings.passkey_domain)
-    methods = SignInMethods(_open_sign_in(settings, lifespan, discovery), party)
+    renderer = Renderer(MENU, why_no_wallets=why_no_wallets(settings.wallet_chain_id))
+    sessions, party = Sessions(mesh.auth, origin), relying_party(origin, settings.passkey_domain)
+    asked = _open_sign_in(settings, lifespan, discovery)
+    methods, ways = SignInMethods(asked, party), _ways_in(settings, asked, party)
     edge = Edge(settings.edge_url, settings.call_timeout)
     lifespan.close_at_end(edge.close)
     freshness = Freshness(settings.fresh_seconds, system_clock)
@@ -97,22 +106,22 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         Keys(renderer, mesh, freshness, made, system_clock),
         Usage(renderer, mesh, system_clock),
         Receipts(renderer, mesh),
+        TopUp(renderer, _open_deposits(settings, lifespan, discovery)),
         Models(renderer, mesh),
         account,
         Recovery(renderer, mesh, sessions, methods, at_once, sign_in),
         Playground(renderer, mesh, sessions, edge, settings.answer_timeout),
     ]
-    if party is not None:
-        options = AttemptLimits(settings.sign_ins_per_minute, 60.0, "use a passkey", time.monotonic)
+    for way in ways:
+        options = AttemptLimits(settings.sign_ins_per_minute, 60.0, f"use a {way.name}", time.monotonic)
         count = partial(_count, options, address)
-        served.append(Passkeys(mesh, sessions, methods, at_once, sign_in, account, count))
+        served.append(SignInMethodPages(mesh, sessions, way, at_once, sign_in, account, count))
     if settings.registration != "off":
         registration = Registration(settings.registration_code, settings.registration_credits)
         openings = AttemptLimits(settings.registrations_per_hour, 3600.0, "open an account", time.monotonic)
         sign_up = SignUp(renderer, mesh, registration, openings, address, party)
         served.append(sign_up)
-        if party is not None:
-            served.append(PasskeySignUp(sessions, methods, sign_in, sign_up))
+        served += [MethodSignUp(sessions, way, sign_in, sign_up) for way in ways]
     application = Application(
         [page for each in served for page in each.pages()],
         sessions,
@@ -135,14 +144,42 @@ def _count(limits: AttemptLimits, address: Callable[[web.Request], str], visit: 
     limits.count(address(visit.request))
 
 
+def _ways_in(settings: ConsoleSettings, asked: SignInReplicas, party: RelyingParty | None) -> list[SignInMethod]:
+    """Returns what signs in beside API keys, as far as it is installed and turned on."""
+    ways: list[SignInMethod] = []
+    if party is not None:
+        ways.append(PasskeyMethod(asked, party))
+    if not why_no_wallets(settings.wallet_chain_id):
+        ways.append(WalletMethod(asked, settings.wallet_chain_id))
+    return ways
+
+
 def _open_sign_in(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> SignInReplicas:
-    """Returns a client of auth for passkeys and recovery codes, which follows its addresses too."""
+    """Returns a client of auth for passkeys, wallets and recovery codes, which follows its addresses too."""
     auths = split_list(settings.auth_addresses)
     opener = channel_opener(settings.tls, "auth")
     sign_in = sign_in_replicas(first_addresses(auths), opener, settings.call_timeout)
     discovery.follow(auths, sign_in.set_addresses)
     lifespan.close_at_end(sign_in.close)
     return sign_in
+
+
+def _open_deposits(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> Deposits:
+    """Returns clients of what concerns deposits; without PAYMENTS_ADDRESSES, there is none of payments."""
+    billings, taking = split_list(settings.billing_addresses), split_list(settings.payments_addresses)
+    opener = channel_opener(settings.tls, "billing")
+    deposits = deposit_replicas(first_addresses(billings), opener, settings.call_timeout)
+    billing = billing_replicas(first_addresses(billings), opener, settings.call_timeout)
+    discovery.follow(billings, deposits.set_addresses, billing.set_addresses)
+    lifespan.close_at_end(deposits.close)
+    lifespan.close_at_end(billing.close)
+    if not taking:
+        return Deposits(None, deposits, billing)
+    opener = channel_opener(settings.tls, "payments")
+    payments = payments_replicas(first_addresses(taking), opener, settings.call_timeout)
+    discovery.follow(taking, payments.set_addresses)
+    lifespan.close_at_end(payments.close)
+    return Deposits(payments, deposits, billing)
 
 
 def _open_mesh(settings: ConsoleSettings, lifespan: Lifespan, discovery: Discovery) -> Mesh:

@@ -43,9 +43,15 @@ class ConsoleSettings(SiteSettings, frozen=True, kw_only=True):
 
     # Where the console serves its pages, host:port.
     listen: str = "127.0.0.1:8001"
+    # Addresses of payments' replicas, in the same form as the others. If it is empty, this installation takes no
+    # deposits: the page "Top up" then says that the operator grants credits.
+    payments_addresses: str = ""
     # The domain that passkeys are made for: the host of PUBLIC_URL or a domain that it belongs to, such as example.org.
     # If it is empty, this is the host. Passkeys that were made for another domain stop working.
     passkey_domain: str = ""
+    # The number of the chain (EIP-155) in the message that an Ethereum wallet signs to sign in. A wallet has the same
+    # address on every chain, so it can be another chain than that of deposits. With 0, no wallet signs in.
+    wallet_chain_id: Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)] = 1
     # The base URL of the API, with /v1, for the examples that the console shows.
     api_url: str = "http://127.0.0.1:8000/v1"
     # The base URL of the API, with /v1, at which the console itself reaches it for the playground.

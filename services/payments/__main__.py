@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from services.common.clock import system_clock
 from services.common.lifecycle.lifespan import Lifespan
@@ -18,6 +19,7 @@ from services.payments.billing import Billing
 from services.payments.chain.json_rpc import JsonRpc
 from services.payments.chain.node import Node
 from services.payments.derivation import DepositKey
+from services.payments.pending import PendingDeposits
 from services.payments.service import SERVICE_NAME, PaymentsService
 from services.payments.settings import PaymentsSettings
 from services.payments.token_check import check_nodes
@@ -36,14 +38,23 @@ async def serve(stop: asyncio.Event) -> None:
         if await unless_stopped(check_nodes(nodes, settings.chain_id, settings.token_name), stop):
             billing = _billing(settings, lifespan)
             watchers += _watchers(settings, nodes, billing)
-            await _serve_addresses(settings, lifespan, Addresses(billing, key), watchers)
+            pending = PendingDeposits(
+                *(nodes[0], billing, time.monotonic),
+                most_blocks=settings.most_blocks,
+                reads_per_minute=settings.pending_reads_per_minute,
+            )
+            await _serve_addresses(settings, lifespan, Addresses(billing, key), pending, watchers)
 
 
 async def _serve_addresses(
-    settings: PaymentsSettings, lifespan: Lifespan, addresses: Addresses, watchers: list[Watcher]
+    settings: PaymentsSettings,
+    lifespan: Lifespan,
+    addresses: Addresses,
+    pending: PendingDeposits,
+    watchers: list[Watcher],
 ) -> None:
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
-    service = PaymentsService(addresses, settings, lambda: all(watcher.begun for watcher in watchers))
+    service = PaymentsService(addresses, pending, settings, lambda: all(watcher.begun for watcher in watchers))
     add_PaymentsServiceServicer_to_server(service, grpc_server.server)
     await grpc_server.start([SERVICE_NAME])
     first, second = watchers

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.common.errors import Code, MeshError
+from services.common.ethereum.addresses import with_checksum
 from services.payments.billing import Billing
-from services.payments.derivation import DepositKey, with_checksum
+from services.payments.derivation import DepositKey
 
 # How often another process may be faster with an index before the caller is told to come back.
 _ATTEMPTS = 10
@@ -18,6 +19,11 @@ class Addresses:
     def __init__(self, billing: Billing, key: DepositKey) -> None:
         self._billing = billing
         self._key = key
+
+    async def find(self, account_id: str) -> str:
+        """Returns an account's address, empty if it has none; raises MeshError."""
+        address, _ = await self._billing.find_address(account_id, self._key.id)
+        return with_checksum(address) if address else ""
 
     async def of(self, account_id: str) -> str:
         """Returns an account's address, which billing has made durable; raises MeshError."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from services.common.settings import GrpcServiceSettings, SettingsError
+from services.payments.chain.names import name_of_chain
 
 
 class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
@@ -27,6 +28,9 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     second_rpc_url: str = ""
     # The number of the chain (EIP-155), such as 8453 for Base.
     chain_id: Annotated[int, msgspec.Meta(ge=0)] = 0
+    # What people call the chain, on the page that tells them where to deposit. If it is empty, this is the usual name
+    # of the chain with this number.
+    chain_name: str = ""
     # The address of the token's contract. The token must be worth a dollar and have six decimals.
     token: str = ""
     # The name of the token, as its contract tells it: payments does not start if it differs.
@@ -45,10 +49,18 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     second_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     # How old a block is when the second watcher reads it. Unit: seconds.
     second_delay_seconds: Annotated[float, msgspec.Meta(ge=0)] = 3600.0
+    # How often in a minute the first node is asked for deposits that are not final yet, for all people who look at
+    # theirs. An answer serves for a few seconds. With 0, nobody sees them before they are credited.
+    pending_reads_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 120
     # How long a node may take to answer. Unit: seconds.
     rpc_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     # How long billing may take to answer. Unit: seconds.
     call_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+
+    @property
+    def name_of_chain(self) -> str:
+        """What people call the chain."""
+        return self.chain_name or name_of_chain(self.chain_id)
 
     def __post_init__(self) -> None:
         """Checks what has no default that could work."""

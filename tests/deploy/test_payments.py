@@ -42,12 +42,17 @@ def of(resources: list[Resource], kind: str, name: str) -> Any:
     return found
 
 
-def test_it_adds_one_part_and_changes_no_other(rendered: list[Resource]) -> None:
+def test_it_adds_one_part_and_tells_the_console(rendered: list[Resource]) -> None:
     before = list(overlay("production"))
-    assert [each for each in rendered if each not in before] == [
+    console = of(rendered, "Deployment", "tiermesh-console")
+    assert [each for each in rendered if each not in before and each is not console] == [
         each for each in rendered if each["metadata"]["name"].endswith("payments") and each["kind"] != "Certificate"
     ]
+    [container] = containers(console)
+    told = container["env"].pop()
+    assert told == {"name": "TIERMESH_CONSOLE_PAYMENTS_ADDRESSES", "value": "dns:tiermesh-payments:7105"}
     assert all(each in rendered for each in before)
+    container["env"].append(told)
     for each in rendered:
         assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "tiermesh"
 

@@ -136,6 +136,16 @@ async def list_deposits(channel: grpc.aio.Channel) -> object:
     return await deposits_pb2_grpc.DepositServiceStub(channel).ListDeposits(deposits_pb2.ListDepositsRequest())
 
 
+async def list_account_deposits(channel: grpc.aio.Channel) -> object:
+    asked = deposits_pb2.ListAccountDepositsRequest(account_id="acct_of_nobody")
+    return await deposits_pb2_grpc.DepositServiceStub(channel).ListAccountDeposits(asked)
+
+
+async def list_grants(channel: grpc.aio.Channel) -> object:
+    asked = billing_pb2.ListGrantsRequest(account_id="acct_of_nobody")
+    return await billing_pb2_grpc.BillingServiceStub(channel).ListGrants(asked)
+
+
 async def watch_availability(channel: grpc.aio.Channel) -> object:
     stub = router_pb2_grpc.RouterServiceStub(channel)
     return await hello(stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()))
@@ -230,6 +240,15 @@ METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
         ("payments", "operator"),
         ("edge", "console", "operator-console", "auth", "router", "runner", "billing"),
     ),
+    *(
+        (
+            "billing",
+            call,
+            ("console", "operator"),
+            ("edge", "operator-console", "payments", "auth", "router", "runner", "billing"),
+        )
+        for call in (list_account_deposits, list_grants)
+    ),
     (
         "billing",
         list_deposits,
@@ -287,7 +306,7 @@ def test_the_consoles_can_call_all_that_their_pages_need(tls_mesh: TlsMesh) -> N
     mesh = tls_mesh.mesh
     with Person(mesh.console_url) as owner:
         owner.sign_in(mesh.console_key)
-        for path in ("/", "/keys", "/usage", "/receipts", "/models", "/account"):
+        for path in ("/", "/keys", "/usage", "/receipts", "/top-up", "/models", "/account"):
             assert owner.open(path).status == 200, path
     with Person(mesh.operator_console_url) as operator:
         operator.sign_in(mesh.operator_key)

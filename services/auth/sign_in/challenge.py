@@ -1,4 +1,4 @@
-"""Challenges: what an authenticator signs, so that what it signed is good once, here, and for one thing."""
+"""Challenges: what an authenticator or a wallet signs, so that what it signed is good once, here, and for one thing."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ class Purpose(StrEnum):
     CONFIRM = "confirm"
     ADD = "add"
     SIGN_UP = "sign_up"
+    # The same with a wallet.
+    WALLET_SIGN_IN = "wallet_sign_in"
+    WALLET_CONFIRM = "wallet_confirm"
+    WALLET_ADD = "wallet_add"
+    WALLET_SIGN_UP = "wallet_sign_up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,9 @@ class Challenge:
     # The key of the session in which this is done; empty if there is none.
     key_id: str
     expires_at_ms: int
+    # The wallet that is to sign, in lower case, and the number of the chain in its message; empty for passkeys.
+    wallet_address: str = ""
+    chain_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,8 @@ class Challenges:
         account_id: str = "",
         account_name: str = "",
         key_id: str = "",
+        wallet_address: str = "",
+        chain_id: int = 0,
     ) -> Challenge:
         """Makes a challenge for one browser."""
         now_ms = to_ms(self._clock())
@@ -98,6 +108,8 @@ class Challenges:
             account_name=account_name,
             key_id=key_id,
             expires_at_ms=now_ms + round(LIFETIME * 1000),
+            wallet_address=wallet_address,
+            chain_id=chain_id,
         )
         await self._store.insert_challenge(challenge, now_ms)
         return challenge

@@ -6,18 +6,16 @@ A passkey stands on a key without a secret (docs/decisions/0031-a-passkey-is-a-k
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
 
-from services.auth.accounts import Account, AccountStore
-from services.auth.issuing.issuer import KeyIssuer
-from services.auth.issuing.secretless import beside, first_key
-from services.auth.keys import PASSKEY_HINT, RECOVERY_CODE_HINT, SUSPENDED, ApiKey
+from services.auth.issuing.issuer import Insert
+from services.auth.issuing.key_store import Admission
+from services.auth.keys import PASSKEY_HINT, SUSPENDED, ApiKey
 from services.auth.labels import RandomBytes, check_label, new_id
 from services.auth.sessions.session import FoundSession
 from services.auth.sessions.sessions import Sessions
 from services.auth.sign_in.ceremony import (
     Assertion,
-    Registration,
+    MadeCredential,
     creation_options,
     made_credential,
     read_assertion,
@@ -26,6 +24,7 @@ from services.auth.sign_in.ceremony import (
     signed_counter,
 )
 from services.auth.sign_in.challenge import Challenge, Challenges, Purpose, RelyingParty
+from services.auth.sign_in.enrolment import Enrolment
 from services.auth.sign_in.passkey import FoundPasskey, NoteUse, Passkey, PasskeyStore
 from services.common.clock import Clock, system_clock, to_ms
 from services.common.errors import Code, MeshError
@@ -40,20 +39,18 @@ class Passkeys:
     def __init__(
         self,
         store: PasskeyStore,
-        accounts: AccountStore,
         challenges: Challenges,
-        issuer: KeyIssuer,
         sessions: Sessions,
+        enrolment: Enrolment,
         note_use: NoteUse,
         *,
         clock: Clock = system_clock,
         random: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._store = store
-        self._accounts = accounts
         self._challenges = challenges
-        self._issuer = issuer
         self._sessions = sessions
+        self._enrolment = enrolment
         self._note_use = note_use
         self._clock = clock
         self._random = random
@@ -106,21 +103,12 @@ class Passkeys:
         return creation_options(challenge, account_name, ())
 
     async def sign_up(self, browser_token: str, credential_json: str, label: str) -> tuple[str, FoundSession]:
-        """Opens an account with its first passkey, begins a session, and returns its token; raises MeshError.
-
-        What fails in between leaves at most an account that nobody can use.
-        """
+        """Opens an account with its first passkey, begins a session, and returns its token; raises MeshError."""
         check_label(label)
         registration = read_registration(credential_json)
         challenge = await self._challenges.take(Purpose.SIGN_UP, registration.challenge, browser_token)
-        now_ms = to_ms(self._clock())
-        rate = self._issuer.default_requests_per_minute
-        key = first_key(challenge.account_id, PASSKEY_HINT, rate, now_ms, self._random)
-        passkey = _passkey(challenge, registration, key)
-        await self._accounts.insert_account(Account(challenge.account_id, challenge.account_name, now_ms))
-        await self._keep(passkey, replace(key, name=label))
-        self._note_use(key.id, now_ms)
-        return await self._sessions.begin(key.account_id, key.id, label)
+        made = made_credential(challenge, registration)
+        return await self._enrolment.open_account(challenge, PASSKEY_HINT, label, self._insert(made))
 
     async def add(self, session_token: str, credential_json: str, name: str) -> tuple[FoundPasskey, str]:
         """Adds a passkey to the account of a session, with the rights and the limits of its key.
@@ -131,17 +119,9 @@ class Passkeys:
         found = await self._sessions.find(session_token)
         registration = read_registration(credential_json)
         challenge = await self._challenges.take(Purpose.ADD, registration.challenge, session_token)
-        old = found.standing_on
-        if challenge.key_id != old.id:
-            raise MeshError(Code.PERMISSION_DENIED, "This was begun in another session. Reload the page and try again.")
-        key = beside(old, PASSKEY_HINT, name, to_ms(self._clock()), self._random)
-        passkey = _passkey(challenge, registration, key)
-        kept = FoundPasskey(passkey, await self._keep(passkey, key))
-        if old.hint != RECOVERY_CODE_HINT:
-            return kept, ""
-        token, _ = await self._sessions.begin(key.account_id, key.id, found.session.label)
-        await self._issuer.revoke(old.id, old.account_id)
-        return kept, token
+        made = made_credential(challenge, registration)
+        key, token = await self._enrolment.add(found, challenge, PASSKEY_HINT, name, self._insert(made))
+        return FoundPasskey(_passkey(made, key), key), token
 
     async def sign_in(self, browser_token: str, credential_json: str, label: str) -> tuple[str, FoundSession]:
         """Begins a session by a passkey and returns its token; raises MeshError, PERMISSION_DENIED if suspended."""
@@ -188,13 +168,13 @@ class Passkeys:
         self._note_use(found.key.id, now_ms)
         return found.key
 
-    async def _keep(self, passkey: Passkey, key: ApiKey) -> ApiKey:
-        return await self._issuer.keep(
-            key, lambda kept, admission: self._store.insert_passkey(passkey, kept, admission)
-        )
+    def _insert(self, made: MadeCredential) -> Insert:
+        async def insert(key: ApiKey, admission: Admission | None) -> ApiKey:
+            return await self._store.insert_passkey(_passkey(made, key), key, admission)
+
+        return insert
 
 
-def _passkey(challenge: Challenge, registration: Registration, key: ApiKey) -> Passkey:
-    """Returns what is kept of a credential; raises MeshError PERMISSION_DENIED if it is not what was asked for."""
-    made = made_credential(challenge, registration)
+def _passkey(made: MadeCredential, key: ApiKey) -> Passkey:
+    """Returns what is kept of a credential."""
     return Passkey(key.id, key.account_id, made.credential_id, made.credential, made.counter, made.synced)

@@ -1,4 +1,4 @@
-"""The SQL of passkeys, challenges and recovery codes.
+"""The SQL of passkeys, wallets, challenges and recovery codes.
 
 A challenge and a code are good once, so what takes them is not idempotent. If a connection breaks during the commit,
 somebody has to try again, and nobody gets in twice.
@@ -15,14 +15,19 @@ from services.auth.keys import SUSPENDED, ApiKey
 from services.auth.sign_in.challenge import Challenge, Purpose
 from services.auth.sign_in.passkey import FoundPasskey, Passkey
 from services.auth.sign_in.recovery_code import RecoveryCode
+from services.auth.sign_in.wallet import WALLET_TAKEN, FoundWallet, Wallet
 from services.auth.store.store import AuthStore
-from services.auth.store.tables import JOINED_KEY, api_keys, challenges, joined_key, passkeys, recovery_codes
+from services.auth.store.tables import JOINED_KEY, api_keys, challenges, joined_key, passkeys, recovery_codes, wallets
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 
 _FIELDS = [field.name for field in fields(Passkey)]
 _FOUND = sa.select(*(passkeys.c[name] for name in _FIELDS), *JOINED_KEY.values()).join(
     api_keys, api_keys.c.id == passkeys.c.key_id, isouter=True
+)
+_WALLET_FIELDS = [field.name for field in fields(Wallet)]
+_FOUND_WALLET = sa.select(*(wallets.c[name] for name in _WALLET_FIELDS), *JOINED_KEY.values()).join(
+    api_keys, api_keys.c.id == wallets.c.key_id, isouter=True
 )
 
 
@@ -94,6 +99,37 @@ class SignInMethodStore:
         move = passkeys.update().where(passkeys.c.key_id == key_id, forward).values(counter=counter)
         return await self._database.transaction(lambda connection: connection.execute(move).rowcount) == 1
 
+    async def insert_wallet(self, wallet: Wallet, key: ApiKey, admission: Admission | None) -> ApiKey:
+        """Keeps a new wallet with its key, and returns the key as it is kept; raises MeshError as `insert_key` does.
+
+        Raises MeshError CONFLICT for a wallet that signs in to an account already. One whose key does not work any
+        more is free.
+        """
+        same = _FOUND_WALLET.where(wallets.c.address == wallet.address)
+
+        def also(connection: sa.Connection) -> None:
+            row = connection.execute(same).mappings().one_or_none()
+            former = None if row is None else joined_key(row)
+            if former is not None and former.works(key.created_at_ms):
+                raise MeshError(Code.CONFLICT, WALLET_TAKEN)
+            connection.execute(wallets.delete().where(wallets.c.address == wallet.address))
+            connection.execute(wallets.insert().values(asdict(wallet)))
+
+        return await self._keys.insert_key(key, admission, also)
+
+    async def find_wallet(self, address: str) -> FoundWallet | None:
+        """Returns the wallet with an address, whether or not it counts."""
+        query = _FOUND_WALLET.where(wallets.c.address == address)
+        row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        return None if row is None else _found_wallet(row)
+
+    async def list_wallets(self, account_id: str) -> list[FoundWallet]:
+        """Returns the wallets of an account, oldest first, whether or not they count."""
+        query = _FOUND_WALLET.where(wallets.c.account_id == account_id)
+        query = query.order_by(api_keys.c.created_at_ms, wallets.c.key_id)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [_found_wallet(row) for row in rows]
+
     async def replace_recovery_code(self, code: RecoveryCode, key: ApiKey, admission: Admission | None) -> ApiKey:
         """Keeps the recovery code of an account in place of the one before, with its key; returns the key."""
 
@@ -131,3 +167,7 @@ class SignInMethodStore:
 
 def _found(row: sa.RowMapping) -> FoundPasskey:
     return FoundPasskey(Passkey(**{name: row[name] for name in _FIELDS}), joined_key(row))
+
+
+def _found_wallet(row: sa.RowMapping) -> FoundWallet:
+    return FoundWallet(Wallet(**{name: row[name] for name in _WALLET_FIELDS}), joined_key(row))

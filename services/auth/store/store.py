@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from services.auth.accounts import EVERY_ACCOUNT, Account, AccountQuery
 from services.auth.changes import Changes
 from services.auth.issuing.key_store import Admission, Permission
-from services.auth.keys import PASSKEY_HINT, RECOVERY_CODE_HINT, ApiKey
+from services.auth.keys import DAILY_HINTS, RECOVERY_CODE_HINT, SECRETLESS_HINTS, ApiKey
 from services.auth.store.account_rows import find_account, get_account, matches
 from services.auth.store.key_rows import (
     exists,
@@ -285,7 +285,7 @@ class AuthStore:
 
 
 def _check_not_last(connection: sa.Connection, key: ApiKey, now_ms: int) -> None:
-    """Raises MeshError CONFLICT for the key of a passkey without which nothing signs in any more.
+    """Raises MeshError CONFLICT for the key of a passkey or a wallet without which nothing signs in any more.
 
     A recovery code does not count: it is there for the day on which all else is lost.
     """
@@ -297,9 +297,9 @@ def _check_not_last(connection: sa.Connection, key: ApiKey, now_ms: int) -> None
         sa.literal(" ").concat(api_keys.c.endpoints).concat(" ").contains(f" {MANAGEMENT} "),
         sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > now_ms),
     )
-    if key.hint == PASSKEY_HINT and key.works(now_ms) and connection.execute(others.limit(1)).first() is None:
+    if key.hint in DAILY_HINTS and key.works(now_ms) and connection.execute(others.limit(1)).first() is None:
         message = (
-            "Nothing else signs in to this account. Add another passkey first, or create a key with the scope keys."
+            "Nothing else signs in to this account. Add a passkey or wallet first, or create a key with the scope keys."
         )
         raise MeshError(Code.CONFLICT, message, param="key_id")
 
@@ -315,7 +315,7 @@ def _descendants(connection: sa.Connection, key: ApiKey, revoker_key_id: str) ->
         api_keys.c.account_id == key.account_id,
         api_keys.c.id.not_in([key.id, revoker_key_id]),
         api_keys.c.revoked_at_ms == 0,
-        sa.or_(api_keys.c.ancestors != "", api_keys.c.hint.in_([PASSKEY_HINT, RECOVERY_CODE_HINT])),
+        sa.or_(api_keys.c.ancestors != "", api_keys.c.hint.in_(SECRETLESS_HINTS)),
     )
     keys = [
         to_key(row) for row in connection.execute(made.order_by(api_keys.c.created_at_ms, api_keys.c.id)).mappings()

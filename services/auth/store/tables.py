@@ -95,6 +95,15 @@ challenges = sa.Table(
     sa.Column("account_name", sa.String),
     sa.Column("key_id", sa.String),
     sa.Column("expires_at_ms", sa.BigInteger),
+    sa.Column("wallet_address", sa.String),
+    sa.Column("chain_id", sa.BigInteger),
+)
+wallets = sa.Table(
+    "wallets",
+    _metadata,
+    sa.Column("key_id", sa.String, primary_key=True),
+    sa.Column("account_id", sa.String),
+    sa.Column("address", sa.String),
 )
 recovery_codes = sa.Table(
     "recovery_codes",

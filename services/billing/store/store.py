@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from services.billing.ledger.deposits import RecordDeposits
 from services.billing.ledger.entries import NumberedEntry
+from services.billing.ledger.grants import GrantedCredits
 from services.billing.ledger.holds import Hold
 from services.billing.ledger.idempotency import Claims, asked_keys
 from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
@@ -24,6 +25,7 @@ from services.billing.store.audit.audits import Audits
 from services.billing.store.audit.report import Report
 from services.billing.store.deposits import NOTHING_CLAIMED, Claimed
 from services.billing.store.entries import read_balance, read_entries, read_horizon, read_newest, read_older
+from services.billing.store.grants import read_newest_grants
 from services.billing.store.idempotency import read_holders
 from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
@@ -88,6 +90,12 @@ class LedgerStore:
     async def older_entries(self, account_id: str, before: int, limit: int) -> list[NumberedEntry]:
         """Reads an account's entries before one, newest first."""
         return await self._database.read(lambda connection: read_older(connection, account_id, before, limit))
+
+    async def newest_grants(self, account_id: str, limit: int) -> list[GrantedCredits]:
+        """Reads an account's newest grants, newest first."""
+        return await self._database.read(
+            lambda connection: read_newest_grants(connection, account_id, limit), Lane.REPORT
+        )
 
     async def horizon(self) -> int:
         """Reads the last entry of now, once everything before it is committed."""

@@ -14,6 +14,7 @@ from services.common.rpc.channels import OpenChannel
 from services.common.rpc.interceptors import call_unary
 from tiermesh.auth.v1 import auth_pb2_grpc, operators_pb2_grpc, sign_in_pb2_grpc
 from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc
+from tiermesh.payments.v1 import payments_pb2_grpc
 from tiermesh.router.v1 import router_pb2_grpc
 
 StubT = TypeVar("StubT")
@@ -113,6 +114,7 @@ SignInReplicas: TypeAlias = "Replicas[sign_in_pb2_grpc.SignInServiceAsyncStub]"
 OperatorReplicas: TypeAlias = "Replicas[operators_pb2_grpc.OperatorServiceAsyncStub]"
 BillingReplicas: TypeAlias = "Replicas[billing_pb2_grpc.BillingServiceAsyncStub]"
 DepositReplicas: TypeAlias = "Replicas[deposits_pb2_grpc.DepositServiceAsyncStub]"
+PaymentsReplicas: TypeAlias = "Replicas[payments_pb2_grpc.PaymentsServiceAsyncStub]"
 RouterReplicas: TypeAlias = "Replicas[router_pb2_grpc.RouterServiceAsyncStub]"
 
 
@@ -139,6 +141,11 @@ def billing_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeou
 def deposit_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> DepositReplicas:
     """Returns the replicas of billing for what it keeps of deposits. A range that is sent twice is taken once."""
     return Replicas("Billing", addresses, open_channel, deposits_pb2_grpc.DepositServiceStub, timeout)
+
+
+def payments_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> PaymentsReplicas:
+    """Returns the replicas of payments. An account that asks twice for an address has one."""
+    return Replicas("Payments", addresses, open_channel, payments_pb2_grpc.PaymentsServiceStub, timeout)
 
 
 def router_replicas(addresses: Sequence[str], open_channel: OpenChannel, timeout: float) -> RouterReplicas:

@@ -51,7 +51,7 @@ class BrowserSessions(ABC):
 
     async def begin(self, request: web.Request, secret: str, response: web.StreamResponse) -> None:
         """Signs in with a key and gives the browser a new token, whatever it had before; raises MeshError."""
-        token, _ = await self.create(secret, browser_name(request.headers.get("User-Agent", "")))
+        token, _ = await self.create(secret, name_of_browser(request))
         self.hand_out(response, token)
 
     def hand_out(self, response: web.StreamResponse, token: str) -> None:
@@ -92,6 +92,11 @@ class BrowserSessions(ABC):
 
     def _forget(self, response: web.StreamResponse, name: str) -> None:
         response.del_cookie(name, path="/", httponly=True, samesite="Strict", secure=self._origin.secure)
+
+
+def name_of_browser(request: web.Request) -> str:
+    """Returns what a person calls the browser that has sent a request."""
+    return browser_name(request.headers.get("User-Agent", ""))
 
 
 def browser_name(user_agent: str) -> str:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from services.common.errors import MeshError
 from services.console.freshness import Freshness
-from services.console.http.browser_sessions import browser_name
+from services.console.http.browser_sessions import name_of_browser
 from services.console.mesh import Mesh
 from services.console.page import Page
 from services.console.pages.sign_in import SignIn
@@ -65,8 +65,8 @@ class Recovery:
         response = web.Response(status=303, headers={"Location": NEW_WAY_IN})
 
         async def check() -> None:
-            label = browser_name(visit.request.headers.get("User-Agent", ""))
-            self._sessions.hand_out(response, await self._methods.recover(visit.form.text("code"), label))
+            token = await self._methods.recover(visit.form.text("code"), name_of_browser(visit.request))
+            self._sessions.hand_out(response, token)
 
         try:
             await self._sign_in.attempt(visit, check)
@@ -90,8 +90,7 @@ class Recovery:
             key_id=key_id, overlap_seconds=0, account_id=account_id, rotator_key_id=key_id
         )
         rotated = await self._mesh.auth.call(lambda stub: stub.RotateKey, asked)
-        label = browser_name(visit.request.headers.get("User-Agent", ""))
-        token, session = await self._sessions.create(rotated.api_key, label)
+        token, session = await self._sessions.create(rotated.api_key, name_of_browser(visit.request))
         response = self._renderer.page("recovery/key", Visit(visit.request, token, session), secret=rotated.api_key)
         self._sessions.hand_out(response, token)
         return response

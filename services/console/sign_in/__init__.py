@@ -1,1 +1,1 @@
-"""Signing in without an API key: passkeys and recovery codes, of which auth decides."""
+"""Signing in without an API key: passkeys, wallets and recovery codes, of which auth decides."""

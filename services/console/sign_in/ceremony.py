@@ -1,9 +1,9 @@
-"""The console's part of what a browser does with a passkey: options as JSON, and the answer as a field of a form."""
+"""The console's part of what a browser does to sign in: what a script asks for, as JSON, and what it sends."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from typing import Any
 
 from aiohttp import web
 
@@ -19,10 +19,10 @@ _STATUS = {
 }
 
 
-async def as_json(options: Awaitable[str]) -> web.Response:
+async def as_json(options: Awaitable[Mapping[str, Any]]) -> web.Response:
     """Returns the options for the script of the page, or what it shows if there are none."""
     try:
-        body = {"publicKey": json.loads(await options)}
+        body = await options
     except MeshError as error:
         if error.code not in _STATUS:
             raise
@@ -30,10 +30,13 @@ async def as_json(options: Awaitable[str]) -> web.Response:
     return web.json_response(body)
 
 
-def credential(visit: Visit) -> str:
-    """Returns what the authenticator has answered; raises MeshError INVALID_REQUEST if no script has asked it."""
-    text = visit.form.text("credential")
+def answered(visit: Visit, field: str, what: str) -> str:
+    """Returns what a script has put into a field of the form; raises MeshError INVALID_REQUEST if none has run.
+
+    `what` is what it was asked of, such as "Passkeys".
+    """
+    text = visit.form.text(field)
     if not text:
-        message = "Passkeys need JavaScript, which is off in this browser. Turn it on, or use an API key."
+        message = f"{what} need JavaScript, which is off in this browser. Turn it on, or use an API key."
         raise MeshError(Code.INVALID_REQUEST, message)
     return text

@@ -94,8 +94,12 @@ class Node:
 
     async def finalized(self) -> Block:
         """Returns the last block that is final."""
-        found = await self._heads([Call("eth_getBlockByNumber", ["finalized", False])])
-        return _there(found[0])
+        return _there((await self._heads([_head_at("finalized")]))[0])
+
+    async def ends(self) -> tuple[Block, Block]:
+        """Returns the last block that is final, and the newest block."""
+        final, newest = await self._heads([_head_at("finalized"), _head_at("latest")])
+        return _there(final), _there(newest)
 
     async def block(self, number: int) -> Block:
         """Returns a block by its number."""
@@ -119,6 +123,18 @@ class Node:
                     found[transfer.tx_hash, transfer.log_index] = transfer
         await self._check_blocks(found, {before.number: before, after.number: after})
         return Range(before.hash, after.hash, tuple(found.values()))
+
+    async def received(self, address: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Transfer]:
+        """Returns what an address has received in ranges of blocks, newest first; they need not be final.
+
+        Nothing is compared with the heads of blocks, so it is good for showing and not for crediting.
+        """
+        found = []
+        calls = [self._logs_of(first, last, [address]) for first, last in ranges]
+        for (first, last), result in zip(ranges, await self._asked(calls), strict=True):
+            transfers = self._transfers(read_result(result, list[_Log]), first, last)
+            found += [each for each in transfers if each.receiver == address.lower()]
+        return sorted(found, key=lambda each: (each.block_number, each.log_index), reverse=True)
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -163,7 +179,11 @@ class Node:
 
 
 def _head_of(number: int) -> Call:
-    return Call("eth_getBlockByNumber", [hex(number), False])
+    return _head_at(hex(number))
+
+
+def _head_at(place: str) -> Call:
+    return Call("eth_getBlockByNumber", [place, False])
 
 
 def _head(result: msgspec.Raw) -> _Head | None:

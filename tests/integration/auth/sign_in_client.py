@@ -9,6 +9,7 @@ import pytest
 
 from services.common.errors import Code, MeshError
 from services.common.rpc.interceptors import call_unary
+from tests.support.wallet import SoftwareWallet
 from tiermesh.auth.v1 import sign_in_pb2
 from tiermesh.auth.v1.sign_in_pb2_grpc import SignInServiceStub
 
@@ -39,3 +40,18 @@ class SignIn:
             "CreatePasskeyChallenge", purpose=value, relying_party=PARTY, browser_token=browser_token, **fields
         )
         return str(made.options_json)
+
+    async def signed(
+        self, purpose: str, wallet: SoftwareWallet, browser_token: str = BROWSER, **fields: Any
+    ) -> dict[str, str]:
+        """Returns what completes a challenge of a wallet, once the wallet has signed it."""
+        made = await self.ask(
+            "CreateWalletChallenge",
+            purpose=sign_in_pb2.PasskeyPurpose.Value(f"PASSKEY_PURPOSE_{purpose}"),
+            origin=PARTY.origin,
+            chain_id=1,
+            browser_token=browser_token,
+            address=wallet.address,
+            **fields,
+        )
+        return {"browser_token": browser_token, "nonce": made.nonce, "signature": wallet.sign(made.message)}

@@ -12,6 +12,7 @@ from tests.integration.auth.auth_client import AuthClient
 from tests.integration.auth.sign_in_client import BROWSER, PARTY, SignIn
 from tests.integration.auth.test_sessions import managing_key
 from tests.support.authenticator import Authenticator
+from tests.support.wallet import SoftwareWallet
 from tiermesh.auth.v1 import auth_pb2
 
 _SECONDS = 10.0
@@ -64,6 +65,51 @@ async def test_a_passkey_opens_an_account_signs_in_confirms_and_is_removed(
     ) is (Code.UNAUTHENTICATED)
 
 
+async def test_a_wallet_opens_an_account_signs_in_confirms_and_is_free_when_it_is_removed(
+    sign_in: SignIn, shared_client: AuthClient
+) -> None:
+    wallet, other = SoftwareWallet(), SoftwareWallet()
+    made = await sign_in.signed("SIGN_UP", wallet, account_name="Zoë & <b>")
+    opened = await sign_in.ask("CreateAccountWithWallet", **made, label="Firefox")
+    session, token = opened.session, opened.session_token
+    assert (session.account_name, session.key_hint, session.key_name) == ("Zoë & <b>", "wallet", "Firefox")
+    assert await sign_in.refused("CreateAccountWithWallet", **made) is Code.CONFLICT
+    confirmed = await sign_in.ask("ConfirmSessionWithWallet", **await sign_in.signed("CONFIRM", wallet, token))
+    assert confirmed.session.confirmed_at_ms >= session.confirmed_at_ms
+    added = await sign_in.ask("AddWallet", **await sign_in.signed("ADD", other, token), name="ledger")
+    assert (added.wallet.name, added.wallet.address, added.session_token) == ("ledger", other.address, "")
+    signed = await sign_in.signed("SIGN_IN", other)
+    answers = await asyncio.gather(
+        *(sign_in.ask("CreateSessionWithWallet", **signed) for _ in range(4)), return_exceptions=True
+    )
+    [entered] = [answer for answer in answers if not isinstance(answer, BaseException)]
+    assert entered.session.key_id == added.wallet.key_id
+    listed = await sign_in.ask("ListSignInMethods", account_id=session.account_id)
+    assert [(each.name, each.address) for each in listed.wallets] == [
+        ("Firefox", wallet.address),
+        ("ledger", other.address),
+    ]
+    keys = {key.id: key for key in await shared_client.list_keys(session.account_id)}
+    assert {key.hint for key in keys.values()} == {"wallet"}
+    revoke = auth_pb2.RevokeKeyRequest(
+        key_id=session.key_id, account_id=session.account_id, revoker_key_id=added.wallet.key_id
+    )
+    await call_unary(shared_client.stub.RevokeKey(revoke, timeout=_SECONDS))
+    assert await sign_in.refused("CreateSessionWithWallet", **await sign_in.signed("SIGN_IN", wallet)) is (
+        Code.UNAUTHENTICATED
+    )
+    again = await sign_in.ask("CreateAccountWithWallet", **await sign_in.signed("SIGN_UP", wallet, account_name="two"))
+    assert again.session.account_id != session.account_id
+    # Of two who open an account with one wallet at once, one does.
+    third = SoftwareWallet()
+    browsers = [await sign_in.signed("SIGN_UP", third, f"browser {number}") for number in range(3)]
+    answers = await asyncio.gather(
+        *(sign_in.ask("CreateAccountWithWallet", **each) for each in browsers), return_exceptions=True
+    )
+    refusals = [answer.code for answer in answers if isinstance(answer, MeshError)]
+    assert refusals == [Code.CONFLICT, Code.CONFLICT]
+
+
 async def test_of_two_answers_to_one_challenge_at_once_one_signs_in(sign_in: SignIn) -> None:
     authenticator = Authenticator(PARTY.origin)
     options = await sign_in.options("SIGN_UP", account_name="two at once")
@@ -110,6 +156,8 @@ async def test_text_that_is_nothing_is_refused(sign_in: SignIn, text: str) -> No
     assert await sign_in.refused("CreateRecoveryCode", session_token=text) is Code.UNAUTHENTICATED
     assert await sign_in.refused("CreatePasskeyChallenge", purpose=0, browser_token=text) is Code.INVALID_REQUEST
     assert await sign_in.refused("AddPasskey", browser_token=text, credential_json=text) is Code.UNAUTHENTICATED
+    for method in ("CreateAccountWithWallet", "CreateSessionWithWallet"):
+        assert await sign_in.refused(method, browser_token=text, nonce=text, signature=text) is Code.INVALID_REQUEST
     for method in ("CreateAccountWithPasskey", "CreateSessionWithPasskey"):
         assert await sign_in.refused(method, browser_token=text, credential_json=text) is Code.INVALID_REQUEST
     listed = await sign_in.ask("ListSignInMethods", account_id="acct_" + "0" * 24)

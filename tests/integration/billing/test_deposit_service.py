@@ -66,6 +66,21 @@ def an_address(**changes: Any) -> deposits_pb2.AddDepositAddressRequest:
     return deposits_pb2.AddDepositAddressRequest(address=deposits_pb2.DepositAddress(**{**usual, **changes}))
 
 
+async def test_one_accounts_deposits_are_read_only_by_its_name(stub: deposits_pb2_grpc.DepositServiceAsyncStub) -> None:
+    await call_unary(stub.AddDepositAddress(an_address()))
+    await call_unary(stub.RecordDeposits(a_range(a_deposit())))
+    asked = deposits_pb2.ListAccountDepositsRequest(account_id=A)
+    [mine] = (await call_unary(stub.ListAccountDeposits(asked))).deposits
+    assert (mine.account_id, mine.deposit.atomic, mine.credits) == (A, 25_000, 2)
+    asked.before = mine.deposit_id
+    assert not (await call_unary(stub.ListAccountDeposits(asked))).deposits
+    other = deposits_pb2.ListAccountDepositsRequest(account_id=ACCOUNTS[1])
+    assert not (await call_unary(stub.ListAccountDeposits(other))).deposits
+    with pytest.raises(MeshError) as caught:
+        await call_unary(stub.ListAccountDeposits(deposits_pb2.ListAccountDepositsRequest()))
+    assert caught.value.code is Code.INVALID_REQUEST
+
+
 async def test_from_an_address_to_credits(
     process: ServiceProcess, stub: deposits_pb2_grpc.DepositServiceAsyncStub
 ) -> None:

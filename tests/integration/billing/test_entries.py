@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from services.billing.ledger.entries import Entries, NumberedEntry
+from services.billing.ledger.grants import Grants
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.ledger import Balance
 from services.billing.store.store import LedgerStore
@@ -123,3 +124,17 @@ async def test_entries_over_the_wire(client: BillingClient) -> None:
     )
     accounts = [entry.account_id for part in (page, rest) for entry in part.entries]
     assert (accounts, rest.next_page_token) == (["system:grants", "acct"], "")
+
+
+async def test_an_accounts_newest_grants_are_read_without_those_of_others(store: LedgerStore) -> None:
+    grants = Grants(store)
+    await commit(store, grant(100), grant(50, "other", "grant2"), grant(7, grant_id="grant3"), reserve("a"))
+    found, more = await grants.newest("acct", 0)
+    assert ({each.credits for each in found}, more) == ({100, 7}, False)
+    newest, more = await grants.newest("acct", 1)
+    assert (list(newest), more) == (list(found[:1]), True)
+    assert await grants.newest("nobody", 0) == ([], False)
+    for account, size in (("", 0), ("system:grants", 0), ("acct", 1_001)):
+        with pytest.raises(MeshError) as caught:
+            await grants.newest(account, size)
+        assert caught.value.code is Code.INVALID_REQUEST

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.integration.console.deposit_mesh import DepositMesh
 from tests.integration.console.desk import Desk, launch
 from tests.integration.console.person import Operator, Owner, Person
 from tests.support.mesh import LocalMesh
@@ -44,6 +45,15 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     asyncio.run(mesh.start())
     yield mesh
     asyncio.run(mesh.stop())
+
+
+@pytest.fixture(scope="package")
+def deposit_mesh(mesh: LocalMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DepositMesh]:
+    """What takes deposits for the mesh, with a console that shows them."""
+    deposit_mesh = DepositMesh(mesh, tmp_path_factory.mktemp("deposit_mesh"))
+    asyncio.run(deposit_mesh.start())
+    yield deposit_mesh
+    asyncio.run(deposit_mesh.stop())
 
 
 @pytest.fixture(scope="module")

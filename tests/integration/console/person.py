@@ -148,9 +148,9 @@ class Owner:
         self.key: str = made["api_key"]
         self.key_id: str = made["id"]
 
-    def at_a_browser(self) -> Person:
-        """Returns a browser that is signed in."""
-        person = Person(self.mesh.console_url)
+    def at_a_browser(self, url: str = "") -> Person:
+        """Returns a browser that is signed in, at the console of the mesh or at another one."""
+        person = Person(url or self.mesh.console_url)
         answer = person.sign_in(self.key)
         assert (answer.status, answer.location) == (303, "/"), answer.source
         return person

@@ -162,6 +162,7 @@ def test_every_page_fits_and_can_be_read(
         "usage": "/usage",
         "usage-by-key": "/usage?group_by=key",
         "receipts": "/receipts",
+        "top-up-by-grants": "/top-up",
         "models": "/models",
         "account": "/account",
         "confirm": "/confirm",

@@ -17,7 +17,7 @@ from tests.support.process import ServiceProcess
 
 # The most that a page may weigh with all that it loads, in bytes.
 MOST_BYTES = 100_000
-PAGES = ("/", "/keys", "/keys/new", "/playground", "/usage", "/receipts", "/models", "/account")
+PAGES = ("/", "/keys", "/keys/new", "/playground", "/usage", "/receipts", "/top-up", "/models", "/account")
 
 
 def secret_on(page: PageShown) -> str:

@@ -106,6 +106,36 @@ async def test_wrong_settings_end_the_start(
         assert secret not in process.log()
 
 
+async def test_what_is_found_and_on_its_way_is_of_one_account(
+    chain: Chain, own_billing: ServiceProcess, tmp_path: Path
+) -> None:
+    token = TokenContract(chain)
+    chain.mine(2)
+    process = ServiceProcess("payments", tmp_path, settings(chain, own_billing, token.address, chain_name="Base"))
+    async with process, channel_opener(TlsSettings())(process.address) as channel:
+        stub = payments_pb2_grpc.PaymentsServiceStub(channel)
+
+        async def found(account: str) -> payments_pb2.FindDepositAddressResponse:
+            return await call_unary(stub.FindDepositAddress(payments_pb2.FindDepositAddressRequest(account_id=account)))
+
+        async def pending(account: str) -> payments_pb2.ListPendingDepositsResponse:
+            asked = payments_pb2.ListPendingDepositsRequest(account_id=account)
+            return await call_unary(stub.ListPendingDeposits(asked))
+
+        nothing = await found("ada")
+        assert (nothing.address, nothing.chain_name, nothing.token) == ("", "Base", token.address)
+        assert await pending("ada") == payments_pb2.ListPendingDepositsResponse()
+        # Looking for one creates none.
+        assert (await found("ada")).address == ""
+        address = (await address_of(process, "ada")).address
+        assert (await found("ada")).address == address
+        await address_of(process, "grace")
+        tx = token.mint(address, 20_000)
+        [transfer] = (await pending("ada")).deposits
+        assert (transfer.tx_hash, transfer.atomic, transfer.final) == (tx, 20_000, False)
+        assert not (await pending("grace")).deposits
+
+
 async def test_no_address_is_given_while_the_chain_is_away(
     billing: ServiceProcess, chain: Chain, tmp_path: Path
 ) -> None:

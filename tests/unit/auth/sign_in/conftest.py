@@ -16,8 +16,10 @@ from services.auth.keys import ApiKey
 from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
 from services.auth.sign_in.challenge import Challenges, RelyingParty
+from services.auth.sign_in.enrolment import Enrolment
 from services.auth.sign_in.passkeys import Passkeys
 from services.auth.sign_in.recovery_code import RecoveryCodes
+from services.auth.sign_in.wallets import Wallets
 from services.auth.store.session_keys import SessionKeyStore
 from services.auth.store.sessions import SessionStore
 from services.auth.store.sign_in_methods import SignInMethodStore
@@ -70,16 +72,15 @@ class World:
             KeyTerms("tiermesh", RATE, 0),
             clock=clock,
         )
-        self.passkeys = Passkeys(
-            self.methods,
-            self.store,
-            Challenges(self.methods, clock=clock),
-            self.issuer,
-            self.sessions,
-            lambda key_id, _now_ms: self.used.append(key_id),
-            clock=clock,
-        )
+        self.enrolment = Enrolment(self.store, self.issuer, self.sessions, self._note, clock=clock)
+        signing_in = (Challenges(self.methods, clock=clock), self.sessions, self.enrolment, self._note)
+        self.passkeys = Passkeys(self.methods, *signing_in, clock=clock)
+        self.wallets = Wallets(self.methods, *signing_in, clock=clock)
         self.recovery_codes = RecoveryCodes(self.methods, self.issuer, self.sessions, clock=clock)
+
+    def _note(self, key_id: str, now_ms: int) -> None:
+        del now_ms
+        self.used.append(key_id)
 
     async def owner(self, **wish: int) -> tuple[Account, ApiKey, str]:
         """Returns an account with a key that manages it, and the token of a session that this key began."""

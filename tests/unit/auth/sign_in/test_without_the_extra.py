@@ -7,9 +7,10 @@ from typing import Any, cast
 import pytest
 
 from services.auth.sign_in.challenge import Challenges
-from services.auth.sign_in.choice import open_passkeys
+from services.auth.sign_in.choice import open_passkeys, open_wallets
 from services.auth.sign_in.passkeys import Passkeys
 from services.auth.sign_in.service import SignInService
+from services.auth.sign_in.wallets import Wallets
 from services.common.errors import Code, MeshError
 from tests.unit.auth.sign_in.conftest import World
 from tiermesh.auth.v1 import sign_in_pb2
@@ -23,18 +24,35 @@ async def test_there_are_passkeys_if_their_library_is_there(
 ) -> None:
     monkeypatch.setattr("services.auth.sign_in.choice.LIBRARY", library)
     found = open_passkeys(
-        world.methods, world.store, Challenges(world.methods), world.issuer, world.sessions, lambda _key, _ms: None
+        world.methods, Challenges(world.methods), world.sessions, world.enrolment, lambda _key, _ms: None
+    )
+    assert isinstance(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("libraries", "expected"), [(("coincurve", "eth_hash"), Wallets), (("coincurve", "no_such_library"), type(None))]
+)
+async def test_wallets_sign_in_if_their_libraries_are_there(
+    world: World, monkeypatch: pytest.MonkeyPatch, libraries: tuple[str, ...], expected: type[object]
+) -> None:
+    monkeypatch.setattr("services.common.ethereum.signatures._LIBRARIES", libraries)
+    found = open_wallets(
+        world.methods, Challenges(world.methods), world.sessions, world.enrolment, lambda _key, _ms: None
     )
     assert isinstance(found, expected)
 
 
 async def test_without_it_codes_work_and_passkeys_are_refused_with_advice(world: World) -> None:
-    service = SignInService(None, world.recovery_codes)
+    service = SignInService(None, None, world.recovery_codes)
     account, _, token = await world.owner()
     asked = sign_in_pb2.CreatePasskeyChallengeRequest(purpose=sign_in_pb2.PASSKEY_PURPOSE_SIGN_IN)
     with pytest.raises(MeshError, match="extra 'passkeys'") as caught:
         await service.CreatePasskeyChallenge(asked, CONTEXT)
     assert caught.value.code is Code.INVALID_REQUEST
+    with pytest.raises(MeshError, match="extra 'payments'"):
+        await service.CreateWalletChallenge(
+            sign_in_pb2.CreateWalletChallengeRequest(purpose=sign_in_pb2.PASSKEY_PURPOSE_SIGN_IN), CONTEXT
+        )
     code = await service.CreateRecoveryCode(sign_in_pb2.CreateRecoveryCodeRequest(session_token=token), CONTEXT)
     listed = await service.ListSignInMethods(sign_in_pb2.ListSignInMethodsRequest(account_id=account.id), CONTEXT)
     assert (list(listed.passkeys), listed.recovery_code_created_at_ms > 0) == ([], True)
