@@ -36,11 +36,11 @@ OVERLAYS := laptop production
 # What an overlay has and does not list: docs/operations says when to apply it.
 ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/production/runner-pro-cpu.yaml
 # The extras of the images for runners, and of the environments of the tests.
-CONTROL_EXTRAS := passkeys payments tracing
+CONTROL_EXTRAS := passkeys payments receipts tracing
 CPU_EXTRAS := llamacpp embedding speech transcription tracing
 GPU_EXTRAS := exllamav2 image tracing
 TORCH_EXTRAS := exllamav2 image llamacpp local
-DEV_EXTRAS := certs local hub passkeys payments $(CPU_EXTRAS)
+DEV_EXTRAS := certs local hub passkeys payments receipts $(CPU_EXTRAS)
 # Any OCI builder: docker, podman or buildah.
 BUILDER ?= docker
 BUILD_OPTIONS ?=
@@ -201,7 +201,7 @@ manifests-check: $(DEPLOY)
 # The first is what all that shares .venv agrees on. Those of ExLlamaV2 have to agree with it where they meet.
 lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay (to renew all: ARGS=--upgrade).
 	$(COMPILE) pyproject.toml $(DEV_EXTRAS:%=--extra %) --group dev --output-file $(LOCKS)/dev.lock
-	$(COMPILE) pyproject.toml --extra local --extra llamacpp --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/run.lock
+	$(COMPILE) pyproject.toml --extra local --extra llamacpp --extra receipts --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/run.lock
 	$(COMPILE) pyproject.toml $(CONTROL_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/control.lock
 	$(COMPILE) pyproject.toml $(CPU_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-cpu.lock
 	$(COMPILE) --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/build.lock

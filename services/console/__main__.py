@@ -50,6 +50,7 @@ from services.console.sessions import Sessions
 from services.console.settings import ConsoleSettings
 from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.relying_party import relying_party
+from services.console.signed_receipts.checking import INSTALLED, ReceiptCheck
 from services.console.visit import Visit
 
 # The pages that owners choose from.
@@ -96,7 +97,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         NewKey(renderer, mesh, freshness, made, system_clock),
         Keys(renderer, mesh, freshness, made, system_clock),
         Usage(renderer, mesh, system_clock),
-        Receipts(renderer, mesh),
+        Receipts(renderer, mesh, ReceiptCheck(edge) if INSTALLED else None),
         Models(renderer, mesh),
         account,
         Recovery(renderer, mesh, sessions, methods, at_once, sign_in),
