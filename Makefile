@@ -25,7 +25,7 @@ TORCH := .venv-torch/.installed
 # Hermes agent's pins exclude ours.
 HERMES := .venv-hermes/.installed
 # What the mesh of `make run` imports.
-COMPILED := services.cli.__main__ services.auth.migrate services.billing.migrate xllamacpp \
+COMPILED := services.cli.__main__ services.auth.migrate services.billing.migrate services.common.receipts.signing xllamacpp \
 	$(foreach service,auth billing router runner edge console,services.$(service).__main__)
 # The checkers of deploy/ exclude our pins too.
 DEPLOY_BIN := .venv-deploy/bin
