@@ -25,7 +25,7 @@ TORCH := .venv-torch/.installed
 # Hermes agent's pins exclude ours.
 HERMES := .venv-hermes/.installed
 # What the mesh of `make run` imports.
-COMPILED := services.cli.__main__ services.auth.migrate services.billing.migrate services.common.receipts.signing xllamacpp \
+COMPILED := services.cli.__main__ services.auth.migrate services.billing.migrate xllamacpp \
 	$(foreach service,auth billing router runner edge console,services.$(service).__main__)
 # The checkers of deploy/ exclude our pins too.
 DEPLOY_BIN := .venv-deploy/bin
@@ -201,7 +201,7 @@ manifests-check: $(DEPLOY)
 # The first is what all that shares .venv agrees on. Those of ExLlamaV2 have to agree with it where they meet.
 lock: $(DEV) ## Write the lock files; pins that pyproject.toml still allows stay (to renew all: ARGS=--upgrade).
 	$(COMPILE) pyproject.toml $(DEV_EXTRAS:%=--extra %) --group dev --output-file $(LOCKS)/dev.lock
-	$(COMPILE) pyproject.toml --extra local --extra llamacpp --extra receipts --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/run.lock
+	$(COMPILE) pyproject.toml --extra local --extra llamacpp --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/run.lock
 	$(COMPILE) pyproject.toml $(CONTROL_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/control.lock
 	$(COMPILE) pyproject.toml $(CPU_EXTRAS:%=--extra %) --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/runner-cpu.lock
 	$(COMPILE) --group build --constraints $(LOCKS)/dev.lock --output-file $(LOCKS)/build.lock

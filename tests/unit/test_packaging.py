@@ -24,7 +24,7 @@ GPU = ("exllamav2", "image", "tracing")
 CONTENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "control.lock": (CONTROL, ()),
     "dev.lock": (("certs", "local", "hub", "passkeys", "payments", "receipts", *CPU), ("dev",)),
-    "run.lock": (("local", "llamacpp", "receipts"), ("build",)),
+    "run.lock": (("local", "llamacpp"), ("build",)),
     "runner-cpu.lock": (CPU, ()),
     "runner-exllamav2.lock": (GPU, ("torch", "flash-attn-build")),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -13,7 +13,7 @@ COMMENT = b": tiermesh-receipt "
 # The media type of the token (RFC 8725, 3.11), so that no other token that the key may sign is taken for a receipt.
 TOKEN_TYPE = "tiermesh-receipt+jwt"  # noqa: S105 - the name of a format
 # Ed25519 (RFC 8037).
-ALGORITHM = "EdDSA"
+ALGORITHM: Final = "EdDSA"
 
 # What became of an answer that was sent: complete and paid, complete without any output, or broken off by the service.
 Outcome = Literal["completed", "empty", "failed"]
