@@ -98,7 +98,7 @@ def read_signing_keys(text: str | bytes) -> SigningKeys:
         found = msgspec.json.decode(text, type=SigningKeys)
     except (msgspec.DecodeError, UnicodeError):
         # What is wrong may be a secret.
-        raise SigningKeysError("they must be a JSON Web Key Set of Ed25519 keys with 'kid' and 'x'") from None
+        raise SigningKeysError("the keys must be a JSON Web Key Set of Ed25519 keys with 'kid' and 'x'") from None
     if len({key.kid for key in found.keys}) < len(found.keys):
         raise SigningKeysError("two keys have the same 'kid'")
     for key in found.keys:

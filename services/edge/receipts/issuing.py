@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from services.common.clock import Clock
 from services.common.receipts.claims import COMMENT, HEADER, Outcome, ReceiptClaims
@@ -49,6 +49,8 @@ class OpenReceipt:
         self._purchase = purchase
         self._sign = sign
         self._clock = clock
+        # The transaction that has paid for this request alone, for the part that settles on a chain to say.
+        self.transaction: str | UnsetType = UNSET
         self._digest = hashlib.sha256()
         # Takes the next bytes of the answer; the method of the digest itself, because it is called at every write.
         self.take = self._digest.update
@@ -91,5 +93,6 @@ class OpenReceipt:
                 completion_tokens=self._completion_tokens,
                 request_sha256=purchase.request_sha256,
                 answer_sha256=self._digest.hexdigest(),
+                transaction=self.transaction,
             )
         )

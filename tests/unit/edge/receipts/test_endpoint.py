@@ -83,5 +83,5 @@ def test_the_example_of_the_document_has_the_fields_of_a_key() -> None:
 
 def test_wrong_keys_keep_the_edge_from_starting() -> None:
     assert receipt_issuer(EdgeSettings(), lambda: 0.0) is None
-    with pytest.raises(SettingsError, match="TIERMESH_EDGE_RECEIPT_KEYS is wrong: they must be"):
+    with pytest.raises(SettingsError, match="TIERMESH_EDGE_RECEIPT_KEYS is wrong: the keys must be"):
         receipt_issuer(EdgeSettings(receipt_keys="secret"), lambda: 0.0)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
+from msgspec import UNSET
 
 from services.common.receipts.claims import COMMENT, ReceiptClaims
 from services.common.receipts.finding import covered
@@ -131,6 +132,14 @@ def test_an_answer_has_failed_until_it_is_settled(desk: Desk) -> None:
         ("completed", 12, 3),
         ("failed", 0, 0),
     ]
+
+
+def test_a_transaction_is_named_once_it_is_known(desk: Desk) -> None:
+    receipt = desk.begin()
+    receipt.token()
+    receipt.transaction = "0xab"
+    receipt.token()
+    assert [each.transaction for each in desk.signed] == [UNSET, "0xab"]
 
 
 def test_a_whole_answer_has_it_in_a_header(desk: Desk) -> None:
