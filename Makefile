@@ -36,11 +36,11 @@ OVERLAYS := laptop production
 # What an overlay has and does not list: docs/operations says when to apply it.
 ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/production/runner-pro-cpu.yaml
 # The extras of the images for runners, and of the environments of the tests.
-CONTROL_EXTRAS := passkeys payments tracing
+CONTROL_EXTRAS := passkeys payments receipts tracing
 CPU_EXTRAS := llamacpp embedding speech transcription tracing
 GPU_EXTRAS := exllamav2 image tracing
 TORCH_EXTRAS := exllamav2 image llamacpp local
-DEV_EXTRAS := certs local hub passkeys payments $(CPU_EXTRAS)
+DEV_EXTRAS := certs local hub passkeys payments receipts $(CPU_EXTRAS)
 # Any OCI builder: docker, podman or buildah.
 BUILDER ?= docker
 BUILD_OPTIONS ?=

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from bench.soak.customers import Customer, Customers
+from services.common.receipts.finding import covered
 
 MODEL = "tiermesh-pro"
 # Tokens a second of each answer.
@@ -116,6 +117,7 @@ class Traffic:
             content = await response.read()
         self._timed(began, tokens)
         self._expect(response, 200, content)
+        content = covered(content)
         if not content.endswith(_DONE):
             raise WrongAnswerError(f"a stream ended with {content[-200:]!r}")
         last = json.loads(content.removesuffix(_DONE).rstrip().rpartition(b"\n")[2].removeprefix(b"data: "))

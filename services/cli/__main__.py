@@ -17,6 +17,7 @@ from services.cli.commands.operator import operator
 from services.cli.commands.prometheus_targets import prometheus_targets
 from services.cli.commands.up import up
 from services.cli.commands.usage import usage
+from services.cli.receipts.commands import receipt
 from services.common.version import VERSION
 
 
@@ -27,7 +28,7 @@ def main() -> None:
 
 
 _MANAGEMENT = (
-    *(account, operator, key, credits_group, balance, usage),
+    *(account, operator, key, credits_group, balance, usage, receipt),
     *(runners, runner_group, models, ledger, deposits),
 )
 _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)

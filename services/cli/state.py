@@ -100,6 +100,8 @@ class StateDirectory:
         self.scripted_catalog = self.path / "scripted-models.json"
         # What is sold while the user's own models are served.
         self.own_catalog = self.path / "own-models.json"
+        # The keys that sign receipts.
+        self.receipt_keys = self.path / "receipt-keys.json"
         self._credentials = self.path / "credentials.json"
         self._mesh = self.path / "mesh.json"
 

@@ -55,6 +55,7 @@ from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.passkey_method import PasskeyMethod
 from services.console.sign_in.relying_party import RelyingParty, relying_party
 from services.console.sign_in.wallet_method import WalletMethod, why_no_wallets
+from services.console.signed_receipts.checking import INSTALLED, ReceiptCheck
 from services.console.top_up.deposits import Deposits
 from services.console.top_up.pages import TopUp
 from services.console.visit import Visit
@@ -105,7 +106,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         NewKey(renderer, mesh, freshness, made, system_clock),
         Keys(renderer, mesh, freshness, made, system_clock),
         Usage(renderer, mesh, system_clock),
-        Receipts(renderer, mesh),
+        Receipts(renderer, mesh, ReceiptCheck(edge) if INSTALLED else None),
         TopUp(renderer, _open_deposits(settings, lifespan, discovery)),
         Models(renderer, mesh),
         account,

@@ -22,6 +22,7 @@ from services.edge.paid.path import Mesh, PaidPath
 from services.edge.paid.progress import ProgressWatch
 from services.edge.paid.routing import AvailableModels, Placer, router_client
 from services.edge.paid.runners import RunnerPool
+from services.edge.receipts.configured import receipt_issuer
 from services.edge.remote_images.configured import image_loader
 from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings
@@ -58,7 +59,8 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
     mesh = Mesh(lifespan.catalog, available_models, Placer(router), billing, runners, progress)
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
     auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
-    path = PaidPath(mesh, settings, time.monotonic)
+    receipts = receipt_issuer(settings, system_clock)
+    path = PaidPath(mesh, settings, time.monotonic, receipts)
     dependencies = Dependencies(
         settings=settings,
         clock=system_clock,
@@ -68,6 +70,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
         billing=billing_unary,
         auth=auth_unary,
         ready=lifespan.is_ready,
+        receipts=receipts,
     )
     service = EdgeService(
         endpoint_routes(dependencies),
@@ -75,6 +78,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
         settings,
         monotonic=time.monotonic,
         tracing=lifespan.tracing,
+        digests=receipts is not None,
     )
     http = HttpServer(
         settings.listen,

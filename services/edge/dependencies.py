@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.common.clock import Clock
 from services.common.rpc.replicas import AuthReplicas, BillingReplicas
 from services.edge.paid.path import Mesh, PaidPath
+from services.edge.receipts.issuing import ReceiptIssuer
 from services.edge.remote_images import ImageLoader
 from services.edge.settings import EdgeSettings
 
@@ -28,3 +29,5 @@ class Dependencies:
     auth: AuthReplicas
     # Whether this process takes requests and reaches what it needs for them.
     ready: Callable[[], bool]
+    # What signs receipts; None if nothing does.
+    receipts: ReceiptIssuer | None = None

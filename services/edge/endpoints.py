@@ -24,6 +24,7 @@ ENDPOINTS = (
     "images",
     "models",
     "account",
+    "receipts",
     "welcome",
 )
 

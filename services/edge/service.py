@@ -63,13 +63,16 @@ class EdgeService:
         monotonic: Callable[[], float],
         tracing: Tracing | None = None,
         request_ids: RequestIds | None = None,
+        digests: bool = False,
     ) -> None:
+        """`digests` says that receipts tell the digest of each request."""
         self._routes = (*routes, Document(routes).route)
         self._authenticator = authenticator
         self._settings = settings
         self._monotonic = monotonic
         self._tracing = tracing
         self._request_ids = request_ids or RequestIds()
+        self._digests = digests
         self._body_limits = BodyLimits(settings.max_text_bytes, settings.max_body_bytes)
         self._body_memory = BodyMemory(total=settings.body_memory_bytes, per_account=settings.account_body_memory_bytes)
         self._in_flight = 0
@@ -137,7 +140,7 @@ class EdgeService:
             check_encoding(request)
             principal = await self._authenticate(request, context)
             with self._body_memory.share(principal.account_id) as share:
-                request[BODY] = IncomingBody(request, self._body_limits, share)
+                request[BODY] = IncomingBody(request, self._body_limits, share, digest=self._digests)
                 if request.content.is_eof():
                     response = await handler(request, context, principal)
                 else:

@@ -104,6 +104,10 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     # empty, the edge uses a random key. All edges of a mesh need the same key: reasoning that another key has signed is
     # left out of the conversation.
     reasoning_signing_key: str = ""
+    # The keys that sign receipts: a JSON Web Key Set, as `tiermesh receipt new-key` makes it. The first key with a
+    # private part signs. All of them are published at /.well-known/jwks.json, without the private parts. If it is
+    # empty, answers carry no receipts. All edges of a mesh need the same keys. See docs/receipts.md.
+    receipt_keys: str = ""
     # How much data may wait for a slow reader before the client is disconnected. Unit: bytes.
     max_unread_bytes: int = 1024 * 1024
     # The part of the requests that is traced, if tracing is on. A client's traceparent overrides it.

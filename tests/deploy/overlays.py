@@ -44,7 +44,7 @@ SECRETS = {
         "billing-url": "postgresql://billing:secret@db.example.org/billing",
         "rate-limit-url": "rediss://:secret@redis.example.org:6379/0",
     },
-    "tiermesh-edge": {"reasoning-signing-key": "secret"},
+    "tiermesh-edge": {"reasoning-signing-key": "secret", "receipt-keys": '{"keys": []}'},
     "tiermesh-etcd": {"password": "secret"},
 }
 FIELDS = {"status.podIP": "10.0.0.1", "metadata.name": "pod-0"}

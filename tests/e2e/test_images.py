@@ -6,6 +6,7 @@ The pipeline is real, but its weights are random, so every image is noise: what 
 from __future__ import annotations
 
 import base64
+import hashlib
 import struct
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ import openai
 import pytest
 from openai.types import ImagesResponse
 
+from services.common.receipts.verifying import read_public_keys, verify
 from tests.support.account import FundedAccount
 from tests.support.mesh import LocalMesh
 from tests.support.openai_schemas import check
@@ -83,6 +85,10 @@ def test_a_seed_repeats_an_image_and_each_of_several_differs(client: openai.Open
 def test_each_image_has_a_price(client: openai.OpenAI) -> None:
     raw = client.images.with_raw_response.generate(model="tiermesh-image", prompt="a fox", n=3)
     assert raw.headers["x-tiermesh-credits-charged"] == "12"
+    keys = read_public_keys(httpx2.get(f"{client.base_url}.well-known/jwks.json").content)
+    receipt = verify(raw.headers["x-tiermesh-receipt"], keys)
+    assert (receipt.unit_price, receipt.quantity, receipt.charged, receipt.outcome) == (4, 3, 12, "completed")
+    assert receipt.answer_sha256 == hashlib.sha256(raw.content).hexdigest()
     assert len(raw.parse().data or ()) == 3
     check("ImagesResponse", raw.http_response.json())
 

@@ -15,6 +15,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
+from services.common.receipts.finding import covered
 from tests.support.account import FundedAccount
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
@@ -221,9 +222,9 @@ async def test_the_price_is_in_the_usage_chunk(customer: Customer) -> None:
     headers = {"Authorization": f"Bearer {customer.key}"}
     body = {"model": "tiermesh-pro", "messages": PROMPT, "stream": True, "max_tokens": 2,
             "stream_options": {"include_usage": True}}  # fmt: skip
-    text = httpx2.post(
+    content = httpx2.post(
         customer.mesh.base_url + "/chat/completions", json=body, headers=headers, timeout=stretched(20)
-    ).text
-    events = [line.removeprefix("data: ") for line in text.splitlines() if line]
+    ).content
+    events = [line.removeprefix("data: ") for line in covered(content).decode().splitlines() if line]
     assert events[-1] == "[DONE]"
     assert json.loads(events[-2])["tiermesh"] == {"credits_charged": PRICE, "credits_remaining": 990}

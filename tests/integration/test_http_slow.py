@@ -12,6 +12,7 @@ import httpx2
 import openai
 import pytest
 
+from services.common.receipts.finding import covered
 from tests.support.account import FundedAccount
 from tests.support.deadlines import stretched, within
 from tests.support.mesh import LocalMesh
@@ -47,7 +48,7 @@ async def test_comments_keep_a_slow_first_token_alive(mesh: LocalMesh) -> None:
     async with connect(mesh.base_url) as connection:
         await connection.send(chat(PROMPT, mesh.unlimited_key, stream=True))
         body = (await connection.response()).body
-    events = body.split(b"\n\n")
+    events = covered(body).split(b"\n\n")
     assert events[:3] == [b": keep-alive"] * 3
     assert events.index(b"data: [DONE]") == len(events) - 2
     told = [event for event in events if event != b": keep-alive"]

@@ -7,17 +7,22 @@ mesh (logs, databases and their write-ahead logs, etcd's data), all metrics and 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import json
 import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from services.common.receipts import base64url
+from services.common.receipts.finding import covered, find_token
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
@@ -30,6 +35,8 @@ SETTINGS = {
     "TIERMESH_RUNNER_SIMULATED_SPEED": "50",
 }
 PATIENT_SECONDS = 30
+# Of what signs receipts, in the directory of the mesh.
+KEYS = Path("receipt-keys.json")
 
 
 def canary(kind: str) -> str:
@@ -72,6 +79,8 @@ class Tour:
         self.evidence = Evidence()
         self.key = self.new_key()
         self._http = httpx2.Client(timeout=stretched(PATIENT_SECONDS))
+        signing = json.loads((mesh.state_dir / KEYS).read_bytes())["keys"][0]["d"]
+        self.evidence.secrets["signing key"] = [signing.encode(), base64url.decode(signing)]
         sent = {"prompt": PROMPT, "tool": TOOL, "image": IMAGE, "schema": SCHEMA, "stop": STOP}
         self.evidence.secrets |= {name: [text.encode()] for name, text in sent.items()}
         self.evidence.secrets["wrong key"] = [WRONG_KEY.encode()]
@@ -93,7 +102,20 @@ class Tour:
         self.evidence.statuses.add(response.status_code)
         if response.status_code != 200:
             self.evidence.errors[name] = response.content
+        elif path == "/chat/completions":
+            self.keep_proof(content, response)
         return response
+
+    def keep_proof(self, request: bytes, response: httpx2.Response) -> None:
+        """What proves an answer is for its client alone: the receipt, and the digests in it."""
+        streamed = "stream" in response.headers["content-type"]
+        receipt = find_token(response.content) if streamed else response.headers["x-tiermesh-receipt"]
+        claims = json.loads(base64url.decode(receipt.split(".")[1]))
+        assert claims["request_sha256"] == hashlib.sha256(request).hexdigest()
+        self.evidence.secrets.setdefault("receipt", []).append(receipt.rpartition(".")[2].encode())
+        for digest in (claims["request_sha256"], claims["answer_sha256"]):
+            raw = bytes.fromhex(digest)
+            self.evidence.secrets.setdefault("digest", []).extend([digest.encode(), raw, base64.b64encode(raw)[:-1]])
 
     def ask_message(self, name: str, body: Any, *, key: str = "") -> httpx2.Response:
         """The same for Anthropic's Messages API, with the key in its header."""
@@ -110,7 +132,8 @@ class Tour:
         words = whole.split()
         # Three words in a row occur by chance nowhere.
         self.evidence.secrets["answer"] = [" ".join(words[at : at + 3]).encode() for at in range(len(words) - 2)]
-        assert self.ask("stream", body(max_tokens=40, stream=True)).text.endswith("data: [DONE]\n\n")
+        streamed = self.ask("stream", body(max_tokens=40, stream=True)).content
+        assert covered(streamed).endswith(b"data: [DONE]\n\n")
         tools = [{"type": "function", "function": {"name": TOOL, "description": TOOL, "parameters": {}}}]
         assert self.ask("tools", body(tools=tools, max_tokens=3)).status_code == 200
         assert self.ask("tokens", body(tools=tools), path="/tokenize").status_code == 200
@@ -190,8 +213,8 @@ class Tour:
         """Takes everything that the mesh has written so far."""
         paths = [self.mesh.output_file, *(path for path in self.mesh.state_dir.rglob("*") if path.is_file())]
         for path in paths:
-            # It holds the local key by design; the greeting shows it as well.
-            if path.name != "credentials.json":
+            # They hold the local key, which the greeting shows as well, and the key that signs receipts.
+            if path.name not in {"credentials.json", KEYS.name}:
                 self.evidence.places[f"{path} {when}"] = path.read_bytes()
 
     def collect_metrics(self) -> None:

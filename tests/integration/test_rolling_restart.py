@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.common.receipts.finding import covered
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.billing.billing_client import PRICE, PRO, BillingClient
 from tests.support.fleet import Fleet, Replicas
@@ -87,7 +88,7 @@ def _answer(response: RawResponse, *, stream: bool) -> str:
     assert response.status == 200, f"{response.status} {response.body.decode()}"
     if not stream:
         return str(response.json()["choices"][0]["message"]["content"])
-    events = response.body.decode().split("\n\n")
+    events = covered(response.body).decode().split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""], f"the stream ended with {events[-3:]}"
     bodies = [json.loads(event.removeprefix("data: ")) for event in events[:-2] if event.startswith("data: ")]
     assert all("error" not in body for body in bodies), bodies[-1]

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx2
 import pytest
 
+from services.common.receipts.finding import covered
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.otlp_collector import OtlpCollector, ReceivedSpan
@@ -74,7 +75,7 @@ async def spans_of(collector: OtlpCollector, caller: Caller, count: int) -> list
 async def test_a_streamed_request_is_one_trace(mesh: LocalMesh, collector: OtlpCollector) -> None:
     caller = Caller()
     response = await ask(mesh, caller)
-    assert response.text.endswith("data: [DONE]\n\n")
+    assert covered(response.content).endswith(b"data: [DONE]\n\n")
     spans = await spans_of(collector, caller, 11)
     by_id = {span.span_id: span for span in spans}
     (root,) = [span for span in spans if span.parent_id == caller.span_id]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ class RawResponse:
     status: int
     headers: dict[str, str]
     body: bytes
+    # What came behind a body of chunks.
+    trailers: dict[str, str]
 
     def json(self) -> Any:
         """Returns the parsed body."""
@@ -46,13 +48,12 @@ class RawConnection:
         async with within(_TIMEOUT_SECONDS):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.strip().split("\r\n")
-            pairs = (line.partition(":") for line in lines)
-            headers = {name.lower(): value.strip() for name, _, value in pairs}
+            headers, trailers = _fields(lines), dict[str, str]()
             if headers.get("transfer-encoding") == "chunked":
-                body = await self._chunks()
+                body, trailers = await self._chunks()
             else:
                 body = await self.reader.readexactly(int(headers.get("content-length", "0")))
-            return RawResponse(int(first.split()[1]), headers, body)
+            return RawResponse(int(first.split()[1]), headers, body, trailers)
 
     async def until_closed(self) -> bytes:
         """Returns what comes before the server closes the connection."""
@@ -62,13 +63,21 @@ class RawConnection:
             except ConnectionError:
                 return b""
 
-    async def _chunks(self) -> bytes:
+    async def _chunks(self) -> tuple[bytes, dict[str, str]]:
         body = b""
         while size := int(await self.reader.readline(), 16):
             body += await self.reader.readexactly(size)
-            await self.reader.readexactly(2)
-        await self.reader.readexactly(2)
-        return body
+            assert await self.reader.readexactly(2) == b"\r\n"
+        lines = []
+        while (line := await self.reader.readline()) != b"\r\n":
+            assert line.endswith(b"\r\n")
+            lines.append(line.decode("latin-1"))
+        return body, _fields(lines)
+
+
+def _fields(lines: Sequence[str]) -> dict[str, str]:
+    pairs = (line.partition(":") for line in lines)
+    return {name.lower(): value.strip() for name, _, value in pairs}
 
 
 @asynccontextmanager

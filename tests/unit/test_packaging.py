@@ -17,13 +17,13 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 GROUPS: dict[str, list[Any]] = PROJECT["dependency-groups"]
 LOCKS = sorted(path.name for path in FOLDER.glob("*.lock"))
-CONTROL = ("passkeys", "payments", "tracing")
+CONTROL = ("passkeys", "payments", "receipts", "tracing")
 CPU = ("llamacpp", "embedding", "speech", "transcription", "tracing")
 GPU = ("exllamav2", "image", "tracing")
 # Which extras and groups are in a lock file that has the dependencies of the control plane too.
 CONTENTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "control.lock": (CONTROL, ()),
-    "dev.lock": (("certs", "local", "hub", "passkeys", "payments", *CPU), ("dev",)),
+    "dev.lock": (("certs", "local", "hub", "passkeys", "payments", "receipts", *CPU), ("dev",)),
     "run.lock": (("local", "llamacpp"), ("build",)),
     "runner-cpu.lock": (CPU, ()),
     "runner-exllamav2.lock": (GPU, ("torch", "flash-attn-build")),

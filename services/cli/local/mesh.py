@@ -84,6 +84,8 @@ class Choices:
     certificates: Path | None = None
     # What etcd demands where there are no certificates, of everybody on this machine.
     etcd_password: str = field(default="", repr=False)
+    # The keys that sign receipts; empty if none are signed.
+    receipt_keys: str = field(default="", repr=False)
     # Whether there are web consoles, for owners and for operators.
     console: bool = True
 
@@ -210,6 +212,8 @@ def _service(
     defaults = {"DRAIN_SECONDS": str(DRAIN_SECONDS), **tunable}
     if service in {"auth", "billing"}:
         defaults["DATABASE_URL"] = state.database_url(service)
+    if service == "edge" and choices.receipt_keys:
+        defaults["RECEIPT_KEYS"] = choices.receipt_keys
     if service == CONSOLE:
         # Nobody else reaches it here, and it should be seen at work.
         defaults |= {"REGISTRATION": "open", "REGISTRATION_CREDITS": "1000"}

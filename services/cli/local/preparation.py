@@ -30,6 +30,7 @@ from services.cli.models.machine import machine_memory
 from services.cli.models.own_catalog import own_catalog, without_chats
 from services.cli.models.own_model import OwnModel, own_models
 from services.cli.models.upstream import Upstream, upstream_model
+from services.cli.receipts.key_file import local_receipt_keys
 from services.cli.state import RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, EtcdProgram, find_etcd
@@ -165,6 +166,7 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
         script=script.absolute() if script else None,
         certificates=certificates,
         etcd_password="" if tls else secrets.token_urlsafe(),
+        receipt_keys=local_receipt_keys(state),
         console=console_port is not None,
     )
     etcd = find_etcd_program()

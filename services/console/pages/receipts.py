@@ -10,6 +10,7 @@ from services.common.errors import Code, MeshError
 from services.console.mesh import Mesh
 from services.console.page import Page
 from services.console.rendering import Renderer
+from services.console.signed_receipts.checking import Checked, ReceiptCheck
 from services.console.visit import Visit
 from tiermesh.billing.v1 import billing_pb2
 
@@ -38,13 +39,18 @@ KINDS = {
 class Receipts:
     """Serves receipts; one of another account does not exist."""
 
-    def __init__(self, renderer: Renderer, mesh: Mesh) -> None:
+    def __init__(self, renderer: Renderer, mesh: Mesh, check: ReceiptCheck | None = None) -> None:
+        """Without `check`, signed receipts are not checked here."""
         self._renderer = renderer
         self._mesh = mesh
+        self._check = check
 
     def pages(self) -> tuple[Page, ...]:
-        """Returns the route."""
-        return (Page(path="/receipts", name="receipts", handler=self.show),)
+        """Returns the routes."""
+        pages = (Page(path="/receipts", name="receipts", handler=self.show),)
+        if self._check is None:
+            return pages
+        return (*pages, Page(method="POST", path="/receipts/verify", name="verify_receipt", handler=self.verify))
 
     async def show(self, visit: Visit) -> web.StreamResponse:
         """Answers GET /receipts: with `id` the receipt of one request, otherwise a page of movements."""
@@ -53,6 +59,13 @@ class Receipts:
             return await self._movements(visit)
         receipt = await self._receipt(visit, request_id)
         return self._page(visit, request_id, receipt=receipt, status=200 if receipt else 404)
+
+    async def verify(self, visit: Visit) -> web.StreamResponse:
+        """Answers POST /receipts/verify: says whether a signed receipt is genuine, and what it says."""
+        if self._check is None:
+            raise web.HTTPNotFound
+        checked = await self._check.check(visit.form.text("receipt"))
+        return self._page(visit, "", checked=checked, status=400 if checked.problem else 200)
 
     async def _receipt(self, visit: Visit, request_id: str) -> billing_pb2.Receipt | None:
         if not _REQUEST_ID.fullmatch(request_id):
@@ -80,6 +93,7 @@ class Receipts:
         *,
         receipt: billing_pb2.Receipt | None = None,
         movements: list[billing_pb2.AccountEntry] | None = None,
+        checked: Checked | None = None,
         later: bool = False,
         onward: str = "",
         status: int = 200,
@@ -91,6 +105,8 @@ class Receipts:
             request_id=request_id,
             receipt=receipt,
             movements=movements,
+            can_check=self._check is not None,
+            checked=checked,
             later=later,
             onward=onward,
             outcomes=OUTCOMES,

@@ -9,10 +9,14 @@ from typing import NamedTuple
 import aiohttp
 import msgspec
 
+from services.common.errors import Code, MeshError
 from services.console.error_pages import NOTHING_CHARGED
 
 # What is said when a connection broke: only billing knows what became of the request.
 SEE_RECEIPTS = "If the answer had begun, it was charged. Your receipts show it."
+
+# Far more than any set of keys has.
+_MOST_KEY_BYTES = 1024 * 1024
 
 
 class Failure(Exception):  # noqa: N818 - what the API refuses is no error of the console
@@ -48,6 +52,7 @@ class Edge:
 
     def __init__(self, url: str, connect_seconds: float) -> None:
         self._url = f"{url.rstrip('/')}/chat/completions"
+        self._keys_url = f"{url.rstrip('/')}/.well-known/jwks.json"
         # How long an answer may take is decided by who asks.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
         self._session = aiohttp.ClientSession(
@@ -80,6 +85,17 @@ class Edge:
             if response.status != 200:
                 raise await _refusal(response)
             yield Answering(response.headers.get("x-request-id", ""), response.content)
+
+    async def receipt_keys(self) -> bytes | None:
+        """Returns the keys that receipts are checked with, None if there are none; raises MeshError UNAVAILABLE."""
+        try:
+            async with self._session.get(self._keys_url, allow_redirects=False) as response:
+                if response.status == 404:
+                    return None
+                response.raise_for_status()
+                return await response.content.read(_MOST_KEY_BYTES)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise MeshError(Code.UNAVAILABLE, "The API cannot be reached. Try again in a few seconds.") from error
 
     async def close(self) -> None:
         """Closes all connections."""

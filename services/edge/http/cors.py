@@ -14,7 +14,8 @@ from aiohttp import web
 # What pages may read beside the few headers that they always may.
 _EXPOSED = (
     "x-request-id, request-id, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
-    "x-ratelimit-reset-requests, x-tiermesh-credits-charged, x-tiermesh-credits-remaining, x-should-retry, retry-after"
+    "x-ratelimit-reset-requests, x-tiermesh-credits-charged, x-tiermesh-credits-remaining, x-tiermesh-receipt, "
+    "x-should-retry, retry-after"
 )
 # Browsers ask once a day at most; most of them cap it at less.
 _MAX_AGE_SECONDS = "86400"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import HttpVersion11, web
 
@@ -60,11 +60,14 @@ class EventStream:
         max_unread_bytes: int,
         keep_alive_seconds: float,
         keep_alive: bytes = COMMENT,
+        note: Callable[[bytes], None] | None = None,
     ) -> None:
+        """`note` is given all bytes of the body in their order, except those that close it."""
         self.response = streamed_response(request, headers, "text/event-stream")
         self._request = request
         self._max_unread_bytes = max_unread_bytes
-        self._keep_alive = KeepAlive(request, self.response, keep_alive_seconds, keep_alive)
+        self._keep_alive = KeepAlive(request, self.response, keep_alive_seconds, keep_alive, note)
+        self._note = note
 
     async def open(self, first: bytes) -> None:
         """Sends the status line, the headers and the first events; raises ConnectionError if the client is gone."""
@@ -78,7 +81,10 @@ class EventStream:
         self._writer = self._request.writer
         self._chunked = self.response.chunked
         # aiohttp holds the headers back until the first write, so that one must be its own.
-        await self.response.write(in_lines(first))
+        first = in_lines(first)
+        if self._note is not None:
+            self._note(first)
+        await self.response.write(first)
         self._keep_alive.start()
 
     def write(self, data: bytes) -> None:
@@ -93,6 +99,8 @@ class EventStream:
             transport.abort()
         if not data.isascii():
             data = in_lines(data)
+        if self._note is not None:
+            self._note(data)
         write_now(transport, self._writer, chunked=self._chunked, data=data)
 
     async def close(self, last: bytes = b"") -> None:

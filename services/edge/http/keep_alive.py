@@ -6,6 +6,7 @@ So neither proxies nor clients give its connection up.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -33,12 +34,19 @@ class KeepAlive:
     """
 
     def __init__(
-        self, request: web.Request, response: web.StreamResponse, seconds: float, content: bytes = COMMENT
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        seconds: float,
+        content: bytes = COMMENT,
+        note: Callable[[bytes], None] | None = None,
     ) -> None:
+        """`note` is given whatever is sent."""
         self._request = request
         self._response = response
         self._interval = seconds / 2
         self._content = content
+        self._note = note
         self._sent = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -59,5 +67,7 @@ class KeepAlive:
             return
         # What a client has left unread will reach it without a comment.
         if writer.output_size == self._sent and not transport.get_write_buffer_size():
+            if self._note is not None:
+                self._note(self._content)
             write_now(transport, writer, chunked=self._response.chunked, data=self._content)
         self.start()

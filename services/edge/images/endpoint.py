@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Literal
 
+import msgspec
 from aiohttp import web
 
 from services.common.catalog import Model
@@ -12,7 +13,7 @@ from services.common.clock import Clock
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.bodies.incoming import read_json
-from services.edge.http.parsing import json_response, parse_body
+from services.edge.http.parsing import parse_body
 from services.edge.images.files import Album, ImageFiles
 from services.edge.images.request import ImageBody, ImageFormat, Size, check_steps, image_decoder, read_size
 from services.edge.images.response import GeneratedImage, ImageList
@@ -62,9 +63,9 @@ class Images:
                 await delivery.next_steps()
             data = [await self._image(request, last.image, form, wanted, album) for last in delivery.last_replies]
             receipt = await delivery.settle()
-        response = json_response(ImageList(int(self._clock()), data, form))
-        response.headers.update(receipt_headers(receipt))
-        return response
+        content = msgspec.json.encode(ImageList(int(self._clock()), data, form))
+        headers = {**receipt_headers(receipt), **delivery.header(content)}
+        return web.Response(body=content, content_type="application/json", headers=headers)
 
     async def file(self, request: web.Request) -> web.Response:
         """Answers GET /v1/images/files/…; raises MeshError NOT_FOUND."""

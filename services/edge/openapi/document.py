@@ -113,7 +113,7 @@ def _described(route: AnyRoute, path: str, operation: Operation, schemas: Mappin
 
 
 def _operation_id(method: str, path: str) -> str:
-    words = path.replace(".", "/").replace("_", "/").replace("{", "").replace("}", "").split("/")
+    words = path.replace(".", "/").replace("_", "/").replace("-", "/").replace("{", "").replace("}", "").split("/")
     return method.lower() + ("".join(word.capitalize() for word in words) or "Root")
 
 

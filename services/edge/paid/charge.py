@@ -60,6 +60,11 @@ class Charge:
         """The id of the request, for logs."""
         return self._hold.request_id
 
+    @property
+    def held(self) -> int:
+        """The credits that the request will cost if its answer is completed."""
+        return self._hold.amount
+
     def start(self, calls: list[GenerateCall], assignment: Assignment, span: Span | None) -> None:
         """Starts generating, on the runner that was found; the charge ends the span."""
         self._span = span

@@ -10,14 +10,16 @@ from msgspec import Struct, field
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.common.receipts.claims import Outcome as ReceiptOutcome
 from services.common.telemetry.logs import get_logger
 from services.edge.http.errors import internal_error
-from services.edge.http.event_stream import EventStream
+from services.edge.http.event_stream import EventStream, in_lines
 from services.edge.http.keep_alive import COMMENT
 from services.edge.metrics import of_model
 from services.edge.paid.charge import Charge
 from services.edge.paid.generation import ChoiceStep
 from services.edge.paid.hold import Receipt
+from services.edge.receipts.issuing import OpenReceipt
 from tiermesh.runner.v1 import runner_pb2
 from tiermesh.runner.v1.runner_pb2 import GenerateReply
 
@@ -115,6 +117,8 @@ class Delivery(Struct):
     max_unread_bytes: int
     # How long a stream may be silent before a comment keeps its connection alive, in seconds.
     keep_alive_seconds: float
+    # The receipt that is signed at the end; None if none is.
+    open_receipt: OpenReceipt | None = None
     finished: dict[int, GenerateReply] = field(default_factory=dict)
     # Whether anything was produced that a client can see.
     has_output: bool = False
@@ -162,12 +166,37 @@ class Delivery(Struct):
         prompt_tokens, completion_tokens = usage.prompt_tokens, usage.completion_tokens
         seconds = self.elapsed() - self.first_at if self.first_at else 0.0
         receipt = await self.charge.settle(prompt_tokens, completion_tokens, empty=not self.has_output)
+        if self.open_receipt is not None:
+            outcome: ReceiptOutcome = "completed" if self.has_output else "empty"
+            self.open_receipt.settle(outcome, receipt.charged, prompt_tokens, completion_tokens)
         metrics = of_model(self.model.id)
         metrics.prompt_tokens.inc(prompt_tokens)
         metrics.completion_tokens.inc(completion_tokens)
         if seconds and completion_tokens > self.choices:
             metrics.output_token.observe(seconds * self.choices / (completion_tokens - self.choices))
         return receipt
+
+    def fail(self) -> None:
+        """Notes that the answer cannot be finished: it is free."""
+        self.charge.fail()
+        if self.open_receipt is not None:
+            self.open_receipt.fail()
+
+    @property
+    def note_sent(self) -> Callable[[bytes], None] | None:
+        """What is given all bytes of a streamed answer as they are sent; None if no receipt is signed."""
+        return None if self.open_receipt is None else self.open_receipt.take
+
+    def header(self, answer: bytes) -> dict[str, str]:
+        """Returns the header with the signed receipt of a whole answer, if one is signed."""
+        return {} if self.open_receipt is None else self.open_receipt.header(answer)
+
+    def with_comment(self, last: bytes) -> bytes:
+        """Returns the last events of a stream, and after them the signed receipt of all of it, if one is signed."""
+        if self.open_receipt is None:
+            return last
+        last = in_lines(last)
+        return last + self.open_receipt.comment(last)
 
 
 def _shows(step: GenerateReply) -> bool:
@@ -191,7 +220,7 @@ async def deliver_whole(delivery: Delivery, body: Callable[[list[GenerateReply]]
     # Before it is charged: an answer that cannot be written is not sold.
     content = body(delivery.last_replies)
     receipt = await delivery.settle()
-    headers = {**delivery.headers, **receipt_headers(receipt)}
+    headers = {**delivery.headers, **receipt_headers(receipt), **delivery.header(content)}
     return web.Response(body=content, content_type="application/json", headers=headers)
 
 
@@ -220,6 +249,7 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: 
         max_unread_bytes=delivery.max_unread_bytes,
         keep_alive_seconds=delivery.keep_alive_seconds,
         keep_alive=keep_alive,
+        note=delivery.note_sent,
     )
     steps = await delivery.next_steps(delivery.keep_alive_seconds)
     await stream.open(renderer.open() + _render(renderer, steps) if steps else keep_alive)
@@ -230,8 +260,8 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: 
         await _send_end(delivery, renderer, stream)
     except MeshError as error:
         log.warning("stream_failed", request_id=delivery.charge.request_id, code=error.code.name)
-        delivery.charge.fail()
-        await stream.close(renderer.error(error))
+        delivery.fail()
+        await stream.close(delivery.with_comment(renderer.error(error)))
     except Exception:
         # A defect: whoever logs it closes the connection, since nothing more can be said of this stream.
         stream.write(renderer.error(internal_error()))
@@ -261,4 +291,4 @@ def _render(renderer: Renderer, steps: list[ChoiceStep]) -> bytes:
 
 async def _send_end(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     receipt = await delivery.settle()
-    await stream.close(renderer.end(delivery.finished, receipt))
+    await stream.close(delivery.with_comment(renderer.end(delivery.finished, receipt)))

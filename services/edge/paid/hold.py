@@ -101,7 +101,8 @@ class BillingClient:
         if principal.caps:
             reserve.caps.extend(billing_pb2.MonthlyCap(key_id=key, credits=cap) for key, cap in principal.caps)
         try:
-            await self._transact(billing_pb2.TransactCall(reserve=reserve, trace=trace), self._reserve_timeout)
+            call = billing_pb2.TransactCall(reserve=reserve, trace=trace)
+            hold.amount = (await self._transact(call, self._reserve_timeout)).amount
         except MeshError as error:
             if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
                 # Whether the hold was made, or will be, is unknown. Billing releases it, or refuses the late Reserve.
@@ -169,6 +170,8 @@ class Hold:
     def __init__(self, billing: BillingClient, request_id: str) -> None:
         self._billing = billing
         self.request_id = request_id
+        # The credits that it sets aside, once billing has told them.
+        self.amount = 0
         # How the hold ends; None while it does not.
         self._outcome: Outcome | None = None
 

@@ -15,6 +15,7 @@ from services.common.telemetry.metrics import Sum
 from services.common.telemetry.tracing import context_of, step
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
+from services.edge.http.bodies.incoming import BODY
 from services.edge.metrics import PLACE, RESERVE
 from services.edge.paid.charge import Charge
 from services.edge.paid.cut_off import CutOff
@@ -27,6 +28,7 @@ from services.edge.paid.progress import ProgressWatch
 from services.edge.paid.routing import Assignment, AvailableModels, Placer
 from services.edge.paid.runners import RunnerPool
 from services.edge.paid.spans import begin_generation
+from services.edge.receipts.issuing import OpenReceipt, Purchase, ReceiptIssuer
 from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
 from tiermesh.runner.v1 import runner_pb2
@@ -71,12 +73,22 @@ class Order(Struct, frozen=True, kw_only=True):
 
 
 class PaidPath:
-    """Opens a reply to each order. `monotonic` counts seconds and never goes back."""
+    """Opens a reply to each order.
 
-    def __init__(self, mesh: Mesh, settings: EdgeSettings, monotonic: Callable[[], float]) -> None:
+    `monotonic` counts seconds and never goes back. Without `receipts` none is signed.
+    """
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        settings: EdgeSettings,
+        monotonic: Callable[[], float],
+        receipts: ReceiptIssuer | None = None,
+    ) -> None:
         self._mesh = mesh
         self._settings = settings
         self._monotonic = monotonic
+        self._receipts = receipts
         # Of the requests in progress, for an edge that stops.
         self.cut_off = CutOff()
 
@@ -94,7 +106,7 @@ class PaidPath:
 
         Use as `async with`, which gives the `Delivery`.
         """
-        return OpenOrder(order, self._mesh, self._settings, self._monotonic, self.cut_off)
+        return OpenOrder(order, self._mesh, self._settings, self._monotonic, self.cut_off, self._receipts)
 
 
 class OpenOrder:
@@ -104,13 +116,20 @@ class OpenOrder:
     """
 
     def __init__(
-        self, order: Order, mesh: Mesh, settings: EdgeSettings, monotonic: Callable[[], float], cut_off: CutOff
+        self,
+        order: Order,
+        mesh: Mesh,
+        settings: EdgeSettings,
+        monotonic: Callable[[], float],
+        cut_off: CutOff,
+        receipts: ReceiptIssuer | None,
     ) -> None:
         self._order = order
         self._mesh = mesh
         self._settings = settings
         self._monotonic = monotonic
         self._cut_off = cut_off
+        self._receipts = receipts
         self._generation = self._new_generation()
         # None before the price is held.
         self._charge: Charge | None = None
@@ -218,7 +237,22 @@ class OpenOrder:
             elapsed=lambda: monotonic() - order.context.arrived,
             max_unread_bytes=self._settings.max_unread_bytes,
             keep_alive_seconds=self._settings.keep_alive_seconds,
+            open_receipt=self._open_receipt(charge),
         )
+
+    def _open_receipt(self, charge: Charge) -> OpenReceipt | None:
+        if self._receipts is None:
+            return None
+        order = self._order
+        digest = order.request[BODY].digest
+        purchase = Purchase(
+            request_id=order.context.request_id,
+            model=order.model.id,
+            unit_price=charge.held // order.quantity,
+            quantity=order.quantity,
+            request_sha256=digest.hexdigest() if digest is not None else "",
+        )
+        return self._receipts.begin(purchase)
 
     def _new_generation(self) -> Generation:
         order = self._order

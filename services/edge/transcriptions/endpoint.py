@@ -48,7 +48,9 @@ class Transcriptions:
         self, request: web.Request, context: RequestContext, principal: Principal
     ) -> tuple[Order, TranscriptionFields]:
         """Reads the form, which is in memory no longer than this takes: the call that is made of it stays."""
-        form = await read_form(request, self._settings.max_audio_bytes, request[BODY].share)
+        body = request[BODY]
+        note = None if body.digest is None else body.digest.update
+        form = await read_form(request, self._settings.max_audio_bytes, body.share, note)
         fields = read_fields(form)
         model = self._path.find_model(fields.model, "transcription", principal)
         order = Order(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -62,8 +63,42 @@ class _Lines:
         return await self._content.readline(max_line_length=max_line_length)
 
 
-async def read_form(request: web.Request, max_file_bytes: int, share: BodyShare) -> Form:
+class _Digested:
+    """A stream whose bytes are given to `take` once each, however often its reader puts some back."""
+
+    def __init__(self, content: aiohttp.StreamReader, take: Callable[[bytes], None]) -> None:
+        self._content = content
+        self._take = take
+        # How many bytes have been put back. They come first again, and some of them never came from outside.
+        self._put_back = 0
+        self.at_eof = content.at_eof
+
+    async def read(self, n: int = -1) -> bytes:
+        return self._noted(await self._content.read(n))
+
+    async def readany(self) -> bytes:
+        return self._noted(await self._content.readany())
+
+    async def readline(self, *, max_line_length: int | None = None) -> bytes:
+        return self._noted(await self._content.readline(max_line_length=max_line_length))
+
+    def unread_data(self, data: bytes) -> None:
+        self._put_back += len(data)
+        self._content.unread_data(data)
+
+    def _noted(self, data: bytes) -> bytes:
+        known = min(self._put_back, len(data))
+        self._put_back -= known
+        self._take(data[known:])
+        return data
+
+
+async def read_form(
+    request: web.Request, max_file_bytes: int, share: BodyShare, note: Callable[[bytes], None] | None = None
+) -> Form:
     """Reads a form whose field `file` is a file; what it takes of memory is taken from `share`.
+
+    `note` is given all bytes of the body in their order.
 
     Raises BodyTooLargeError, or MeshError INVALID_REQUEST for what is not such a form. How long it may take is bounded
     for all bodies alike (services/edge/http/request_body.py).
@@ -79,12 +114,13 @@ async def read_form(request: web.Request, max_file_bytes: int, share: BodyShare)
     form = Form()
     try:
         # aiohttp reports what is malformed by several types, assertions among them.
-        reader = aiohttp.MultipartReader(request.headers, cast("aiohttp.StreamReader", _Lines(request.content)))
+        content = request.content if note is None else cast("aiohttp.StreamReader", _Digested(request.content, note))
+        reader = aiohttp.MultipartReader(request.headers, cast("aiohttp.StreamReader", _Lines(content)))
         for _ in range(_MOST_PARTS):
             part = await reader.next()
             if part is None:
                 # Whatever still comes means nothing, but its time limit must not end work that has begun.
-                while await request.content.readany():
+                while await content.readany():
                     pass
                 return form
             await _read_part(form, part, max_file_bytes, share)

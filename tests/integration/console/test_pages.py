@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 from datetime import UTC, datetime
@@ -385,3 +386,30 @@ async def test_the_rest_is_shown_when_a_part_is_away(mesh: LocalMesh, tmp_path: 
             page = person.sign_in(mesh.console_key)
             assert (page.status, page.shows("A part of the service cannot be reached")) == (503, True)
         assert await console.stop() == 0
+
+
+def test_a_signed_receipt_is_checked_without_scripts(mesh: LocalMesh) -> None:
+    owner = Owner(mesh)
+    body = {"model": "tiermesh-pro", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"Authorization": f"Bearer {owner.key}"}
+    answer = httpx2.post(f"{mesh.base_url}/chat/completions", json=body, headers=headers).raise_for_status()
+    receipt = answer.headers["x-tiermesh-receipt"]
+    with owner.at_a_browser() as person:
+        good = person.fill_in("/receipts", "/receipts/verify", receipt=f"x-tiermesh-receipt: {receipt}\r\n")
+        assert good.status == 200
+        assert good.shows("This receipt is genuine.")
+        assert good.shows(answer.headers["x-request-id"])
+        assert good.shows("10 credits")
+        assert good.shows(hashlib.sha256(answer.content).hexdigest())
+        head, claims, signature = receipt.split(".")
+        for wrong, reason in (
+            (f"{head}.f{claims[1:]}.{signature}", "somebody has changed it"),
+            (f"{head}.{claims}.{signature[::-1]}", "receipt"),
+            ("<b>nonsense</b>", "This is no receipt."),
+            ("", "This is no receipt."),
+        ):
+            bad = person.fill_in("/receipts", "/receipts/verify", receipt=wrong)
+            assert bad.status == 400
+            assert bad.shows(reason)
+            assert "genuine.</strong>" not in bad.source
+            assert "<b>nonsense" not in bad.source

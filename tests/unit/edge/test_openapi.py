@@ -60,7 +60,8 @@ def test_only_public_operations_need_no_key(document: Any) -> None:
         path for path, operations in document["paths"].items() for one in operations.values() if "security" in one
     }
     assert public == {
-        "/", "/health", "/openapi.json", "/v1/audio/models", "/v1/audio/voices", "/v1/images/files/{name}"
+        "/", "/.well-known/jwks.json", "/health", "/openapi.json", "/v1/audio/models", "/v1/audio/voices",
+        "/v1/images/files/{name}",
     }  # fmt: skip
 
 

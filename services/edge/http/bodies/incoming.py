@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ class BodyLimits:
 class IncomingBody:
     """The body of one request. Nothing here keeps it: what is returned is gone when its reader is done with it."""
 
-    def __init__(self, request: web.Request, limits: BodyLimits, share: BodyShare) -> None:
+    def __init__(self, request: web.Request, limits: BodyLimits, share: BodyShare, *, digest: bool = False) -> None:
+        """`digest` says that the SHA-256 of what is received is asked for later."""
         # Not the request, which has this body: they would stay until the garbage collector comes.
         self._content = request.content
         self._headers = request.headers
@@ -46,6 +48,8 @@ class IncomingBody:
         # Of the memory for bodies; it belongs to the request until that ends.
         self.share = share
         self._chunks = 0
+        # Of what has been received so far, after decompression; None if nobody asks for it.
+        self.digest = hashlib.sha256() if digest else None
 
     async def read(self, *, images: bool = False) -> bytes:
         """Returns a JSON body that can be decoded at little cost; `images` says that it may hold some.
@@ -87,6 +91,8 @@ class IncomingBody:
             raise BodyTooLargeError(most)
         if piece:
             self.share.take(len(piece))
+            if self.digest is not None:
+                self.digest.update(piece)
 
     async def _next_chunk(self) -> bytes:
         """Returns the next piece of a chunked body, empty at its end."""

@@ -25,6 +25,10 @@ class Complete:
         self.charged += 1
         return Receipt(10, 90)
 
+    def header(self, answer: bytes) -> dict[str, str]:
+        assert self.charged, "a receipt was signed before the charge was durable"
+        return {"x-tiermesh-receipt": answer.decode()}
+
 
 async def test_an_answer_that_cannot_be_written_is_not_charged() -> None:
     def body(_replies: Any) -> bytes:
@@ -42,3 +46,4 @@ async def test_a_whole_answer_says_what_it_cost() -> None:
     assert (response.body, delivery.charged) == (b"answer", 1)
     assert response.headers["x-tiermesh-credits-charged"] == "10"
     assert response.headers["x-request-id"] == "req_1"
+    assert response.headers["x-tiermesh-receipt"] == "answer"

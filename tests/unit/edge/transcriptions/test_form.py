@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -16,12 +18,19 @@ from services.edge.http.errors import error_response
 from services.edge.transcriptions.form import read_form
 
 BOUNDARY = "boundary"
-Post = Callable[[bytes], Awaitable[dict[str, Any]]]
+Post = Callable[..., Awaitable[dict[str, Any]]]
 
 
 def part(name: str, value: bytes, headers: str = "") -> bytes:
     disposition = f'Content-Disposition: form-data; name="{name}"'
     return f"--{BOUNDARY}\r\n{disposition}{headers}\r\n\r\n".encode() + value + b"\r\n"
+
+
+async def in_pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), size):
+        yield body[at : at + size]
+        # The reader gets what has come so far.
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -31,19 +40,25 @@ async def post() -> AsyncIterator[Post]:
     async def read(request: web.Request) -> web.Response:
         try:
             with BodyMemory(total=10_000, per_account=10_000).share("account") as share:
-                form = await read_form(request, 1000, share)
+                noted = hashlib.sha256()
+                form = await read_form(request, 1000, share, noted.update)
         except MeshError as error:
             return error_response(error)
-        return web.Response(body=msgspec.json.encode({"fields": form.fields, "file": form.file}))
+        headers = {"Digest": noted.hexdigest()}
+        return web.Response(body=msgspec.json.encode({"fields": form.fields, "file": form.file}), headers=headers)
 
     app = web.Application()
     app.router.add_post("/", read)
     async with TestClient(TestServer(app)) as client:
 
-        async def post(parts: bytes) -> dict[str, Any]:
+        async def post(parts: bytes, piece: int = 0) -> dict[str, Any]:
             headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-            async with client.post("/", data=parts + f"--{BOUNDARY}--\r\n".encode(), headers=headers) as response:
+            body = parts + f"--{BOUNDARY}--\r\n".encode()
+            sent = in_pieces(body, piece) if piece else body
+            async with client.post("/", data=sent, headers=headers) as response:
                 answer: dict[str, Any] = msgspec.json.decode(await response.read())
+                # All of the body is noted once, however often the reader puts some of it back.
+                assert response.status != 200 or response.headers["Digest"] == hashlib.sha256(body).hexdigest()
                 return answer
 
         yield post
@@ -77,6 +92,17 @@ async def test_empty_fields_are_absent(post: Post) -> None:
     names = ("temperature", "response_format", "stream", "language", "prompt", "timestamp_granularities[]", "include[]")
     answer = await post(part("model", b"m") + b"".join(part(name, b"") for name in names) + part("language", b"en"))
     assert answer == {"fields": {"model": ["m"], "language": ["en"]}, "file": None}
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 64, 500])
+@pytest.mark.parametrize("sound", [b"", b"\r\n", b"\r\n--", b"\r\n--boundar" * 20, bytes(range(256)) * 3], ids=len)
+async def test_forms_are_read_and_noted_in_pieces_of_any_size(post: Post, sound: bytes, piece: int) -> None:
+    parts = (
+        b"preamble\r\n" + part("file", sound, '; filename="a.mp3"') + part("model", b"m") + part("prompt", b"\r\n" * 9)
+    )
+    answer = await post(parts, piece)
+    assert msgspec.convert(answer["file"], bytes) == sound
+    assert answer["fields"] == {"model": ["m"], "prompt": ["\r\n" * 9]}
 
 
 async def test_an_empty_file_is_one(post: Post) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -31,9 +32,12 @@ async def post() -> AsyncIterator[Post]:
     async def read(request: web.Request) -> web.Response:
         try:
             with memory.share("account") as share:
-                body = IncomingBody(request, BodyLimits(TEXT, WHOLE), share)
+                body = IncomingBody(request, BodyLimits(TEXT, WHOLE), share, digest=True)
                 content = await body.read(images=request.path == "/images")
                 assert share.held == len(content)
+                # What a receipt says of it is about exactly what was read, decompressed.
+                assert body.digest is not None
+                assert body.digest.digest() == hashlib.sha256(content).digest()
             return web.json_response({"read": len(content)})
         except MeshError as error:
             return error_response(error)

@@ -1,0 +1,1 @@
+"""`tiermesh receipt`: checks receipts, and makes the keys that sign them."""

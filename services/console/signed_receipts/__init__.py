@@ -1,0 +1,1 @@
+"""Checks signed receipts that somebody pastes."""

@@ -1,0 +1,1 @@
+"""The signed receipts that answers carry, and the keys to check them with."""
