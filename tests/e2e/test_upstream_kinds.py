@@ -170,8 +170,9 @@ async def test_speech(client: openai.AsyncOpenAI) -> None:
 
 
 async def test_speech_that_breaks_off_is_no_file_and_free(client: openai.AsyncOpenAI) -> None:
+    """The connection breaks too, unless nothing has been passed on yet."""
     cost = await Credits.of(client)
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises((openai.APIConnectionError, openai.InternalServerError)):
         await client.audio.speech.create(model=SPEECH, input="Break off.", voice="alloy")
     await cost.until_free()
 
@@ -205,8 +206,9 @@ async def test_images(client: openai.AsyncOpenAI) -> None:
         # The SDK knows OpenAI's sizes only.
         extra_body={"size": "64x32", "seed": 5, "output_format": "webp"},
     )
+    assert answer.data is not None
     for each in answer.data:
-        with Image.open(io.BytesIO(base64.b64decode(each.b64_json))) as image:
+        with Image.open(io.BytesIO(base64.b64decode(each.b64_json or ""))) as image:
             assert (image.format, image.size) == ("WEBP", (64, 32))
     assert await cost.spent() == 8
 
@@ -241,8 +243,8 @@ async def test_speech_and_transcriptions_of_a_real_server(real_mesh: LocalMesh) 
     *phrases, last = await RecordedJob(listens, TranscriptionJob("request", audio, words=True)).end()
     text = "".join(step.segment.text for step in phrases)
     assert re.findall("[a-z]+", text.lower()) == re.findall("[a-z]+", SENTENCE.lower())
-    said = [word.text for step in phrases for word in step.segment.words]
-    assert "".join(said).split() == text.split()
+    said = [word.text.strip() for step in phrases for word in step.segment.words]
+    assert said == text.split()
     assert last.usage.prompt_tokens == pytest.approx(steps[-1].usage.completion_tokens * 0.05 * 50, rel=0.1)
     await speaks.close()
     await listens.close()

@@ -17,7 +17,7 @@ from services.runner.demonstrations.minilm import minilm
 from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.upstream.kinds.base import Upstream
 from services.runner.engines.upstream.kinds.embedding import EmbeddingServerEngine
-from services.runner.kinds.embedding import EmbeddingInput, EmbeddingJob, EmbeddingStep
+from services.runner.kinds.embedding import EmbeddingInput, EmbeddingJob, EmbeddingStep, Vector
 from tests.support.llamacpp_server import EMBEDDING_CONTEXT, SLOTS, LlamaCppServer
 from tests.support.waiting import eventually
 
@@ -66,7 +66,7 @@ class Submitted:
         return end
 
 
-def similarity(one: Any, other: Any) -> float:
+def similarity(one: Vector, other: Vector) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True))
 
 

@@ -48,7 +48,7 @@ async def running(
 
 
 def job(**fields: Any) -> ImageJob:
-    given = {
+    given: dict[str, Any] = {
         "request_id": "request", "prompt": "A fox", "negative_prompt": "", "width": SIZE[0], "height": SIZE[1],
         "seed": None, "steps": None, "form": "png",
     }  # fmt: skip
@@ -183,5 +183,5 @@ async def test_a_server_that_answers_while_it_paints_comes_further(monkeypatch: 
         await eventually(lambda: engine._failures > 6)
         assert painting.ticket.progress == reached
         painting.ticket.cancel()
-        assert not engine.healthy
+        await eventually(lambda: not engine.healthy)
         await eventually(recorded.left.is_set)

@@ -113,7 +113,7 @@ async def test_voices_and_formats_that_are_not_there_are_refused_before_the_work
         reader = work_reader(engine)
         assert isinstance(reader, SpeechReader)
         for fields, param in (({"voice": "alloy"}, "voice"), ({"format": "pcm"}, "response_format")):
-            task = {"input": "Hello", "voice": "anna", "format": "wav", "speed": 1.0, **fields}
+            task: dict[str, Any] = {"input": "Hello", "voice": "anna", "format": "wav", "speed": 1.0, **fields}
             call = runner_pb2.GenerateCall(speech=runner_pb2.SpeechTask(**task))
             with pytest.raises(MeshError) as refused:
                 reader.read(call, Model(id="model", kind="speech", tier="pro", price=1))
