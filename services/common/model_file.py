@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from services.common.catalog import Kind
+
 # Whether a model thinks before it answers; with `optional`, that can be chosen for each request.
 Thinking = Literal["never", "optional", "always"]
 
@@ -32,14 +34,18 @@ class ModelServer(msgspec.Struct, frozen=True, kw_only=True):
 
     # The model's name there.
     model: str
-    # What kind of server it is, and where, for people.
-    kind: str
+    # What the server is, and where, for people.
+    origin: str
+    # What the model is for.
+    kind: Kind
     # Tokens of each conversation, and conversations at once; 0 if the server does not say.
     context: int
     slots: int
     # Whether it takes functions, and whether its model thinks, as far as that is known.
     tools: bool
     thinking: Thinking
+    # The names of its voices, if it speaks and they are known.
+    voices: tuple[str, ...] = ()
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):

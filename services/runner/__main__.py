@@ -20,7 +20,7 @@ from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
 from services.runner.kinds.choice import prompt_counter, work_reader
 from services.runner.metrics import ACTIVE, ENGINE_CPU, INFO, SLOTS, FactsCollector, KnowsFacts
-from services.runner.registration import draining, needs_vision, runner_record, served_models
+from services.runner.registration import check_voices, draining, needs_vision, runner_record, served_models
 from services.runner.service import SERVICE_NAME, RunnerService, generate_server
 from services.runner.settings import RunnerSettings
 from services.runner.status import StatusBoard
@@ -50,6 +50,7 @@ async def _serve_engine(
     settings: RunnerSettings, lifespan: Lifespan, engine: AnyEngine, models: list[Model], announced: asyncio.Event
 ) -> None:
     """Serves an engine that has started; sets `announced` once the runner is in etcd for the first time."""
+    check_voices(models, engine)
     runner_id = settings.id or f"runner-{secrets.token_hex(6)}"
     status = StatusBoard(runner_id, engine)
     counter = prompt_counter(engine)

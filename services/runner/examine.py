@@ -1,8 +1,8 @@
 """Looks at models without loading them: `python -m services.runner.examine FILE…` or `… URL…`.
 
 For each file, or server with OpenAI's API, in order, it prints an `Examination` as a line of JSON. The settings
-TIERMESH_RUNNER_UPSTREAM_KEY and TIERMESH_RUNNER_UPSTREAM_MODEL hold for servers. Another process than the command's
-own, because the command needs nothing that runners import.
+TIERMESH_RUNNER_UPSTREAM_… hold for servers, which are asked what their model is for if none says it. Another process
+than the command's own, because the command needs nothing that runners import.
 """
 
 from __future__ import annotations
@@ -14,21 +14,28 @@ from pathlib import Path
 
 import msgspec
 
-from services.common.model_file import Examination
-from services.common.settings import SettingsError
+from services.common.catalog import Kind
+from services.common.model_file import Examination, ModelServer
+from services.common.settings import SettingsError, split_list
 from services.runner.engines.llamacpp.model_file.facts import read_facts
 from services.runner.engines.upstream.facts import ask_server
+
+_SETTINGS = ("KEY", "MODEL", "KIND", "VOICES")
 
 
 def examine(name: str) -> Examination:
     """Returns the facts of a file or a server, or why it cannot be served."""
     try:
         if "://" in name:
-            key, model = (os.environ.get(f"TIERMESH_RUNNER_UPSTREAM_{part}", "") for part in ("KEY", "MODEL"))
-            return Examination(server=asyncio.run(ask_server(name, key, model)))
+            return Examination(server=asyncio.run(_ask(name)))
         return Examination(file=read_facts(Path(name)))
     except SettingsError as error:
         return Examination(refusal=str(error))
+
+
+async def _ask(url: str) -> ModelServer:
+    key, model, kind, voices = (os.environ.get(f"TIERMESH_RUNNER_UPSTREAM_{part}", "") for part in _SETTINGS)
+    return await ask_server(url, key, model, msgspec.convert(kind, Kind) if kind else None, split_list(voices))
 
 
 def main() -> None:

@@ -35,12 +35,17 @@ def served_models(settings: RunnerSettings, catalog: Catalog, engine: AnyEngine)
                 f"{model.id} is sold with {model.context} tokens of context, but TIERMESH_RUNNER_CONTEXT is "
                 f"{engine.context}; raise it or change the catalog"
             )
+    return models
+
+
+def check_voices(models: list[Model], engine: AnyEngine) -> None:
+    """Raises SettingsError if a model is sold with a voice that a started engine lacks: a server has to be asked."""
+    for model in models:
         if unknown := _unknown_voices(model, engine):
             raise SettingsError(
                 f"{model.id} is sold with the voices {', '.join(unknown)}, which the engine {engine.name} does not "
                 "have; take them out of the catalog"
             )
-    return models
 
 
 def _unknown_voices(model: Model, engine: AnyEngine) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from services.common.catalog import Kind
 from services.common.settings import Address, EtcdServiceSettings
 
 
@@ -40,18 +41,23 @@ class RunnerSettings(EtcdServiceSettings, frozen=True, kw_only=True):
     upstream_key: str = ""
     # The model of this server. If it is empty, the server must have exactly one model.
     upstream_model: str = ""
+    # What the model of this server is for.
+    upstream_kind: Kind = "chat"
+    # Comma-separated names of the voices of a server that speaks. If it is empty, the server must list them.
+    upstream_voices: str = ""
     # How many requests the runner runs at the same time.
     slots: int = 4
     # Prompt and answer together, for each slot. Unit: tokens.
     context: int = 8192
     # CPU threads of the llama.cpp and minilm engines.
     threads: int = 1
-    # The longest recording that the whisper engine transcribes. Unit: seconds.
+    # The longest recording that the whisper engine, or the server of the upstream engine, transcribes. Unit: seconds.
     max_audio_seconds: float = 1800.0
     # The directory for demonstration models, which are made at the first start. If it is empty, this is `tiermesh` in
     # the user's cache directory.
     cache_dir: str = ""
-    # Comma-separated sizes to which vectors of the minilm engine may be cut, if the model was trained for it.
+    # Comma-separated sizes to which vectors of the minilm and upstream engines may be cut, if the model was trained for
+    # it.
     shorter_dimensions: str = ""
     # The size of the cache over all answers, a multiple of 256; 0 is enough for every slot to be full. Unit: tokens.
     exllamav2_cache_tokens: int = 0

@@ -1,4 +1,4 @@
-"""A llama.cpp server in a process of its own, as people run one: `python -m tests.support.llamacpp_server MODEL KEY`.
+"""A llama.cpp server in a process of its own: `python -m tests.support.llamacpp_server MODEL KEY KIND`.
 
 It prints its address once it serves, and ends with the process that has started it.
 """
@@ -46,14 +46,19 @@ TEMPLATE = """{%- if tools %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"""
 SLOTS, CONTEXT = 2, 2048
+EMBEDDING_CONTEXT = 512
 
 
 class LlamaCppServer:
-    """The server, with SLOTS conversations at once of CONTEXT tokens each."""
+    """The server, with SLOTS conversations at once of CONTEXT tokens each.
 
-    def __init__(self, model: Path, key: str = "") -> None:
+    With `embedding`, it embeds inputs of EMBEDDING_CONTEXT tokens instead.
+    """
+
+    def __init__(self, model: Path, key: str = "", *, embedding: bool = False) -> None:
         self._model = model
         self._key = key
+        self._kind = "embedding" if embedding else "chat"
         self._process: asyncio.subprocess.Process | None = None
         # With /v1.
         self.url = ""
@@ -66,7 +71,7 @@ class LlamaCppServer:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", __name__, str(self._model), self._key),
+            *(sys.executable, "-m", __name__, str(self._model), self._key, self._kind),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=Path(__file__).parents[2],
@@ -85,7 +90,7 @@ class LlamaCppServer:
             await self._process.wait()
 
 
-def serve(model: str, key: str) -> None:
+def serve(model: str, key: str, kind: str) -> None:
     """Serves until the standard input ends."""
     os.environ["OMP_WAIT_POLICY"] = "passive"
     import xllamacpp
@@ -99,8 +104,14 @@ def serve(model: str, key: str) -> None:
     params.n_batch = params.n_ubatch = 32
     params.verbosity = -1
     params.ui = False
-    # The model's own template shows no functions, and llama.cpp then drops them without a word.
-    params.chat_template = TEMPLATE
+    if kind == "embedding":
+        params.embedding = True
+        params.n_ctx = SLOTS * EMBEDDING_CONTEXT
+        # An input is embedded in one batch.
+        params.n_batch = params.n_ubatch = EMBEDDING_CONTEXT
+    else:
+        # The model's own template shows no functions, and llama.cpp then drops them without a word.
+        params.chat_template = TEMPLATE
     if key:
         params.api_keys = [key]
     server = xllamacpp.Server(params)
@@ -111,4 +122,4 @@ def serve(model: str, key: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2])
+    serve(*sys.argv[1:])

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -20,6 +21,7 @@ from services.cli.models.machine import machine_memory
 from services.cli.models.sources import model_paths
 from services.cli.models.upstream import Upstream
 from services.cli.state import StateDirectory
+from services.common.catalog import Kind
 from services.common.settings import DEFAULT_CATALOG
 
 
@@ -54,12 +56,18 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option(
     "--upstream",
     metavar="URL",
-    help="Serve the model of this server, which runs already and has OpenAI's API. --tier names its tier.",
+    help="Serve the model of this server, which runs already and has OpenAI's API, in place of the example's models "
+    "for the same work. --tier names its tier.",
 )
 @click.option(
     "--upstream-key", envvar="TIERMESH_UPSTREAM_KEY", show_envvar=True, help="The key that this server asks for."
 )
 @click.option("--upstream-model", help="The model of this server, if it has several.")
+@click.option(
+    "--kind",
+    type=click.Choice(get_args(Kind)),
+    help="What the model of --upstream is for, if the server does not say it. Default: what it says, or chat.",
+)
 @click.option(
     "--context",
     type=click.IntRange(min=256),
@@ -104,6 +112,7 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     upstream: str | None,
     upstream_key: str | None,
     upstream_model: str | None,
+    kind: Kind | None,
     context: int | None,
     engine: str | None,
     script: Path | None,
@@ -126,6 +135,8 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
             "--model and --upstream make a catalog of their own, and choose the engine. "
             "Leave out --models, --script or --engine."
         )
+    if kind is not None and not upstream:
+        raise CliError("--kind is for --upstream. Leave it out, or name a server with --upstream.")
     if context is not None and not (own or upstream):
         raise CliError("--context is for --model and --upstream. Elsewhere, the catalog has the contexts.")
     # Databases, logs and keys are nobody else's business, whichever process writes them.
@@ -150,7 +161,7 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
                 tls=tls,
                 script=script,
                 own=model_paths(own, memory=machine_memory(), say=say),
-                upstream=_upstream(upstream, upstream_key, upstream_model),
+                upstream=_upstream(upstream, upstream_key, upstream_model, kind),
                 context=context,
             )
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
@@ -160,8 +171,8 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     sys.exit(status)
 
 
-def _upstream(url: str | None, key: str | None, model: str | None) -> Upstream | None:
-    return Upstream(url=url, key=key or "", model=model or "") if url else None
+def _upstream(url: str | None, key: str | None, model: str | None, kind: Kind | None) -> Upstream | None:
+    return Upstream(url=url, key=key or "", model=model or "", kind=kind) if url else None
 
 
 def _port(chosen: int | None, default: int) -> int:

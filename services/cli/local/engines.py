@@ -108,18 +108,18 @@ def choose_runners(
                 f"Tier {tier!r} mixes kinds of models, but a runner has one engine. Give each kind its own tier."
             )
         kind = models[0].kind
-        if missing := missing_packages(kind, installed):
+        mine = owned.get(tier)
+        if mine is None and (missing := missing_packages(kind, installed)):
             if wanted:
                 raise CliError(f"Tier {tier!r} needs {missing}: {_ENGINES[kind].installation}")
             continue
-        mine = owned.get(tier)
         runners.append(
             LocalRunner(
                 tier=tier,
                 engine=mine.engine if mine else engine if kind == "chat" else _ENGINES[kind].name,
                 models=models,
                 slots=mine.slots if mine else slots if not runners else min(slots, 2),
-                model=_model_name(kind, engine, mine.origin if mine else chat_model),
+                model=mine.origin if mine else _model_name(kind, engine, chat_model),
                 own=mine,
             )
         )

@@ -27,7 +27,7 @@ from services.cli.local.mesh import (
 from services.cli.local.ports import free_ports, wait_until_free
 from services.cli.local.scripted import with_long_contexts, write_catalog
 from services.cli.models.machine import machine_memory
-from services.cli.models.own_catalog import own_catalog, without_chats
+from services.cli.models.own_catalog import own_catalog, without_kinds
 from services.cli.models.own_model import OwnModel, own_models
 from services.cli.models.upstream import Upstream, upstream_model
 from services.cli.receipts.key_file import local_receipt_keys
@@ -130,7 +130,7 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
 
     The state directory must be locked by this process. Port 0 takes a free port; None for the console's means that
     there are no consoles. With model files of the user's `own`, or an `upstream` server, these are sold in place of
-    the catalog's chat models, with `context` tokens each if that is given.
+    the catalog's models of their kind, with `context` tokens each if that is given.
     """
     catalog = read_catalog(catalog_file)
     if script is not None:
@@ -138,14 +138,15 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
         write_catalog(catalog, catalog_file)
     found: tuple[OwnModel, ...] = ()
     if own or upstream:
-        others = without_chats(catalog)
+        server = upstream.examine() if upstream is not None else None
+        others = without_kinds(catalog, {*(("chat",) if own else ()), *((server.kind,) if server else ())})
         taken = [name for model in others for name in (model.id, model.tier)]
         if own:
             found = own_models(own, slots=slots, memory=machine_memory(), context=context, taken=taken)
-        if upstream is not None:
+        if upstream is not None and server is not None:
             taken += [name for model in found for name in (model.id, model.tier)]
             tier = tiers[0] if len(tiers) == 1 and not own else ""
-            found += (upstream_model(upstream, slots=slots, context=context, tier=tier, taken=taken),)
+            found += (upstream_model(upstream, server, slots=slots, context=context, tier=tier, taken=taken),)
         catalog, catalog_file = own_catalog(found, others), state.own_catalog
         write_catalog(catalog, catalog_file)
     runners = choose_runners(

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from services.cli.errors import CliError
+from services.common.catalog import Kind
 from services.common.model_file import Examination, ModelFile, ModelServer
 
 
@@ -19,11 +20,15 @@ def examine_files(paths: Sequence[Path]) -> list[ModelFile]:
     return [found.file for found in _examine([str(path) for path in paths]) if found.file is not None]
 
 
-def examine_server(url: str, *, key: str, model: str) -> ModelServer:
-    """Returns the facts of the model at a server; raises CliError if it cannot be used."""
+def examine_server(url: str, *, key: str, model: str, kind: Kind | None = None) -> ModelServer:
+    """Returns the facts of the model at a server; raises CliError if it cannot be used.
+
+    The model is for work of the `kind`, or if that is None, for what the server says of it.
+    """
     if not url.startswith(("http://", "https://")):
         raise CliError(f"{url} is no URL of a server. Write it as in http://127.0.0.1:8080/v1.")
-    found = _examine([url], TIERMESH_RUNNER_UPSTREAM_KEY=key, TIERMESH_RUNNER_UPSTREAM_MODEL=model)
+    chosen = {"KEY": key, "MODEL": model, "KIND": kind or ""}
+    found = _examine([url], **{f"TIERMESH_RUNNER_UPSTREAM_{name}": value for name, value in chosen.items()})
     (server,) = (each.server for each in found if each.server is not None)
     return server
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from services.cli.models.examination import examine_files
 from services.cli.models.fitting import Share, fit
 from services.cli.models.names import model_names, tier_names
+from services.common.catalog import Kind
 from services.common.model_file import ModelFile, Thinking
 
 
@@ -31,6 +32,9 @@ class OwnModel:
     # What its runner is told of it.
     settings: Mapping[str, str]
     engine: str = "llamacpp"
+    kind: Kind = "chat"
+    # The names of its voices, if it speaks and they are known.
+    voices: tuple[str, ...] = ()
     # What has to be read before it serves, in bytes.
     size: int = 0
 

@@ -70,6 +70,10 @@ def _exllamav2(settings: RunnerSettings) -> AnyEngine:
 
 
 def _upstream(settings: RunnerSettings) -> AnyEngine:
+    if settings.upstream_kind != "chat":
+        from services.runner.engines.upstream.kinds import configured_engine
+
+        return configured_engine(settings, _shorter_dimensions(settings))
     from services.runner.engines.upstream import UpstreamEngine
 
     return UpstreamEngine(
@@ -131,7 +135,7 @@ def _minilm(settings: RunnerSettings) -> AnyEngine:
         slots=settings.slots,
         context=settings.context,
         threads=settings.threads,
-        shorter_dimensions=_whole_numbers("TIERMESH_RUNNER_SHORTER_DIMENSIONS", settings.shorter_dimensions),
+        shorter_dimensions=_shorter_dimensions(settings),
     )
 
 
@@ -143,6 +147,10 @@ def _packaged_minilm(settings: RunnerSettings) -> Path:
 
 def _cache(settings: RunnerSettings) -> Path:
     return Path(settings.cache_dir) if settings.cache_dir else default_cache()
+
+
+def _shorter_dimensions(settings: RunnerSettings) -> list[int]:
+    return _whole_numbers("TIERMESH_RUNNER_SHORTER_DIMENSIONS", settings.shorter_dimensions)
 
 
 def _whole_numbers(name: str, value: str) -> list[int]:

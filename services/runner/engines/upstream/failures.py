@@ -35,12 +35,19 @@ def broken(said: bytes, context: int) -> MeshError:
     return _too_long(said, context) or failed()
 
 
-def _too_long(said: bytes, context: int) -> MeshError | None:
-    """Returns the refusal of a conversation that is too long, if that is what the server says."""
+def says_too_long(said: bytes) -> int | None:
+    """Returns how many tokens are too many by a server's words, 0 if it does not say; None if it says nothing of it."""
     if not _CONTEXT.search(said):
         return None
     match = _PROMPT.search(said)
-    tokens = int(match[match.lastindex or 0]) if match else 0
+    return int(match[match.lastindex or 0]) if match else 0
+
+
+def _too_long(said: bytes, context: int) -> MeshError | None:
+    """Returns the refusal of a conversation that is too long, if that is what the server says."""
+    tokens = says_too_long(said)
+    if tokens is None:
+        return None
     if tokens >= context:
         return context_exceeded(context, tokens)
     return MeshError(

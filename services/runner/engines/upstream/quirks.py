@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.runner.engines.upstream.told import Form, Instances, Properties, Running
+from services.common.catalog import Kind
+from services.runner.engines.upstream.kind_quirks import (
+    BASE64,
+    FORMATS,
+    PCM_RATE,
+    EmbeddingQuirks,
+    ImageQuirks,
+    SpeechQuirks,
+    TranscriptionQuirks,
+)
+from services.runner.engines.upstream.told import (
+    Form,
+    Instances,
+    Painting,
+    Properties,
+    Running,
+    SpeakingModels,
+    Tags,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +51,21 @@ class Quirks:
     # Whether a server whose models have an unknown owner is of this kind if it answers there in this form; if not, it
     # must answer there.
     by_path: bool = False
+    # A second such place, and its form.
+    also: tuple[str, type[Form]] | None = None
+    # What all of its models do, where that is known; None where it depends on the model.
+    kinds: tuple[Kind, ...] | None = None
+    embedding: EmbeddingQuirks = field(default_factory=EmbeddingQuirks)
+    speech: SpeechQuirks = field(default_factory=SpeechQuirks)
+    transcription: TranscriptionQuirks = field(default_factory=TranscriptionQuirks)
+    image: ImageQuirks = field(default_factory=ImageQuirks)
 
 
 _TOP_K = {"top_k": "top_k"}
 _OPEN = {**_TOP_K, "min_p": "min_p", "repetition_penalty": "repetition_penalty"}
+_TEXT_ALONE = TranscriptionQuirks("json", words=False)
+_AT_PCM_RATE = {"pcm": {"sample_rate": PCM_RATE}}
+_DIFFUSION = ImageQuirks({"seed": "seed", "steps": "num_inference_steps", "negative_prompt": "negative_prompt"})
 KINDS = (
     Quirks(
         "llama.cpp",
@@ -46,9 +75,29 @@ KINDS = (
         always={"return_progress": True},
         path="/props",
         form=Properties,
+        embedding=EmbeddingQuirks(always=BASE64, tokens=True),
+        transcription=_TEXT_ALONE,
     ),
-    Quirks("vLLM", "vllm", _OPEN, template_variables=True),
-    Quirks("SGLang", "sglang", _OPEN, template_variables=True),
+    # Its speech and images are those of vLLM-Omni.
+    Quirks(
+        "vLLM",
+        "vllm",
+        _OPEN,
+        template_variables=True,
+        embedding=EmbeddingQuirks(always=BASE64, tokens=True),
+        speech=SpeechQuirks(("wav", "pcm", "flac", "mp3", "opus"), _AT_PCM_RATE),
+        transcription=TranscriptionQuirks(words=False),
+        image=_DIFFUSION,
+    ),
+    Quirks(
+        "SGLang",
+        "sglang",
+        _OPEN,
+        template_variables=True,
+        embedding=EmbeddingQuirks(tokens=True),
+        transcription=TranscriptionQuirks(words=False, ignored=frozenset({"prompt"})),
+        image=_DIFFUSION,
+    ),
     Quirks(
         "TabbyAPI",
         "tabbyapi",
@@ -57,9 +106,30 @@ KINDS = (
         template_variables=True,
         path="/props",
         form=Properties,
+        embedding=EmbeddingQuirks(models="/v1/model/embedding/list"),
+    ),
+    # Its owner is whoever has published the model. It has to be looked for before Ollama, some of whose paths it has.
+    Quirks(
+        "speaches",
+        path="/v1/audio/models",
+        form=SpeakingModels,
+        by_path=True,
+        kinds=("transcription", "speech"),
+        # Some of its voices are as fast as OpenAI's. Those that are not end in the middle of an answer.
+        speech=SpeechQuirks(FORMATS, _AT_PCM_RATE, (0.5, 2.0)),
     ),
     # Its owner is whoever has published the model, `library` for most.
-    Quirks("Ollama", effortless="none", path="/api/ps", form=Running, by_path=True),
+    Quirks(
+        "Ollama",
+        effortless="none",
+        path="/api/ps",
+        form=Running,
+        by_path=True,
+        also=("/api/tags", Tags),
+        # Its path of OpenAI's cuts long inputs without a word.
+        embedding=EmbeddingQuirks("/api/embed", {"truncate": False}),
+        transcription=replace(_TEXT_ALONE, ignored=frozenset({"temperature"})),
+    ),
     # Its documentation names no owner.
     Quirks(
         "LM Studio",
@@ -67,6 +137,23 @@ KINDS = (
         path="/api/v1/models",
         form=Instances,
         by_path=True,
+    ),
+    Quirks(
+        "Kokoro-FastAPI",
+        "kokoro",
+        kinds=("speech",),
+        speech=SpeechQuirks(
+            FORMATS, voices=("alloy", "ash", "coral", "echo", "fable", "onyx", "nova", "sage", "shimmer")
+        ),
+    ),
+    # Its owner is `local`.
+    Quirks(
+        "stable-diffusion.cpp",
+        path="/sdcpp/v1/capabilities",
+        form=Painting,
+        by_path=True,
+        kinds=("image",),
+        image=ImageQuirks({"seed": "seed", "steps": "sample_params.sample_steps"}, "sd_cpp_extra_args"),
     ),
 )
 UNKNOWN = Quirks("a server of an unknown kind")

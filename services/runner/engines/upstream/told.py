@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+from services.common.catalog import Kind
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,6 +18,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     chat_template: str = ""
     # Whether the model thinks, and nothing in a request turns it off.
     thinks: bool = False
+    # The kinds of work that it does, its own first; None if that is not told.
+    kinds: tuple[Kind, ...] | None = None
 
 
 class Form(msgspec.Struct):
@@ -60,6 +66,28 @@ class Running(Form):
         return Told()
 
 
+_CAPABILITIES: dict[str, Kind] = {"completion": "chat", "embedding": "embedding", "audio": "transcription"}
+
+
+class _Tagged(msgspec.Struct):
+    model: str
+    capabilities: list[str] | None = None
+
+
+class Tags(Form):
+    """Ollama's `/api/tags`: all models, and what each can do."""
+
+    models: list[_Tagged]
+
+    def told(self, model: str) -> Told:
+        """Returns the kinds of work that the model does, if they are told."""
+        for each in self.models:
+            if _full_name(each.model) == _full_name(model) and each.capabilities is not None:
+                found = set(each.capabilities)
+                return Told(kinds=tuple(kind for name, kind in _CAPABILITIES.items() if name in found))
+        return Told()
+
+
 class _Config(msgspec.Struct):
     context_length: int = 0
     parallel: int | None = None
@@ -79,6 +107,7 @@ class _Capabilities(msgspec.Struct):
 
 
 class _Stored(msgspec.Struct):
+    type: str
     key: str
     loaded_instances: list[_Instance]
     capabilities: _Capabilities | None = None
@@ -97,8 +126,37 @@ class Instances(Form):
                 config = named[0].config if named else _Config()
                 reasoning = (stored.capabilities or _Capabilities()).reasoning
                 thinks = reasoning is not None and reasoning.default != "off"
-                return Told(context=config.context_length, slots=config.parallel or 0, thinks=thinks)
+                kind: Kind = "embedding" if stored.type == "embedding" else "chat"
+                return Told(context=config.context_length, slots=config.parallel or 0, thinks=thinks, kinds=(kind,))
         return Told()
+
+
+class _Speaking(msgspec.Struct):
+    id: str
+    task: str
+
+
+class SpeakingModels(Form):
+    """The `/v1/audio/models` of speaches: the models that speak, all of which its list of models has too."""
+
+    object: Literal["list"]
+    models: list[_Speaking]
+
+    def told(self, model: str) -> Told:
+        """Returns nothing: what kind a model has stands in the list of models."""
+        del model
+        return Told()
+
+
+class Painting(Form):
+    """The `/sdcpp/v1/capabilities` of stable-diffusion.cpp, which is about the one model that is loaded."""
+
+    supported_modes: list[str]
+
+    def told(self, model: str) -> Told:
+        """Returns whether the model makes images."""
+        del model
+        return Told(kinds=("image",) if "img_gen" in self.supported_modes else ())
 
 
 def _full_name(model: str) -> str:

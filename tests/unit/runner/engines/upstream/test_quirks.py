@@ -21,7 +21,8 @@ REPETITION = {
     "TabbyAPI": "repetition_penalty",
     "LM Studio": "repeat_penalty",
 }
-every_kind = pytest.mark.parametrize("quirks", [*KINDS, UNKNOWN], ids=lambda quirks: quirks.name)
+CHATTING = [quirks for quirks in KINDS if "chat" in (quirks.kinds or ("chat",))]
+every_kind = pytest.mark.parametrize("quirks", [*CHATTING, UNKNOWN], ids=lambda quirks: quirks.name)
 
 
 def body(quirks: Quirks, **fields: Any) -> dict[str, Any]:
