@@ -15,7 +15,7 @@ from tests.support.mesh import LocalMesh
 from tests.support.wallet import SoftwareWallet
 
 
-def sign_up(desk: Desk, name: str = "Zoë & <b>") -> InjectedWallet:
+def sign_up(desk: Desk, name: str = "Ada & <b>") -> InjectedWallet:
     """Opens an account with a wallet, and returns it."""
     injected = InjectedWallet(desk.context)
     desk.page.goto(f"{desk.url}/sign-up")
