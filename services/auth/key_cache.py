@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from services.auth.keys import MAX_KEY_LENGTH, SUSPENDED, ApiKey, digest_of, hint_of
+from services.auth.keys import MAX_KEY_LENGTH, ApiKey, digest_of, hint_of
 from services.auth.lineage import Limit
 from services.common.errors import Code, MeshError
 
@@ -46,7 +46,8 @@ class Credential:
     # Every limit that binds the key; empty if there is at most its own, counted under its own id, as for most keys.
     caps: tuple[Limit, ...]
     rates: tuple[Limit, ...]
-    suspended: bool
+    # Why the account lets nobody in; empty if it does.
+    refusal: str
 
     @property
     def binding_rates(self) -> tuple[Limit, ...]:
@@ -88,7 +89,7 @@ class KeyCache:
     def verify(self, secret: str, now_ms: int) -> Credential:
         """Returns whose key `secret` is. Raises MeshError UNAUTHENTICATED, with what to do about it.
 
-        For a key that works, of an account that is suspended, this is PERMISSION_DENIED.
+        For a key that works, of an account that is suspended or closed, this is PERMISSION_DENIED.
         """
         if not secret:
             raise MeshError(Code.UNAUTHENTICATED, _MISSING)
@@ -105,8 +106,8 @@ class KeyCache:
             raise MeshError(Code.UNAUTHENTICATED, message)
         if 0 < credential.expires_at_ms <= now_ms:
             raise MeshError(Code.UNAUTHENTICATED, _expired(hint_of(secret), credential.expires_at_ms))
-        if credential.suspended:
-            raise MeshError(Code.PERMISSION_DENIED, SUSPENDED)
+        if credential.refusal:
+            raise MeshError(Code.PERMISSION_DENIED, credential.refusal)
         return credential
 
 
@@ -125,7 +126,7 @@ def _credential(key: ApiKey, known: Credential | None) -> Credential:
         change_number=key.change_number,
         caps=_unless_own(key.caps, key.id),
         rates=_unless_own(key.rates, key.id),
-        suspended=bool(key.suspended_at_ms),
+        refusal=key.refusal,
     )
 
 
