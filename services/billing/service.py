@@ -23,7 +23,7 @@ SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_na
 LIMITED_CALLERS = {
     "edge": ("Transact", "GetBalance", "GetRequest", "GetUsage"),
     "console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries"),
-    "operator-console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries", "Audit"),
+    "operator-console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries", "Audit", "ListDeposits"),
     "payments": (
         *("GetDepositCursor", "RecordDeposits"),
         *("GetDepositAddress", "AddDepositAddress", "ListDepositAddresses"),

@@ -44,8 +44,9 @@ def insert(connection: sa.Connection, key: ApiKey, number: int) -> ApiKey:
     The change number is taken, so that nobody marks the account before this transaction ends.
     """
     account = get_account(connection, key.account_id)
-    marks = {"suspended_at_ms": account.suspended_at_ms, "closed_at_ms": account.closed_at_ms}
-    numbered = replace(key, change_number=number, **marks)
+    numbered = replace(
+        key, change_number=number, suspended_at_ms=account.suspended_at_ms, closed_at_ms=account.closed_at_ms
+    )
     connection.execute(api_keys.insert().values(to_row(numbered)))
     return numbered
 
