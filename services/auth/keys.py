@@ -33,6 +33,8 @@ DAILY_HINTS = (PASSKEY_HINT, WALLET_HINT)
 SECRETLESS_HINTS = (*DAILY_HINTS, RECOVERY_CODE_HINT)
 # What the owner of a suspended account is told, whatever was shown to get in.
 SUSPENDED = "The account is suspended. Its credits are kept. Ask the operator of this service to resume it."
+# And that of a closed one.
+CLOSED = "The account is closed. Its credits are kept. Ask the operator of this service to reopen it."
 # The contract carries limits as uint32.
 MAX_REQUESTS_PER_MINUTE = 2**32 - 1
 
@@ -72,6 +74,15 @@ class ApiKey:
     session_id: str = ""
     # When its account was suspended; 0 if that is not so.
     suspended_at_ms: int = 0
+    # When its account was closed by its owner; 0 if that is not so.
+    closed_at_ms: int = 0
+
+    @property
+    def refusal(self) -> str:
+        """Why its account lets nobody in, as its owner is told; empty if it does."""
+        if self.closed_at_ms:
+            return CLOSED
+        return SUSPENDED if self.suspended_at_ms else ""
 
     @property
     def has_secret(self) -> bool:

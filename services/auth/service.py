@@ -11,6 +11,7 @@ import grpc
 
 from services.auth.accounts import Account, AccountQuery, Accounts
 from services.auth.authenticate_stream import STALE, AuthenticateServer
+from services.auth.closing.closing import Closing
 from services.auth.issuing.issuer import DEFAULT_OVERLAP_SECONDS, KeyIssuer
 from services.auth.issuing.rights import Wish
 from services.auth.keys import ApiKey
@@ -29,10 +30,12 @@ LIMITED_CALLERS = {
     "console": (
         *("CreateAccount", "CreateKey", "GetKey", "ListKeys", "RevokeKey", "RotateKey"),
         *("CreateSession", "GetSession", "ConfirmSession", "ListSessions", "EndSessions", "GetSessionKey"),
+        # Of the account of a session that it shows, and of no other.
+        *("RenameAccount", "CloseAccount"),
         *SIGN_IN_METHODS,
     ),
     "operator-console": (
-        *("CreateAccount", "GetAccount", "ListAccounts", "SuspendAccount", "ResumeAccount"),
+        *("CreateAccount", "GetAccount", "ListAccounts", "SuspendAccount", "ResumeAccount", "ReopenAccount"),
         *("CreateKey", "GetKey", "ListKeys", "RevokeKey"),
         *("CreateOperatorSession", "GetOperatorSession", "ConfirmOperatorSession", "EndOperatorSession"),
         *("BeginAction", "EndAction", "ListActions"),
@@ -53,6 +56,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         issuer: KeyIssuer,
         sessions: Sessions,
         session_keys: SessionKeys,
+        closing: Closing,
         authenticate: AuthenticateServer,
         fresh: Callable[[], bool],
     ) -> None:
@@ -60,6 +64,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         self._issuer = issuer
         self._sessions = sessions
         self._session_keys = session_keys
+        self._closing = closing
         self._authenticate = authenticate
         self._fresh = fresh
 
@@ -84,7 +89,7 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
         size = min(request.page_size, _MAX_PAGE)
         # One more tells whether another page follows.
         limit = size + 1 if size else 0
-        query = AccountQuery(request.search, limit, request.after_account_id, request.newest_first)
+        query = AccountQuery(request.search, limit, request.after_account_id, request.newest_first, request.closed)
         found = await self._accounts.list(query)
         shown = found[:size] if size else found
         return auth_pb2.ListAccountsResponse(
@@ -106,6 +111,26 @@ class AuthService(auth_pb2_grpc.AuthServiceServicer):
     ) -> auth_pb2.ResumeAccountResponse:
         del context
         return auth_pb2.ResumeAccountResponse(account=_account(await self._accounts.resume(request.account_id)))
+
+    async def RenameAccount(
+        self, request: auth_pb2.RenameAccountRequest, context: Context
+    ) -> auth_pb2.RenameAccountResponse:
+        del context
+        found = await self._sessions.find(request.session_token)
+        account = await self._accounts.rename(found.session.account_id, request.name)
+        return auth_pb2.RenameAccountResponse(account=_account(account))
+
+    async def CloseAccount(
+        self, request: auth_pb2.CloseAccountRequest, context: Context
+    ) -> auth_pb2.CloseAccountResponse:
+        del context
+        return auth_pb2.CloseAccountResponse(account=_account(await self._closing.close(request.session_token)))
+
+    async def ReopenAccount(
+        self, request: auth_pb2.ReopenAccountRequest, context: Context
+    ) -> auth_pb2.ReopenAccountResponse:
+        del context
+        return auth_pb2.ReopenAccountResponse(account=_account(await self._accounts.reopen(request.account_id)))
 
     async def CreateKey(self, request: auth_pb2.CreateKeyRequest, context: Context) -> auth_pb2.CreateKeyResponse:
         del context
@@ -206,6 +231,7 @@ def _account(account: Account) -> auth_pb2.Account:
         name=account.name,
         created_at_ms=account.created_at_ms,
         suspended_at_ms=account.suspended_at_ms,
+        closed_at_ms=account.closed_at_ms,
     )
 
 

@@ -27,7 +27,7 @@ LIMITED_CALLERS = {
         *("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries"),
         *("ListGrants", "ListAccountDeposits"),
     ),
-    "operator-console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries", "Audit"),
+    "operator-console": ("GetBalance", "GetRequest", "GetUsage", "Grant", "ListEntries", "Audit", "ListDeposits"),
     "payments": (
         *("GetDepositCursor", "RecordDeposits"),
         *("GetDepositAddress", "AddDepositAddress", "ListDepositAddresses"),

@@ -25,6 +25,7 @@ from services.common.rpc.replicas import (
 )
 from services.common.settings import load_settings, split_list
 from services.console.application import Application
+from services.console.closing.close_account import CloseAccount
 from services.console.error_pages import ErrorPages
 from services.console.freshness import Freshness
 from services.console.http.attempt_limits import AttemptLimits, client_address
@@ -110,6 +111,7 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
         TopUp(renderer, _open_deposits(settings, lifespan, discovery)),
         Models(renderer, mesh),
         account,
+        CloseAccount(renderer, mesh, sessions, at_once),
         Recovery(renderer, mesh, sessions, methods, at_once, sign_in),
         Playground(renderer, mesh, sessions, edge, settings.answer_timeout),
     ]

@@ -44,6 +44,15 @@ class Sessions(BrowserSessions):
         """Ends the session of a visit."""
         await self.end(visit.owner.account_id, visit.owner.id)
 
+    async def rename_account(self, visit: Visit, name: str) -> None:
+        """Gives the account of a visit another name; raises MeshError INVALID_REQUEST for one that cannot be shown."""
+        asked = auth_pb2.RenameAccountRequest(session_token=visit.cookie, name=name)
+        await self._auth.call(lambda stub: stub.RenameAccount, asked)
+
+    async def close_account(self, visit: Visit) -> None:
+        """Closes the account of a visit, and ends all its sessions; raises MeshError PERMISSION_DENIED."""
+        await self._auth.call(lambda stub: stub.CloseAccount, auth_pb2.CloseAccountRequest(session_token=visit.cookie))
+
     async def list(self, account_id: str) -> list[auth_pb2.Session]:
         """Returns the sessions of an account, newest first."""
         asked = auth_pb2.ListSessionsRequest(account_id=account_id)

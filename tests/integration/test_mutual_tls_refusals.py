@@ -97,6 +97,21 @@ async def suspend(channel: grpc.aio.Channel) -> object:
     return await answered(auth_pb2_grpc.AuthServiceStub(channel).SuspendAccount(asked))
 
 
+async def rename_account(channel: grpc.aio.Channel) -> object:
+    asked = auth_pb2.RenameAccountRequest(session_token="guess", name="x")
+    return await answered(auth_pb2_grpc.AuthServiceStub(channel).RenameAccount(asked))
+
+
+async def close_account(channel: grpc.aio.Channel) -> object:
+    asked = auth_pb2.CloseAccountRequest(session_token="guess")
+    return await answered(auth_pb2_grpc.AuthServiceStub(channel).CloseAccount(asked))
+
+
+async def reopen_account(channel: grpc.aio.Channel) -> object:
+    asked = auth_pb2.ReopenAccountRequest(account_id="acct_of_nobody")
+    return await answered(auth_pb2_grpc.AuthServiceStub(channel).ReopenAccount(asked))
+
+
 async def sign_operator_in(channel: grpc.aio.Channel) -> object:
     asked = operators_pb2.CreateOperatorSessionRequest(operator_key="op-guess")
     return await answered(operators_pb2_grpc.OperatorServiceStub(channel).CreateOperatorSession(asked))
@@ -188,6 +203,24 @@ METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
     ("auth", suspend, ("operator-console", "operator"), ("edge", "console", "billing", "router", "runner", "auth")),
     (
         "auth",
+        rename_account,
+        ("console", "operator"),
+        ("edge", "operator-console", "billing", "router", "runner", "payments", "auth"),
+    ),
+    (
+        "auth",
+        close_account,
+        ("console", "operator"),
+        ("edge", "operator-console", "billing", "router", "runner", "payments", "auth"),
+    ),
+    (
+        "auth",
+        reopen_account,
+        ("operator-console", "operator"),
+        ("edge", "console", "billing", "router", "runner", "payments", "auth"),
+    ),
+    (
+        "auth",
         sign_operator_in,
         ("operator-console", "operator"),
         ("edge", "console", "billing", "router", "runner", "payments"),
@@ -252,8 +285,8 @@ METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
     (
         "billing",
         list_deposits,
-        ("operator",),
-        ("edge", "console", "operator-console", "payments", "auth", "router", "runner", "billing"),
+        ("operator-console", "operator"),
+        ("edge", "console", "payments", "auth", "router", "runner", "billing"),
     ),
 ]
 ONE_EACH = [next(row for row in METHODS if row[1] is call) for call in (authenticate, audit, route, watch_status)]

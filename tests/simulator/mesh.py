@@ -207,7 +207,7 @@ class Mesh:
         authenticate = authenticate_server(checker, RateLimits(self.loop.time), lambda: True, clock=self.loop.time)
         server = self._server(process)
         unused = cast("Any", None)
-        service = AuthService(unused, unused, unused, unused, authenticate, lambda: True)
+        service = AuthService(unused, unused, unused, unused, unused, authenticate, lambda: True)
         add_AuthServiceServicer_to_server(service, cast("Any", server))
         server.start()
         await stop.wait()

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,8 @@ class LocalMesh:
         self._options = (*options, *tls, *console, *(word for tier in tiers for word in ("--tier", tier)))
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
+        # How long its last start took, in seconds.
+        self.start_seconds = 0.0
 
     @property
     def base_url(self) -> str:
@@ -116,10 +119,12 @@ class LocalMesh:
 
     async def start(self) -> None:
         """Starts it, with the state that is there, and waits until it serves."""
+        began = time.monotonic()
         self.spawn()
         try:
             await eventually(lambda: self.ready_file.exists() or self.process.poll() is not None, START_SECONDS)
             assert self.process.poll() is None, "tiermesh up ended while it started"
+            self.start_seconds = time.monotonic() - began
         except BaseException:
             self.dump()
             await self.kill_all()

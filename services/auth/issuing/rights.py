@@ -84,6 +84,28 @@ def check_may_revoke(revoker: ApiKey, target: ApiKey) -> None:
         raise MeshError(Code.PERMISSION_DENIED, message, param="key_id")
 
 
+def check_may_close(closer: ApiKey, keys: Iterable[ApiKey], now_ms: int) -> None:
+    """Raises MeshError PERMISSION_DENIED unless a key may close its account, which stops all these keys.
+
+    It may if it could revoke each of them that works: closing gives it no right. Keys of sessions end anyway.
+    """
+    for key in keys:
+        if key.works(now_ms) and not key.session_id and not _may_revoke(closer, key):
+            message = (
+                "What you signed in with may not revoke every key of the account, so it cannot close it. "
+                "Sign in with a key that has every right, or ask the operator of this service."
+            )
+            raise MeshError(Code.PERMISSION_DENIED, message)
+
+
+def _may_revoke(revoker: ApiKey, target: ApiKey) -> bool:
+    try:
+        check_may_revoke(revoker, target)
+    except MeshError:
+        return False
+    return True
+
+
 def check_may_rotate(rotator: ApiKey, target: ApiKey) -> None:
     """Raises MeshError PERMISSION_DENIED unless one key may rotate another of its account, and so use it.
 

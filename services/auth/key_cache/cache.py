@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from services.auth.key_cache.credential import Credential, credential_of
 from services.auth.key_cache.records import KeyRecords
-from services.auth.keys import MAX_KEY_LENGTH, SUSPENDED, ApiKey, digest_of, hint_of
+from services.auth.keys import MAX_KEY_LENGTH, ApiKey, digest_of, hint_of
 from services.common.errors import Code, MeshError
 
 _MISSING = (
@@ -74,7 +74,7 @@ class KeyCache:
     def verify(self, secret: str, now_ms: int) -> Credential:
         """Returns whose key `secret` is. Raises MeshError UNAUTHENTICATED, with what to do about it.
 
-        For a key that works, of an account that is suspended, this is PERMISSION_DENIED.
+        For a key that works, of an account that is suspended or closed, this is PERMISSION_DENIED.
         """
         if not secret:
             raise MeshError(Code.UNAUTHENTICATED, _MISSING)
@@ -91,8 +91,8 @@ class KeyCache:
             raise MeshError(Code.UNAUTHENTICATED, message)
         if 0 < credential.expires_at_ms <= now_ms:
             raise MeshError(Code.UNAUTHENTICATED, _expired(hint_of(secret), credential.expires_at_ms))
-        if credential.suspended:
-            raise MeshError(Code.PERMISSION_DENIED, SUSPENDED)
+        if credential.refusal:
+            raise MeshError(Code.PERMISSION_DENIED, credential.refusal)
         return credential
 
     def _make_ready(self, digest: bytes) -> Credential | None:

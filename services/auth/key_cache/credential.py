@@ -26,7 +26,8 @@ class Credential:
     # Every limit that binds the key; empty if there is at most its own, counted under its own id, as for most keys.
     caps: tuple[Limit, ...]
     rates: tuple[Limit, ...]
-    suspended: bool
+    # Why the account lets nobody in; empty if it does.
+    refusal: str
 
     @property
     def binding_rates(self) -> tuple[Limit, ...]:
@@ -55,7 +56,7 @@ def credential_of(key: ApiKey, known: Credential | None) -> Credential:
         change_number=key.change_number,
         caps=_unless_own(key.caps, key.id),
         rates=_unless_own(key.rates, key.id),
-        suspended=bool(key.suspended_at_ms),
+        refusal=key.refusal,
     )
 
 

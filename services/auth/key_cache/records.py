@@ -12,12 +12,11 @@ from struct import Struct
 from services.auth.key_cache.credential import Credential
 from services.auth.key_cache.terms import Terms, TermsTable
 
-# Digest, id, account, number of the terms, expiry, revocation, change, flags.
-_RECORD = Struct("<32s12s12sIqqqB")
+# Digest, id, account, number of the terms, expiry, revocation, change.
+_RECORD = Struct("<32s12s12sIqqq")
 _SHARDS = 4096
 # So many of them are pruned at once: of a million keys, this takes about two milliseconds.
 _SHARDS_AT_ONCE = 32
-_SUSPENDED = 1
 _KEY, _ACCOUNT = "key_", "acct_"
 
 
@@ -40,7 +39,7 @@ class KeyRecords:
         place = _place(shard, digest)
         if place < 0:
             return self._others.get(digest)
-        _, key, account, number, expires, revoked, change, flags = _RECORD.unpack_from(shard, place)
+        _, key, account, number, expires, revoked, change = _RECORD.unpack_from(shard, place)
         terms = self._terms[number]
         return Credential(
             key_id=_KEY + key.hex(),
@@ -56,7 +55,7 @@ class KeyRecords:
             change_number=change,
             caps=terms.caps,
             rates=terms.rates,
-            suspended=bool(flags & _SUSPENDED),
+            refusal=terms.refusal,
         )
 
     def put(self, credential: Credential) -> None:
@@ -74,6 +73,7 @@ class KeyRecords:
                 credential.monthly_credit_cap,
                 credential.caps,
                 credential.rates,
+                credential.refusal,
             )
         )
         self._shard(credential.digest).extend(
@@ -85,7 +85,6 @@ class KeyRecords:
                 credential.expires_at_ms,
                 credential.revoked_at_ms,
                 credential.change_number,
-                _SUSPENDED if credential.suspended else 0,
             )
         )
         self._packed += 1
@@ -98,7 +97,7 @@ class KeyRecords:
             for shard in self._shards[first : first + _SHARDS_AT_ONCE]:
                 ended = [
                     digest
-                    for digest, _, _, _, expires, revoked, _, _ in _RECORD.iter_unpack(shard)
+                    for digest, _, _, _, expires, revoked, _ in _RECORD.iter_unpack(shard)
                     if 0 < revoked <= before_ms or 0 < expires <= before_ms
                 ]
                 for digest in ended:

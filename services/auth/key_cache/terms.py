@@ -17,10 +17,12 @@ class Terms(NamedTuple):
     monthly_credit_cap: int
     caps: tuple[Limit, ...]
     rates: tuple[Limit, ...]
+    # Why the account lets nobody in; empty if it does.
+    refusal: str
 
 
 # Stands where nothing is kept any more.
-_NONE = Terms(0, (), (), 0, (), ())
+_NONE = Terms(0, (), (), 0, (), (), "")
 
 
 class TermsTable:

@@ -9,7 +9,7 @@ import secrets
 
 from services.auth.issuing.issuer import Insert
 from services.auth.issuing.key_store import Admission
-from services.auth.keys import PASSKEY_HINT, SUSPENDED, ApiKey
+from services.auth.keys import PASSKEY_HINT, ApiKey
 from services.auth.labels import RandomBytes, check_label, new_id
 from services.auth.sessions.session import FoundSession
 from services.auth.sessions.sessions import Sessions
@@ -124,7 +124,10 @@ class Passkeys:
         return FoundPasskey(_passkey(made, key), key), token
 
     async def sign_in(self, browser_token: str, credential_json: str, label: str) -> tuple[str, FoundSession]:
-        """Begins a session by a passkey and returns its token; raises MeshError, PERMISSION_DENIED if suspended."""
+        """Begins a session by a passkey and returns its token.
+
+        Raises MeshError, PERMISSION_DENIED if the account is suspended or closed.
+        """
         check_label(label)
         assertion = read_assertion(credential_json)
         challenge = await self._challenges.take(Purpose.SIGN_IN, assertion.challenge, browser_token)
@@ -162,9 +165,9 @@ class Passkeys:
         if not await self._store.advance(found.passkey.key_id, counter):
             message = "This passkey may have been copied: its counter went back. Sign in in another way and remove it."
             raise MeshError(Code.PERMISSION_DENIED, message)
-        if found.key.suspended_at_ms:
+        if found.key.refusal:
             # Only who has signed is told about the account.
-            raise MeshError(Code.PERMISSION_DENIED, SUSPENDED)
+            raise MeshError(Code.PERMISSION_DENIED, found.key.refusal)
         self._note_use(found.key.id, now_ms)
         return found.key
 

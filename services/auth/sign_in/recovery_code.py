@@ -54,7 +54,7 @@ class RecoveryCodeStore(Protocol):
     async def take_recovery_code(self, digest: bytes) -> RecoveryCode | None:
         """Returns the code with this digest and forgets it; None if there is none.
 
-        Raises MeshError PERMISSION_DENIED for a code of a suspended account, which is kept.
+        Raises MeshError PERMISSION_DENIED for a code of a suspended or closed account, which is kept.
         """
 
 
@@ -100,7 +100,8 @@ class RecoveryCodes:
     async def sign_in(self, text: str, label: str) -> tuple[str, FoundSession]:
         """Begins a short session by a code, which is used up; returns its token.
 
-        Raises MeshError UNAUTHENTICATED, and PERMISSION_DENIED for a code of a suspended account, which is kept.
+        Raises MeshError UNAUTHENTICATED, and PERMISSION_DENIED for a code of a suspended or closed account, which is
+        kept.
         """
         check_label(label)
         code = await self._store.take_recovery_code(_digest(text)) if len(text) <= _MAX_TEXT else None

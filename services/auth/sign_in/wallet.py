@@ -30,7 +30,7 @@ class FoundWallet(NamedTuple):
     key: ApiKey | None
 
     def works(self, now_ms: int) -> bool:
-        """Whether it signs in now, unless its account is suspended."""
+        """Whether it signs in now, unless its account is suspended or closed."""
         return self.key is not None and self.key.works(now_ms)
 
 

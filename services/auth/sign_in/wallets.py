@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from services.auth.issuing.issuer import Insert
 from services.auth.issuing.key_store import Admission
-from services.auth.keys import SUSPENDED, WALLET_HINT, ApiKey
+from services.auth.keys import WALLET_HINT, ApiKey
 from services.auth.labels import RandomBytes, check_label, new_id
 from services.auth.sessions.session import FoundSession
 from services.auth.sessions.sessions import Sessions
@@ -133,7 +133,10 @@ class Wallets:
         return FoundWallet(Wallet(key.id, key.account_id, challenge.wallet_address), key), token
 
     async def sign_in(self, browser_token: str, signed: Signed, label: str) -> tuple[str, FoundSession]:
-        """Begins a session by a wallet and returns its token; raises MeshError, PERMISSION_DENIED if suspended."""
+        """Begins a session by a wallet and returns its token.
+
+        Raises MeshError, PERMISSION_DENIED if the account is suspended or closed.
+        """
         check_label(label)
         key = await self._key(await self._take(Purpose.WALLET_SIGN_IN, signed, browser_token))
         return await self._sessions.begin(key.account_id, key.id, label)
@@ -188,8 +191,8 @@ class Wallets:
         if found is None or found.key is None or not found.works(now_ms):
             message = "This wallet is not known here, or it was removed. Open an account with it, or sign in otherwise."
             raise MeshError(Code.UNAUTHENTICATED, message)
-        if found.key.suspended_at_ms:
-            raise MeshError(Code.PERMISSION_DENIED, SUSPENDED)
+        if found.key.refusal:
+            raise MeshError(Code.PERMISSION_DENIED, found.key.refusal)
         self._note_use(found.key.id, now_ms)
         return found.key
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from services.auth.accounts import Account, Mark
 from services.auth.issuing.key_store import Standing
 from services.auth.keys import ApiKey
 from services.auth.store.account_rows import get_account
-from services.auth.store.tables import api_keys, changes, to_key, to_row
+from services.auth.store.tables import accounts, api_keys, changes, to_key, to_row
 from services.common.errors import Code, MeshError
 
 
@@ -38,14 +39,38 @@ def get(connection: sa.Connection, key_id: str, account_id: str = "") -> ApiKey:
 
 
 def insert(connection: sa.Connection, key: ApiKey, number: int) -> ApiKey:
-    """Keeps a new key under a change number, suspended if its account is.
+    """Keeps a new key under a change number, suspended or closed if its account is.
 
-    The change number is taken, so that nobody suspends or resumes the account before this transaction ends.
+    The change number is taken, so that nobody marks the account before this transaction ends.
     """
     account = get_account(connection, key.account_id)
-    numbered = replace(key, change_number=number, suspended_at_ms=account.suspended_at_ms)
+    numbered = replace(
+        key, change_number=number, suspended_at_ms=account.suspended_at_ms, closed_at_ms=account.closed_at_ms
+    )
     connection.execute(api_keys.insert().values(to_row(numbered)))
     return numbered
+
+
+def keys_of(connection: sa.Connection, account_id: str) -> list[ApiKey]:
+    """Returns every key of an account, those of sessions too."""
+    of_account = api_keys.select().where(api_keys.c.account_id == account_id)
+    return [to_key(row) for row in connection.execute(of_account).mappings()]
+
+
+def mark_account(connection: sa.Connection, account_id: str, mark: Mark, at_ms: int) -> tuple[Account, list[ApiKey]]:
+    """Marks an account and all its keys unless that is done, or takes the mark away with 0; returns them as they are.
+
+    Raises MeshError NOT_FOUND. The caller has locked the changes.
+    """
+    if bool(getattr(get_account(connection, account_id), mark)) != bool(at_ms):
+        connection.execute(accounts.update().where(accounts.c.id == account_id).values({mark: at_ms}))
+        # In the order of `set_last_used`, so that the two never wait for each other in a circle.
+        ids = sa.select(api_keys.c.id).where(api_keys.c.account_id == account_id).order_by(api_keys.c.id)
+        this = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
+        values = {mark: at_ms, "change_number": next_change(connection)}
+        if marked := [{"marked": key_id} for key_id in connection.execute(ids).scalars()]:
+            connection.execute(this.values(values), marked)
+    return get_account(connection, account_id), keys_of(connection, account_id)
 
 
 def next_change(connection: sa.Connection) -> int:

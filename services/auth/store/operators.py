@@ -151,25 +151,11 @@ class OperatorStore:
 
     async def insert_action(self, action: Action) -> None:
         """Appends an action; nothing happens if there is one with this ID."""
-
-        def work(connection: sa.Connection) -> None:
-            if connection.execute(sa.select(actions.c.id).where(actions.c.id == action.id)).first() is None:
-                connection.execute(actions.insert().values(asdict(action)))
-
-        await self._database.transaction(work)
+        await self._database.transaction(lambda connection: append_action(connection, action))
 
     async def insert_outcome(self, outcome: Outcome) -> None:
         """Appends an outcome; nothing happens if the action has one. Raises MeshError NOT_FOUND without the action."""
-        known = sa.select(actions.c.id).where(actions.c.id == outcome.action_id)
-        has_one = sa.select(outcomes.c.action_id).where(outcomes.c.action_id == outcome.action_id)
-
-        def work(connection: sa.Connection) -> None:
-            if connection.execute(known).first() is None:
-                raise MeshError(Code.NOT_FOUND, "There is no such action. Begin it first.", param="action_id")
-            if connection.execute(has_one).first() is None:
-                connection.execute(outcomes.insert().values(asdict(outcome)))
-
-        await self._database.transaction(work)
+        await self._database.transaction(lambda connection: append_outcome(connection, outcome))
 
     async def list_actions(self, wanted: ActionFilter, before: int, limit: int) -> list[RecordedAction]:
         """Returns actions, newest first; with `before`, only those with a lower number."""
@@ -179,6 +165,24 @@ class OperatorStore:
             query = query.where(actions.c.number < before)
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [_recorded(row) for row in rows]
+
+
+def append_action(connection: sa.Connection, action: Action) -> bool:
+    """Appends an action unless there is one with this ID; tells whether there was none."""
+    if connection.execute(sa.select(actions.c.id).where(actions.c.id == action.id)).first() is not None:
+        return False
+    connection.execute(actions.insert().values(asdict(action)))
+    return True
+
+
+def append_outcome(connection: sa.Connection, outcome: Outcome) -> None:
+    """Appends an outcome; nothing happens if the action has one. Raises MeshError NOT_FOUND without the action."""
+    known = sa.select(actions.c.id).where(actions.c.id == outcome.action_id)
+    has_one = sa.select(outcomes.c.action_id).where(outcomes.c.action_id == outcome.action_id)
+    if connection.execute(known).first() is None:
+        raise MeshError(Code.NOT_FOUND, "There is no such action. Begin it first.", param="action_id")
+    if connection.execute(has_one).first() is None:
+        connection.execute(outcomes.insert().values(asdict(outcome)))
 
 
 def _recorded(row: sa.RowMapping) -> RecordedAction:

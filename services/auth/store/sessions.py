@@ -17,8 +17,11 @@ _ACCOUNT_NAME = "account_name"
 # Every column of the session, of its account the name, and of its key all columns.
 _FOUND = (
     sa.select(*(sessions.c[name] for name in _FIELDS), accounts.c.name.label(_ACCOUNT_NAME), *JOINED_KEY.values())
-    # Nobody is signed in to a suspended account.
-    .join(accounts, sa.and_(accounts.c.id == sessions.c.account_id, accounts.c.suspended_at_ms == 0))
+    # Nobody is signed in to a suspended or closed account.
+    .join(
+        accounts,
+        sa.and_(accounts.c.id == sessions.c.account_id, accounts.c.suspended_at_ms == 0, accounts.c.closed_at_ms == 0),
+    )
     .join(api_keys, api_keys.c.id == sessions.c.key_id, isouter=True)
 )
 _NEWEST = (sessions.c.created_at_ms.desc(), sessions.c.id.desc())

@@ -11,13 +11,22 @@ from dataclasses import asdict, fields
 import sqlalchemy as sa
 
 from services.auth.issuing.key_store import Admission
-from services.auth.keys import SUSPENDED, ApiKey
+from services.auth.keys import ApiKey
 from services.auth.sign_in.challenge import Challenge, Purpose
 from services.auth.sign_in.passkey import FoundPasskey, Passkey
 from services.auth.sign_in.recovery_code import RecoveryCode
 from services.auth.sign_in.wallet import WALLET_TAKEN, FoundWallet, Wallet
 from services.auth.store.store import AuthStore
-from services.auth.store.tables import JOINED_KEY, api_keys, challenges, joined_key, passkeys, recovery_codes, wallets
+from services.auth.store.tables import (
+    JOINED_KEY,
+    api_keys,
+    challenges,
+    joined_key,
+    passkeys,
+    recovery_codes,
+    to_key,
+    wallets,
+)
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 
@@ -148,17 +157,19 @@ class SignInMethodStore:
     async def take_recovery_code(self, digest: bytes) -> RecoveryCode | None:
         """Returns the recovery code with this digest and forgets it; None if there is none.
 
-        Raises MeshError PERMISSION_DENIED for a code of a suspended account, which is kept for the day of resumption.
+        Raises MeshError PERMISSION_DENIED for a code of a suspended or closed account, which is kept for the day on
+        which the account lets people in again.
         """
         this = recovery_codes.c.digest == digest
-        key = sa.select(api_keys.c.id).join(recovery_codes, recovery_codes.c.key_id == api_keys.c.id).where(this)
+        key = sa.select(api_keys).join(recovery_codes, recovery_codes.c.key_id == api_keys.c.id).where(this)
         # A code whose key was revoked works never again, so nobody is told about its account.
-        suspended = key.where(api_keys.c.suspended_at_ms != 0, api_keys.c.revoked_at_ms == 0)
+        living = key.where(api_keys.c.revoked_at_ms == 0)
         taken = recovery_codes.delete().where(this).returning(*recovery_codes.columns)
 
         def work(connection: sa.Connection) -> sa.RowMapping | None:
-            if connection.execute(suspended).first() is not None:
-                raise MeshError(Code.PERMISSION_DENIED, SUSPENDED)
+            row = connection.execute(living).mappings().first()
+            if row is not None and (refusal := to_key(row).refusal):
+                raise MeshError(Code.PERMISSION_DENIED, refusal)
             return connection.execute(taken).mappings().one_or_none()
 
         row = await self._database.transaction(work)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from services.auth.accounts import EVERY_ACCOUNT, Account, AccountQuery
+from services.auth.accounts import EVERY_ACCOUNT, Account, AccountQuery, Mark
 from services.auth.changes import Changes
 from services.auth.issuing.key_store import Admission, Permission
 from services.auth.keys import DAILY_HINTS, RECOVERY_CODE_HINT, SECRETLESS_HINTS, ApiKey
@@ -20,6 +20,7 @@ from services.auth.store.key_rows import (
     insert,
     last_change,
     lock_changes,
+    mark_account,
     next_change,
     revoke,
     standing,
@@ -57,6 +58,8 @@ class AuthStore:
         selected = accounts.select().order_by(*sorting).limit(query.limit or None)
         if query.search:
             selected = selected.where(matches(query.search))
+        if query.closed:
+            selected = selected.where(accounts.c.closed_at_ms != 0)
 
         def work(connection: sa.Connection) -> list[Account]:
             page = selected
@@ -74,27 +77,25 @@ class AuthStore:
         """Returns one account; raises MeshError NOT_FOUND."""
         return await self._database.transaction(lambda connection: get_account(connection, account_id))
 
-    async def set_suspended(self, account_id: str, suspended_at_ms: int) -> tuple[Account, list[ApiKey]]:
-        """Suspends an account unless it is, or resumes it with 0; returns it with the keys that this has changed.
+    async def rename_account(self, account_id: str, name: str) -> Account:
+        """Gives an account another name and returns it; raises MeshError NOT_FOUND."""
+        rename = accounts.update().where(accounts.c.id == account_id).values(name=name)
+
+        def work(connection: sa.Connection) -> Account:
+            connection.execute(rename)
+            return get_account(connection, account_id)
+
+        return await self._database.transaction(work)
+
+    async def set_mark(self, account_id: str, mark: Mark, at_ms: int) -> tuple[Account, list[ApiKey]]:
+        """Marks an account unless it is, or takes the mark away with 0; returns it with the keys that this has changed.
 
         Raises MeshError NOT_FOUND. A key that is being made is either among them or made as the account now is.
         """
-        of_account = api_keys.select().where(api_keys.c.account_id == account_id)
-        ids = sa.select(api_keys.c.id).where(api_keys.c.account_id == account_id).order_by(api_keys.c.id)
-        mark = api_keys.update().where(api_keys.c.id == sa.bindparam("marked", type_=sa.String))
 
         def work(connection: sa.Connection) -> tuple[Account, list[ApiKey]]:
             lock_changes(connection)
-            account = get_account(connection, account_id)
-            if bool(account.suspended_at_ms) != bool(suspended_at_ms):
-                change = accounts.update().where(accounts.c.id == account_id)
-                connection.execute(change.values(suspended_at_ms=suspended_at_ms))
-                values = mark.values(suspended_at_ms=suspended_at_ms, change_number=next_change(connection))
-                # In the order of `set_last_used`, so that the two never wait for each other in a circle.
-                if marked := [{"marked": key_id} for key_id in connection.execute(ids).scalars()]:
-                    connection.execute(values, marked)
-            changed = [to_key(row) for row in connection.execute(of_account).mappings()]
-            return get_account(connection, account_id), changed
+            return mark_account(connection, account_id, mark, at_ms)
 
         return await self._database.transaction(work)
 

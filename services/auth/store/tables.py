@@ -26,6 +26,7 @@ accounts = sa.Table(
     sa.Column("name", sa.String),
     sa.Column("created_at_ms", sa.BigInteger),
     sa.Column("suspended_at_ms", sa.BigInteger),
+    sa.Column("closed_at_ms", sa.BigInteger),
 )
 api_keys = sa.Table(
     "api_keys",
@@ -50,8 +51,9 @@ api_keys = sa.Table(
     # The ancestors divided by spaces, the first one first; each is its id, cap and rate limit divided by colons.
     sa.Column("ancestors", sa.Text),
     sa.Column("session_id", sa.String),
-    # That of its account, so that replicas hear of it as of any other change of a key.
+    # Those of its account, so that replicas hear of them as of any other change of a key.
     sa.Column("suspended_at_ms", sa.BigInteger),
+    sa.Column("closed_at_ms", sa.BigInteger),
 )
 # One row: the number of the last change of any key, and the highest one of a key that was deleted.
 changes = sa.Table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from services.cli.commands.options import management
-from services.cli.management.output import to_row
+from services.cli.management.output import Row, to_row
 from services.cli.management.recording import recorded
 from services.cli.management.session import Session, find_account
 from services.cli.management.wording import moment
@@ -14,7 +14,7 @@ from tiermesh.auth.v1 import auth_pb2
 
 @click.group()
 def account() -> None:
-    """Create, list, suspend and resume accounts."""
+    """Create, list, suspend, resume and reopen accounts."""
 
 
 @account.command()
@@ -45,7 +45,7 @@ async def list_accounts(session: Session) -> None:
             "account": lambda row: row["id"],
             "name": lambda row: row["name"],
             "created": lambda row: moment(row["created_at_ms"], "-"),
-            "state": lambda row: f"suspended {moment(row['suspended_at_ms'], '')}" if row["suspended_at_ms"] else "",
+            "state": _state,
         },
         empty=f"There is no account yet. Create one with `{session.command('account create NAME')}`.",
     )
@@ -78,3 +78,20 @@ async def resume(session: Session, name: str, reason: str) -> None:
     async with recorded(session, "resume_account", account_id, reason), session.auth() as auth:
         response = await auth.call(auth.stub.ResumeAccount, auth_pb2.ResumeAccountRequest(account_id=account_id))
     session.output.record(to_row(response.account), f"Resumed {account_id}. Its keys work again.")
+
+
+@account.command()
+@click.argument("name", metavar="ACCOUNT")
+@click.option("--reason", default="", help="The reason, for the record.")
+@management("auth")
+async def reopen(session: Session, name: str, reason: str) -> None:
+    """Reopen ACCOUNT (ID or name), which its owner has closed. Its keys work again."""
+    account_id = await find_account(session, name)
+    async with recorded(session, "reopen_account", account_id, reason), session.auth() as auth:
+        response = await auth.call(auth.stub.ReopenAccount, auth_pb2.ReopenAccountRequest(account_id=account_id))
+    session.output.record(to_row(response.account), f"Reopened {account_id}. Its keys work again.")
+
+
+def _state(row: Row) -> str:
+    marks = {"closed": row["closed_at_ms"], "suspended": row["suspended_at_ms"]}
+    return ", ".join(f"{name} {moment(at_ms, '')}" for name, at_ms in marks.items() if at_ms)

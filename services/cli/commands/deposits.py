@@ -9,13 +9,12 @@ from services.cli.management.clients import DepositClient
 from services.cli.management.output import Columns, to_row
 from services.cli.management.session import Session, find_account
 from services.cli.management.wording import moment
+from services.common.token_amount import token_text
 from tiermesh.billing.v1 import deposits_pb2
 from tiermesh.payments.v1 import payments_pb2
 
 # As many as one page may have.
 _PAGE = 1_000
-# The decimals of a token whose smallest unit is worth a ten-thousandth of a credit.
-_DECIMALS = 6
 
 _DEPOSITS: Columns = {
     "time": lambda row: moment(row["at_ms"], "never"),
@@ -33,13 +32,6 @@ _ADDRESSES: Columns = {
     "index": lambda row: str(row["address_index"]),
     "since": lambda row: moment(row["at_ms"], "never"),
 }
-
-
-def token_text(atomic: int) -> str:
-    """Returns an amount of smallest units as tokens, such as "12.345" or "7.00"; nothing is rounded."""
-    whole, fraction = divmod(atomic, 10**_DECIMALS)
-    digits = f"{fraction:0{_DECIMALS}}"
-    return f"{whole:,}.{digits[:2]}{digits[2:].rstrip('0')}"
 
 
 @click.group()

@@ -11,7 +11,13 @@ from services.common.lifecycle.lifespan import Lifespan
 from services.common.lifecycle.process import run_service
 from services.common.rpc.channels import channel_opener
 from services.common.rpc.discovery import Discovery, first_addresses
-from services.common.rpc.replicas import auth_replicas, billing_replicas, operator_replicas, router_replicas
+from services.common.rpc.replicas import (
+    auth_replicas,
+    billing_replicas,
+    deposit_replicas,
+    operator_replicas,
+    router_replicas,
+)
 from services.common.settings import load_settings, split_list
 from services.console.application import Application
 from services.console.error_pages import ErrorPages
@@ -108,18 +114,19 @@ def _open_mesh(
     operators = operator_replicas(*to_auth, settings.call_timeout)
     billing = billing_replicas(*to_billing, settings.call_timeout)
     audits = billing_replicas(*to_billing, settings.audit_timeout)
+    deposits = deposit_replicas(*to_billing, settings.call_timeout)
     router = router_replicas(first_addresses(routers), open_channel("router"), settings.call_timeout)
     discovery.follow(auths, auth.set_addresses, operators.set_addresses)
-    discovery.follow(billings, billing.set_addresses, audits.set_addresses)
+    discovery.follow(billings, billing.set_addresses, audits.set_addresses, deposits.set_addresses)
     discovery.follow(routers, router.set_addresses)
-    for close in (auth.close, operators.close, billing.close, audits.close, router.close):
+    for close in (auth.close, operators.close, billing.close, audits.close, deposits.close, router.close):
         lifespan.close_at_end(close)
     examined = {
         "auth": (lambda: auth.addresses, open_channel("auth")),
         "billing": (lambda: billing.addresses, open_channel("billing")),
         "router": (lambda: router.addresses, open_channel("router")),
     }
-    mesh = OperatorMesh(lifespan.catalog, auth, operators, billing, audits, router, system_clock)
+    mesh = OperatorMesh(lifespan.catalog, auth, operators, billing, audits, deposits, router, system_clock)
     return mesh, Examiner(examined, settings.call_timeout)
 
 

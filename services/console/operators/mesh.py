@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,17 @@ from typing import TypeVar
 from services.common.catalog import Catalog
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
-from services.common.rpc.replicas import AuthReplicas, BillingReplicas, OperatorReplicas, RouterReplicas
+from services.common.rpc.replicas import (
+    AuthReplicas,
+    BillingReplicas,
+    DepositReplicas,
+    OperatorReplicas,
+    RouterReplicas,
+)
 from services.common.scopes import ENDPOINTS
 from services.console.mesh import Mesh
 from tiermesh.auth.v1 import auth_pb2, operators_pb2
-from tiermesh.billing.v1 import billing_pb2
+from tiermesh.billing.v1 import billing_pb2, deposits_pb2
 from tiermesh.router.v1 import router_pb2
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -49,16 +56,26 @@ class OperatorMesh(Mesh):
         operators: OperatorReplicas,
         billing: BillingReplicas,
         audits: BillingReplicas,
+        deposits: DepositReplicas,
         router: RouterReplicas,
         clock: Clock,
     ) -> None:
         super().__init__(catalog, auth, billing, audits, router, clock)
         self.operators = operators
+        self._deposits = deposits
 
-    async def search_accounts(self, search: str, *, size: int, after: str) -> auth_pb2.ListAccountsResponse:
-        """Returns a page of accounts, newest first."""
-        asked = auth_pb2.ListAccountsRequest(search=search, page_size=size, after_account_id=after, newest_first=True)
+    async def search_accounts(
+        self, search: str, *, closed: bool, size: int, after: str
+    ) -> auth_pb2.ListAccountsResponse:
+        """Returns a page of accounts, newest first; only the closed ones if asked."""
+        asked = auth_pb2.ListAccountsRequest(
+            search=search, closed=closed, page_size=size, after_account_id=after, newest_first=True
+        )
         return await self.auth.call(lambda stub: stub.ListAccounts, asked)
+
+    async def balances(self, account_ids: Sequence[str]) -> Sequence[billing_pb2.Balance]:
+        """Returns the credits of some accounts, in their order."""
+        return await asyncio.gather(*(self.balance(account_id) for account_id in account_ids))
 
     async def account(self, account_id: str) -> auth_pb2.Account:
         """Returns one account; raises MeshError NOT_FOUND."""
@@ -73,6 +90,10 @@ class OperatorMesh(Mesh):
     async def resume(self, account_id: str) -> None:
         """Has the keys of an account work again."""
         await self.auth.call(lambda stub: stub.ResumeAccount, auth_pb2.ResumeAccountRequest(account_id=account_id))
+
+    async def reopen(self, account_id: str) -> None:
+        """Has the keys of an account that its owner has closed work again."""
+        await self.auth.call(lambda stub: stub.ReopenAccount, auth_pb2.ReopenAccountRequest(account_id=account_id))
 
     async def create_owner_key(self, account_id: str, name: str) -> auth_pb2.CreateKeyResponse:
         """Creates a key without limits, with which the owner signs in and creates others."""
@@ -93,6 +114,11 @@ class OperatorMesh(Mesh):
         """Has billing check what came since its last audit, and all balances: the whole ledger can take minutes."""
         asked = billing_pb2.AuditRequest(scope=billing_pb2.AUDIT_SCOPE_NEW)
         return await self._reports.call(lambda stub: stub.Audit, asked)
+
+    async def deposits(self, *, size: int, before: int = 0) -> deposits_pb2.ListDepositsResponse:
+        """Returns a page of the deposits of all accounts, newest first; with `before`, only older ones than that."""
+        asked = deposits_pb2.ListDepositsRequest(page_size=size, before=before)
+        return await self._deposits.call(lambda stub: stub.ListDeposits, asked)
 
     async def runners(self) -> RunnersSeen:
         """Returns every runner and what is queued."""

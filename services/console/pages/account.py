@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from services.common.errors import Code, MeshError
 from services.console.mesh import gather
 from services.console.page import Page
 from services.console.rendering import Renderer
@@ -26,6 +27,7 @@ class Account:
         end = "/account/sessions/{session_id:sess_[0-9a-f]{24}}/end"
         return (
             Page(path="/account", name="account", handler=self.show),
+            Page(method="POST", path="/account/name", name="rename_account", handler=self.rename),
             Page(method="POST", path=end, name="end_session", handler=self.end),
             Page(method="POST", path="/account/end-other-sessions", name="end_other_sessions", handler=self.end_others),
         )
@@ -49,6 +51,19 @@ class Account:
             why_no_passkeys=why_none(),
             problem=problem,
         )
+
+    async def rename(self, visit: Visit) -> web.StreamResponse:
+        """Gives the account another name."""
+        name = visit.form.text("name")
+        if not name:
+            return await self.page(visit, problem="Enter a name for the account.", status=400)
+        try:
+            await self._sessions.rename_account(visit, name)
+        except MeshError as error:
+            if error.code is not Code.INVALID_REQUEST:
+                raise
+            return await self.page(visit, problem=error.message, status=400)
+        raise web.HTTPSeeOther("/account")
 
     async def end(self, visit: Visit) -> web.StreamResponse:
         """Ends one session; one of another account is left alone."""

@@ -20,7 +20,7 @@ _ERRORS = {
     400: "The request is wrong; the message says where.",
     401: "No key, or one that is unknown, expired or revoked.",
     402: "The balance is below the price, or the key has reached its monthly cap.",
-    403: "The key lacks the scope that the message names, or its account is suspended.",
+    403: "The key lacks the scope that the message names, or its account is suspended or closed.",
     404: "There is no such model or object.",
     408: "The body took too long to arrive.",
     409: "A request with this Idempotency-Key runs or was charged.",

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import Code, MeshError
+from services.common.rpc.interceptors import call_unary
+from services.common.scopes import ENDPOINTS
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.auth.conftest import auth_process, migrated, new_database
 from tests.support.apart import run_apart
@@ -18,6 +20,7 @@ from tests.support.partition import Partition
 from tests.support.postgres import PostgresServer, create_database
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
+from tiermesh.auth.v1 import auth_pb2
 
 MAX_STALE = 2.0
 
@@ -78,6 +81,15 @@ async def test_what_one_replica_changes_holds_at_the_other_within_a_second(clien
     await one.suspend(account.id)
     await within_a_second(other, rotated.api_key, False)
     await other.resume(account.id)
+    await within_a_second(one, rotated.api_key, True)
+    owner = await one.create_key(account.id, requests_per_minute=0, endpoints=ENDPOINTS)
+    await within_a_second(other, owner.api_key, True)
+    token = (
+        await call_unary(one.stub.CreateSession(auth_pb2.CreateSessionRequest(api_key=owner.api_key)))
+    ).session_token
+    await call_unary(one.stub.CloseAccount(auth_pb2.CloseAccountRequest(session_token=token)))
+    await within_a_second(other, rotated.api_key, False)
+    await call_unary(other.stub.ReopenAccount(auth_pb2.ReopenAccountRequest(account_id=account.id)))
     await within_a_second(one, rotated.api_key, True)
     await one.revoke_key(rotated.key.id)
     await within_a_second(other, rotated.api_key, False)

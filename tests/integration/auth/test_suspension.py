@@ -1,4 +1,4 @@
-"""Suspended accounts, over real gRPC on both databases."""
+"""Suspended accounts, over real gRPC on both databases; tests/integration/auth/test_closing.py has closed ones."""
 
 from __future__ import annotations
 
@@ -59,15 +59,21 @@ async def test_every_key_of_a_suspended_account_is_refused_until_it_is_resumed(s
     assert [await code_of(client, each.api_key) for each in keys] == [None] * 4
 
 
-async def test_a_suspension_outlives_the_process(tmp_path: Path, database_url: str) -> None:
+async def test_a_suspension_and_a_closing_outlive_the_process(tmp_path: Path, database_url: str) -> None:
     async with auth_process(tmp_path, database_url) as process, AuthClient(process.address) as client:
         account = await client.create_account()
         key = await client.create_key(account.id)
+        closed = await client.create_key((await client.create_account()).id, endpoints=["keys"])
+        session = await ask(client, "CreateSession", api_key=closed.api_key)
         await client.suspend(account.id)
+        await ask(client, "CloseAccount", session_token=session.session_token)
     async with auth_process(tmp_path, database_url) as process, AuthClient(process.address) as client:
-        assert await code_of(client, key.api_key) is Code.PERMISSION_DENIED
+        for each in (key, closed):
+            assert await code_of(client, each.api_key) is Code.PERMISSION_DENIED
         await client.resume(account.id)
-        assert await code_of(client, key.api_key) is None
+        await ask(client, "ReopenAccount", account_id=closed.key.account_id)
+        for each in (key, closed):
+            assert await code_of(client, each.api_key) is None
 
 
 @pytest.mark.parametrize("account_id", ["", "acct_" + "0" * 24, "\0"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from services.cli.commands.deposits import token_text
 from services.cli.state import certificate_files
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
+from services.common.token_amount import token_text
 from tests.integration.billing.deposits_for_tests import CHAIN, SENDER, TOKEN, address_of, hash_of
 from tests.integration.cli.test_management import error_of, text_of
 from tests.support.mesh import LocalMesh
@@ -21,13 +21,13 @@ def operator_files(mesh: LocalMesh) -> TlsSettings:
 
 
 async def deposit(mesh: LocalMesh, account: str, *amounts: int) -> None:
-    """Gives an account an address, and billing a block with deposits to it."""
+    """Gives an account an address, and billing a block with deposits to it, which a watcher of its own has read."""
     address = deposits_pb2.DepositAddress(
-        chain_id=CHAIN, address=address_of(account), account_id=account, xpub_id="xpub", address_index=0
+        chain_id=CHAIN, address=address_of(account), account_id=account, xpub_id=account, address_index=0
     )
     found = [
         deposits_pb2.Deposit(
-            tx_hash=hash_of(7),
+            tx_hash=hash_of(7, account),
             log_index=log,
             block_number=1,
             block_hash=hash_of(1),
@@ -38,7 +38,7 @@ async def deposit(mesh: LocalMesh, account: str, *amounts: int) -> None:
         for log, atomic in enumerate(amounts)
     ]
     blocks = deposits_pb2.RecordDepositsRequest(
-        cursor=deposits_pb2.DepositCursor(chain_id=CHAIN, token=TOKEN, watcher="first"),
+        cursor=deposits_pb2.DepositCursor(chain_id=CHAIN, token=TOKEN, watcher=account),
         from_block=1,
         to_block=1,
         parent_hash=hash_of(0),
@@ -63,7 +63,7 @@ async def test_deposits_and_their_address_are_shown(mesh: LocalMesh) -> None:
     assert address_of(account) in await text_of(mesh, "deposits", "address", account)
     first, second = await mesh.command("deposits", "list", account)
     assert (first["credits"], second["credits"]) == (1_234, 1)
-    assert (first["account_id"], first["deposit"]["tx_hash"]) == (account, hash_of(7))
+    assert (first["account_id"], first["deposit"]["tx_hash"]) == (account, hash_of(7, account))
     (newest,) = await mesh.command("deposits", "list", "--limit", "1")
     assert newest == second
     text = await text_of(mesh, "deposits", "list", "depositor")

@@ -7,10 +7,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.integration.console.deposit_mesh import DepositMesh
-from tests.integration.console.desk import Desk, launch
 from tests.integration.console.person import Operator, Owner, Person
 from tests.support.mesh import LocalMesh
 
@@ -80,21 +78,3 @@ def desk_of_operator(operator: Operator) -> Iterator[Person]:
     """A browser at which the operator is signed in."""
     with operator.at_a_browser() as person:
         yield person
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A browser for the tests of a file; while it is open, this thread can run no asyncio tests."""
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def desk(browser: Browser, mesh: LocalMesh) -> Iterator[Desk]:
-    """A person at it with nothing in the browser yet."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.grant_permissions(["clipboard-read", "clipboard-write"], origin=mesh.console_url)
-    yield Desk(context, mesh.console_url)
-    context.close()

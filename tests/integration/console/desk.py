@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, ViewportSize, expect
 
 from tests.support import programs
 from tests.support.deadlines import stretched
 
-WIDTHS = (360, 1600)
-SCHEMES = ("light", "dark")
+Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 # What a model may call in the playground, as people enter it.
 TOOLS = '[{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]'
 # Set, it names a folder in which every page is kept as a picture.
 PICTURES_VARIABLE = "TIERMESH_TEST_SCREENSHOTS"
+
+
+class Screen(NamedTuple):
+    """What a person looks at: its width in pixels, and the colours that are asked for."""
+
+    width: int
+    scheme: Scheme
+
+    def open(self, browser: Browser, url: str) -> Desk:
+        """Returns a person who looks at it."""
+        # What moves has other colours for a moment.
+        viewport = ViewportSize(width=self.width, height=900)
+        context = browser.new_context(viewport=viewport, color_scheme=self.scheme, reduced_motion="reduce")
+        return Desk(context, url)
+
+
+# Everything is done on each of them. Every page is looked at in both schemes on each, once it is there.
+SCREENS = (Screen(360, "light"), Screen(1600, "dark"))
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -69,20 +87,22 @@ def press(page: Page, role: Literal["button", "link"], name: str) -> None:
         page.get_by_role(role, name=name).click()
 
 
-def check_page(page: Page, name: str, width: int, scheme: str) -> None:
-    """Fails if something is cut off, too small to touch, hard to read or without a name."""
-    if folder := os.environ.get(PICTURES_VARIABLE):
-        picture = Path(folder, f"{name}-{width}-{scheme}.png")
-        page.screenshot(path=picture, full_page=True, timeout=1000 * stretched(30))
-    found = page.evaluate(CHECKS)
-    assert found == [], f"{name} at {width} in {scheme}: {found}"
-    # It takes long, and finds the same at most combinations.
-    if (width, scheme) in {(WIDTHS[0], SCHEMES[0]), (WIDTHS[1], SCHEMES[1])}:
-        page.evaluate(AXE)
-        violations = page.evaluate(
-            "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
-        )
-        assert violations == [], f"{name} at {width} in {scheme}: {violations}"
+def check_page(page: Page, name: str, screen: Screen) -> None:
+    """Fails if in one of the schemes something is cut off, too small to touch, hard to read or without a name."""
+    # That of the screen comes last, and stays.
+    for scheme in sorted(SCHEMES, key=lambda each: each == screen.scheme):
+        page.emulate_media(color_scheme=scheme)
+        if folder := os.environ.get(PICTURES_VARIABLE):
+            picture = Path(folder, f"{name}-{screen.width}-{scheme}.png")
+            page.screenshot(path=picture, full_page=True, timeout=1000 * stretched(30))
+        found = page.evaluate(CHECKS)
+        assert found == [], f"{name} at {screen.width} in {scheme}: {found}"
+    # It takes long, so that it is asked once for each screen.
+    page.evaluate(AXE)
+    violations = page.evaluate(
+        "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => [id, nodes[0].html]))"
+    )
+    assert violations == [], f"{name} at {screen.width} in {screen.scheme}: {violations}"
 
 
 AXE = programs.axe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import html
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterable
@@ -29,6 +30,9 @@ class FormOnPage:
 
     action: str
     fields: dict[str, list[str]] = field(default_factory=dict)
+    method: str = "get"
+    # Every field that can be filled in, also one that sends nothing as it is, such as a box that is not ticked.
+    names: set[str] = field(default_factory=set)
 
 
 class _Forms(HTMLParser):
@@ -37,11 +41,18 @@ class _Forms(HTMLParser):
         self._path = path
         self._select = ""
         self.found: list[FormOnPage] = []
+        self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
+        if tag == "a" and attributes.get("href", "").startswith("/"):
+            self.links.append(attributes["href"])
+        elif tag in {"input", "select", "textarea"} and "name" in attributes and self.found:
+            self.found[-1].names.add(attributes["name"])
         if tag == "form":
-            self.found.append(FormOnPage(attributes.get("action", self._path)))
+            self.found.append(
+                FormOnPage(attributes.get("action", self._path), method=attributes.get("method", "get").lower())
+            )
         elif tag == "select":
             self._select = attributes["name"]
         elif tag == "option" and "selected" in attributes:
@@ -62,6 +73,8 @@ class PageShown:
         parser = _Forms(response.url.path)
         parser.feed(self.source)
         self.forms = {form.action: form for form in parser.found}
+        # Where it leads within the console.
+        self.links = parser.links
 
     @property
     def location(self) -> str:
@@ -97,6 +110,11 @@ class Person:
     def open(self, path: str, **options: Any) -> PageShown:
         """Opens a page, without following where it leads."""
         return PageShown(self.http.get(path, **options))
+
+    def weight(self, page: PageShown) -> int:
+        """Returns how many bytes a page has with all that it loads."""
+        loaded = re.findall(r'="(/static/[^"]+)"', page.source)
+        return len(page.response.content) + sum(len(self.http.get(each).content) for each in loaded)
 
     def send(self, path: str, fields: dict[str, Any], *, origin: str | None = "", **options: Any) -> PageShown:
         """Sends a form as it is; `origin` is another one, or None for none at all."""

@@ -49,7 +49,10 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory, "script.json")
         script.write_text(json.dumps(_SCRIPT))
-        mesh = LocalMesh(Path(directory), "--console-port", "0", "--script", str(script), tiers=("pro", "max"))
+        options = ("--console-port", "0", "--script", str(script))
+        # The pictures are taken at once, and show when keys were last used.
+        environ = {"TIERMESH_AUTH_LAST_USED_SECONDS": "0.05"}
+        mesh = LocalMesh(Path(directory), *options, tiers=("pro", "max"), environ=environ)
         asyncio.run(mesh.start())
         try:
             _take_all(mesh, folder)

@@ -12,29 +12,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.console.http.headers import CONTENT_SECURITY_POLICY
-from tests.integration.console.person import Owner, Person, beside, shown_as_text
+from tests.integration.console.crawl import BODIES, MARKUP, Crawl, check_answer
+from tests.integration.console.person import FormOnPage, Owner, Person, beside, shown_as_text
 from tests.integration.console.test_pages import PAGES, key_page, make_key, status_of
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 
 EVIL = "https://evil.example"
-MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 LONG_AND_STRANGE = "\N{HEBREW LETTER SHIN}\N{HEBREW LETTER LAMED} \N{PARTY POPPER}" + "W" * 99
+
+
+def crawl_of(person: Person) -> Crawl:
+    """Returns all pages and forms of the console, with those of a key of which nothing depends."""
+    return Crawl(person, (key_page(person, make_key(person)), "/", "/confirm", "/sign-up", "/recover"))
 
 
 def forms_that_change_something(person: Person) -> dict[str, dict[str, object]]:
     """Returns every form of the console, by its action, as a person would send it."""
-    path = key_page(person, make_key(person))
-    found: dict[str, dict[str, object]] = {}
-    for page in ("/", "/keys/new", "/playground", "/confirm", "/account", "/sign-up", path):
-        for action, form in person.open(page).forms.items():
-            found[action] = {**form.fields}
-    return found
+    forms = crawl_of(person).forms
+    return {action: {**form.fields} for action, form in forms.items() if form.method == "post"}
 
 
 def test_another_sites_form_does_nothing(owner: Owner, person: Person, mesh: LocalMesh) -> None:
+    # With a second session, there are others to end.
+    owner.at_a_browser()
     forms = forms_that_change_something(person)
-    assert len(forms) >= 6
+    assert {action.rpartition("/")[2] for action in forms} >= {
+        *("new", "rotate", "revoke", "close", "end", "end-other-sessions", "passkeys", "recovery-code", "playground"),
+        *("sign-out", "sign-up", "confirm"),
+    }
     for action, fields in forms.items():
         # The form token is right here, which another site cannot even know.
         for origin in (EVIL, "null", None, f"{person.url}.evil.example", person.url.replace("http", "https")):
@@ -59,8 +65,9 @@ def test_signing_in_needs_a_form_of_ours_too(mesh: LocalMesh) -> None:
 
 
 def test_opening_a_page_changes_nothing(person: Person) -> None:
-    for action in forms_that_change_something(person):
-        if action not in {"/keys/new", "/playground", "/confirm", "/sign-up"}:
+    crawl = crawl_of(person)
+    for action, form in crawl.forms.items():
+        if form.method == "post" and action not in crawl.pages:
             assert person.open(action).status in {404, 405}, action
     assert person.open("/").status == 200
 
@@ -230,49 +237,37 @@ async def test_registration_is_off_or_limited_unless_somebody_opens_it(mesh: Loc
         assert "a guest of ours" not in console.log()
 
 
-TEXT = st.one_of(
-    st.text(max_size=40),
-    st.text(st.characters(categories=["Cc", "Cf", "Nd", "Sm", "Zs"]), max_size=20),
-    st.sampled_from([MARKUP, "-1", "0", "99999999999999999999", "1e3", "../../etc/passwd", "%00", "key_" + "0" * 24]),
-)
-BODIES = st.one_of(st.binary(max_size=200), st.just(b"form_token=" + b"&a=b" * 300), st.just(b"a=" + b"x" * 70_000))
-
-
-class Forms:
-    """Every form at one browser, and the fields of each; without those that would sign it out."""
-
-    def __init__(self, owner: Owner) -> None:
-        self.person = owner.at_a_browser()
-        self.fields = forms_that_change_something(self.person)
-        path = key_page(self.person, make_key(self.person))
-        token = {"form_token": self.person.token()}
-        self.fields |= {f"{path}/rotate": {**token, "overlap": "0"}, f"{path}/revoke": dict(token)}
-        for action in [action for action in self.fields if "session" in action or "sign-out" in action]:
-            del self.fields[action]
-
-
 @pytest.fixture(scope="module")
-def forms(owner: Owner) -> Iterator[Forms]:
-    forms = Forms(owner)
-    yield forms
-    forms.person.http.close()
+def crawl(owner: Owner) -> Iterator[Crawl]:
+    """Every form at one browser; without those that would sign it out."""
+    with owner.at_a_browser() as person:
+        yield crawl_of(person)
+
+
+def fields_of(crawl: Crawl) -> list[FormOnPage]:
+    """Returns the forms with something to fill in; none signs the browser out."""
+    return [form for form in crawl.forms.values() if form.names - {"form_token"}]
+
+
+def test_markup_in_any_field_of_any_form_is_text(crawl: Crawl) -> None:
+    filled_in = [(form, name) for form in fields_of(crawl) for name in sorted(form.names - {"form_token"})]
+    assert {form.action for form, _ in filled_in} >= {
+        *("/keys/new", "/usage", "/receipts", "/account/close", "/account/name", "/account/passkeys", "/playground")
+    }
+    for form, name in filled_in:
+        check_answer(crawl.send(form, {name: MARKUP}))
+    for path in crawl.pages:
+        check_answer(crawl.person.open(path))
 
 
 @settings(max_examples=25)
 @given(st.data())
-def test_no_form_breaks_whatever_is_entered(forms: Forms, data: st.DataObject) -> None:
-    action = data.draw(st.sampled_from(sorted(forms.fields)))
-    fields = forms.fields[action]
-    names = [name for name in (*fields, "scope", "model", "name", "key") if name != "form_token"]
-    entered = {name: data.draw(TEXT) for name in data.draw(st.lists(st.sampled_from(names), max_size=4))}
-    page = forms.person.send(action, {**fields, **entered})
-    assert page.status < 500
-    assert "<script>" not in page.source
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": forms.person.url}
-    raw = forms.person.http.post(action, content=data.draw(BODIES), headers=headers)
-    assert 400 <= raw.status_code < 500
+def test_no_form_breaks_whatever_is_entered(crawl: Crawl, data: st.DataObject) -> None:
+    form = data.draw(st.sampled_from(fields_of(crawl)))
+    check_answer(crawl.send(form, crawl.filled_in(form, data)))
+    assert 400 <= crawl.send_body(form, data.draw(BODIES)) < 500
     path = data.draw(st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="?#"), max_size=20))
-    assert forms.person.http.get(f"/keys/{path}").status_code < 500
+    assert crawl.person.open(f"/keys/{path}").status < 500
 
 
 def test_no_key_and_no_token_is_written_anywhere(mesh: LocalMesh, person: Person, owner: Owner) -> None:

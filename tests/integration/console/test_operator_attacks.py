@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.console.http.forms import form_token
 from services.console.http.headers import CONTENT_SECURITY_POLICY
+from tests.integration.console.crawl import BODIES, MARKUP, TEXT, Crawl, check_answer
 from tests.integration.console.person import Operator, Owner, PageShown, Person, operators_beside, shown_as_text
-from tests.integration.console.test_attacks import BODIES, EVIL, LONG_AND_STRANGE, MARKUP, TEXT
+from tests.integration.console.test_attacks import EVIL, LONG_AND_STRANGE, fields_of
+from tests.integration.console.test_closing import close
 from tests.integration.console.test_operator_pages import OPERATOR_PAGES, account_page
 from tests.integration.console.test_pages import status_of
 from tests.support.mesh import LocalMesh
@@ -27,18 +28,41 @@ ENTERED: dict[str, dict[str, object]] = {
     "/accounts/new": {"name": "made by a test"},
     "/grant": {"credits": "5", "reason": "a test"},
     "/suspend": {"reason": "a test"},
+    "/reopen": {"reason": "a test"},
 }
 
 
-def forms_that_change_something(person: Person, owner: Owner) -> dict[str, dict[str, object]]:
+def crawl_of(person: Person, *owners: Owner) -> Crawl:
+    """Returns all pages and forms of the operators' console, with those of these accounts and of no others."""
+    return Crawl(person, (*(account_page(owner) for owner in owners), "/", "/confirm"))
+
+
+def forms_that_change_something(person: Person, *owners: Owner) -> dict[str, dict[str, object]]:
     """Returns every form of the operators' console, by its action, as an operator would send it."""
-    found: dict[str, dict[str, object]] = {}
-    for page in (*OPERATOR_PAGES, "/confirm", account_page(owner)):
-        for action, form in person.open(page).forms.items():
-            if "form_token" in form.fields:
-                entered = next((fields for end, fields in ENTERED.items() if action.endswith(end)), {})
-                found[action] = {**form.fields, **entered}
-    return found
+    forms = crawl_of(person, *owners).forms.items()
+    return {action: {**form.fields, **entered_into(action)} for action, form in forms if form.method == "post"}
+
+
+def entered_into(action: str) -> dict[str, object]:
+    """Returns what a form needs to do something."""
+    return next((fields for end, fields in ENTERED.items() if action.endswith(end)), {})
+
+
+@pytest.fixture(scope="module")
+def suspended(mesh: LocalMesh) -> Owner:
+    """The owner of a suspended account."""
+    owner = Owner(mesh, "suspended")
+    mesh.command_now("account", "suspend", owner.account)
+    return owner
+
+
+@pytest.fixture(scope="module")
+def closed(mesh: LocalMesh) -> Owner:
+    """The owner of a closed account."""
+    owner = Owner(mesh, "closed")
+    with owner.at_a_browser() as person:
+        close(person)
+    return owner
 
 
 def actions_recorded(mesh: LocalMesh) -> int:
@@ -55,12 +79,12 @@ def target(mesh: LocalMesh) -> Owner:
 
 
 def test_another_sites_form_does_nothing(
-    desk_of_operator: Person, operator: Operator, target: Owner, mesh: LocalMesh
+    desk_of_operator: Person, operator: Operator, target: Owner, suspended: Owner, closed: Owner, mesh: LocalMesh
 ) -> None:
     person = desk_of_operator
-    forms = forms_that_change_something(person, target)
+    forms = forms_that_change_something(person, target, suspended, closed)
     assert {action.rpartition("/")[2] for action in forms} >= {
-        *("new", "drain", "audit", "grant", "suspend", "keys", "revoke", "sign-out", "confirm")
+        *("new", "drain", "audit", "grant", "suspend", "resume", "reopen", "keys", "revoke", "sign-out", "confirm")
     }
     before = actions_recorded(mesh)
     other = operator.at_a_browser()
@@ -213,35 +237,45 @@ def test_ids_of_nothing_are_not_found(desk_of_operator: Person) -> None:
     for path in (f"/accounts/{nobody}", "/accounts/x", f"/accounts/{nobody}/grant", "/accounts?after=x"):
         assert person.open(path).status in {404, 405}, path
     grant = {**token, "credits": "5", "reason": "x", "grant_id": "0" * 24}
-    for end, fields in (("grant", grant), ("suspend", {**token, "reason": "x"}), ("resume", token), ("keys", token)):
+    reason = {**token, "reason": "x"}
+    for end, fields in (
+        *(("grant", grant), ("suspend", reason), ("resume", token)),
+        *(("reopen", reason), ("keys", token)),
+    ):
         assert person.send(f"/accounts/{nobody}/{end}", fields).status == 404, end
     assert person.send(f"/accounts/{nobody}/keys/key_{'0' * 24}/revoke", token).status == 404
 
 
 @pytest.fixture(scope="module")
-def fuzzed(operator: Operator) -> Iterator[Person]:
-    """A browser that fills in anything."""
+def crawl(operator: Operator, target: Owner, suspended: Owner, closed: Owner) -> Iterator[Crawl]:
+    """Every form at one browser, those of an account in each of its states among them."""
     with operator.at_a_browser() as person:
-        yield person
+        crawl = crawl_of(person, target, suspended, closed)
+        for action, form in crawl.forms.items():
+            form.fields |= {name: [str(text)] for name, text in entered_into(action).items()}
+        yield crawl
 
 
-@settings(max_examples=10)
+def test_markup_in_any_field_of_any_form_is_text(crawl: Crawl) -> None:
+    filled_in = [(form, name) for form in fields_of(crawl) for name in sorted(form.names - {"form_token"})]
+    assert {form.action.rpartition("/")[2] for form, _ in filled_in} >= {
+        *("new", "accounts", "record", "grant", "suspend", "resume", "reopen", "keys", "confirm")
+    }
+    for form, name in filled_in:
+        check_answer(crawl.send(form, {name: MARKUP}))
+    for path in crawl.pages:
+        check_answer(crawl.person.open(path))
+
+
+@settings(max_examples=20)
 @given(st.data())
-def test_no_form_breaks_whatever_is_entered(fuzzed: Person, target: Owner, data: st.DataObject) -> None:
-    page = account_page(target)
-    action = data.draw(st.sampled_from(["/accounts/new", f"{page}/grant", f"{page}/suspend", f"{page}/resume"]))
-    fields = {"form_token": form_token(fuzzed.session_cookie[1]), "grant_id": "1" * 24}
-    names = st.sampled_from(["name", "credits", "reason", "grant_id"])
-    entered = {name: data.draw(TEXT) for name in data.draw(st.lists(names, max_size=4))}
-    answer = fuzzed.send(action, {**fields, **entered})
-    assert answer.status < 500
-    assert "<script>" not in answer.source
-    headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": fuzzed.url}
-    raw = fuzzed.http.post(action, content=data.draw(BODIES), headers=headers)
-    assert 400 <= raw.status_code < 500
+def test_no_form_breaks_whatever_is_entered(crawl: Crawl, target: Owner, data: st.DataObject) -> None:
+    form = data.draw(st.sampled_from(fields_of(crawl)))
+    check_answer(crawl.send(form, crawl.filled_in(form, data)))
+    assert 400 <= crawl.send_body(form, data.draw(BODIES)) < 500
     query = {name: data.draw(TEXT) for name in ("search", "after", "operator", "subject", "page")}
-    path = data.draw(st.sampled_from(["/accounts", "/record", page]))
-    assert fuzzed.http.get(path, params=query).status_code < 500
+    path = data.draw(st.sampled_from(["/accounts", "/record", account_page(target)]))
+    check_answer(crawl.person.open(path, params=query))
 
 
 async def test_no_key_and_no_token_is_written_anywhere(

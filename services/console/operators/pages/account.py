@@ -47,6 +47,7 @@ class Account:
             Page(method="POST", path=f"{_ONE}/grant", name="grant", handler=self.grant),
             Page(method="POST", path=f"{_ONE}/suspend", name="suspend", handler=self.suspend),
             Page(method="POST", path=f"{_ONE}/resume", name="resume", handler=self.resume),
+            Page(method="POST", path=f"{_ONE}/reopen", name="reopen", handler=self.reopen),
             Page(method="POST", path=f"{_ONE}/keys", name="create_key", handler=self.create_key),
             Page(
                 method="POST",
@@ -94,6 +95,17 @@ class Account:
         """Has the keys of the account work again."""
         async with self._recorded(visit, "resume_account", visit.form.text("reason")):
             await self._mesh.resume(_account_id(visit))
+        raise web.HTTPSeeOther(_path(visit))
+
+    async def reopen(self, visit: Visit) -> web.StreamResponse:
+        """Has the keys of the account work again that its owner has closed."""
+        try:
+            reason = visit.form.text("reason")
+            _demand(bool(reason), "Enter the reason for reopening the account.")
+            async with self._recorded(visit, "reopen_account", reason):
+                await self._mesh.reopen(_account_id(visit))
+        except MeshError as error:
+            return await self._refused(visit, error)
         raise web.HTTPSeeOther(_path(visit))
 
     async def create_key(self, visit: Visit) -> web.StreamResponse:

@@ -7,6 +7,7 @@ import re
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
+from services.console.mesh import gather
 from services.console.operators.actions import Actions
 from services.console.operators.mesh import OperatorMesh
 from services.console.page import Page
@@ -35,15 +36,25 @@ class Accounts:
         )
 
     async def list(self, visit: Visit) -> web.StreamResponse:
-        """Answers GET /accounts: a page of the accounts, newest first."""
+        """Answers GET /accounts: a page of the accounts, newest first; of closed ones with what is left in them."""
         query = visit.request.query
         search, after = query.get("search", "").strip()[:_MOST_CHARACTERS], query.get("after", "")
         if after and not re.fullmatch(ACCOUNT_ID, after):
             raise web.HTTPNotFound
-        found = await self._mesh.search_accounts(search, size=_PAGE, after=after)
-        onward = found.accounts[-1].id if found.has_more else ""
+        closed = query.get("state", "") == "closed"
+        found = await self._mesh.search_accounts(search, closed=closed, size=_PAGE, after=after)
+        # Operators decide about the credits of closed accounts; those of others are on the pages of these.
+        asked = [account.id for account in found.accounts] if closed else []
+        (balances,) = await gather(self._mesh.balances(asked))
         return self._renderer.page(
-            "accounts", visit, accounts=found.accounts, search=search, after=after, onward=onward
+            "accounts",
+            visit,
+            accounts=found.accounts,
+            closed=closed,
+            balances=None if balances is None else dict(zip(asked, balances, strict=True)),
+            search=search,
+            after=after,
+            onward=found.accounts[-1].id if found.has_more else "",
         )
 
     async def show_form(self, visit: Visit) -> web.StreamResponse:

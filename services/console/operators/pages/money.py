@@ -1,9 +1,13 @@
-"""The ledger: what it adds up to, and whether it is sound."""
+"""The ledger: what it adds up to, whether it is sound, and what has arrived from a chain."""
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
+from services.common.token_amount import token_text
+from services.console.mesh import gather
 from services.console.operators.actions import Actions
 from services.console.operators.mesh import OperatorMesh
 from services.console.page import Page
@@ -12,6 +16,8 @@ from services.console.visit import Visit
 from tiermesh.billing.v1 import billing_pb2
 
 _LAST = 10
+_DEPOSITS = 20
+_DEPOSIT_ID = re.compile(r"[1-9][0-9]{0,17}")
 
 
 class Money:
@@ -42,5 +48,20 @@ class Money:
         return await self._page(visit, found)
 
     async def _page(self, visit: Visit, found: billing_pb2.AuditResponse | None) -> web.Response:
-        last = await self._mesh.actions(action="audit_ledger", size=_LAST)
-        return self._renderer.page("money", visit, found=found, last=last.actions)
+        before = visit.request.query.get("before", "")
+        if before and not _DEPOSIT_ID.fullmatch(before):
+            raise web.HTTPNotFound
+        last, deposits = await gather(
+            self._mesh.actions(action="audit_ledger", size=_LAST),
+            self._mesh.deposits(size=_DEPOSITS, before=int(before or 0)),
+        )
+        return self._renderer.page(
+            "money",
+            visit,
+            found=found,
+            last=None if last is None else last.actions,
+            deposits=None if deposits is None else deposits.deposits,
+            onward=deposits.deposits[-1].deposit_id if deposits is not None and deposits.has_more else "",
+            later=bool(before),
+            token_text=token_text,
+        )

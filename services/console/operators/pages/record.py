@@ -18,6 +18,8 @@ ACTIONS = {
     "create_account": "Opened an account",
     "suspend_account": "Suspended an account",
     "resume_account": "Resumed an account",
+    "close_account": "Closed an account",
+    "reopen_account": "Reopened an account",
     "grant_credits": "Granted credits",
     "create_key": "Created a key",
     "rotate_key": "Rotated a key",

@@ -7,12 +7,14 @@ import pytest
 
 from services.auth.issuing.rights import (
     Wish,
+    check_may_close,
     check_may_revoke,
     check_may_rotate,
     check_wish,
     line_of,
     passed_on,
 )
+from services.auth.keys import ApiKey
 from services.auth.lineage import MAX_ANCESTORS, Ancestor
 from services.common.catalog import Catalog, Model
 from services.common.errors import Code, MeshError
@@ -208,3 +210,37 @@ def test_a_key_without_limits_rotates_others_but_not_its_ancestors() -> None:
     with pytest.raises(MeshError) as caught:
         check_may_rotate(rotator, ancestor)
     assert caught.value.code is Code.PERMISSION_DENIED
+
+
+@pytest.mark.parametrize(
+    ("other", "allowed"),
+    [
+        (api_key(id="key_2", requests_per_minute=5), True),
+        (api_key(id="key_2", requests_per_minute=4, endpoints=ALL), True),
+        (api_key(id="key_2", ancestors=(Ancestor("key_1", 0, 5),)), True),
+        # What does not work any more, or belongs to a session, is stopped anyway.
+        (api_key(id="key_2", revoked_at_ms=1), True),
+        (api_key(id="key_2", expires_at_ms=100), True),
+        (api_key(id="key_2", session_id="sess_1"), True),
+        (api_key(id="key_2"), False),
+        (api_key(id="key_2", requests_per_minute=6), False),
+        (api_key(id="key_2", expires_at_ms=101), False),
+    ],
+)
+def test_a_key_closes_the_account_only_if_it_may_revoke_every_key_that_works(other: ApiKey, allowed: bool) -> None:
+    closer = api_key(endpoints=ALL, requests_per_minute=5)
+    keys = [closer, other]
+    if allowed:
+        check_may_close(closer, keys, 100)
+        return
+    with pytest.raises(MeshError) as caught:
+        check_may_close(closer, keys, 100)
+    assert caught.value.code is Code.PERMISSION_DENIED
+
+
+def test_a_key_that_another_has_made_does_not_close_the_account_of_its_maker() -> None:
+    maker = api_key(endpoints=ALL)
+    made = api_key(id="key_2", endpoints=ALL, ancestors=(Ancestor("key_1", 0, 0),))
+    check_may_close(maker, [maker, made], 100)
+    with pytest.raises(MeshError):
+        check_may_close(made, [maker, made], 100)

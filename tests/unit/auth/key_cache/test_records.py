@@ -28,7 +28,7 @@ def credential(chance: random.Random, **fields: object) -> Credential:
         change_number=chance.choice((0, 1, 2**62)),
         caps=limits,
         rates=limits,
-        suspended=chance.random() < 0.2,
+        refusal=chance.choice(("", "", "The account is closed.")),
     )
     return replace(made, **fields)  # type: ignore[arg-type]  # Tests name fields that exist.
 

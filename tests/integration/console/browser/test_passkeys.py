@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.console.desk import SCHEMES, WIDTHS, Desk, check_page, press
+from tests.integration.console.desk import SCREENS, Desk, Screen, check_page, press
 from tests.integration.console.person import Owner
 from tests.integration.console.test_pages import status_of
 from tests.integration.console.virtual_authenticator import VirtualAuthenticator
@@ -207,44 +207,41 @@ def test_it_can_be_used_by_keyboard_alone(desk: Desk) -> None:
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_of_passkeys_fits_and_can_be_read(
-    browser: Browser, mesh: LocalMesh, width: int, scheme: str
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
-    desk = Desk(context, mesh.console_url)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("screen", SCREENS, ids=str)
+def test_every_page_of_passkeys_fits_and_can_be_read(browser: Browser, mesh: LocalMesh, screen: Screen) -> None:
+    desk = screen.open(browser, mesh.console_url)
     page = desk.page
     authenticator = sign_up(desk, "W" * 150)
     page.goto(f"{desk.url}/account")
-    check_page(page, "account-one-passkey", width, scheme)
+    check_page(page, "account-one-passkey", screen)
     authenticator.remove()
     authenticator = VirtualAuthenticator(page)
     add_a_passkey(page, "\N{HEBREW LETTER SHIN} \N{PARTY POPPER} " + "W" * 120)
-    check_page(page, "account-passkeys", width, scheme)
+    check_page(page, "account-passkeys", screen)
     page.get_by_role("button", name="Add a passkey").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    check_page(page, "account-passkey-refused", width, scheme)
+    check_page(page, "account-passkey-refused", screen)
     page.goto(f"{desk.url}/keys")
-    check_page(page, "keys-of-passkeys", width, scheme)
+    check_page(page, "keys-of-passkeys", screen)
     with page.expect_navigation():
         page.get_by_role("link", name="Manage").first.click()
-    check_page(page, "key-of-a-passkey", width, scheme)
+    check_page(page, "key-of-a-passkey", screen)
     page.goto(f"{desk.url}/confirm")
-    check_page(page, "confirm-passkey", width, scheme)
+    check_page(page, "confirm-passkey", screen)
     page.goto(f"{desk.url}/account")
     press(page, "button", "Create a recovery code")
-    check_page(page, "recovery-code", width, scheme)
+    check_page(page, "recovery-code", screen)
     code = page.locator("#secret").inner_text()
     sign_out(page)
     page.goto(f"{desk.url}/recover")
-    check_page(page, "recover", width, scheme)
+    check_page(page, "recover", screen)
     page.get_by_label("Recovery code").fill("a guess")
     press(page, "button", "Continue")
-    check_page(page, "recover-refused", width, scheme)
+    check_page(page, "recover-refused", screen)
     page.get_by_label("Recovery code").fill(code)
     press(page, "button", "Continue")
-    check_page(page, "new-way-in", width, scheme)
+    check_page(page, "new-way-in", screen)
     press(page, "button", "Get a key")
-    check_page(page, "recovered", width, scheme)
-    context.close()
+    check_page(page, "recovered", screen)
+    desk.context.close()

@@ -17,7 +17,7 @@ from tests.support.deadlines import stretched
 from tests.support.images import plain_image
 from tests.support.mesh import LocalMesh
 
-# From the first page to an answer.
+# From the first page to an answer, and from the start of the mesh.
 MOST_CLICKS = 6
 MOST_SECONDS = 120
 
@@ -212,6 +212,6 @@ def test_a_newcomer_has_an_answer_in_six_clicks_and_two_minutes(desk: Desk, mesh
             model="tiermesh-pro", messages=[{"role": "user", "content": "What is the weather?"}], stream=True
         )
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
-    assert time.monotonic() - began < stretched(MOST_SECONDS)
+    assert mesh.start_seconds + time.monotonic() - began < stretched(MOST_SECONDS)
     assert 0 < len(clicks) <= MOST_CLICKS, clicks
     assert desk.foreign() == []

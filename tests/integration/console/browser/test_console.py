@@ -12,8 +12,9 @@ from openai import OpenAI
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Error as PlaywrightError
 
+from services.console.closing.close_account import CONFIRMATION
 from tests.integration.console.conftest import HOSTILE
-from tests.integration.console.desk import SCHEMES, TOOLS, WIDTHS, Desk, check_page, press
+from tests.integration.console.desk import SCREENS, TOOLS, Desk, Screen, check_page, press
 from tests.integration.console.person import Owner
 from tests.support.mesh import LocalMesh
 
@@ -139,21 +140,19 @@ def test_it_works_without_scripts(browser: Browser, mesh: LocalMesh) -> None:
     context.close()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_fits_and_can_be_read(
-    browser: Browser, mesh: LocalMesh, strange: Owner, width: int, scheme: str
-) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
-    desk = Desk(context, mesh.console_url)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("screen", SCREENS, ids=str)
+def test_every_page_fits_and_can_be_read(browser: Browser, mesh: LocalMesh, strange: Owner, screen: Screen) -> None:
+    desk = screen.open(browser, mesh.console_url)
     page = desk.page
     page.goto(f"{desk.url}/sign-in")
-    check_page(page, "sign-in", width, scheme)
+    check_page(page, "sign-in", screen)
     press(page, "link", "Open an account")
-    check_page(page, "sign-up", width, scheme)
+    check_page(page, "sign-up", screen)
     page.get_by_label("Name of the account").fill("W" * 200)
     press(page, "button", "Open the account")
-    check_page(page, "signed-up", width, scheme)
+    check_page(page, "signed-up", screen)
+    newcomer = page.locator("#secret").inner_text()
     page.goto(desk.url)
     desk.sign_in(strange.key)
     paths = {"overview": "/", "keys": "/keys", "key": f"/keys/{strange.key_id}", "new-key": "/keys/new"}
@@ -165,12 +164,13 @@ def test_every_page_fits_and_can_be_read(
         "top-up-by-grants": "/top-up",
         "models": "/models",
         "account": "/account",
+        "close-account": "/account/close",
         "confirm": "/confirm",
         "not-found": "/nothing",
     }
     for name, path in paths.items():
         page.goto(desk.url + path)
-        check_page(page, name, width, scheme)
+        check_page(page, name, screen)
     page.goto(f"{desk.url}/playground?model=tiermesh-max-think")
     page.get_by_text("Options").click()
     page.get_by_label("Message").fill(f"What is the weather? {HOSTILE} {'W' * 120}")
@@ -178,21 +178,34 @@ def test_every_page_fits_and_can_be_read(
     page.get_by_role("button", name="Send for").click()
     expect(page.get_by_label("Result of get_weather")).to_be_visible()
     page.get_by_text("Reasoning").click()
-    check_page(page, "playground-answered", width, scheme)
+    check_page(page, "playground-answered", screen)
     page.get_by_role("button", name="New conversation").click()
     page.get_by_label("Longest answer in tokens").fill("many")
     page.get_by_label("Message").fill("hi")
     page.get_by_role("button", name="Send for").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    check_page(page, "playground-refused", width, scheme)
+    check_page(page, "playground-refused", screen)
     page.goto(f"{desk.url}/keys/new")
     page.get_by_label("Requests per minute").fill("many")
     press(page, "button", "Create the key")
-    check_page(page, "new-key-refused", width, scheme)
+    check_page(page, "new-key-refused", screen)
     page.get_by_label("Requests per minute").fill("")
     press(page, "button", "Create the key")
-    check_page(page, "made-key", width, scheme)
-    context.close()
+    check_page(page, "made-key", screen)
+    page.get_by_role("button", name="Sign out").click()
+    desk.sign_in(newcomer)
+    page.get_by_role("link", name="Account", exact=True).click()
+    press(page, "link", "Close the account…")
+    page.get_by_label(f"Type “{CONFIRMATION}” to confirm").fill("close it")
+    press(page, "button", "Close the account")
+    check_page(page, "close-account-refused", screen)
+    page.get_by_label(f"Type “{CONFIRMATION}” to confirm").fill(CONFIRMATION)
+    press(page, "button", "Close the account")
+    expect(page.get_by_role("heading", name="The account is closed")).to_be_visible()
+    check_page(page, "account-closed", screen)
+    page.goto(desk.url)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    desk.context.close()
 
 
 @pytest.fixture(scope="module")

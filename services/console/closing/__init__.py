@@ -1,0 +1,1 @@
+"""Closing an account, by its owner."""
