@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,18 +114,31 @@ def main() -> None:
 def cost_table(crowds: list[Crowd], relay: float, in_flight: int) -> Table:
     """Returns the medians of all rounds."""
     table = Table(title=f"CPU-ms of a unary request at {in_flight} in flight; bare relay {relay:.3f}")
-    processes = ("edge", "auth", "billing", "router", "runners", "etcd")
-    for name in ("revision", "runners", *processes, "mesh", "÷ relay", "÷ fewest", _LISTENER, "router, two ÷ one"):
-        table.add_column(name, justify="right")
+    table.add_column("")
     for crowd in crowds:
-        fewest = next(other for other in crowds if other.revision == crowd.revision)
-        # Two replicas hear every runner, and each answers half of the requests.
-        placing, hearing = crowd.cost("router"), crowd.cost(_LISTENER)
-        shared = (hearing + (placing - hearing) / 2) / placing
-        figures = [*map(crowd.cost, processes), crowd.total, crowd.total / relay, crowd.total / fewest.total]
-        cells = [f"{figure:.3f}" for figure in (*figures, hearing, shared)]
-        table.add_row(crowd.revision, str(crowd.count), *cells)
+        table.add_column(f"{crowd.count} runners, {crowd.revision}", justify="right")
+
+    def add(name: str, figure: Callable[[Crowd], float]) -> None:
+        table.add_row(name, *(f"{figure(crowd):.3f}" for crowd in crowds))
+
+    for name in ("edge", "auth", "billing", "router", "runners", "etcd"):
+        add(name, lambda crowd, name=name: crowd.cost(name))  # type: ignore[misc]  # The default binds the name.
+    add("mesh", lambda crowd: crowd.total)
+    add("mesh ÷ relay", lambda crowd: crowd.total / relay)
+    add("mesh ÷ that with the fewest runners", lambda crowd: crowd.total / _fewest(crowds, crowd).total)
+    add(_LISTENER, lambda crowd: crowd.cost(_LISTENER))
+    add("a router of two ÷ the only one", _shared)
     return table
+
+
+def _fewest(crowds: list[Crowd], crowd: Crowd) -> Crowd:
+    return next(other for other in crowds if other.revision == crowd.revision)
+
+
+def _shared(crowd: Crowd) -> float:
+    """Returns the work of each of two routers beside that of one: both hear every runner, each places half."""
+    placing, hearing = crowd.cost("router"), crowd.cost(_LISTENER)
+    return (hearing + (placing - hearing) / 2) / placing
 
 
 @contextmanager
@@ -162,7 +175,13 @@ def running_router(mesh: RunningMesh, checkout: Path) -> Iterator[int]:
 
 def _running(arguments: list[str], checkout: Path, settings: dict[str, str]) -> Iterator[int]:
     environment = os.environ | settings | {"PYTHONPATH": str(checkout)}
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment, cwd=checkout)
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        cwd=checkout,
+    )
     try:
         yield process.pid
     finally:

@@ -7,9 +7,9 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.integration.console.browser.test_passkeys import ALONE, sign_out
 from tests.integration.console.desk import SCHEMES, WIDTHS, Desk, check_page, press
 from tests.integration.console.injected_wallet import InjectedWallet
-from tests.integration.console.browser.test_passkeys import ALONE, sign_out
 from tests.integration.console.test_wallets import status_of_first_key
 from tests.support.mesh import LocalMesh
 from tests.support.wallet import SoftwareWallet
