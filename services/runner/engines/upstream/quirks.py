@@ -25,8 +25,13 @@ class Quirks:
     template_variables: bool = False
     # The `reasoning_effort` with which models do not think, where template variables do not say it.
     effortless: str = ""
-    # What it needs in each request to report usage, progress and the like.
+    # What it needs in each request to report progress and the like, and to leave parameters of open models off: its
+    # own defaults may be others.
     always: Mapping[str, Any] = field(default_factory=dict)
+    # Under which name a request says with which others it shares what is read of prompts.
+    cache_scope: str = ""
+    # What keeps a request from using what was read of the prompts of others, where they cannot be told apart.
+    without_cache: Mapping[str, Any] = field(default_factory=dict)
     # Where it tells more about its models, and in which form.
     path: str = ""
     form: type[Form] | None = None
@@ -37,24 +42,28 @@ class Quirks:
 
 _TOP_K = {"top_k": "top_k"}
 _OPEN = {**_TOP_K, "min_p": "min_p", "repetition_penalty": "repetition_penalty"}
+_OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 KINDS = (
     Quirks(
         "llama.cpp",
         "llamacpp",
         {**_OPEN, "repetition_penalty": "repeat_penalty"},
         template_variables=True,
-        always={"return_progress": True},
+        always={"return_progress": True, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+        without_cache={"cache_prompt": False},
         path="/props",
         form=Properties,
     ),
-    Quirks("vLLM", "vllm", _OPEN, template_variables=True),
-    Quirks("SGLang", "sglang", _OPEN, template_variables=True),
+    Quirks("vLLM", "vllm", _OPEN, template_variables=True, always=_OFF, cache_scope="cache_salt"),
+    # There 0 is no number of tokens to choose from.
+    Quirks("SGLang", "sglang", _OPEN, template_variables=True, always={**_OFF, "top_k": -1}, cache_scope="cache_salt"),
     Quirks(
         "TabbyAPI",
         "tabbyapi",
         _OPEN,
         ignored=frozenset({"seed"}),
         template_variables=True,
+        always=_OFF,
         path="/props",
         form=Properties,
     ),

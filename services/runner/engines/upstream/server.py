@@ -12,6 +12,7 @@ import msgspec
 
 from services.common.model_file import Thinking
 from services.common.settings import SettingsError
+from services.runner.engines.base import NotReadyError
 from services.runner.engines.upstream.quirks import KINDS, UNKNOWN, Quirks, quirks_of
 from services.runner.engines.upstream.told import Told
 from services.runner.kinds.text.prompt.template import ChatTemplate
@@ -20,6 +21,10 @@ _SECONDS = 10.0
 _LARGEST = 16 << 20
 # Where servers write how many tokens a conversation may have.
 _CONTEXTS = ("max_model_len", "context_length", "loaded_context_length", "max_context_length", "n_ctx")
+
+
+# The answers of a server, or of what stands before it, while it loads its model.
+_LOADING = {502, 503, 504}
 
 
 class _Models(msgspec.Struct):
@@ -59,7 +64,10 @@ def headers(key: str) -> dict[str, str]:
 
 
 async def find_server(session: aiohttp.ClientSession, url: str, model: str = "") -> UpstreamServer:
-    """Asks a server for its models; raises SettingsError if it cannot be used, or has not the one model."""
+    """Asks a server for its models; raises SettingsError if it cannot be used, or has not the one model.
+
+    Raises NotReadyError if nobody answers there, or if the server is not ready.
+    """
     base = base_url(url)
     listed = await _get(session, f"{base}/models", _Models)
     entries = {entry["id"]: entry for entry in listed.data if isinstance(entry.get("id"), str)}
@@ -123,13 +131,17 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
                 raise SettingsError(
                     f"TIERMESH_RUNNER_UPSTREAM_KEY: the server refuses it at {url} (status {response.status})"
                 )
+            if response.status in _LOADING:
+                raise NotReadyError(
+                    f"the server at {url} is not ready (status {response.status}); wait until it is, or correct the URL"
+                )
             if response.status != 200:
                 raise SettingsError(f"the server answers {url} with status {response.status}; correct the URL")
             return msgspec.json.decode(content, type=kind)
     except msgspec.DecodeError as error:
         raise _unreadable(url) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise SettingsError(
+        raise NotReadyError(
             f"no server answers at {url} ({type(error).__name__}); start it, or correct the URL"
         ) from error
 
