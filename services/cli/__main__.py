@@ -7,7 +7,8 @@ import click
 from services.cli.commands.account import account
 from services.cli.commands.certs import certs
 from services.cli.commands.credits import balance, credits_group
-from services.cli.commands.deposits import deposits
+from services.cli.commands.deposits.faucet import faucet
+from services.cli.commands.deposits.listing import deposits
 from services.cli.commands.doctor import doctor
 from services.cli.commands.etcd import etcd
 from services.cli.commands.key import key
@@ -28,7 +29,7 @@ def main() -> None:
 
 _MANAGEMENT = (
     *(account, operator, key, credits_group, balance, usage),
-    *(runners, runner_group, models, ledger, deposits),
+    *(runners, runner_group, models, ledger, deposits, faucet),
 )
 _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.common.errors import Code, MeshError
+from services.common.evm.addresses import with_checksum
 from services.payments.billing import Billing
-from services.payments.derivation import DepositKey, with_checksum
+from services.payments.derivation import DepositKey
 
 # How often another process may be faster with an index before the caller is told to come back.
 _ATTEMPTS = 10

@@ -1,9 +1,10 @@
-"""Deposit addresses from an extended public key (BIP-32), as they are written (EIP-55). Nothing here can spend."""
+"""Deposit addresses from an extended public key (BIP-32). Nothing here can spend."""
 
 from __future__ import annotations
 
 import hashlib
 
+from services.common.evm.addresses import address_of
 from services.common.extras import how_to_install
 from services.common.settings import SettingsError
 
@@ -37,20 +38,4 @@ class DepositKey:
 
     def address(self, index: int) -> str:
         """Returns the address at an index, below 2^31, with its checksum."""
-        point = self._point(self._parent.get_pubkey_from_path([index])).format(compressed=False)
-        return with_checksum("0x" + _keccak(point[1:])[12:].hex())
-
-
-def with_checksum(address: str) -> str:
-    """Returns an address as people should see it: its upper-case letters are a checksum (EIP-55)."""
-    digits = address[2:].lower()
-    digest = _keccak(digits.encode()).hex()
-    return "0x" + "".join(
-        digit.upper() if int(weight, 16) >= 8 else digit for digit, weight in zip(digits, digest, strict=False)
-    )
-
-
-def _keccak(data: bytes) -> bytes:
-    from eth_hash.auto import keccak
-
-    return bytes(keccak(data))
+        return address_of(self._point(self._parent.get_pubkey_from_path([index])).format(compressed=False))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from services.common.evm.addresses import with_checksum
 from services.common.settings import SettingsError
-from services.payments.derivation import DepositKey, with_checksum
+from services.payments.derivation import DepositKey
 from tests.support.chain import XPUB
 
 # The accounts of the mnemonic "test test test test test test test test test test test junk", as wallets show them.

@@ -1,0 +1,1 @@
+"""What all EVM chains agree on: addresses, hashes, signatures and transactions."""
