@@ -9,6 +9,7 @@ from services.cli.commands.certs import certs
 from services.cli.commands.credits import balance, credits_group
 from services.cli.commands.deposits.faucet import faucet
 from services.cli.commands.deposits.listing import deposits
+from services.cli.commands.deposits.sweep import check, sweep
 from services.cli.commands.doctor import doctor
 from services.cli.commands.etcd import etcd
 from services.cli.commands.key import key
@@ -32,6 +33,9 @@ _MANAGEMENT = (
     *(runners, runner_group, models, ledger, deposits, faucet),
 )
 _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
+
+for command in (check, sweep):
+    deposits.add_command(command)
 
 for command in (*_MANAGEMENT, *_OPERATIONS):
     main.add_command(command)

@@ -141,9 +141,12 @@ def _new_mnemonic(program: Path, directory: Path) -> str:
     """Has a chain that nobody uses draw a mnemonic, and ends it; raises CliError."""
     told = directory / "new-wallet.json"
     told.unlink(missing_ok=True)
-    command = [program, "--host", "127.0.0.1", "--port", "0", "--silent", "--mnemonic-random", "12"]
+    command = [str(program), "--host", "127.0.0.1", "--port", "0", "--silent", "--mnemonic-random", "12"]
     process = subprocess.Popen(  # noqa: S603 - the program was found by us
-        [*command, "--config-out", told], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command, "--config-out", str(told)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         deadline = time.monotonic() + _WALLET_SECONDS

@@ -28,7 +28,7 @@ _POLL_SECONDS = 0.1
 _NEWEST = 100
 
 
-class _Amount(click.ParamType):
+class _Amount(click.ParamType[int]):
     name = "amount"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
