@@ -31,6 +31,7 @@ _ORDER = (
     "auth/v1/operators",
     "billing/v1/billing",
     "billing/v1/deposits",
+    "billing/v1/sweeps",
     "router/v1/router",
     "runner/v1/runner",
     "payments/v1/payments",

@@ -16,6 +16,9 @@ from services.billing.settings import BillingSettings
 from services.billing.store.deposit_history import DepositStore
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.billing.sweeper import Sweeper
+from services.billing.sweeps.service import SWEEP_SERVICE_NAME, SweepService
+from services.billing.sweeps.store import SweepStore
+from services.billing.sweeps.sweeps import Sweeps
 from services.billing.transact_stream import transact_server
 from services.billing.usage_backfill import UsageBackfill
 from services.common.clock import system_clock
@@ -27,6 +30,7 @@ from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.billing.v1.billing_pb2_grpc import add_BillingServiceServicer_to_server
 from tiermesh.billing.v1.deposits_pb2_grpc import add_DepositServiceServicer_to_server
+from tiermesh.billing.v1.sweeps_pb2_grpc import add_SweepServiceServicer_to_server
 
 # Longer than replicas that work on the same account wait for one another. Who waits longer is set aside, so that one
 # account that stays locked delays no other.
@@ -41,11 +45,12 @@ async def serve(stop: asyncio.Event) -> None:
         database = Database(settings.database_url, lock_seconds=_LOCK_SECONDS)
         lifespan.close_at_end(database.close)
         if await unless_stopped(database.open(migrations=MIGRATIONS), stop):
-            await _serve_ledger(settings, lifespan, LedgerStore(database), DepositStore(database))
+            sweeps = Sweeps(SweepStore(database), system_clock)
+            await _serve_ledger(settings, lifespan, LedgerStore(database), DepositStore(database), sweeps)
 
 
 async def _serve_ledger(
-    settings: BillingSettings, lifespan: Lifespan, store: LedgerStore, chains: DepositStore
+    settings: BillingSettings, lifespan: Lifespan, store: LedgerStore, chains: DepositStore, sweeps: Sweeps
 ) -> None:
     committer = Committer(store, system_clock, max_waiting=settings.max_waiting, max_batch=settings.max_batch)
     sweeper = Sweeper(store, committer, system_clock, ttl=settings.hold_ttl_seconds)
@@ -56,7 +61,8 @@ async def _serve_ledger(
     add_BillingServiceServicer_to_server(service, grpc_server.server)
     deposit_service = DepositService(Deposits(committer, chains), DepositAddresses(chains, system_clock))
     add_DepositServiceServicer_to_server(deposit_service, grpc_server.server)
-    await grpc_server.start([SERVICE_NAME, DEPOSIT_SERVICE_NAME])
+    add_SweepServiceServicer_to_server(SweepService(sweeps), grpc_server.server)
+    await grpc_server.start([SERVICE_NAME, DEPOSIT_SERVICE_NAME, SWEEP_SERVICE_NAME])
     lifespan.run_in_background("committer", committer.run())
     sweeping = lifespan.run_in_background("sweeper", sweeper.run(settings.sweep_seconds))
     lifespan.run_in_background("open_holds", observer.follow_holds())

@@ -7,7 +7,9 @@ import click
 from services.cli.commands.account import account
 from services.cli.commands.certs import certs
 from services.cli.commands.credits import balance, credits_group
-from services.cli.commands.deposits import deposits
+from services.cli.commands.deposits.faucet import faucet
+from services.cli.commands.deposits.listing import deposits
+from services.cli.commands.deposits.sweep import check, sweep
 from services.cli.commands.doctor import doctor
 from services.cli.commands.etcd import etcd
 from services.cli.commands.key import key
@@ -29,9 +31,12 @@ def main() -> None:
 
 _MANAGEMENT = (
     *(account, operator, key, credits_group, balance, usage, receipt),
-    *(runners, runner_group, models, ledger, deposits),
+    *(runners, runner_group, models, ledger, deposits, faucet),
 )
 _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
+
+for command in (check, sweep):
+    deposits.add_command(command)
 
 for command in (*_MANAGEMENT, *_OPERATIONS):
     main.add_command(command)

@@ -17,16 +17,17 @@ from services.common.rpc.certificate_files import own_certificate
 from services.common.rpc.peer_names import ROLES, peer_name
 
 PARTS = (*ROLES, "etcd")
-# What a mesh on one machine runs only if it is told to: certificates of an older version, without it, stay good.
-_OPTIONAL = {"payments"}
 # How long those of a mesh on one machine are valid.
 _DAYS = 90
 # Where the parts of a mesh on one machine reach each other.
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
-def ensure_dev_certificates(directory: Path) -> None:
-    """Makes the certificates unless they are there; raises CliError for those that are no longer good."""
+def ensure_dev_certificates(directory: Path, *, optional: Sequence[str] = ()) -> None:
+    """Makes the certificates unless they are there; raises CliError for those that are no longer good.
+
+    Those of an older version may lack the `optional` parts, which do not run.
+    """
     if not directory.exists():
         make_dev_certificates(directory, days=_DAYS)
     try:
@@ -39,7 +40,7 @@ def ensure_dev_certificates(directory: Path) -> None:
         raise CliError(
             f"Cannot use the certificates in {directory}: {error}. Delete it, and the next start creates new ones."
         ) from error
-    if missing := [part for part in PARTS if part not in _OPTIONAL and not (directory / part).is_dir()]:
+    if missing := [part for part in PARTS if part not in optional and not (directory / part).is_dir()]:
         # An older version made them, and the authority's key is gone.
         raise CliError(
             f"{directory} has no certificate for {', '.join(missing)}. "

@@ -70,6 +70,16 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     operator_key: str = ""
 
 
+class RunningChain(msgspec.Struct, frozen=True, kw_only=True):
+    """The local chain of a mesh."""
+
+    # The URL of its node, for JSON-RPC.
+    url: str
+    chain_id: int
+    # The address of the test token's contract.
+    token: str
+
+
 class RunningMesh(msgspec.Struct, frozen=True, kw_only=True):
     """Where the mesh of this directory listens while it runs."""
 
@@ -84,6 +94,8 @@ class RunningMesh(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings = TlsSettings()
     # Of etcd's user root; empty where certificates are demanded instead.
     etcd_password: str = ""
+    # The local chain, if there is one.
+    chain: RunningChain | None = None
     # Of `tiermesh up`.
     pid: int
 
@@ -96,6 +108,7 @@ class StateDirectory:
         self.logs = self.path / "logs"
         self.etcd_data = self.path / "etcd"
         self.certificates = self.path / "tls"
+        self.chain = self.path / "chain"
         # What is sold while a script answers.
         self.scripted_catalog = self.path / "scripted-models.json"
         # What is sold while the user's own models are served.

@@ -1,4 +1,4 @@
-"""Deposit addresses from an extended public key (BIP-32), as they are written (EIP-55). Nothing here can spend."""
+"""Deposit addresses from an extended public key (BIP-32). Nothing here can spend."""
 
 from __future__ import annotations
 

@@ -10,12 +10,13 @@ import json
 import subprocess
 import time
 import urllib.request
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from eth_hash.auto import keccak
 
+from services.cli.chain.abi import encode_words
+from services.cli.chain.dollar import creation_code
 from tests.support import programs
 from tests.support.deadlines import stretched
 from tests.support.ports import free_address
@@ -25,7 +26,6 @@ CHAIN_ID = 31337
 # The public half, at m/44'/60'/0'/0, of the mnemonic that tests of wallets use everywhere.
 XPUB = "xpub6DyUKdwoLWmUJ4Tn9Bbsdtx7B5Ws18mEN19e5HT52ikE53FiUheSQXrZUNPovqfyKmw4579A1Mm3GXXKM39N64uooBfJ4tNAzFsEbodRTx4"
 TOKEN_NAME = "USD Coin"
-_TOKEN = Path(__file__).with_name("anvil") / "token.json"
 _START_SECONDS = 20.0
 # More gas than any transaction here needs.
 _GAS = hex(6_000_000)
@@ -119,28 +119,32 @@ class TokenContract:
 
     def __init__(self, chain: Chain, name: str = TOKEN_NAME) -> None:
         self._chain = chain
-        code = json.loads(_TOKEN.read_text())["bytecode"] + _words(64, 128) + _string(name) + _string("USDC")
-        receipt = chain.rpc("eth_getTransactionReceipt", chain.send(None, code))
+        receipt = chain.rpc("eth_getTransactionReceipt", chain.send(None, creation_code(name, "USDC")))
         self.address: str = receipt["contractAddress"]
         self.mint(chain.accounts[0], 10**17)
 
     def mint(self, to: str, atomic: int) -> str:
         """Makes tokens out of nothing."""
-        return self._call("mint(address,uint256)", _words(int(to, 16), atomic))
+        return self._call("mint(address,uint256)", encode_words(int(to, 16), atomic))
 
     def transfer(self, to: str, atomic: int) -> str:
         """Sends tokens; returns the hash of the transaction."""
-        return self._call("transfer(address,uint256)", _words(int(to, 16), atomic))
+        return self._call("transfer(address,uint256)", encode_words(int(to, 16), atomic))
 
     def transfer_many(self, to: list[str], atomic: int) -> str:
         """Sends tokens to each of several addresses in one transaction."""
-        receivers = _words(64, atomic, len(to), *(int(each, 16) for each in to))
+        receivers = encode_words(64, atomic, len(to), *(int(each, 16) for each in to))
         return self._call("transferMany(address[],uint256)", receivers)
 
     def balance(self, of: str) -> int:
         """Returns what an address owns."""
-        data = _selector("balanceOf(address)") + _words(int(of, 16))
+        data = _selector("balanceOf(address)") + encode_words(int(of, 16))
         return int(self._chain.rpc("eth_call", {"to": self.address, "data": data}, "latest"), 16)
+
+    def balance_slot(self, of: str) -> str:
+        """Returns where the contract stores what an address owns."""
+        # The mapping `balanceOf` is the fourth variable, after name, symbol and the supply.
+        return f"0x{keccak(bytes.fromhex(encode_words(int(of, 16), 3))).hex()}"
 
     def _call(self, signature: str, words: str) -> str:
         return self._chain.send(self.address, _selector(signature) + words)
@@ -148,12 +152,3 @@ class TokenContract:
 
 def _selector(signature: str) -> str:
     return f"0x{keccak(signature.encode())[:4].hex()}"
-
-
-def _words(*values: int) -> str:
-    return "".join(f"{value:064x}" for value in values)
-
-
-def _string(text: str) -> str:
-    """A string of at most 32 bytes as contracts take it."""
-    return _words(len(text)) + text.encode().hex().ljust(64, "0")

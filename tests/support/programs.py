@@ -66,6 +66,11 @@ def anvil() -> Path:
     return _executable(package / "bin" / "anvil", "`make test` installs it")
 
 
+def path_with_anvil() -> str:
+    """Returns a PATH on which `tiermesh up --chain` finds the chain of the tests, so that it installs none."""
+    return f"{anvil().parent}{os.pathsep}{os.environ.get('PATH', '')}"
+
+
 def axe() -> str:
     """Returns the script that finds what keeps people from using a page."""
     path = ROOT / "tests" / "support" / "chromium" / "node_modules" / "axe-core" / "axe.min.js"

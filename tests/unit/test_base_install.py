@@ -44,7 +44,10 @@ def test_the_command_starts_without_what_only_extras_need() -> None:
     extras = [
         "PIL",
         "av",
+        "bip32",
+        "coincurve",
         "cryptography",
+        "eth_hash",
         "faster_whisper",
         "huggingface_hub",
         "httpx2",

@@ -111,6 +111,24 @@ def address_taken() -> MeshError:
     return MeshError(Code.CONFLICT, message, param="address_index")
 
 
+def sweep_differs(tx_hash: str, log_index: int) -> MeshError:
+    """A sweep is recorded, and was not as the chain tells it now."""
+    message = (
+        f"The sweep {tx_hash}, log {log_index}, is recorded with another block, address or amount. Compare both with "
+        "the chain."
+    )
+    return MeshError(Code.CONFLICT, message, param="sweeps")
+
+
+def swept_too_much(address: str, swept: int, deposited: int) -> MeshError:
+    """An address would have lost more than billing knows that it has received."""
+    message = (
+        f"The sweeps of {address} sum to {swept} smallest units, but its deposits to {deposited}. Let both watchers "
+        "read on, and record the sweeps again."
+    )
+    return MeshError(Code.CONFLICT, message, param="sweeps")
+
+
 def deadline_exceeded() -> MeshError:
     """The caller has stopped waiting before a transaction took its call, so nothing was done."""
     return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to reply in time. Nothing was charged.")

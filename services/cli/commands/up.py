@@ -96,6 +96,11 @@ from services.common.settings import DEFAULT_CATALOG
     multiple=True,
     help="Start a runner only for this tier. Repeat it for more. Default: every tier that can run here.",
 )
+@click.option(
+    "--chain",
+    is_flag=True,
+    help="Also start a local chain with a test token, and payments, so that credits can be topped up.",
+)
 @click.option("--tls", is_flag=True, help="Use mutual TLS between all services, with throw-away certificates.")
 @click.option(
     "--ready-file", type=click.Path(path_type=Path), help="A JSON file to write when the mesh is ready, for scripts."
@@ -118,6 +123,7 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     script: Path | None,
     slots: int,
     tiers: tuple[str, ...],
+    chain: bool,
     tls: bool,
     ready_file: Path | None,
 ) -> None:
@@ -163,6 +169,7 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
                 own=model_paths(own, memory=machine_memory(), say=say),
                 upstream=_upstream(upstream, upstream_key, upstream_model, kind),
                 context=context,
+                chain=chain,
             )
             status = asyncio.run(LocalMesh(plan, ReadyFile(ready_file)).run())
     except OSError as error:

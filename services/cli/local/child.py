@@ -30,16 +30,20 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 _LAST_WORDS_SECONDS = 1.0
 
 
-async def wait_until_ready(url: str) -> None:
+async def wait_until_ready(url: str, body: str = "") -> None:
     """Returns once the URL answers 200, however long that takes."""
-    while not await answers_ok(url):  # noqa: ASYNC110 - another process tells nobody when it is ready
+    while not await answers_ok(url, body):  # noqa: ASYNC110 - another process tells nobody when it is ready
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def answers_ok(url: str) -> bool:
-    """Asks once. Done by hand, because importing an HTTP client takes longer than some of the services to start."""
+async def answers_ok(url: str, body: str = "") -> bool:
+    """Asks once, with a body of JSON if there is one.
+
+    Done by hand, because importing an HTTP client takes longer than some of the services to start.
+    """
     parts = urlsplit(url)
-    request = f"GET {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n"
+    content = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
+    request = f"{'POST' if body else 'GET'} {parts.path} HTTP/1.0\r\nHost: {parts.netloc}\r\n{content}\r\n{body}"
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -98,14 +102,17 @@ class Child:
         return self._running.pid if self._running else 0
 
     async def run(self) -> None:
-        """Keeps the process running until `stop`; raises StartError if it never served."""
+        """Keeps the process running until it retires; raises StartError if it never served."""
         try:
             await self._prepare()
             delays = RestartDelay()
             while not self._stopping.is_set():
                 since = self._monotonic()
                 code = await self._live()
-                if not self._stopping.is_set():
+                if not self._stopping.is_set() and self._process.irreplaceable and self.ready.is_set():
+                    self._say(f"{self.name} {_how_it_ended(code)}: {self._process.irreplaceable}")
+                    await self._stopping.wait()
+                elif not self._stopping.is_set():
                     await self._recover(code, delays.after(self._monotonic() - since))
         finally:
             self._output.close()
@@ -142,7 +149,7 @@ class Child:
             watch.cancel()
 
     async def _watch(self) -> None:
-        await wait_until_ready(self._process.ready_url)
+        await wait_until_ready(self._process.ready_url, self._process.ready_body)
         if self.ready.is_set():
             self._say(f"{self.name} serves again")
         self.ready.set()

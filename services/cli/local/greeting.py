@@ -19,6 +19,16 @@ _MESSAGES = [
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChainGreeting:
+    """The local chain, and where the account receives tokens."""
+
+    url: str
+    chain_id: int
+    token: str
+    deposit_address: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Greeting:
     """The facts of one start."""
 
@@ -41,6 +51,8 @@ class Greeting:
     # How to call this command again, and the option with which it finds this mesh, with a space before it, if any.
     program: str
     option: str
+    # The local chain, if there is one.
+    chain: ChainGreeting | None = None
 
     def __str__(self) -> str:
         model = next((model for runner in self.runners for model in runner.models if model.kind == "chat"), None)
@@ -59,6 +71,7 @@ class Greeting:
             *((f"  console   {self.console_url}",) if self.console_url else ()),
             *((f"  operators {self.operator_console_url}",) if self.operator_console_url else ()),
             f"  account   {self.account_id}, {credits_text(self.available)}",
+            *self._chain_facts(),
             f"  state     {self.state_directory} (kept for the next start)",
             f"  logs      {self.logs}/<service>.log",
         ]
@@ -68,6 +81,14 @@ class Greeting:
         if self.more:
             lines.append(f"  `make run-all` installs and starts more: {', '.join(self.more)}")
         return "\n".join(lines)
+
+    def _chain_facts(self) -> tuple[str, ...]:
+        if self.chain is None:
+            return ()
+        return (
+            f"  chain     {self.chain.url}, chain ID {self.chain.chain_id}, test token {self.chain.token}",
+            f"  deposits  {self.chain.deposit_address} (this account's address for test tokens)",
+        )
 
     def _curl(self, model: str) -> str:
         body = json.dumps({"model": model, "stream": True, "temperature": 0, "messages": _MESSAGES})
@@ -95,8 +116,15 @@ class Greeting:
         )
         return (
             f"Then, in another terminal (the last command creates a key without a rate limit):\n{commands}\n"
+            f"{self._top_up()}"
             f"{self._console()}Ctrl-C stops the mesh."
         )
+
+    def _top_up(self) -> str:
+        if self.chain is None:
+            return ""
+        command = f"{self.program} faucet {self.account_id} 25{self.option}"
+        return f"Deposit 25 test tokens, which are 2,500 credits:\n\n  {command}\n\n"
 
     def _console(self) -> str:
         if not self.console_url:

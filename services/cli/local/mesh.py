@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.cli.chain import dollar
+from services.cli.chain.local_chain import LocalChain
 from services.cli.local.engines import LocalRunner
 from services.cli.local.ports import HOST, LOCALHOST
 from services.cli.local.scripted import SETTINGS
@@ -20,6 +22,9 @@ CONSOLE = "console"
 OPERATOR_CONSOLE = "operator_console"
 # What people open in a browser.
 SITES = (CONSOLE, OPERATOR_CONSOLE)
+# The local chain, and what watches it. They are there only if they are asked for.
+CHAIN = "chain"
+PAYMENTS = "payments"
 # The modules of services that are not called like them.
 _MODULES = {OPERATOR_CONSOLE: "services.console.operators"}
 # How long answers that are being streamed may go on after Ctrl-C, in seconds.
@@ -88,21 +93,26 @@ class Choices:
     receipt_keys: str = field(default="", repr=False)
     # Whether there are web consoles, for owners and for operators.
     console: bool = True
+    # The local chain, if there is one.
+    chain: LocalChain | None = None
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The names of all processes but etcd."""
+        """The names of all processes but etcd and the chain."""
         return (*self.control_services, *(runner.name for runner in self.runners))
 
     @property
     def control_services(self) -> tuple[str, ...]:
         """The names of the processes of which there is one."""
-        return (*SERVICES, *SITES) if self.console else SERVICES
+        return (*SERVICES, *(SITES if self.console else ()), *((PAYMENTS,) if self.chain else ()))
 
     @property
     def ports_needed(self) -> int:
-        """Two for each process, its own and that of its metrics; one for etcd's peers, none for edge and consoles."""
-        return 2 * len(self.services) + 2 - (len(SITES) if self.console else 0)
+        """Two for each process, its own and that of its metrics; one for etcd's peers, none for edge and consoles.
+
+        The chain needs one more.
+        """
+        return 2 * len(self.services) + 2 - (len(SITES) if self.console else 0) + (1 if self.chain else 0)
 
     def tls(self, part: str) -> TlsSettings:
         """Returns the certificate files of one part of the mesh."""
@@ -118,7 +128,12 @@ class Process:
     environment: Mapping[str, str] = field(repr=False)
     # Answers 200 once the process serves.
     ready_url: str
+    # Empty if it has none.
     metrics_url: str
+    # What is sent to `ready_url`, of JSON; without it, nothing is sent.
+    ready_body: str = ""
+    # What is lost when the process dies, which is not started again then.
+    irreplaceable: str = ""
     # Run to its end before the first start: the migration of the database.
     preparation: tuple[str, ...] = ()
     # Whether its warnings are shown on the terminal.
@@ -134,6 +149,8 @@ class Addresses:
     etcd_peer: str
     # Of each service's metrics and health, and of etcd's, by name.
     admin: Mapping[str, str]
+    # Empty if there is none.
+    chain: str = ""
 
 
 def assign_addresses(services: Sequence[str], chosen: Mapping[str, int], ports: Sequence[int]) -> Addresses:
@@ -143,7 +160,8 @@ def assign_addresses(services: Sequence[str], chosen: Mapping[str, int], ports: 
     """
     free = (f"{HOST}:{port}" for port in ports)
     listen = {name: f"{HOST}:{chosen[name]}" if name in chosen else next(free) for name in (*services, "etcd")}
-    return Addresses(listen=listen, etcd_peer=next(free), admin=dict(zip(listen, free, strict=True)))
+    etcd_peer, chain = next(free), next(free) if PAYMENTS in services else ""
+    return Addresses(listen=listen, etcd_peer=etcd_peer, admin=dict(zip(listen, free, strict=True)), chain=chain)
 
 
 def plan(
@@ -167,7 +185,7 @@ def plan(
         warnings_matter=False,
     )
     services = [
-        _service(name, name, _specific(name, addresses), {}, choices, addresses, state, environ)
+        _service(name, name, _specific(name, addresses, choices.chain), {}, choices, addresses, state, environ)
         for name in choices.control_services
     ]
     runners = [
@@ -183,7 +201,21 @@ def plan(
         )
         for runner in choices.runners
     ]
-    return [etcd, *services, *runners]
+    return [etcd, *([_chain(choices.chain, addresses.chain)] if choices.chain else []), *services, *runners]
+
+
+def _chain(chain: LocalChain, address: str) -> Process:
+    host, _, port = address.rpartition(":")
+    return Process(
+        name=CHAIN,
+        command=chain.command(host, port),
+        # It keeps files of its own below the home directory.
+        environment={"HOME": str(chain.files.directory)},
+        ready_url=f"http://{address}/",
+        ready_body='{"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}',
+        metrics_url="",
+        irreplaceable="the chain is lost. Stop the mesh and start it again for a new one; requests are still served",
+    )
 
 
 def _service(
@@ -217,6 +249,9 @@ def _service(
     if service == CONSOLE:
         # Nobody else reaches it here, and it should be seen at work.
         defaults |= {"REGISTRATION": "open", "REGISTRATION_CREDITS": "1000"}
+    if service == PAYMENTS:
+        # A block is final at once here, so a deposit counts at once.
+        defaults |= {"POLL_SECONDS": "0.5", "SECOND_POLL_SECONDS": "5", "SECOND_DELAY_SECONDS": "60"}
     return Process(
         name=name,
         command=_python(_MODULES.get(service, f"services.{service}")),
@@ -233,8 +268,18 @@ def _etcd_settings(service: str, choices: Choices) -> dict[str, str]:
     return _tls_settings("ETCD", choices.tls(service)) | password
 
 
-def _specific(name: str, addresses: Addresses) -> dict[str, str]:
+def _specific(name: str, addresses: Addresses, chain: LocalChain | None) -> dict[str, str]:
     """Returns the settings that only this service has."""
+    if name == PAYMENTS and chain is not None:
+        return {
+            "BILLING_ADDRESSES": addresses.listen["billing"],
+            "RPC_URL": f"http://{addresses.chain}",
+            "SECOND_RPC_URL": "",
+            "CHAIN_ID": str(chain.chain_id),
+            "TOKEN": dollar.ADDRESS,
+            "TOKEN_NAME": dollar.NAME,
+            "XPUB": chain.xpub,
+        }
     if name in {"edge", *SITES}:
         found = {f"{other.upper()}_ADDRESSES": addresses.listen[other] for other in ("auth", "billing", "router")}
         if name in SITES:
@@ -289,9 +334,10 @@ def _tls_settings(prefix: str, tls: TlsSettings) -> dict[str, str]:
 def stop_order(names: Iterable[str]) -> list[str]:
     """Sorts processes by when they are stopped: etcd last, so that everyone can still deregister.
 
-    Requests come first, then those who answer them, then the ledger.
+    Requests come first, then those who answer them, then the ledger. The chain ends after payments, so that all that
+    billing has read of it is saved.
     """
-    stages = {"edge": 0, CONSOLE: 0, OPERATOR_CONSOLE: 0, "router": 2, "billing": 3, "auth": 4, "etcd": 5}
+    stages = {"edge": 0, CONSOLE: 0, OPERATOR_CONSOLE: 0, "router": 2, CHAIN: 2, "billing": 3, "auth": 4, "etcd": 5}
     return sorted(names, key=lambda name: stages.get(name, 1))
 
 

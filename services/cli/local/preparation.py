@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.cli.chain import dollar
+from services.cli.chain.local_chain import prepare_chain
 from services.cli.dev_certificates import ensure_dev_certificates
 from services.cli.errors import CliError
 from services.cli.local.engines import available_cores, choose_runners
 from services.cli.local.mesh import (
     CONSOLE,
     OPERATOR_CONSOLE,
+    PAYMENTS,
     SITES,
     Addresses,
     Choices,
@@ -26,12 +29,13 @@ from services.cli.local.mesh import (
 )
 from services.cli.local.ports import free_ports, wait_until_free
 from services.cli.local.scripted import with_long_contexts, write_catalog
+from services.cli.local.terminal import say
 from services.cli.models.machine import machine_memory
 from services.cli.models.own_catalog import own_catalog, without_kinds
 from services.cli.models.own_model import OwnModel, own_models
 from services.cli.models.upstream import Upstream, upstream_model
 from services.cli.receipts.key_file import local_receipt_keys
-from services.cli.state import RunningMesh, StateDirectory
+from services.cli.state import RunningChain, RunningMesh, StateDirectory
 from services.common.catalog import Catalog, CatalogError, Model, load_catalog
 from services.common.etcd.binary import EtcdBinaryError, EtcdProgram, find_etcd
 from services.common.settings import TlsSettings
@@ -67,6 +71,14 @@ class Plan:
         return site_url(self.addresses, OPERATOR_CONSOLE)
 
     @property
+    def chain(self) -> RunningChain | None:
+        """The local chain, if there is one."""
+        if self.choices.chain is None:
+            return None
+        url = f"http://{self.addresses.chain}"
+        return RunningChain(url=url, chain_id=self.choices.chain.chain_id, token=dollar.ADDRESS)
+
+    @property
     def models(self) -> list[Model]:
         """What the runners serve."""
         return [model for runner in self.choices.runners for model in runner.models]
@@ -86,10 +98,11 @@ class Plan:
         return RunningMesh(
             base_url=self.base_url,
             addresses={name: address for name, address in self.addresses.listen.items() if name not in _HTTP},
-            metrics={process.name: process.metrics_url for process in self.processes},
+            metrics={process.name: process.metrics_url for process in self.processes if process.metrics_url},
             catalog_file=str(self.choices.catalog_file),
             tls=self.tls,
             etcd_password=self.choices.etcd_password,
+            chain=self.chain,
             pid=os.getpid(),
         )
 
@@ -125,12 +138,14 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
     own: Sequence[Path] = (),
     upstream: Upstream | None = None,
     context: int | None = None,
+    chain: bool = False,
 ) -> Plan:
     """Makes the plan; raises CliError, and OSError for a file that cannot be written.
 
     The state directory must be locked by this process. Port 0 takes a free port; None for the console's means that
     there are no consoles. With model files of the user's `own`, or an `upstream` server, these are sold in place of
-    the catalog's models of their kind, with `context` tokens each if that is given.
+    the catalog's models of their kind, with `context` tokens each if that is given. With `chain`, there is a local
+    chain.
     """
     catalog = read_catalog(catalog_file)
     if script is not None:
@@ -160,7 +175,7 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
     )
     certificates = state.certificates if tls else None
     if certificates:
-        ensure_dev_certificates(certificates)
+        ensure_dev_certificates(certificates, optional=() if chain else (PAYMENTS,))
     choices = Choices(
         catalog_file=catalog_file.absolute(),
         runners=runners,
@@ -169,6 +184,7 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
         etcd_password="" if tls else secrets.token_urlsafe(),
         receipt_keys=local_receipt_keys(state),
         console=console_port is not None,
+        chain=prepare_chain(state.chain, say) if chain else None,
     )
     etcd = find_etcd_program()
     wished = {"edge": ("--port", port)}

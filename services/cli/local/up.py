@@ -9,10 +9,13 @@ from typing import Any
 
 import click
 
+from services.cli.chain.dollar import ensure_test_dollar
+from services.cli.chain.rpc import Rpc
 from services.cli.invocation import program, state_option
 from services.cli.local.account import LocalAccount, ensure_local_account
 from services.cli.local.engines import added_by_run_all
-from services.cli.local.greeting import Greeting
+from services.cli.local.greeting import ChainGreeting, Greeting
+from services.cli.local.mesh import CHAIN
 from services.cli.local.preparation import Plan
 from services.cli.local.ready_file import ReadyFile
 from services.cli.local.supervisor import Supervisor
@@ -21,11 +24,13 @@ from services.cli.management.clients import (
     auth_client,
     billing_client,
     operator_client,
+    payments_client,
     router_client,
     wait_until_available,
 )
 from services.common.etcd import ROOT, EtcdClient
 from services.common.rpc.channels import channel_opener
+from tiermesh.payments.v1 import payments_pb2
 
 # SIGHUP comes when the terminal is closed.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -92,8 +97,12 @@ class LocalMesh:
         self._interrupts.listen()
         self._ready_file.remove()
         self._plan.state.save_mesh(self._description)
-        say(f"starting {self._plan.etcd}, {', '.join(self._plan.choices.services)} (logs in {self._plan.state.logs})")
+        chain = (CHAIN,) if self._plan.choices.chain else ()
+        names = ", ".join((*chain, *self._plan.choices.services))
+        say(f"starting {self._plan.etcd}, {names} (logs in {self._plan.state.logs})")
         try:
+            if self._plan.choices.chain is not None:
+                self._plan.choices.chain.begin()
             self._supervisor.start()
             await first_of(self._serve(), self._supervisor.failed(), self._interrupts.first.wait())
             say("finishing the running requests; press Ctrl-C again to stop at once")
@@ -108,9 +117,10 @@ class LocalMesh:
         try:
             async with asyncio.timeout(self._start_seconds):
                 account = await self._start()
+                chain = await self._chain_greeting(account)
         except TimeoutError:
             raise self._supervisor.too_late(self._start_seconds) from None
-        self._announce(account)
+        self._announce(account, chain)
         # Serving is what the other processes do.
         await asyncio.Event().wait()
 
@@ -119,6 +129,9 @@ class LocalMesh:
         addresses = self._plan.addresses.listen
         tls = self._plan.tls
         await self._protect_etcd()
+        if self._plan.chain is not None:
+            await self._supervisor.ready(CHAIN)
+            await asyncio.to_thread(ensure_test_dollar, Rpc(self._plan.chain.url))
         await self._supervisor.ready("auth", "billing")
         async with (
             auth_client(addresses["auth"], channel_opener(tls, "auth")) as auth,
@@ -145,7 +158,18 @@ class LocalMesh:
         finally:
             await client.close()
 
-    def _announce(self, account: LocalAccount) -> None:
+    async def _chain_greeting(self, account: LocalAccount) -> ChainGreeting | None:
+        """Gives the account its deposit address, if there is a chain."""
+        chain, tls = self._plan.chain, self._plan.tls
+        if chain is None:
+            return None
+        address = self._plan.addresses.listen["payments"]
+        async with payments_client(address, channel_opener(tls, "payments")) as payments:
+            request = payments_pb2.GetDepositAddressRequest(account_id=account.credentials.account_id)
+            found = await payments.call(payments.stub.GetDepositAddress, request)
+        return ChainGreeting(url=chain.url, chain_id=chain.chain_id, token=chain.token, deposit_address=found.address)
+
+    def _announce(self, account: LocalAccount, chain: ChainGreeting | None) -> None:
         plan, credentials = self._plan, account.credentials
         greeting = Greeting(
             base_url=plan.base_url,
@@ -163,6 +187,7 @@ class LocalMesh:
             logs=plan.state.logs,
             program=program(),
             option=state_option(plan.state),
+            chain=chain,
         )
         click.echo(f"\n{greeting}\n")
         self._ready_file.publish(

@@ -16,6 +16,7 @@ from services.cli.management.clients import (
     OperatorClient,
     PaymentsClient,
     RouterClient,
+    SweepClient,
     address_advice,
     auth_client,
     billing_client,
@@ -23,6 +24,7 @@ from services.cli.management.clients import (
     operator_client,
     payments_client,
     router_client,
+    sweep_client,
 )
 from services.cli.management.output import Printer
 from services.cli.state import Credentials, RunningMesh, StateDirectory
@@ -55,6 +57,10 @@ class Session:
     def deposits(self) -> DepositClient:
         """Returns a client of what billing keeps of deposits."""
         return deposit_client(self.address("billing"), self._opener("billing"))
+
+    def sweeps(self) -> SweepClient:
+        """Returns a client of what billing keeps of sweeps."""
+        return sweep_client(self.address("billing"), self._opener("billing"))
 
     def payments(self) -> PaymentsClient:
         """Returns a client of payments."""

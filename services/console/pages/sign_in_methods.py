@@ -114,7 +114,8 @@ class SignInMethodPages:
     async def add(self, visit: Visit) -> web.StreamResponse:
         """Answers POST /account/passkeys or the same for wallets.
 
-        Who has recovered gets a new session, and is as free as anybody else. The challenge says that the sign-in was fresh: only then it was made.
+        Who has recovered gets a new session, and is as free as anybody else. The challenge says that the sign-in was
+        fresh: only then it was made.
         """
         try:
             token = await self._method.add(visit, visit.form.text("name") or name_of_browser(visit.request))

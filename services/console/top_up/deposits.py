@@ -10,9 +10,6 @@ from services.common.rpc.replicas import BillingReplicas, DepositReplicas, Payme
 from tiermesh.billing.v1 import billing_pb2, deposits_pb2
 from tiermesh.payments.v1 import payments_pb2
 
-# The decimals of a token whose smallest unit is worth a ten-thousandth of a credit.
-_DECIMALS = 6
-
 
 class Transfer(NamedTuple):
     """What makes a transfer one: no two have the same."""
@@ -75,10 +72,3 @@ def not_credited(
     """Returns what is on its way, without what was credited since it was read."""
     known = {Transfer(each.deposit.tx_hash, each.deposit.log_index) for each in credited}
     return [each for each in pending.deposits if Transfer(each.tx_hash, each.log_index) not in known]
-
-
-def token_text(atomic: int) -> str:
-    """Returns an amount of smallest units as tokens, such as "12.345" or "7.00"; nothing is rounded."""
-    whole, fraction = divmod(atomic, 10**_DECIMALS)
-    digits = f"{fraction:0{_DECIMALS}}"
-    return f"{whole:,}.{digits[:2]}{digits[2:].rstrip('0')}"

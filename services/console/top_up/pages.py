@@ -7,10 +7,11 @@ import re
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
+from services.common.token_amount import token_text
 from services.console.mesh import gather
 from services.console.page import Page
 from services.console.rendering import Renderer
-from services.console.top_up.deposits import Deposits, not_credited, token_text
+from services.console.top_up.deposits import Deposits, not_credited
 from services.console.top_up.qr_code import qr_code
 from services.console.visit import Visit
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from services.cli.state import certificate_files
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
-from services.common.token_amount import token_text
 from tests.integration.billing.deposits_for_tests import CHAIN, SENDER, TOKEN, address_of, hash_of
 from tests.integration.cli.test_management import error_of, text_of
 from tests.support.mesh import LocalMesh
@@ -73,11 +70,3 @@ async def test_deposits_and_their_address_are_shown(mesh: LocalMesh) -> None:
     assert "is sound" in await text_of(mesh, "ledger", "audit")
     # Nobody watches a chain here.
     assert "has no payments" in await error_of(mesh, "deposits", "address", account, "--create")
-
-
-@pytest.mark.parametrize(
-    ("atomic", "text"),
-    [(1, "0.000001"), (10_000, "0.01"), (1_000_000, "1.00"), (1_230_000, "1.23"), (10**12 + 500, "1,000,000.0005")],
-)
-def test_amounts_are_shown_whole(atomic: int, text: str) -> None:
-    assert token_text(atomic) == text

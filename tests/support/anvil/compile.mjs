@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import solc from "solc";
 
-const source = readFileSync(new URL("TestUsd.sol", import.meta.url), "utf8");
+const source = readFileSync(new URL("../../../services/cli/chain/token/TestUsd.sol", import.meta.url), "utf8");
 const input = {
   language: "Solidity",
   sources: { "TestUsd.sol": { content: source } },

@@ -7,7 +7,8 @@ import re
 import pytest
 import segno
 
-from services.console.top_up.deposits import not_credited, token_text
+from services.common.token_amount import token_text
+from services.console.top_up.deposits import not_credited
 from services.console.top_up.pages import duration
 from services.console.top_up.qr_code import qr_code
 from tiermesh.billing.v1 import deposits_pb2

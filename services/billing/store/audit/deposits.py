@@ -23,12 +23,14 @@ REFERENCE = (
 _VIEWS = f"""
     WITH own_deposits AS (
         SELECT {REFERENCE.format(table="deposits")} AS reference,
-            chain_id, tx_hash, address, account_id, atomic, credits
+            chain_id, tx_hash, token, address, account_id, atomic, credits
         FROM deposits WHERE {{range}}
     ), deposited AS (
         SELECT account_id, sum(atomic) AS atomic, sum(credits) AS credits FROM own_deposits GROUP BY account_id
     ), own_totals AS (
         SELECT account_id, atomic FROM deposit_totals WHERE {{range}}
+    ), own_sweeps AS (
+        SELECT chain_id, tx_hash, token, address, account_id, atomic FROM sweeps WHERE {{range}}
     )
 """  # noqa: S608 - constants only
 _CHECKS = [
@@ -67,6 +69,25 @@ _CHECKS = [
         lambda row: (
             f"a deposit of {row.tx_hash} was credited to {row.account_id}, but its address belongs to {row.owner}"
         ),
+    ),
+    Check(
+        """
+        SELECT s.address, s.atomic, coalesce(d.atomic, 0) AS deposited FROM (
+            SELECT chain_id, token, address, sum(atomic) AS atomic FROM own_sweeps GROUP BY chain_id, token, address
+        ) s LEFT JOIN (
+            SELECT chain_id, token, address, sum(atomic) AS atomic FROM own_deposits GROUP BY chain_id, token, address
+        ) d ON d.chain_id = s.chain_id AND d.token = s.token AND d.address = s.address
+        WHERE s.atomic > coalesce(d.atomic, 0)
+        """,
+        lambda row: f"{row.atomic} was swept from address {row.address}, but {row.deposited} was deposited there",
+    ),
+    Check(
+        """
+        SELECT s.tx_hash, s.account_id, coalesce(a.account_id, 'nobody') AS owner
+        FROM own_sweeps s LEFT JOIN deposit_addresses a ON a.chain_id = s.chain_id AND a.address = s.address
+        WHERE a.account_id IS NULL OR a.account_id <> s.account_id
+        """,
+        lambda row: f"a sweep of {row.tx_hash} is one of {row.account_id}, but its address belongs to {row.owner}",
     ),
 ]
 

@@ -9,13 +9,15 @@ import pytest
 
 from services.cli.invocation import program, state_option
 from services.cli.local.engines import LocalRunner
-from services.cli.local.greeting import Greeting
+from services.cli.local.greeting import ChainGreeting, Greeting
 from services.cli.state import StateDirectory
 from services.common.catalog import load_catalog
 from services.common.settings import DEFAULT_CATALOG
 
+CHAIN = ChainGreeting(url="http://127.0.0.1:20007", chain_id=313_370_007, token="0x5F…", deposit_address="0xDe90517")
 
-def greeting(*more: str) -> str:
+
+def greeting(*more: str, chain: ChainGreeting | None = None) -> str:
     catalog = load_catalog(DEFAULT_CATALOG)
     return str(
         Greeting(
@@ -30,6 +32,7 @@ def greeting(*more: str) -> str:
             logs=Path("/state/logs"),
             program=".venv/bin/tiermesh",
             option=" --state-dir /state",
+            chain=chain,
         )
     )
 
@@ -44,6 +47,14 @@ def test_the_facts_are_there() -> None:
         assert fact in text
     assert "status 503): tiermesh-max, tiermesh-max-think" in text
     assert ".venv/bin/tiermesh balance --state-dir /state\n" in text
+
+
+def test_a_chain_is_shown_with_the_command_that_tops_up() -> None:
+    text = greeting(chain=CHAIN)
+    assert "chain     http://127.0.0.1:20007, chain ID 313370007" in text
+    assert "deposits  0xDe90517" in text
+    assert "\n  .venv/bin/tiermesh faucet acct_1 25 --state-dir /state\n" in text
+    assert "faucet" not in greeting()
 
 
 def test_what_else_could_be_served_is_one_line_if_there_is_anything() -> None:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from services.auth.settings import AuthSettings
 from services.billing.settings import BillingSettings
+from services.cli.chain import dollar
+from services.cli.chain.local_chain import ChainFiles, LocalChain
 from services.cli.local.engines import choose_runners
 from services.cli.local.mesh import Choices, Process, assign_addresses, plan, stop_order
 from services.cli.state import StateDirectory
@@ -15,6 +18,7 @@ from services.common.settings import DEFAULT_CATALOG, ServiceSettings, load_sett
 from services.console.operators.settings import OperatorConsoleSettings
 from services.console.settings import ConsoleSettings
 from services.edge.settings import EdgeSettings
+from services.payments.settings import PaymentsSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
 
@@ -26,6 +30,7 @@ KINDS: dict[str, type[ServiceSettings]] = {
     "edge": EdgeSettings,
     "console": ConsoleSettings,
     "operator_console": OperatorConsoleSettings,
+    "payments": PaymentsSettings,
 }
 
 
@@ -69,6 +74,58 @@ def test_everything_is_started_and_stopped() -> None:
     order = stop_order(processes())
     sites = ["edge", "console", "operator_console"]
     assert order == [*sites, "runner-pro", "runner-max", "router", "billing", "auth", "etcd"]
+
+
+def with_chain(*, goes_on: bool = False) -> Choices:
+    files = ChainFiles(Path("/state/chain"))
+    chain = LocalChain(program=Path("/anvil"), chain_id=313_370_007, xpub="xpub7", files=files, goes_on=goes_on)
+    return replace(choices(), chain=chain)
+
+
+def test_a_chain_is_there_only_if_it_is_asked_for_and_ends_after_what_reads_it() -> None:
+    assert not {"chain", "payments"} & processes().keys()
+    found = processes(chosen=with_chain())
+    assert found.keys() - processes().keys() == {"chain", "payments"}
+    order = stop_order(found)
+    assert order.index("payments") < order.index("chain") < order.index("billing")
+    assert found["chain"].irreplaceable
+    assert not found["payments"].irreplaceable
+
+
+def test_payments_watches_the_chain_beside_it_and_nobody_else_listens_there() -> None:
+    chosen = with_chain()
+    command = processes(chosen=chosen)["chain"].command
+    url = f"http://127.0.0.1:{command[command.index('--port') + 1]}"
+    payments = settings("payments", chosen=chosen)
+    assert isinstance(payments, PaymentsSettings)
+    assert (payments.rpc_url, payments.chain_id, payments.token, payments.xpub) == (
+        *(url, 313_370_007, dollar.ADDRESS, "xpub7"),
+    )
+    assert payments.billing_addresses == settings("billing", chosen=chosen).listen
+    assert (command[command.index("--host") + 1], command[command.index("--chain-id") + 1]) == (
+        *("127.0.0.1", "313370007"),
+    )
+    names = [*SERVICES, "payments"]
+    listeners = [
+        getattr(settings(name, chosen=chosen), field) for name in names for field in ("listen", "admin_listen")
+    ]
+    assert url.removeprefix("http://") not in listeners
+    assert len(set(listeners)) == 2 * len(names)
+    # Settings of a real chain in the user's environment are not for this one.
+    real = {
+        "TIERMESH_PAYMENTS_RPC_URL": "https://provider.example",
+        "TIERMESH_PAYMENTS_SECOND_RPC_URL": "https://b.example",
+    }
+    tuned = settings("payments", {**real, "TIERMESH_PAYMENTS_POLL_SECONDS": "9"}, chosen)
+    assert isinstance(tuned, PaymentsSettings)
+    assert (tuned.rpc_url, tuned.second_rpc_url, tuned.poll_seconds) == (url, "", 9)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_a_chain_is_read_only_if_it_goes_on_and_always_saved(goes_on: bool) -> None:
+    command = processes(chosen=with_chain(goes_on=goes_on))["chain"].command
+    assert ("/state/chain/loaded.json" in command) == goes_on
+    assert command[command.index("--dump-state") + 1] == "/state/chain/saved.json"
 
 
 def test_no_two_listeners_share_a_port() -> None:

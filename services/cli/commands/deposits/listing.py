@@ -15,7 +15,6 @@ from tiermesh.payments.v1 import payments_pb2
 
 # As many as one page may have.
 _PAGE = 1_000
-
 _DEPOSITS: Columns = {
     "time": lambda row: moment(row["at_ms"], "never"),
     "account": lambda row: row["account_id"],
@@ -49,7 +48,7 @@ async def list_deposits(session: Session, account: str | None, limit: int) -> No
     """Show the newest deposits of ACCOUNT (ID or name), or of all accounts. The last line is the newest."""
     account_id = await find_account(session, account) if account else ""
     async with session.deposits() as client:
-        found = await _newest(client, account_id, limit)
+        found = await newest_deposits(client, account_id, limit)
     nothing = f"{account_id} has received no deposits." if account_id else "No account has received a deposit."
     session.output.rows([to_row(each) for each in reversed(found)], _DEPOSITS, empty=nothing)
 
@@ -76,7 +75,8 @@ async def _create(session: Session, account_id: str) -> None:
         await payments.call(payments.stub.GetDepositAddress, request)
 
 
-async def _newest(client: DepositClient, account_id: str, limit: int) -> list[deposits_pb2.RecordedDeposit]:
+async def newest_deposits(client: DepositClient, account_id: str, limit: int) -> list[deposits_pb2.RecordedDeposit]:
+    """Returns so many of an account's deposits, or of all if it is empty, newest first; raises CliError."""
     found: list[deposits_pb2.RecordedDeposit] = []
     request = deposits_pb2.ListDepositsRequest(account_id=account_id)
     while len(found) < limit:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity 0.8.37;
 
-// A six-decimal dollar token for tests: ERC-20 and EIP-3009, with a freeze list, like the real one has. compile.mjs makes
-// token.json of it.
+// A six-decimal dollar token for tests and local chains: ERC-20 and EIP-3009, with a freeze list, like the real one has.
+// tests/support/anvil/compile.mjs makes token.json of it.
 contract TestUsd {
     string public name;
     string public symbol;

@@ -1,0 +1,1 @@
+"""Sweeps: what the operator has moved away from deposit addresses."""

@@ -1,0 +1,1 @@
+"""Commands about what arrives from a chain: `tiermesh deposits …` and `tiermesh faucet`."""
