@@ -39,13 +39,15 @@ class _Watcher:
     """A router's stream: what it was told last, and whether that has to be put right."""
 
     def __init__(self) -> None:
+        # Whether the router has to hear at once, whatever else happens.
+        self.is_urgent = False
         self._told: _Load | None = None
         self._changed = asyncio.Event()
         self._urgent = asyncio.Event()
 
     def tell(self, load: _Load) -> None:
         """Notes what the router hears now."""
-        self._told = load
+        self._told, self.is_urgent = load, False
         self._changed.clear()
         self._urgent.clear()
 
@@ -53,6 +55,7 @@ class _Watcher:
         """Notes that the load is another one now."""
         self._changed.set()
         if self._told is None or _is_urgent(self._told, load):
+            self.is_urgent = True
             self._urgent.set()
 
     async def wait(self) -> None:
@@ -104,10 +107,10 @@ class StatusBoard:
 
     def changed(self) -> None:
         """Tells the watchers of a change of load."""
-        if self._watchers:
-            load = self._load()
-            for watcher in self._watchers:
-                watcher.look(load)
+        for watcher in self._watchers:
+            # Twice for every request, so what is known already is not looked at again.
+            if not watcher.is_urgent:
+                watcher.look(self._load())
 
     def snapshot(self) -> WatchStatusResponse:
         """Returns the status now."""
