@@ -82,7 +82,8 @@ async def fill(database: Database, count: int) -> list[str]:
     chance = random.Random(1)
     shown: list[str] = []
     for made in range(0, count, BATCH):
-        owners, rows = [], []
+        owners: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         for number in range(made, min(made + BATCH, count)):
             if number % KEYS_AN_ACCOUNT == 0:
                 owners.append({"id": new_id("acct", chance.randbytes), "name": "", "created_at_ms": 1})

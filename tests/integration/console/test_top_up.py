@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.integration.console.crawl import BODIES, TEXT
 from tests.integration.console.deposit_mesh import DepositMesh
 from tests.integration.console.person import Owner, PageShown, Person
-from tests.integration.console.test_attacks import BODIES, EVIL, TEXT
+from tests.integration.console.test_attacks import EVIL
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess

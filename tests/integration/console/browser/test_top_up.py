@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.integration.console.deposit_mesh import DepositMesh, reload_until
-from tests.integration.console.desk import SCHEMES, WIDTHS, Desk, check_page, press
+from tests.integration.console.desk import SCREENS, Desk, Screen, check_page, press
 from tests.integration.console.injected_wallet import InjectedWallet
 from tests.integration.console.person import Owner
 from tests.support.mesh import LocalMesh
@@ -103,30 +103,28 @@ def test_the_wallet_of_the_browser_sends_to_the_address(mesh: LocalMesh, deposit
     assert desk.complaints == []
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("screen", SCREENS, ids=str)
 def test_every_state_of_the_page_fits_and_can_be_read(
-    browser: Browser, mesh: LocalMesh, deposit_mesh: DepositMesh, width: int, scheme: str
+    browser: Browser, mesh: LocalMesh, deposit_mesh: DepositMesh, screen: Screen
 ) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
-    desk = Desk(context, deposit_mesh.url)
+    desk = screen.open(browser, deposit_mesh.url)
     # With it, the form for sending is there.
-    InjectedWallet(context)
+    InjectedWallet(desk.context)
     page = desk.page
     desk.sign_in(Owner(mesh, amount=987_654_321).key)
     page.goto(f"{desk.url}/top-up")
-    check_page(page, "top-up-without-address", width, scheme)
+    check_page(page, "top-up-without-address", screen)
     address = create_address(desk)
-    check_page(page, "top-up-address", width, scheme)
+    check_page(page, "top-up-address", screen)
     deposit_mesh.token.transfer(address, 1_234_567_890_123)
     deposit_mesh.finalize()
     reload_until(page, "+123,456,789")
     deposit_mesh.token.transfer(address, 1)
     reload_until(page, "Not credited yet.")
-    check_page(page, "top-up", width, scheme)
+    check_page(page, "top-up", screen)
     # What the code is scanned from is dark on light in both schemes.
     colours = page.locator(".qr").evaluate(
         "code => [getComputedStyle(code).backgroundColor, getComputedStyle(code.firstElementChild).fill]"
     )
     assert colours == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
-    context.close()
+    desk.context.close()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.console.browser.test_passkeys import ALONE, sign_out
-from tests.integration.console.desk import SCHEMES, WIDTHS, Desk, check_page, press
+from tests.integration.console.desk import SCREENS, Desk, Screen, check_page, press
 from tests.integration.console.injected_wallet import InjectedWallet
 from tests.integration.console.test_wallets import status_of_first_key
 from tests.support.mesh import LocalMesh
@@ -90,20 +90,18 @@ def test_without_a_wallet_or_without_scripts_the_page_says_so(browser: Browser, 
         context.close()
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
-def test_every_page_of_wallets_fits_and_can_be_read(browser: Browser, mesh: LocalMesh, width: int, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
-    desk = Desk(context, mesh.console_url)
+@pytest.mark.parametrize("screen", SCREENS, ids=str)
+def test_every_page_of_wallets_fits_and_can_be_read(browser: Browser, mesh: LocalMesh, screen: Screen) -> None:
+    desk = screen.open(browser, mesh.console_url)
     page = desk.page
     sign_up(desk, "W" * 150)
     page.goto(f"{desk.url}/account")
-    check_page(page, "account-wallet", width, scheme)
+    check_page(page, "account-wallet", screen)
     page.get_by_role("button", name="Add a wallet").click()
     expect(page.get_by_role("alert")).to_be_visible()
-    check_page(page, "account-wallet-refused", width, scheme)
+    check_page(page, "account-wallet-refused", screen)
     page.goto(f"{desk.url}/confirm")
-    check_page(page, "confirm-wallet", width, scheme)
+    check_page(page, "confirm-wallet", screen)
     sign_out(page)
-    check_page(page, "sign-in-by-wallet", width, scheme)
-    context.close()
+    check_page(page, "sign-in-by-wallet", screen)
+    desk.context.close()
