@@ -34,7 +34,8 @@ DEPLOY := .venv-deploy/.installed
 KUBERNETES ?= 1.31.0 1.37.0
 OVERLAYS := laptop production
 # What an overlay has and does not list: docs/operations says when to apply it.
-ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/production/runner-pro-cpu.yaml
+ALTERNATIVES := deploy/k8s/overlays/laptop/restore.yaml deploy/k8s/overlays/production/runner-pro-cpu.yaml \
+	deploy/k8s/components/upstream/runner-upstream.yaml
 # The extras of the images for runners, and of the environments of the tests.
 CONTROL_EXTRAS := passkeys payments tracing
 CPU_EXTRAS := llamacpp embedding speech transcription tracing

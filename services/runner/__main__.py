@@ -15,7 +15,7 @@ from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from services.common.telemetry.logs import get_logger
 from services.runner.counting import Counting
-from services.runner.engines.base import AnyEngine
+from services.runner.engines.base import AnyEngine, NotReadyError
 from services.runner.engines.choice import build_engine
 from services.runner.generation import Generation
 from services.runner.kinds.choice import prompt_counter, work_reader
@@ -27,6 +27,8 @@ from services.runner.status import StatusBoard
 from tiermesh.runner.v1.runner_pb2_grpc import add_RunnerServiceServicer_to_server
 
 log = get_logger()
+# Seconds between two attempts to start an engine that waits for something.
+RETRY_SECONDS = 1.0
 
 
 async def serve(stop: asyncio.Event) -> None:
@@ -40,10 +42,27 @@ async def serve(stop: asyncio.Event) -> None:
         # routers go on with the runners that they know.
         announced = asyncio.Event()
         await lifespan.start_admin(ready=announced.is_set, healthy=lambda: engine.healthy)
-        await engine.start()
+        if not await _start_engine(lifespan, engine):
+            return
         lifespan.close_at_end(engine.close)
         log.info("engine_ready", engine=engine.name, slots=engine.slots, context=engine.context)
         await _serve_engine(settings, lifespan, engine, models, announced)
+
+
+async def _start_engine(lifespan: Lifespan, engine: AnyEngine) -> bool:
+    """Starts an engine, as soon as what it needs is there; returns False if the process has to end before."""
+    told = False
+    while True:
+        try:
+            await engine.start()
+        except NotReadyError as error:
+            if not told:
+                log.warning("engine_waits", engine=engine.name, detail=str(error))
+            told = True
+        else:
+            return True
+        if await lifespan.stops_within(RETRY_SECONDS):
+            return False
 
 
 async def _serve_engine(

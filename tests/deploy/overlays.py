@@ -69,6 +69,16 @@ def overlay(name: str) -> tuple[Resource, ...]:
         return _rendered(str(Path(folder, made)))
 
 
+def with_component(name: str) -> list[Resource]:
+    """Returns the resources of the production overlay with a component."""
+    with TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "deploy" / "k8s", Path(folder, "k8s"))
+        own = Path(folder, "k8s", "overlays", "production")
+        text = (own / "kustomization.yaml").read_text(encoding="utf-8")
+        (own / "kustomization.yaml").write_text(f"{text}components: [../../components/{name}]\n", encoding="utf-8")
+        return list(_rendered(str(own)))
+
+
 def _rendered(folder: str) -> tuple[Resource, ...]:
     return tuple(yaml.safe_load_all(kubectl("kustomize", folder)))
 

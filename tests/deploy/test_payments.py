@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import yaml
 
 from services.common.settings import load_settings
 from services.payments.settings import PaymentsSettings
 from tests.deploy import overlays
-from tests.deploy.kubectl import ROOT, kubectl
-from tests.deploy.overlays import environment, overlay, pod_labels, selects
+from tests.deploy.overlays import environment, overlay, pod_labels, selects, with_component
 from tests.deploy.resources import Resource, containers
 from tests.support.chain import XPUB
 
@@ -29,12 +24,7 @@ SECRET = {
 @pytest.fixture(scope="module")
 def rendered() -> list[Resource]:
     """Production with payments, as docs/payments.md says."""
-    with TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "deploy" / "k8s", Path(folder, "k8s"))
-        own = Path(folder, "k8s", "overlays", "production")
-        text = (own / "kustomization.yaml").read_text(encoding="utf-8")
-        (own / "kustomization.yaml").write_text(text + "components: [../../components/payments]\n", encoding="utf-8")
-        return list(yaml.safe_load_all(kubectl("kustomize", str(own))))
+    return with_component("payments")
 
 
 def of(resources: list[Resource], kind: str, name: str) -> Any:

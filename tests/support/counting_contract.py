@@ -19,8 +19,9 @@ from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.prompt.controls import ControlTexts
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import RequestReader
+from tests.support.answer_contract import LONG, QUESTIONS
 from tests.support.conversation_contract import MODEL, NAMED, SHAPE, THINKER, TOOLS
-from tests.support.engine_contract import LONG, QUESTIONS, job
+from tests.support.engine_contract import job
 from tests.support.recording import generate, submit
 from tiermesh.runner.v1 import runner_pb2 as pb
 

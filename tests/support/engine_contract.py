@@ -1,44 +1,35 @@
-"""What the runner relies on, whichever engine it has: one suite that every engine passes.
+"""What the runner relies on, whichever engine it has, if it has tokens: one suite that every such engine passes.
 
 An engine's tests subclass `EngineContract` and say how it is built.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import math
 import re
-import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
 
 from services.common.errors import Code, MeshError
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.engine import TextEngine, TextTicket
-from services.runner.kinds.text.job import Job, Sampling, Step
+from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.controls import ControlTexts
 from services.runner.kinds.text.prompt.formats.rules import json_rule
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox
+from tests.support.answer_contract import GREEDY, QUESTIONS, SEEDED, AnswerContract
 from tests.support.answers import answer
 from tests.support.recording import Recording, generate, submit
 from tests.support.waiting import eventually
 from tiermesh.runner.v1.runner_pb2 import FINISH_REASON_LENGTH, FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS
 
-GREEDY = Sampling(temperature=0)
-SEEDED = Sampling(temperature=1, seed=7)
 REPEATING = Sampling(temperature=0, repetition_penalty=1.3)
-QUESTIONS = ("What is the capital of France?", "Name three colours.", "What is 2 + 2?", "Who wrote Hamlet?")
-# About 900 tokens.
-LONG = "The quick brown fox jumps over the lazy dog. " * 90
 THOUGHT, CONTENT = "<think>hm, a name</think>", "Let me see."
 CALLS = '\n<tool_call>\n{"name": "look", "arguments": {"city": "Paris"}}\n</tool_call>' * 2
 CITY: dict[str, Any] = {
@@ -86,11 +77,6 @@ async def outcome(engine: TextEngine, asked: Job) -> Recording | MeshError:
         return error
 
 
-def healthy(engine: TextEngine) -> bool:
-    # As a function, because the type checker takes a property to be constant.
-    return engine.healthy
-
-
 def boundaries(answer: Recording) -> list[int]:
     """Returns after how many tokens an edge may have seen this answer break off, the end left out."""
     counts = [len(step.token_ids) for step in answer.steps]
@@ -98,17 +84,13 @@ def boundaries(answer: Recording) -> list[int]:
 
 
 @pytest.mark.asyncio(loop_scope="class")
-class EngineContract:
+class EngineContract(AnswerContract):
     """The suite. Engines have 4 slots and 1024 tokens of context."""
 
     # Whether some tokens mean something that no text does.
     has_control_tokens: ClassVar[bool] = True
-    # Whether it goes on from what it has read before.
-    keeps_prompts: ClassVar[bool] = True
     # Whether a sampled answer with a seed goes on as it would have, after it was interrupted.
     resumes_seeds: ClassVar[bool] = True
-    # Whether it reads about 1000 tokens a second or fewer, so that a job can be caught while its prompt is read.
-    reads_slowly: ClassVar[bool] = True
     # The logit_bias that makes an answer long, for a model that would soon end it.
     talkative: ClassVar[dict[int, float]] = {}
 
@@ -117,84 +99,20 @@ class EngineContract:
         """Returns an engine that has not been started; `folder` is for files that it needs."""
         raise NotImplementedError
 
-    @pytest_asyncio.fixture(scope="class", loop_scope="class")
-    @classmethod
-    async def started(cls, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TextEngine]:
-        engine = cls.build(tmp_path_factory.mktemp("engine"))
-        await engine.start()
-        yield engine
-        await engine.close()
+    def job(self, engine: TextEngine, question: str = QUESTIONS[0], **fields: Any) -> Job:
+        """Returns a job that asks a question, greedily."""
+        return job(engine, question, **fields)
 
-    @pytest_asyncio.fixture(loop_scope="class")
-    async def engine(self, started: TextEngine) -> AsyncIterator[TextEngine]:
-        """The engine, with no job before and after each test."""
-        assert started.active == 0
-        yield started
-        await eventually(lambda: started.active == 0)
+    def plain_job(self, text: str) -> Job:
+        """Returns a job for an engine that has not been started, or not any more."""
+        return Job("request", text, GREEDY)
 
-    async def test_jobs_say_the_same_alone_and_together(self, engine: TextEngine) -> None:
-        alone = [await generate(engine, job(engine, question, max_tokens=8)) for question in QUESTIONS]
-        together = [submit(engine, job(engine, question, max_tokens=8)) for question in QUESTIONS]
-        assert engine.active == 4
-        for one, other in zip(alone, together, strict=True):
-            assert (await other.end()).token_ids == one.token_ids
-            assert (one.ends, other.ends, other.late) == (1, 1, 0)
-
-    async def test_a_seed_repeats_the_answer(self, engine: TextEngine) -> None:
-        sampled = job(engine, "Tell me a story.", sampling=SEEDED, max_tokens=12)
-        first = await generate(engine, sampled)
-        assert (await generate(engine, sampled)).token_ids == first.token_ids
-
-    @pytest.mark.parametrize("only", [{"top_k": 1}, {"min_p": 1.0}], ids=["top_k", "min_p"])
-    async def test_one_token_to_choose_from_is_the_most_likely(self, engine: TextEngine, only: dict[str, Any]) -> None:
-        greedy = await generate(engine, job(engine, max_tokens=8))
-        sampled = await generate(engine, job(engine, sampling=Sampling(temperature=2, **only), max_tokens=8))
-        assert sampled.token_ids == greedy.token_ids
-
-    async def test_what_is_off_changes_nothing(self, engine: TextEngine) -> None:
-        sampled = await generate(engine, job(engine, sampling=SEEDED, max_tokens=8))
-        off = replace(SEEDED, top_k=1_000_000, min_p=0.0, repetition_penalty=1.0)
-        assert (await generate(engine, job(engine, sampling=off, max_tokens=8))).token_ids == sampled.token_ids
-
-    async def test_max_tokens_ends_with_length(self, engine: TextEngine) -> None:
-        answer = await generate(engine, job(engine, max_tokens=3))
-        assert answer.finish is FinishReason.LENGTH
-        assert len(answer.token_ids) == answer.usage.completion_tokens == 3
-
-    async def test_an_answer_that_ends_by_itself_ends_with_stop(self, engine: TextEngine) -> None:
-        answer = await generate(engine, job(engine))
-        assert answer.finish is FinishReason.STOP
+    async def test_tokens_are_those_that_are_counted(self, engine: TextEngine) -> None:
+        cut = await generate(engine, job(engine, max_tokens=3))
+        assert len(cut.token_ids) == cut.usage.completion_tokens == 3
+        whole = await generate(engine, job(engine))
         # An engine may count the token that says that the turn is over.
-        assert 0 <= answer.usage.completion_tokens - len(answer.token_ids) <= 1
-
-    async def test_prompt_tokens_are_exact_and_answers_do_not_change_them(self, engine: TextEngine) -> None:
-        short = (await generate(engine, job(engine, "a", max_tokens=1))).usage
-        longer = (await generate(engine, job(engine, "a b c", max_tokens=2))).usage
-        assert longer.prompt_tokens - short.prompt_tokens == 2
-        again = (await generate(engine, job(engine, "a b c", max_tokens=2))).usage
-        assert (again.prompt_tokens, again.completion_tokens) == (longer.prompt_tokens, 2)
-        assert 0 <= again.cached_tokens <= again.prompt_tokens
-
-    async def test_what_others_have_sent_is_not_found(self, engine: TextEngine) -> None:
-        question = "The quick brown fox jumps over the lazy dog. " * 5
-        found = []
-        for scope in ("one", "one", "other", "other", "one"):
-            answer = await generate(engine, job(engine, question, max_tokens=1, cache_scope=scope))
-            found.append(answer.usage.cached_tokens / answer.usage.prompt_tokens)
-        expected = [0, 1, 0, 1, 1] if self.keeps_prompts else [0] * 5
-        assert found == pytest.approx(expected, abs=0.05)
-
-    async def test_a_job_that_never_began_leaves_nothing_of_others(self, engine: TextEngine) -> None:
-        question = "The lazy dog jumps over the quick brown fox. " * 3
-        await generate(engine, job(engine, question, max_tokens=1, cache_scope="one"))
-        other = job(engine, "Never.", max_tokens=1)
-        for at in range(4):
-            submit(engine, replace(other, cache_scope=f"other {at}")).cancel()
-        asked = [submit(engine, job(engine, question, max_tokens=1, cache_scope=f"other {at}")) for at in range(4)]
-        cached = [(await recording.end()).usage.cached_tokens for recording in asked]
-        # One that was cancelled too late has left what is its own: the beginning of any chat.
-        own = (await generate(engine, replace(other, cache_scope="last"))).usage.prompt_tokens
-        assert max(cached) < own, "somebody found the question of the first"
+        assert 0 <= whole.usage.completion_tokens - len(whole.token_ids) <= 1
 
     async def test_a_prompt_of_tokens_is_taken_as_it_is(self, engine: TextEngine) -> None:
         tokens = tuple((await generate(engine, job(engine, max_tokens=6))).token_ids)
@@ -236,21 +154,6 @@ class EngineContract:
 
     async def test_the_vocabulary_is_known(self, engine: TextEngine) -> None:
         assert re.fullmatch("[0-9a-f]{16}", engine.vocabulary)
-
-    async def test_reading_the_prompt_is_progress_before_the_first_token(self, engine: TextEngine) -> None:
-        answer, progress = Recording(), []
-
-        def emit(step: Step | MeshError) -> None:
-            progress.append(ticket.progress)
-            answer(step)
-
-        # Another text than that of other tests, which must not find it in the cache.
-        ticket = engine.submit(job(engine, "The lazy dog sleeps. " * 80, max_tokens=2), emit)
-        before = ticket.progress
-        await answer.end()
-        # One step for the token itself, and at least one for the prompt.
-        assert progress[0] - before >= 2
-        assert progress == sorted(progress)
 
     @pytest.mark.parametrize("whole", [False, True])
     @pytest.mark.parametrize("width", [1, 5, 9])
@@ -445,36 +348,6 @@ class EngineContract:
         # Neither code has another runner tried, or this one ejected: the request is the cause.
         assert failure.value.code in {Code.CANCELLED, Code.INVALID_REQUEST}
 
-    async def test_a_full_engine_refuses(self, engine: TextEngine) -> None:
-        running = [submit(engine, job(engine, question)) for question in QUESTIONS]
-        with pytest.raises(MeshError) as refusal:
-            submit(engine, job(engine))
-        assert refusal.value.code is Code.OVERLOADED
-        for recording in running:
-            recording.cancel()
-
-    @pytest.mark.parametrize("when", ["at once", "in the prompt", "in the answer"])
-    async def test_a_cancelled_job_falls_silent_and_frees_its_slot(self, engine: TextEngine, when: str) -> None:
-        question = "Tell me a long story." if when == "in the answer" else LONG
-        running = [submit(engine, job(engine, f"{question} {at}", max_tokens=400)) for at in range(4)]
-        if when == "in the answer":
-            await asyncio.gather(*(recording.tokens(2) for recording in running))
-        elif when == "in the prompt":
-            # Nothing tells that a prompt is being read, but within this time it is, and not to its end.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.3):
-                    await running[0].tokens(1)
-            assert not (self.reads_slowly and running[0].steps)
-        for recording in running:
-            recording.cancel()
-            recording.cancel()
-        assert engine.active == 0
-        # The prompts alone would take longer than this.
-        after = [submit(engine, job(engine, question, max_tokens=2)) for question in QUESTIONS]
-        for recording in after:
-            await recording.end(timeout=10)
-        assert sum(recording.late for recording in running) == 0
-
     async def test_an_answer_cut_short_ends_with_length_and_what_it_has_said(self, engine: TextEngine) -> None:
         sampling = Sampling(temperature=0, logit_bias=self.talkative)
         asked = job(engine, "Tell me a long story.", sampling=sampling, max_tokens=900)
@@ -495,41 +368,3 @@ class EngineContract:
         recording.ticket.cancel()
         await eventually(lambda: engine.active == 0)
         assert (recording.ends, recording.late) == (1, 0)
-
-    async def test_cancelling_after_the_end_is_harmless(self, engine: TextEngine) -> None:
-        answer = await generate(engine, job(engine, max_tokens=1))
-        answer.cancel()
-        assert engine.active == 0
-
-    async def test_a_prompt_that_does_not_fit_is_refused(self, engine: TextEngine) -> None:
-        with pytest.raises(MeshError) as refusal:
-            await generate(engine, job(engine, LONG * 2))
-        assert refusal.value.code is Code.CONTEXT_LENGTH_EXCEEDED
-        assert refusal.value.param == "messages"
-        assert "maximum context length is 1024 tokens. However, your messages resulted in" in refusal.value.message
-
-    async def test_closing_ends_everything(self, tmp_path: Path) -> None:
-        threads, tasks = set(threading.enumerate()), asyncio.all_tasks()
-        engine = self.build(tmp_path)
-        with pytest.raises(MeshError) as refusal:
-            submit(engine, Job("request", "too early", GREEDY))
-        assert refusal.value.code is Code.UNAVAILABLE
-        await engine.start()
-        assert healthy(engine)
-        running = [submit(engine, job(engine, question)) for question in QUESTIONS[:2]]
-        await running[0].tokens(1)
-        running.append(submit(engine, job(engine, LONG)))
-        cancelled = submit(engine, job(engine, LONG + "!"))
-        cancelled.cancel()
-        await engine.close()
-        assert engine.active == 0
-        assert not healthy(engine)
-        for recording in running:
-            assert recording.error is not None
-            assert recording.error.code is Code.UNAVAILABLE
-            assert recording.ends == 1
-        assert cancelled.late == 0
-        assert set(threading.enumerate()) <= threads
-        assert asyncio.all_tasks() == tasks
-        with pytest.raises(MeshError):
-            submit(engine, Job("request", "too late", GREEDY))

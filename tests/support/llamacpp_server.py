@@ -1,6 +1,7 @@
-"""A llama.cpp server in a process of its own: `python -m tests.support.llamacpp_server MODEL KEY KIND`.
+"""A llama.cpp server in a process of its own, as people run one.
 
-It prints its address once it serves, and ends with the process that has started it.
+`python -m tests.support.llamacpp_server MODEL KEY SLOTS CONTEXT KIND` prints its address once it serves, and ends with
+the process that has started it.
 """
 
 from __future__ import annotations
@@ -50,18 +51,25 @@ EMBEDDING_CONTEXT = 512
 
 
 class LlamaCppServer:
-    """The server, with SLOTS conversations at once of CONTEXT tokens each.
+    """The server, with so many conversations at once of so many tokens each.
 
-    With `embedding`, it embeds inputs of EMBEDDING_CONTEXT tokens instead.
+    With `embedding`, it embeds inputs instead, of EMBEDDING_CONTEXT tokens each.
     """
 
-    def __init__(self, model: Path, key: str = "", *, embedding: bool = False) -> None:
-        self._model = model
-        self._key = key
-        self._kind = "embedding" if embedding else "chat"
+    def __init__(
+        self, model: Path, key: str = "", *, slots: int = SLOTS, context: int = CONTEXT, embedding: bool = False
+    ) -> None:
+        kind, context = ("embedding", EMBEDDING_CONTEXT) if embedding else ("chat", context)
+        self._arguments = (str(model), key, str(slots), str(context), kind)
         self._process: asyncio.subprocess.Process | None = None
         # With /v1.
         self.url = ""
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        assert self._process is not None
+        return self._process.pid
 
     def send(self, number: signal.Signals) -> None:
         """Sends a signal to its process."""
@@ -71,7 +79,7 @@ class LlamaCppServer:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", __name__, str(self._model), self._key, self._kind),
+            *(sys.executable, "-m", __name__, *self._arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=Path(__file__).parents[2],
@@ -90,15 +98,15 @@ class LlamaCppServer:
             await self._process.wait()
 
 
-def serve(model: str, key: str, kind: str) -> None:
+def serve(model: str, key: str, slots: int, context: int, kind: str) -> None:
     """Serves until the standard input ends."""
     os.environ["OMP_WAIT_POLICY"] = "passive"
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = model
-    params.n_parallel = SLOTS
-    params.n_ctx = SLOTS * CONTEXT
+    params.n_parallel = slots
+    params.n_ctx = slots * context
     params.fit_params = False
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.n_batch = params.n_ubatch = 32
@@ -106,9 +114,8 @@ def serve(model: str, key: str, kind: str) -> None:
     params.ui = False
     if kind == "embedding":
         params.embedding = True
-        params.n_ctx = SLOTS * EMBEDDING_CONTEXT
         # An input is embedded in one batch.
-        params.n_batch = params.n_ubatch = EMBEDDING_CONTEXT
+        params.n_batch = params.n_ubatch = context
     else:
         # The model's own template shows no functions, and llama.cpp then drops them without a word.
         params.chat_template = TEMPLATE
@@ -122,4 +129,4 @@ def serve(model: str, key: str, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    serve(*sys.argv[1:])
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from services.common.errors import MeshError
-from services.runner.engines.base import Ticket
+from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import FinishReason, TokenCounts
-from services.runner.kinds.text.engine import TextEngine
-from services.runner.kinds.text.job import Job, Step, TokenLogprob
+from services.runner.kinds.text.job import Step, TokenLogprob
 from tests.support.deadlines import within
 
 
@@ -49,6 +49,13 @@ class Recording:
                 self._changed.clear()
                 await self._changed.wait()
 
+    async def pieces(self, count: int, timeout: float = 60.0) -> None:
+        """Waits until so many steps with text or tokens have come."""
+        async with within(timeout):
+            while sum(bool(step.text or step.token_ids) for step in self.steps) < count and not self.closed:
+                self._changed.clear()
+                await self._changed.wait()
+
     async def end(self, timeout: float = 60.0) -> Recording:
         """Waits for the end; raises the error if it ended with one."""
         async with within(timeout):
@@ -68,6 +75,11 @@ class Recording:
         return [token_id for step in self.steps for token_id in step.token_ids]
 
     @property
+    def said(self) -> tuple[str, list[int]]:
+        """What tells two answers apart: the text, and the tokens where there are any."""
+        return self.text, self.token_ids
+
+    @property
     def logprobs(self) -> list[TokenLogprob]:
         return [logprob for step in self.steps for logprob in step.logprobs]
 
@@ -82,13 +94,13 @@ class Recording:
         return usage
 
 
-def submit(engine: TextEngine, job: Job) -> Recording:
+def submit(engine: Engine[Any, Step], job: Any) -> Recording:
     """Starts a job."""
     recording = Recording()
     recording.ticket = engine.submit(job, recording)
     return recording
 
 
-async def generate(engine: TextEngine, job: Job) -> Recording:
+async def generate(engine: Engine[Any, Step], job: Any) -> Recording:
     """Runs a job to its end."""
     return await submit(engine, job).end()

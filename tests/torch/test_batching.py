@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from services.runner.kinds.text.job import Job
-from tests.support.engine_contract import GREEDY, job
+from tests.support.answer_contract import GREEDY
+from tests.support.engine_contract import job
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually
 from tests.torch.stand_in.engine import StandIn, endless, running, stand_in_engine

@@ -13,8 +13,9 @@ from services.runner.engines.exllamav2 import ExLlamaV2Engine, worker
 from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.engines.exllamav2.jobs.logits import LogitFilter
 from services.runner.kinds.text.job import Sampling
+from tests.support.answer_contract import QUESTIONS, healthy
 from tests.support.deadlines import stretched
-from tests.support.engine_contract import QUESTIONS, healthy, job
+from tests.support.engine_contract import job
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually
 from tests.torch.stand_in.engine import StandIn, endless, running, stand_in_engine

@@ -11,8 +11,9 @@ from services.runner.engines.exllamav2.errors import ModelError
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.tools import Toolbox
+from tests.support.answer_contract import QUESTIONS, SEEDED
 from tests.support.answers import answer
-from tests.support.engine_contract import CITY, QUESTIONS, SEEDED, job, tokens_until
+from tests.support.engine_contract import CITY, job, tokens_until
 from tests.support.recording import generate, submit
 from tests.torch.stand_in.checkpoint import write_checkpoint
 from tests.torch.stand_in.engine import running, stand_in_engine

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from services.runner.engines.exllamav2 import ExLlamaV2Engine, ExLlamaV2Options
 from services.runner.kinds.text.engine import TextEngine
-from tests.support.engine_contract import QUESTIONS, EngineContract, job
+from tests.support.answer_contract import QUESTIONS
+from tests.support.engine_contract import EngineContract, job
 from tests.support.recording import Recording, generate, submit
 from tests.torch.conftest import GPU_MODEL
 

@@ -25,7 +25,7 @@ from services.runner.engines.exllamav2.jobs.run import Run
 from services.runner.engines.exllamav2.model_directory import read_model_directory
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.text.job import Job
-from tests.support.engine_contract import GREEDY
+from tests.support.answer_contract import GREEDY
 from tests.support.recording import Recording, generate
 from tests.torch.stand_in.checkpoint import SMALL
 from tests.torch.stand_in.engine import StandIn, running, stand_in_engine

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.gpu import checks
 from tests.gpu.place import GPU
-from tests.support.engine_contract import QUESTIONS, job
+from tests.support.answer_contract import QUESTIONS
+from tests.support.engine_contract import job
 from tests.support.recording import Recording, generate, submit
 from tests.torch.stand_in.checkpoint import write_checkpoint
 from tests.torch.stand_in.library import pretend_a_gpu

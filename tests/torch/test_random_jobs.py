@@ -21,7 +21,8 @@ from services.runner.kinds.text.engine import TextTicket
 from services.runner.kinds.text.job import Job, Sampling
 from services.runner.kinds.text.prompt.grammar import answer_grammar
 from services.runner.kinds.text.prompt.tools import Toolbox
-from tests.support.engine_contract import CITY, GREEDY, job
+from tests.support.answer_contract import GREEDY
+from tests.support.engine_contract import CITY, job
 from tests.support.recording import Recording, generate, submit
 from tests.support.waiting import eventually
 from tests.torch.stand_in.engine import StandIn, running, stand_in_engine

@@ -12,8 +12,9 @@ from services.runner.engines.exllamav2.model_directory import read_model_directo
 from services.runner.engines.exllamav2.vocabulary import Vocabulary
 from services.runner.kinds.base import FinishReason
 from services.runner.kinds.text.job import Job, Sampling, TokenLogprob
+from tests.support.answer_contract import GREEDY
 from tests.support.answers import answer
-from tests.support.engine_contract import GREEDY, job, tokens_until
+from tests.support.engine_contract import job, tokens_until
 from tests.support.recording import generate
 from tests.torch.stand_in.checkpoint import END_OF_TURN
 from tests.torch.stand_in.engine import running, stand_in_engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -82,6 +83,13 @@ class Lifespan:
         """Makes /readyz answer by its check, and returns when the process has to drain."""
         self._serving = True
         await self._stop.wait()
+
+    async def stops_within(self, seconds: float) -> bool:
+        """Waits so long, and returns whether the process has to end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        return self._stop.is_set()
 
     async def end_background_tasks(self) -> None:
         """Cancels the background tasks, all at once, and waits for their end."""

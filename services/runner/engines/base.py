@@ -7,9 +7,14 @@ from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from services.common.catalog import Kind
 from services.common.errors import MeshError
+from services.common.settings import SettingsError
 
 JobT_contra = TypeVar("JobT_contra", contravariant=True)
 StepT_co = TypeVar("StepT_co", covariant=True)
+
+
+class NotReadyError(SettingsError):
+    """What an engine needs is not there yet; it can be started again later. The message says what it is."""
 
 
 class Ticket(Protocol):
@@ -39,7 +44,10 @@ class Engine(Protocol[JobT_contra, StepT_co]):
     context: int
 
     async def start(self) -> None:
-        """Loads the model and warms it up; raises with a clear message if it cannot."""
+        """Loads the model and warms it up; raises with a clear message if it cannot.
+
+        Raises NotReadyError if it may be able to later.
+        """
 
     def submit(self, job: JobT_contra, emit: Callable[[StepT_co | MeshError], None]) -> Ticket:
         """Accepts a job; raises MeshError OVERLOADED when every slot is taken.

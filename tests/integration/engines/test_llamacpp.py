@@ -25,8 +25,9 @@ from services.runner.kinds.text.prompt.template import ChatTemplate
 from services.runner.kinds.text.prompt.tools import Toolbox
 from services.runner.kinds.text.reader import RequestReader
 from services.runner.kinds.text.writer import ReplyWriter
+from tests.support.answer_contract import GREEDY, healthy
 from tests.support.deadlines import within
-from tests.support.engine_contract import CITY, GREEDY, healthy, job
+from tests.support.engine_contract import CITY, job
 from tests.support.random_gguf import write_random_gguf
 from tests.support.recording import generate, submit
 from tests.support.waiting import eventually

@@ -6,12 +6,15 @@ from typing import Any
 
 from services.runner.engines.upstream.server import UpstreamServer
 from services.runner.kinds.conversation.job import ConversationJob
+from services.runner.kinds.conversation.lacks import MIN_P, REPETITION_PENALTY, SEED, TOP_K
 from services.runner.kinds.text.job import Sampling
 from services.runner.kinds.text.prompt.tools import Mode, Toolbox
-from services.runner.refusals import not_served, tools_not_shown
+from services.runner.refusals import tools_not_shown
 
 # Parameters of open models, and the values with which they change nothing.
-_OPEN = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+_OPEN = {TOP_K: 0, MIN_P: 0.0, REPETITION_PENALTY: 1.0}
+# No model has so many tokens to choose from. A server would sort them all, and with the same seed draw another one.
+_ALL_TOKENS = 1 << 19
 
 
 def request_body(job: ConversationJob, server: UpstreamServer) -> dict[str, Any]:
@@ -19,13 +22,13 @@ def request_body(job: ConversationJob, server: UpstreamServer) -> dict[str, Any]
     if job.toolbox.callable and not server.tools:
         raise tools_not_shown()
     body: dict[str, Any] = {
+        **server.quirks.always,
         "model": server.model,
         "messages": job.messages,
         "stream": True,
         "stream_options": {"include_usage": True},
         **_sampling(job.sampling, server),
         **_tools(job.toolbox),
-        **server.quirks.always,
     }
     if job.max_tokens is not None:
         body["max_tokens"] = job.max_tokens
@@ -50,20 +53,16 @@ def _sampling(sampling: Sampling, server: UpstreamServer) -> dict[str, Any]:
         fields["frequency_penalty"] = sampling.frequency_penalty
     if sampling.seed is not None:
         fields["seed"] = sampling.seed
-    for name in server.quirks.ignored & fields.keys():
-        raise not_served(name, "its server ignores it")
-    for name, neutral in _OPEN.items():
-        value = getattr(sampling, name)
-        if value != neutral:
-            fields[_spelled(name, server)] = value
+    if SEED.param in server.quirks.ignored & fields.keys():
+        raise SEED.refusal()
+    for lack, neutral in _OPEN.items():
+        value = getattr(sampling, lack.param)
+        if value != neutral and not (lack is TOP_K and value >= _ALL_TOKENS):
+            spelled = server.quirks.parameters.get(lack.param)
+            if spelled is None:
+                raise lack.refusal()
+            fields[spelled] = value
     return fields
-
-
-def _spelled(name: str, server: UpstreamServer) -> str:
-    spelled = server.quirks.parameters.get(name)
-    if spelled is None:
-        raise not_served(name, "its server may ignore it")
-    return spelled
 
 
 def _tools(toolbox: Toolbox) -> dict[str, Any]:

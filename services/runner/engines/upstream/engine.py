@@ -9,6 +9,7 @@ import aiohttp
 from services.common.catalog import Kind
 from services.common.settings import SettingsError
 from services.runner.engines.upstream.body import request_body
+from services.runner.engines.upstream.prompt_cache import PromptCache
 from services.runner.engines.upstream.run import Emit, Run
 from services.runner.engines.upstream.server import UpstreamServer, find_server, headers, is_there
 from services.runner.kinds.conversation.job import ConversationJob
@@ -33,6 +34,7 @@ class UpstreamEngine:
         self._url = url
         self._key = key
         self._model = model
+        self._cache: PromptCache | None = None
         self._server: UpstreamServer | None = None
         self._session: aiohttp.ClientSession | None = None
         self._running: dict[Run, None] = {}
@@ -45,7 +47,7 @@ class UpstreamEngine:
         return True
 
     async def start(self) -> None:
-        """Asks the server what it has; raises SettingsError if it cannot serve what is promised."""
+        """Asks the server what it has; raises NotReadyError or, if it cannot serve what is promised, SettingsError."""
         session = self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
             headers=headers(self._key),
@@ -53,7 +55,11 @@ class UpstreamEngine:
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         )
-        server = await find_server(session, self._url, self._model)
+        try:
+            server = await find_server(session, self._url, self._model)
+        except SettingsError:
+            await session.close()
+            raise
         if 0 < server.context < self.context:
             raise SettingsError(
                 f"{server.model} at {server.base_url} attends to {server.context} tokens: lower "
@@ -61,17 +67,19 @@ class UpstreamEngine:
             )
         # More at once would only wait there, where the router does not see it.
         self.slots = min(self.slots, server.slots or self.slots)
+        self._cache = PromptCache(server.quirks)
         self._server = server
         self._looking = asyncio.create_task(self._look(session, server))
 
     def submit(self, job: ConversationJob, emit: Emit) -> Run:
         """Accepts a job; raises MeshError OVERLOADED, or INVALID_REQUEST for what the server would ignore."""
-        if self._server is None or self._session is None:
+        if self._server is None or self._session is None or self._cache is None:
             raise engine_closed()
         if len(self._running) >= self.slots:
             raise slots_taken(self.slots)
-        body = request_body(job, self._server)
-        run = Run(job.request_id, emit, self._forget, context=self.context)
+        body = {**request_body(job, self._server), **self._cache.fields(job.cache_scope)}
+        told = not self._cache.tells_of_others
+        run = Run(job.request_id, emit, self._forget, context=self.context, tells_cached=told)
         self._running[run] = None
         run.start(self._session, f"{self._server.base_url}/chat/completions", body)
         return run

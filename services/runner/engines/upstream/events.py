@@ -154,6 +154,9 @@ class _Steps:
             self._finish(parsed)
         if delta.content and self._parser is not None:
             self._parser.feed(delta.content, parsed)
+            if self._parser.answering and parsed.content:
+                # No thought can come any more, and this runs for every token.
+                self._finish(parsed)
         elif delta.content:
             parsed.content.append(delta.content)
         calls = [self._part(call) for call in delta.tool_calls or ()]

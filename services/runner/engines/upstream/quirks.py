@@ -43,8 +43,13 @@ class Quirks:
     template_variables: bool = False
     # The `reasoning_effort` with which models do not think, where template variables do not say it.
     effortless: str = ""
-    # What it needs in each request to report usage, progress and the like.
+    # What it needs in each request to report progress and the like, and to leave parameters of open models off: its
+    # own defaults may be others.
     always: Mapping[str, Any] = field(default_factory=dict)
+    # Under which name a request says with which others it shares what is read of prompts.
+    cache_scope: str = ""
+    # What keeps a request from using what was read of the prompts of others, where they cannot be told apart.
+    without_cache: Mapping[str, Any] = field(default_factory=dict)
     # Where it tells more about its models, and in which form.
     path: str = ""
     form: type[Form] | None = None
@@ -63,6 +68,7 @@ class Quirks:
 
 _TOP_K = {"top_k": "top_k"}
 _OPEN = {**_TOP_K, "min_p": "min_p", "repetition_penalty": "repetition_penalty"}
+_OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 _TEXT_ALONE = TranscriptionQuirks("json", words=False)
 _AT_PCM_RATE = {"pcm": {"sample_rate": PCM_RATE}}
 _DIFFUSION = ImageQuirks({"seed": "seed", "steps": "num_inference_steps", "negative_prompt": "negative_prompt"})
@@ -72,7 +78,8 @@ KINDS = (
         "llamacpp",
         {**_OPEN, "repetition_penalty": "repeat_penalty"},
         template_variables=True,
-        always={"return_progress": True},
+        always={"return_progress": True, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+        without_cache={"cache_prompt": False},
         path="/props",
         form=Properties,
         embedding=EmbeddingQuirks(always=BASE64, tokens=True),
@@ -84,6 +91,8 @@ KINDS = (
         "vllm",
         _OPEN,
         template_variables=True,
+        always=_OFF,
+        cache_scope="cache_salt",
         embedding=EmbeddingQuirks(always=BASE64, tokens=True),
         speech=SpeechQuirks(("wav", "pcm", "flac", "mp3", "opus"), _AT_PCM_RATE),
         transcription=TranscriptionQuirks(words=False),
@@ -94,6 +103,9 @@ KINDS = (
         "sglang",
         _OPEN,
         template_variables=True,
+        # There 0 is no number of tokens to choose from.
+        always={**_OFF, "top_k": -1},
+        cache_scope="cache_salt",
         embedding=EmbeddingQuirks(tokens=True),
         transcription=TranscriptionQuirks(words=False, ignored=frozenset({"prompt"})),
         image=_DIFFUSION,
@@ -104,6 +116,7 @@ KINDS = (
         _OPEN,
         ignored=frozenset({"seed"}),
         template_variables=True,
+        always=_OFF,
         path="/props",
         form=Properties,
         embedding=EmbeddingQuirks(models="/v1/model/embedding/list"),

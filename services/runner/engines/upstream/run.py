@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
@@ -22,8 +23,18 @@ Emit = Callable[[ConversationStep | MeshError], None]
 class Run:
     """A running job, which is also its ticket. Closing its connection stops the server."""
 
-    def __init__(self, request_id: str, emit: Emit, forget: Callable[[Run], None], *, context: int) -> None:
+    def __init__(
+        self,
+        request_id: str,
+        emit: Emit,
+        forget: Callable[[Run], None],
+        *,
+        context: int,
+        tells_cached: bool = True,
+    ) -> None:
+        """`tells_cached` says whether the client may know how much of its prompt the server had read before."""
         self.progress = 0
+        self._tells_cached = tells_cached
         self._request_id = request_id
         # None once nobody waits for the job.
         self._emit: Emit | None = emit
@@ -80,6 +91,8 @@ class Run:
             raise refused(response.status, content, self._context)
         async for step in read_steps(self._pieces(response)):
             self._begun |= not step.empty
+            if step.usage is not None and not self._tells_cached:
+                step.usage = msgspec.structs.replace(step.usage, cached_tokens=0)
             self._pass_on(step)
 
     async def _pieces(self, response: aiohttp.ClientResponse) -> Any:

@@ -13,6 +13,7 @@ import msgspec
 from services.common.catalog import Kind
 from services.common.model_file import Thinking
 from services.common.settings import SettingsError
+from services.runner.engines.base import NotReadyError
 from services.runner.engines.upstream.bounded import TooLargeError, read_whole
 from services.runner.engines.upstream.listed import WORDS, Entry, names_of, number_of, task_of
 from services.runner.engines.upstream.quirks import KINDS, UNKNOWN, Quirks, quirks_of
@@ -25,6 +26,8 @@ _LARGEST = 16 << 20
 _CONTEXTS = ("max_model_len", "context_length", "loaded_context_length", "max_context_length", "n_ctx")
 
 
+# The answers of a server, or of what stands before it, while it loads its model.
+_LOADING = {502, 503, 504}
 _OTHER = "choose another one, or the kind that it has (TIERMESH_RUNNER_UPSTREAM_KIND, or --kind)"
 
 
@@ -82,7 +85,8 @@ async def find_server(
     """Asks a server for its models; raises SettingsError if it cannot be used, or has not the one model.
 
     The model is for work of the `kind`, or if that is None, for what the server says of it. One of which the server
-    says nothing is taken for a model of chats.
+    says nothing is taken for a model of chats. Raises NotReadyError if nobody answers there, or if the server is not
+    ready.
     """
     base = base_url(url)
     entries = await _entries(session, base, kind)
@@ -196,13 +200,17 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
                 raise SettingsError(
                     f"TIERMESH_RUNNER_UPSTREAM_KEY: the server refuses it at {url} (status {response.status})"
                 )
+            if response.status in _LOADING:
+                raise NotReadyError(
+                    f"the server at {url} is not ready (status {response.status}); wait until it is, or correct the URL"
+                )
             if response.status != 200:
                 raise SettingsError(f"the server answers {url} with status {response.status}; correct the URL")
             return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, TooLargeError) as error:
         raise _unreadable(url) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise SettingsError(
+        raise NotReadyError(
             f"no server answers at {url} ({type(error).__name__}); start it, or correct the URL"
         ) from error
 

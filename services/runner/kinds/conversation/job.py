@@ -30,6 +30,8 @@ class ConversationJob:
     # Whether the model is to think, if that can be chosen, and how much: a degree that chat templates know, or "".
     thinking: bool = False
     effort: str = ""
+    # What is read of its messages is kept for jobs of the same scope, and for no others.
+    cache_scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)

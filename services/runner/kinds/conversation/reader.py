@@ -11,6 +11,7 @@ from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.kinds.conversation.job import ConversationJob, ConversationStep
+from services.runner.kinds.conversation.lacks import COMPLETIONS, COUNTS, GRAMMARS, IMAGES, LOGIT_BIAS, LOGPROBS
 from services.runner.kinds.conversation.shape import check_answer, check_beginning
 from services.runner.kinds.text.arrangement import arrange
 from services.runner.kinds.text.conversation import read_messages, read_schema, read_toolbox
@@ -19,7 +20,7 @@ from services.runner.kinds.text.prompt.accepted import Accepted, SystemPlace
 from services.runner.kinds.text.prompt.grammar import check_offer
 from services.runner.kinds.text.prompt.thought import EFFORTS
 from services.runner.kinds.text.reader import read_effort, read_sampling, read_stop
-from services.runner.refusals import not_continued, not_served, unchecked
+from services.runner.refusals import not_continued, unchecked
 from tiermesh.runner.v1 import runner_pb2
 
 _FINISH = {
@@ -44,13 +45,15 @@ class ConversationReader:
     def read(self, call: runner_pb2.GenerateCall, model: Model) -> Work[ConversationJob, ConversationStep]:
         """Returns the work; raises MeshError INVALID_REQUEST with `param` for what the engine's server lacks."""
         if call.HasField("completion"):
-            raise not_served("prompt", "it answers conversations only; use POST /v1/chat/completions")
+            raise COMPLETIONS.refusal()
+        if call.HasField("token_count"):
+            raise COUNTS.refusal()
         if call.WhichOneof("task") is not None:
             raise unchecked("model")
         if call.logprobs:
-            raise not_served("logprobs", "its server gives no log probabilities")
+            raise LOGPROBS.refusal()
         if call.sampling.logit_bias:
-            raise not_served("logit_bias", "its server has other token ids")
+            raise LOGIT_BIAS.refusal()
         if call.resume_token_ids:
             raise not_continued()
         job = self._read_job(call, model)
@@ -61,12 +64,12 @@ class ConversationReader:
         if toolbox.tools and "tools" not in model.capabilities:
             raise unchecked("tools")
         if any(tool.arguments_grammar for tool in toolbox.tools):
-            raise not_served("tools", "its server enforces no grammars of functions")
+            raise GRAMMARS.refusal()
         check_offer(toolbox)
         schema = read_schema(call)
         instructions = format_instructions(call.response_format, schema) if schema and not toolbox.required else ""
         if any(part.HasField("image") for message in call.messages for part in message.parts):
-            raise not_served("messages", "it cannot see images")
+            raise IMAGES.refusal()
         effort = read_effort(call)
         most = call.max_tokens or None
         if model.context < self._context:
@@ -82,6 +85,7 @@ class ConversationReader:
             stop=read_stop(call.stop),
             thinking=model.reasoning and effort != "none",
             effort=EFFORTS[effort] if model.reasoning and call.reasoning_effort else "",
+            cache_scope=call.cache_scope,
         )
 
 

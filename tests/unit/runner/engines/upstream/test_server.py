@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from services.common.errors import Code, MeshError
 from services.common.settings import SettingsError
+from services.runner.engines.base import NotReadyError
 from services.runner.engines.upstream import UpstreamEngine
 from services.runner.engines.upstream.quirks import UNKNOWN
 from services.runner.engines.upstream.server import UpstreamServer, find_server
@@ -113,16 +114,45 @@ async def test_a_list_without_a_model_is_no_server() -> None:
         await find(serving({"/v1/models": listed({"name": "no id"})}))
 
 
-async def ended(stream: bytes) -> list[ConversationStep | MeshError]:
-    """Returns what comes of a conversation whose answer is this stream."""
+async def ended(
+    stream: bytes, server: str = "vLLM", scopes: Sequence[str] = ("",)
+) -> list[ConversationStep | MeshError]:
+    """Returns what comes of a conversation whose answer is this stream: the last one of several, one for each scope."""
     steps: list[ConversationStep | MeshError] = []
-    async with serving(SERVERS["vLLM"], stream=stream) as url:
+    async with serving(SERVERS[server], stream=stream) as url:
         engine = UpstreamEngine(url, context=2048)
         await engine.start()
-        engine.submit(ConversationJob("request", [], Sampling(temperature=1, top_p=1)), steps.append)
-        await eventually(lambda: engine.active == 0, 10)
+        for scope in scopes:
+            steps.clear()
+            job = ConversationJob("request", [], Sampling(temperature=1, top_p=1), cache_scope=scope)
+            engine.submit(job, steps.append)
+            await eventually(lambda: engine.active == 0, 10)
         await engine.close()
     return steps
+
+
+@pytest.mark.parametrize(
+    ("server", "scopes", "cached"),
+    [
+        ("vLLM", ("one", "other"), 8),
+        ("TabbyAPI", ("one", "one"), 8),
+        ("TabbyAPI", ("one", "other"), 0),
+    ],
+)
+async def test_cached_tokens_are_told_to_the_account_that_has_sent_them(
+    server: str, scopes: Sequence[str], cached: int
+) -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 8}}
+    *_, last = await ended(HELLO + chunk({}, "stop") + chunk(usage=usage) + DONE, server, scopes)
+    assert isinstance(last, ConversationStep)
+    assert last.usage is not None
+    assert last.usage.cached_tokens == cached
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_server_that_loads_its_model_is_not_ready(status: int) -> None:
+    with pytest.raises(NotReadyError, match=f"is not ready \\(status {status}\\); wait until it is"):
+        await find(serving({}, lambda request: web.json_response({}, status=status)))
 
 
 async def test_a_prompt_that_is_too_long_may_be_refused_with_status_200() -> None:
