@@ -1,7 +1,7 @@
 """A llama.cpp server in a process of its own, as people run one.
 
-`python -m tests.support.llamacpp_server MODEL KEY SLOTS CONTEXT KIND` prints its address once it serves, and
-ends with the process that has started it.
+`python -m tests.support.llamacpp_server MODEL KEY SLOTS CONTEXT KIND` prints its address once it serves, and ends with
+the process that has started it.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ EMBEDDING_CONTEXT = 512
 class LlamaCppServer:
     """The server, with so many conversations at once of so many tokens each.
 
-    With `embedding`, it embeds inputs of EMBEDDING_CONTEXT tokens instead.
+    With `embedding`, it embeds inputs instead, of EMBEDDING_CONTEXT tokens each.
     """
 
     def __init__(
         self, model: Path, key: str = "", *, slots: int = SLOTS, context: int = CONTEXT, embedding: bool = False
     ) -> None:
-        kind = "embedding" if embedding else "chat"
+        kind, context = ("embedding", EMBEDDING_CONTEXT) if embedding else ("chat", context)
         self._arguments = (str(model), key, str(slots), str(context), kind)
         self._process: asyncio.subprocess.Process | None = None
         # With /v1.
@@ -114,9 +114,8 @@ def serve(model: str, key: str, slots: int, context: int, kind: str) -> None:
     params.ui = False
     if kind == "embedding":
         params.embedding = True
-        params.n_ctx = SLOTS * EMBEDDING_CONTEXT
         # An input is embedded in one batch.
-        params.n_batch = params.n_ubatch = EMBEDDING_CONTEXT
+        params.n_batch = params.n_ubatch = context
     else:
         # The model's own template shows no functions, and llama.cpp then drops them without a word.
         params.chat_template = TEMPLATE

@@ -14,7 +14,7 @@ from tests.support.deadlines import VARIABLE, stretch, stretched, within
 
 TESTS = Path(__file__).parents[1]
 # Here the time is what is tested: how long a client waits before it leaves, and how long a prompt takes at least.
-BOUNDS_OF_THEIR_OWN = {"chaos/client.py", "gpu/report.py", "simulator/client.py", "support/engine_contract.py"}
+BOUNDS_OF_THEIR_OWN = {"chaos/client.py", "gpu/report.py", "simulator/client.py", "support/answer_contract.py"}
 
 
 @pytest.fixture(autouse=True)

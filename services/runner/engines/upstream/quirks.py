@@ -68,10 +68,10 @@ class Quirks:
 
 _TOP_K = {"top_k": "top_k"}
 _OPEN = {**_TOP_K, "min_p": "min_p", "repetition_penalty": "repetition_penalty"}
+_OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 _TEXT_ALONE = TranscriptionQuirks("json", words=False)
 _AT_PCM_RATE = {"pcm": {"sample_rate": PCM_RATE}}
 _DIFFUSION = ImageQuirks({"seed": "seed", "steps": "num_inference_steps", "negative_prompt": "negative_prompt"})
-_OFF = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
 KINDS = (
     Quirks(
         "llama.cpp",

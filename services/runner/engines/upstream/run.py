@@ -11,6 +11,7 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.common.telemetry.logs import get_logger
+from services.runner.engines.upstream.bounded import TooLargeError, read_whole
 from services.runner.engines.upstream.events import UpstreamError, read_steps
 from services.runner.engines.upstream.failures import broken, failed, refused
 from services.runner.kinds.conversation.job import ConversationStep
@@ -86,7 +87,7 @@ class Run:
 
     async def _read(self, response: aiohttp.ClientResponse) -> None:
         if response.status != 200:
-            content = await response.content.read(_LARGEST_REFUSAL)
+            content = await _refusal(response)
             log.warning("upstream_refused", request_id=self._request_id, status=response.status)
             raise refused(response.status, content, self._context)
         async for step in read_steps(self._pieces(response)):
@@ -109,3 +110,11 @@ class Run:
             self._emit = None
             self._forget(self)
         emit(step)
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> bytes:
+    """Returns what a server says of its refusal, nothing if that is too much; its words may come in several parts."""
+    try:
+        return await read_whole(response, _LARGEST_REFUSAL)
+    except TooLargeError:
+        return b""

@@ -26,9 +26,9 @@ _LARGEST = 16 << 20
 _CONTEXTS = ("max_model_len", "context_length", "loaded_context_length", "max_context_length", "n_ctx")
 
 
-_OTHER = "choose another one, or the kind that it has (TIERMESH_RUNNER_UPSTREAM_KIND, or --kind)"
 # The answers of a server, or of what stands before it, while it loads its model.
-_LOADING = {502, 503, 504}
+LOADING = {502, 503, 504}
+_OTHER = "choose another one, or the kind that it has (TIERMESH_RUNNER_UPSTREAM_KIND, or --kind)"
 
 
 class _Models(msgspec.Struct):
@@ -200,7 +200,7 @@ async def _get(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
                 raise SettingsError(
                     f"TIERMESH_RUNNER_UPSTREAM_KEY: the server refuses it at {url} (status {response.status})"
                 )
-            if response.status in _LOADING:
+            if response.status in LOADING:
                 raise NotReadyError(
                     f"the server at {url} is not ready (status {response.status}); wait until it is, or correct the URL"
                 )

@@ -13,10 +13,11 @@ import aiohttp
 from services.common.catalog import Kind
 from services.common.errors import MeshError
 from services.common.settings import SettingsError
+from services.runner.engines.base import NotReadyError
 from services.runner.engines.upstream.kinds.exchange import Exchange
 from services.runner.engines.upstream.kinds.job import ServerJob
 from services.runner.engines.upstream.listed import WORDS
-from services.runner.engines.upstream.server import UpstreamServer, find_server, headers, is_there
+from services.runner.engines.upstream.server import LOADING, UpstreamServer, find_server, headers, is_there
 from services.runner.kinds.base import AnyStep
 from services.runner.refusals import engine_closed, slots_taken
 
@@ -67,7 +68,7 @@ class ServerEngine(ABC, Generic[JobT, StepT]):
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Asks the server what it has; raises SettingsError if it cannot serve what is promised."""
+        """Asks the server what it has; raises NotReadyError or, if it cannot serve what is promised, SettingsError."""
         session = _new_session(self._upstream.key)
         try:
             server = await find_server(session, self._upstream.url, self._upstream.model, self.kind)
@@ -161,7 +162,10 @@ def _new_session(key: str) -> aiohttp.ClientSession:
 
 
 async def check_there(session: aiohttp.ClientSession, server: UpstreamServer, path: str) -> None:
-    """Sends a request without anything in it, which is no work; raises SettingsError if nobody would take one."""
+    """Sends a request without anything in it, which is no work; raises SettingsError if nobody would take one.
+
+    Raises NotReadyError if the server does not answer, or is not ready.
+    """
     url = server.root + path
     try:
         timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
@@ -169,7 +173,9 @@ async def check_there(session: aiohttp.ClientSession, server: UpstreamServer, pa
             status = response.status
             response.close()
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise SettingsError(f"no server answers at {url} ({type(error).__name__}); start it again") from error
+        raise NotReadyError(f"no server answers at {url} ({type(error).__name__}); start it again") from error
+    if status in LOADING:
+        raise NotReadyError(f"the server at {url} is not ready (status {status}); wait until it is")
     if status in {401, 403}:
         raise SettingsError(f"TIERMESH_RUNNER_UPSTREAM_KEY: the server refuses it at {url} (status {status})")
     if status in _NOTHING_THERE:

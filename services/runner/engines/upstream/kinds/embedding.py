@@ -10,6 +10,7 @@ import aiohttp
 
 from services.common.errors import Code, MeshError
 from services.common.settings import SettingsError
+from services.runner.engines.base import NotReadyError
 from services.runner.engines.upstream.bounded import TooLargeError
 from services.runner.engines.upstream.events import UpstreamError
 from services.runner.engines.upstream.failures import says_too_long
@@ -60,9 +61,15 @@ class EmbeddingServerEngine(ServerEngine[EmbeddingJob, EmbeddingStep]):
             async with asyncio.timeout(_FIRST_SECONDS):
                 (vector,), _ = await _embed(exchange, server, ["a"], None)
         except MeshError as error:
+            if error.code is Code.OVERLOADED:
+                raise NotReadyError(f"the server at {server.base_url} is busy; wait until it embeds") from error
             raise nothing_there(server, error.message) from error
-        except (UpstreamError, TooLargeError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (UpstreamError, TooLargeError) as error:
             raise nothing_there(server, str(error) or type(error).__name__) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise NotReadyError(
+                f"no server embeds at {server.base_url} ({type(error).__name__}); start it again"
+            ) from error
         if self._shorter and not 0 < self._shorter[-1] <= self._shorter[0] < len(vector):
             raise SettingsError(
                 f"TIERMESH_RUNNER_SHORTER_DIMENSIONS: vectors of {server.model} have {len(vector)} dimensions and can "

@@ -23,7 +23,7 @@ def test_what_is_refused_is_listed() -> None:
     for lack in BY_SERVER:
         names = [kind.name for kind in KINDS if lacks(kind, lack)] + ["others"] * lacks(UNKNOWN, lack)
         expected.append((lack.what, f"{lack.reason}: {', '.join(names)}"))
-    assert rows("## What is refused") == expected
+    assert rows("## What is refused in chats") == expected
 
 
 def lacks(kind: Quirks, lack: Refused) -> bool:
