@@ -21,9 +21,14 @@ def rows(heading: str) -> list[tuple[str, str]]:
 def test_what_is_refused_is_listed() -> None:
     expected = [(lack.what, lack.reason) for lack in ALWAYS]
     for lack in BY_SERVER:
-        names = [kind.name for kind in KINDS if lacks(kind, lack)] + ["others"] * lacks(UNKNOWN, lack)
+        names = [kind.name for kind in KINDS if chats(kind) and lacks(kind, lack)] + ["others"] * lacks(UNKNOWN, lack)
         expected.append((lack.what, f"{lack.reason}: {', '.join(names)}"))
     assert rows("## What is refused in chats") == expected
+
+
+def chats(kind: Quirks) -> bool:
+    """Returns whether servers of a kind can have chats."""
+    return kind.kinds is None or "chat" in kind.kinds
 
 
 def lacks(kind: Quirks, lack: Refused) -> bool:
