@@ -37,15 +37,18 @@ def _requests(group: str, first: str, end: str) -> str:
 
 def _usage(group_by: GroupBy) -> sa.TextClause:
     group = _GROUPS[group_by]
+    # The days are added up apart, before the parts are put together: in the order of their key, days need no sorting.
     # The condition on the account of an open hold is spelled so that no index serves it: that of the open holds is
     # small, while that of the account's holds has all that it ever made.
     return sa.text(f"""
         SELECT name, sum(requests), sum(charged_requests), sum(credits), sum(prompt_tokens), sum(completion_tokens),
             sum(read)
         FROM (
-            SELECT {_GROUPS_OF_SUMS[group_by]} AS name, requests, charged_requests, credits, prompt_tokens,
-                completion_tokens, 0 AS read
+            SELECT {_GROUPS_OF_SUMS[group_by]} AS name, sum(requests) AS requests,
+                sum(charged_requests) AS charged_requests, sum(credits) AS credits,
+                sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens, 0 AS read
             FROM daily_usage WHERE account_id = :account_id AND day >= :first_day AND day < :end_day
+            GROUP BY {_GROUPS_OF_SUMS[group_by]}
             UNION ALL
             SELECT {group}, 1, 0, 0, prompt_tokens, completion_tokens, 0 FROM holds
             WHERE state = 'open' AND reserved_ms >= :first_ms AND reserved_ms < :end_ms
