@@ -13,8 +13,9 @@ from pathlib import Path
 
 from tests.chaos.checker import Checker, Undisturbed, Violation
 from tests.chaos.client import Client, patient_session, slow_session
+from tests.chaos.deposits import WATCHERS, ChainBeside
 from tests.chaos.ledger_view import LedgerView
-from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS, Plan, RequestPlan
+from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS, DepositPlan, Plan, RequestPlan
 from tests.chaos.record import End, Record
 from tests.chaos.world import World
 from tests.integration.auth.auth_client import AuthClient
@@ -61,7 +62,13 @@ async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mappin
     """Starts a mesh for one plan, runs it at the pace that the machine can bear, and checks it."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tiermesh-chaos-") as directory:
-        world = World(Path(directory), database_server=database_server, hold_seconds=plan.hold_seconds, modules=modules)
+        world = World(
+            Path(directory),
+            database_server=database_server,
+            hold_seconds=plan.hold_seconds,
+            modules=modules,
+            chain=bool(plan.deposits),
+        )
         async with world:
             plan = plan.slowed(world.slowness)
             ledger = LedgerView(world.ledger_url)
@@ -87,6 +94,7 @@ class Driver:
         self._world = world
         self._ledger = ledger
         self._plan = plan
+        self._accounts: list[str] = []
 
     async def run(self) -> tuple[list[Record], list[Violation]]:
         """Returns every record and everything that is wrong with them."""
@@ -96,8 +104,9 @@ class Driver:
             records = await self._records(self._plan.requests)
             undisturbed = await _listen(client, calm)
             faults = [asyncio.create_task(self._hurt(index)) for index in range(len(self._plan.faults))]
+            deposits = [asyncio.create_task(self._deposit(deposit)) for deposit in self._plan.deposits]
             await asyncio.gather(*(self._ask(client, record) for record in records))
-            await asyncio.gather(*faults)
+            await asyncio.gather(*faults, *deposits)
         violations = await self._rest()
         checker = Checker(await self._ledger.books(), self._world.hits, undisturbed, self._plan.slowness)
         return records, violations + checker.check([*calm, *records])
@@ -111,12 +120,29 @@ class Driver:
         await asyncio.sleep(fault.at)
         await self._world.hurt(fault)
 
+    async def _deposit(self, deposit: DepositPlan) -> None:
+        assert self._world.chain is not None
+        await asyncio.sleep(deposit.at)
+        await self._world.chain.deposit(self._accounts[deposit.account], deposit.atomic, deposit.times)
+
+    async def _compare_deposits(self, chain: ChainBeside) -> list[Violation]:
+        """Waits until the watchers have read everything, and compares the ledger with the chain."""
+        last = await chain.finalize()
+        try:
+            await eventually(
+                lambda: self._ledger.watchers_have_read(last, WATCHERS), _REST_SECONDS * self._plan.slowness
+            )
+        except AssertionError:
+            return [Violation("deposits", f"the watchers have not read block {last}, the last one with deposits")]
+        rows = await self._ledger.deposits()
+        return [Violation("deposits", found, None, rows) for found in await chain.differences(rows)]
+
     async def _records(self, plans: tuple[RequestPlan, ...]) -> list[Record]:
         """Makes accounts with credits, and a key for each request."""
         services = self._world.services
         addresses = services["auth-1"].address, services["billing-1"].address
         async with AuthClient(addresses[0]) as auth, BillingClient(addresses[1]) as billing:
-            accounts = [(await auth.create_account()).id for _ in CREDITS]
+            accounts = self._accounts = [(await auth.create_account()).id for _ in CREDITS]
             for account, amount in zip(accounts, CREDITS, strict=True):
                 await billing.grant(amount, account)
             gate = asyncio.Semaphore(_KEYS_AT_ONCE)
@@ -128,6 +154,8 @@ class Driver:
 
             records = list(await asyncio.gather(*(record(number, plan) for number, plan in enumerate(plans))))
         await self._publish(records[-_KEYS_AT_ONCE:])
+        if self._world.chain is not None:
+            await self._world.chain.give_addresses(services["payments-1"].address, accounts)
         return records
 
     async def _publish(self, newest: list[Record]) -> None:
@@ -150,6 +178,8 @@ class Driver:
             await eventually(self._ledger.none_open, rest_seconds)
         except AssertionError:
             violations.append(Violation("open hold", f"some are open {rest_seconds:.0f} s after the last request"))
+        if self._world.chain is not None:
+            violations += await self._compare_deposits(self._world.chain)
         ended = [name for name, process in self._world.services.items() if not process.running]
         violations += [Violation("exit", f"{name} ended by itself") for name in ended]
         if await self._world.edge.stop() != 0:

@@ -21,6 +21,14 @@ _BALANCES = sa.text("SELECT account_id, available, held FROM balances")
 _CHARGED = sa.text(
     "SELECT coalesce(-sum(amount), 0) FROM entries WHERE reference = :request_id AND account_id NOT LIKE 'system:%'"
 )
+# A deposit with what its entries have given, which is 0 for less than a credit.
+_DEPOSITED = sa.text("""
+    SELECT account_id, tx_hash, log_index, atomic, CAST(coalesce((
+        SELECT sum(amount) FROM entries WHERE kind = 'deposit' AND entries.account_id = deposits.account_id
+        AND reference = CAST(chain_id AS TEXT) || '\\:' || tx_hash || '\\:' || CAST(log_index AS TEXT)
+    ), 0) AS BIGINT) FROM deposits ORDER BY deposit_id
+""")
+_NEXT_BLOCKS = sa.text("SELECT next_block FROM deposit_cursors")
 _OPEN = sa.text("SELECT count(*) FROM holds WHERE state = 'open'")
 
 
@@ -51,6 +59,17 @@ class EntryRow:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class DepositedRow:
+    """One deposit, and the credits that its entries give."""
+
+    account_id: str
+    tx_hash: str
+    log_index: int
+    atomic: int
+    entered: int
+
+
 @dataclass(slots=True)
 class Books:
     """All rows, on one snapshot."""
@@ -65,9 +84,10 @@ class Books:
         return -sum(e.amount for e in self.entries.get(request_id, ()) if not e.account_id.startswith("system:"))
 
     def granted(self, account_id: str) -> int:
-        """What the customer has been given."""
+        """What the customer has been given, for deposits too."""
         lines = (line for lines in self.entries.values() for line in lines)
-        return sum(line.amount for line in lines if line.kind == "grant" and line.account_id == account_id)
+        given = (line for line in lines if line.kind in {"grant", "deposit"})
+        return sum(line.amount for line in given if line.account_id == account_id)
 
 
 class LedgerView:
@@ -88,6 +108,17 @@ class LedgerView:
     async def none_open(self) -> bool:
         """Whether every hold has ended."""
         return await self._database.read(lambda connection: connection.execute(_OPEN).scalar_one() == 0)
+
+    async def deposits(self) -> list[DepositedRow]:
+        """Reads all deposits."""
+        return await self._database.read(
+            lambda connection: [DepositedRow(*row) for row in connection.execute(_DEPOSITED)]
+        )
+
+    async def watchers_have_read(self, block: int, watchers: int) -> bool:
+        """Whether so many watchers have read a block."""
+        found = await self._database.read(lambda connection: connection.execute(_NEXT_BLOCKS).scalars().all())
+        return len([next_block for next_block in found if next_block > block]) == watchers
 
     async def books(self) -> Books:
         """Reads everything."""

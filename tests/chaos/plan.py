@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from tests.chaos.faults.deck import deal_faults
+from tests.chaos.faults.deck import deal_faults, deal_payments_faults
 from tests.chaos.faults.fault import Fault
 
 # Requests begin at this rate, a second. It keeps two dozen of them in flight, and two small cores busy.
 REQUESTS_PER_SECOND = 13.0
+_DEPOSITS_PER_SECOND = 1.5
 PROMPTS = (
     "Tell me about the bridge over the river",
     "How does bread rise in a cold kitchen",
@@ -59,6 +60,19 @@ class RequestPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class DepositPlan:
+    """One transaction on the chain beside the mesh."""
+
+    # After the start of the run.
+    at: float
+    account: int
+    # In smallest units: a cent is 10,000.
+    atomic: int
+    # How often the transaction sends it.
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Floor:
     """What a run must reach, or else it proves nothing."""
 
@@ -85,12 +99,15 @@ class Plan:
     floor: Floor = Floor()
     # How long billing keeps a hold whose edge has not ended it, in seconds at full pace.
     hold_seconds: float = HOLD_SECONDS
+    # Without any, there is no chain.
+    deposits: tuple[DepositPlan, ...] = ()
 
     def slowed(self, factor: float) -> Plan:
         """Returns the same plan for a mesh that is slower by a factor."""
         requests = tuple(_slowed(request, factor) for request in self.requests)
         faults = tuple(replace(fault, at=fault.at * factor, seconds=fault.seconds * factor) for fault in self.faults)
-        return replace(self, requests=requests, faults=faults, slowness=self.slowness * factor)
+        deposits = tuple(replace(deposit, at=deposit.at * factor) for deposit in self.deposits)
+        return replace(self, requests=requests, faults=faults, deposits=deposits, slowness=self.slowness * factor)
 
 
 def make_plan(seed: int, *, requests: int, faults: int, database_server: bool) -> Plan:
@@ -100,6 +117,20 @@ def make_plan(seed: int, *, requests: int, faults: int, database_server: bool) -
     asked = sorted((_request(chance, length) for _ in range(requests)), key=lambda request: request.at)
     dealt = deal_faults(chance, length, faults, database_server=database_server)
     return Plan(seed, tuple(asked), tuple(dealt), floor=_floor(requests))
+
+
+def with_deposits(plan: Plan) -> Plan:
+    """Returns the same plan with a chain: accounts deposit during the run, and what watches the chain suffers, too."""
+    # What the plan is without a chain depends on its seed alone, so this is drawn apart.
+    chance = random.Random(f"deposits {plan.seed}")
+    length = max(request.at for request in plan.requests)
+    times = sorted(chance.uniform(0, length) for _ in range(max(6, int(length * _DEPOSITS_PER_SECOND))))
+    deposits = [
+        # Some are less than a credit, and some transactions pay twice.
+        DepositPlan(at, chance.randrange(len(CREDITS)), chance.choice((4_321, 10_000, 123_456)), chance.choice((1, 2)))
+        for at in times
+    ]
+    return replace(plan, deposits=tuple(deposits), faults=(*plan.faults, *deal_payments_faults(chance, length)))
 
 
 def _floor(requests: int) -> Floor:

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from tests.chaos.driver import run_plan
 from tests.chaos.faults.fault import Fault
-from tests.chaos.plan import Floor, make_plan
+from tests.chaos.plan import Floor, make_plan, with_deposits
 from tests.chaos.record import End
 
 
 async def test_a_mesh_that_is_hurt_all_over_keeps_its_books() -> None:
-    plan = make_plan(2026, requests=150, faults=6, database_server=False)
+    # With a chain: what arrives there is credited, to the unit.
+    plan = with_deposits(make_plan(2026, requests=150, faults=6, database_server=False))
     report = await run_plan(plan)
     assert not report.violations, str(report)
     # The run was worth something: the mesh worked in spite of it all, and it did suffer.

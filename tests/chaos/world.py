@@ -21,6 +21,7 @@ from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from services.common.settings import DEFAULT_CATALOG
+from tests.chaos.deposits import PROCESSES, ChainBeside
 from tests.chaos.faults.fault import PROCESS_KINDS, RUNNERS, Fault, Hit, Kind, replicas, role
 from tests.chaos.faults.mortals import READY_SECONDS, Mortal, MortalDatabase, MortalEtcd, MortalService
 from tests.chaos.faults.wire import Wire
@@ -73,11 +74,13 @@ class World:
         database_server: bool,
         hold_seconds: float = HOLD_SECONDS,
         modules: Mapping[str, str] | None = None,
+        chain: bool = False,
     ) -> None:
-        """`modules` replaces services by others, by name or role, to plant mistakes."""
+        """`modules` replaces services by others, by name or role, to plant mistakes; `chain` adds one, and payments."""
         self._directory = directory
         self._hold_seconds = hold_seconds
         self._modules = modules or {}
+        self.chain = ChainBeside() if chain else None
         self._database_server = PostgresServer() if database_server else None
         self._stack = AsyncExitStack()
         self._mortals: dict[str, Mortal] = {}
@@ -183,10 +186,19 @@ class World:
             names.append(await self._runner(name, catalog | {"etcd_endpoints": etcd_address}))
         known = {f"{name}_addresses": ",".join(await self._wires_of(name)) for name in _WIRED}
         names.append(self._service("edge-1", catalog | known | self._slowed(_EDGE_SECONDS)))
+        if self.chain is not None:
+            names += await self._payments(self.chain, catalog, known["billing_addresses"])
         await self._revive(names)
         for process in self.services.values():
             await eventually(process.ready, READY_SECONDS)
         await eventually(self._all_are_connected, READY_SECONDS)
+
+    async def _payments(self, chain: ChainBeside, catalog: Mapping[str, str], billing_addresses: str) -> list[str]:
+        """Starts the chain, and adds the processes that watch it."""
+        self._stack.callback(chain.stop)
+        await chain.start()
+        settings = {**catalog, **chain.settings(billing_addresses, self.slowness)}
+        return [self._service(name, settings) for name in PROCESSES]
 
     async def _all_are_connected(self) -> bool:
         """Whether all know of each other: edges and routers are ready as soon as somebody is there."""

@@ -54,6 +54,21 @@ def deal_faults(chance: random.Random, length: float, count: int, *, database_se
     ]
 
 
+def deal_payments_faults(chance: random.Random, length: float) -> list[Fault]:
+    """Returns what happens to the two processes that watch a chain; billing has faults of its own.
+
+    No request needs them, so these faults come on top of the others.
+    """
+    cards = [(Kind.KILL, "payments-1"), (Kind.KILL, "payments-2")]
+    cards += [(chance.choice((Kind.KILL, Kind.DRAIN, Kind.FREEZE)), f"payments-{chance.randint(1, 2)}")]
+    chance.shuffle(cards)
+    step = length / len(cards)
+    return [
+        Fault(step * (number + chance.uniform(0.2, 0.8)), target, chance.uniform(*_SHORT), kind)
+        for number, (kind, target) in enumerate(cards)
+    ]
+
+
 def _kinds_of_runners(chance: random.Random, count: int) -> list[Kind]:
     kinds = [*_OF_RUNNERS, *[Kind.KILL] * count][:count]
     # A runner that stalls is out for some time. They are far apart, so that never two of them are.

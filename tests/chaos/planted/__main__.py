@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, replace
 
 from tests.chaos.driver import run_plan
-from tests.chaos.plan import Floor, make_plan
+from tests.chaos.plan import Floor, make_plan, with_deposits
 
 _SEEDS = range(1, 4)
 _REQUESTS = 300
@@ -24,6 +24,7 @@ class Mistake:
     kinds: frozenset[str]
     database_server: bool = False
     faults: int = 10
+    chain: bool = False
 
 
 def _mistake(kind: str, *, database_server: bool = False, **modules: str) -> Mistake:
@@ -46,6 +47,7 @@ MISTAKES = {
         faults=2,
     ),
     "slow reader cut off": _mistake("broken", edge="cut_reader"),
+    "deposits credited again": replace(_mistake("deposits", billing="forgetful_deposits"), chain=True),
 }
 
 
@@ -59,7 +61,8 @@ async def _is_caught(name: str, mistake: Mistake) -> bool:
     for seed in _SEEDS:
         server = mistake.database_server
         drawn = make_plan(seed, requests=_REQUESTS, faults=mistake.faults, database_server=server)
-        report = await run_plan(replace(drawn, floor=Floor()), database_server=server, modules=mistake.modules)
+        plan = replace(with_deposits(drawn) if mistake.chain else drawn, floor=Floor())
+        report = await run_plan(plan, database_server=server, modules=mistake.modules)
         caught = mistake.kinds <= {violation.kind for violation in report.violations}
         print(f"{name}: {'caught' if caught else 'not seen'}, {str(report).splitlines()[0]}", flush=True)  # noqa: T201 - what the command is for
         if caught:
