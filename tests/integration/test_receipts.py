@@ -12,6 +12,7 @@ from typing import Any
 
 import anthropic
 import httpx2
+import jwt
 import openai
 import pytest
 
@@ -269,6 +270,15 @@ def test_official_clients_read_streams_and_find_the_receipt(customer: Customer, 
     with anthropic.Anthropic(base_url=url, api_key=customer.key, max_retries=0) as claude:
         told = list(claude.messages.create(**asked, stream=True))
         assert told[-1].type == "message_stop"
+
+
+def test_a_library_checks_a_receipt_by_the_address_of_the_keys(customer: Customer) -> None:
+    """The sample of docs/receipts.md."""
+    path, asked, price = ASKED["chat"]
+    token = customer.ask(path, asked).headers["x-tiermesh-receipt"]
+    keys = jwt.PyJWKClient(keys_url(customer.mesh))
+    claims = jwt.decode(token, keys.get_signing_key_from_jwt(token), algorithms=["EdDSA"])
+    assert claims["charged"] == price
 
 
 def test_the_command_says_in_one_line_what_a_receipt_proves(customer: Customer, tmp_path: Path) -> None:
