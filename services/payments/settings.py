@@ -35,8 +35,8 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     token: str = ""
     # The name of the token, as its contract tells it: payments does not start if it differs.
     token_name: str = "USD Coin"  # noqa: S105 - it is no secret.
-    # The extended public key (xpub) of which deposit addresses are derived, such as that of m/44'/60'/0'/0. Whoever
-    # has the private key belonging to it can move what was deposited. This service must not have it.
+    # The extended public key (xpub) that deposit addresses are derived from, such as that of m/44'/60'/0'/0. Anyone who
+    # has its private key can move what was deposited. This service must not have it.
     xpub: str = ""
     # The first block that is read; 0 is the last final block at the first start. It counts only while the watchers have
     # read nothing yet.
