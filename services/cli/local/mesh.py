@@ -287,6 +287,8 @@ def _specific(name: str, addresses: Addresses, chain: LocalChain | None) -> dict
         if name == CONSOLE:
             api_url = f"http://{addresses.listen['edge']}/v1"
             found |= {"API_URL": api_url, "EDGE_URL": api_url}
+            if chain is not None:
+                found["PAYMENTS_ADDRESSES"] = addresses.listen[PAYMENTS]
         return found
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
 

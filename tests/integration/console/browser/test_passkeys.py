@@ -181,7 +181,7 @@ def test_without_scripts_the_page_says_why_and_keys_and_codes_work(browser: Brow
     page.get_by_role("button", name="Get a key").click()
     secret = page.locator("#secret").inner_text()
     page.get_by_role("link", name="I have kept it").click()
-    expect(page.get_by_role("heading", name="Account")).to_be_visible()
+    expect(page.get_by_role("heading", name="Account", exact=True)).to_be_visible()
     sign_out(page)
     desk.sign_in(secret)
     context.close()
