@@ -102,6 +102,9 @@ def test_payments_watches_the_chain_beside_it_and_nobody_else_listens_there() ->
         *(url, 313_370_007, dollar.ADDRESS, "xpub7"),
     )
     assert payments.billing_addresses == settings("billing", chosen=chosen).listen
+    console = settings("console", chosen=chosen)
+    assert isinstance(console, ConsoleSettings)
+    assert console.payments_addresses == payments.listen
     assert (command[command.index("--host") + 1], command[command.index("--chain-id") + 1]) == (
         *("127.0.0.1", "313370007"),
     )
@@ -152,6 +155,7 @@ def test_everyone_finds_the_others() -> None:
     )
     assert (console.public_url, console.api_url) == ("http://localhost:8001", "http://127.0.0.1:8000/v1")
     assert console.edge_url == console.api_url
+    assert console.payments_addresses == ""
     assert (console.registration, console.registration_credits) == ("open", 1000)
     operators = settings("operator_console")
     assert isinstance(operators, OperatorConsoleSettings)
