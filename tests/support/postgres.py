@@ -28,17 +28,22 @@ class PostgresServer:
     """A server in a temporary directory. `stop` and `kill` keep its data for the next `start`.
 
     With `durable=False` commits are not synced to the disk: tests that kill processes, not machines, lose nothing.
+    With `kept`, a folder, the databases are there, and stay when the rest is removed.
     """
 
-    def __init__(self, *, durable: bool = False) -> None:
+    def __init__(self, *, durable: bool = False, kept: Path | None = None) -> None:
         # The path of a socket may have 107 characters, fewer than many a temporary folder of a test has.
         self.directory = Path(tempfile.mkdtemp(prefix="tiermesh-pg-", dir="/tmp"))
         self._user = _NOBODY if os.geteuid() == 0 else None
         if self._user is not None:
             os.chown(self.directory, self._user, self._user)
         self._programs = self._find_programs()
-        self._data = self.directory / "data"
+        self._data = (kept or self.directory) / "data"
         self._durable = durable
+        if self._data.exists():
+            return
+        if kept is not None and self._user is not None:
+            os.chown(kept, self._user, self._user)
         self._run(
             "initdb", "--pgdata", self._data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"
         )
@@ -67,7 +72,10 @@ class PostgresServer:
     def remove(self) -> None:
         """Ends the server if it runs and deletes its files."""
         if (self._data / "postmaster.pid").exists():
-            self.kill()
+            if self._data.parent == self.directory:
+                self.kill()
+            else:
+                self.stop()
         shutil.rmtree(self.directory)
 
     @property

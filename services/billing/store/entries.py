@@ -1,4 +1,4 @@
-"""The SQL that reads entries, the same for both databases but for where an export ends."""
+"""The SQL that reads entries. The entries of an account are indexed in another way on each database."""
 
 from __future__ import annotations
 
@@ -9,17 +9,50 @@ from services.billing.ledger.ledger import Balance, Entry
 
 _COLUMNS = ", ".join(("entry_id", *Entry._fields))
 _BALANCE = sa.text("SELECT available, held FROM balances WHERE account_id = :account_id")
-_OLDER = sa.text(f"""
-    SELECT {_COLUMNS} FROM entries WHERE account_id = :account_id AND entry_id < :before
-    ORDER BY entry_id DESC LIMIT :limit
-""")  # noqa: S608 - constants only
 _ALL = sa.text(f"""
     SELECT {_COLUMNS} FROM entries WHERE entry_id > :after AND entry_id <= :horizon ORDER BY entry_id LIMIT :limit
 """)  # noqa: S608 - constants only
-_OF_ACCOUNT = sa.text(f"""
-    SELECT {_COLUMNS} FROM entries WHERE account_id = :account_id AND entry_id > :after AND entry_id <= :horizon
-    ORDER BY entry_id LIMIT :limit
-""")  # noqa: S608 - constants only
+_BEFORE = "account_id = :account_id AND entry_id < :before"
+_AFTER = "account_id = :account_id AND entry_id > :after AND entry_id <= :horizon"
+# On SQLite, entries are indexed segment by segment (migration 0011). A walk goes from one to the next until it has
+# found enough.
+_WALK = """
+    WITH RECURSIVE walk (segment, found) AS (
+        SELECT {first}, 0 UNION ALL
+        SELECT {following}, found + (SELECT count(*) FROM entries WHERE entry_id >> 14 = segment AND {wanted})
+        FROM walk WHERE found < :enough AND {more}
+    )
+    SELECT entry_id FROM walk CROSS JOIN entries WHERE entry_id >> 14 = segment AND {wanted}
+"""
+_WALK_BACK = _WALK.format(
+    wanted=_BEFORE,
+    first="min(:before - 1, (SELECT max(entry_id) FROM entries)) >> 14",
+    following="segment - 1",
+    more="segment > 0",
+)
+_WALK_ON = _WALK.format(
+    wanted=_AFTER,
+    first="(:after + 1) >> 14",
+    following="segment + 1",
+    more="segment < min(:horizon, (SELECT max(entry_id) FROM entries)) >> 14",
+)
+_OLDER = {
+    "sqlite": f"""
+        SELECT {_COLUMNS} FROM entries WHERE entry_id IN ({_WALK_BACK} ORDER BY entry_id DESC LIMIT :enough)
+        ORDER BY entry_id DESC
+    """,  # noqa: S608 - constants only
+    "postgresql": f"SELECT {_COLUMNS} FROM entries WHERE {_BEFORE} ORDER BY entry_id DESC LIMIT :enough",  # noqa: S608 - constants only
+}
+_NEWER = {
+    "sqlite": f"""
+        SELECT {_COLUMNS} FROM entries WHERE entry_id IN ({_WALK_ON} ORDER BY entry_id LIMIT :enough) ORDER BY entry_id
+    """,  # noqa: S608 - constants only
+    "postgresql": f"SELECT {_COLUMNS} FROM entries WHERE {_AFTER} ORDER BY entry_id LIMIT :enough",  # noqa: S608 - constants only
+}
+_NTH = {
+    "sqlite": f"{_WALK_ON} ORDER BY entry_id LIMIT 1 OFFSET :enough - 1",
+    "postgresql": f"SELECT entry_id FROM entries WHERE {_AFTER} ORDER BY entry_id LIMIT 1 OFFSET :enough - 1",  # noqa: S608 - constants only
+}
 _LAST = sa.text("SELECT coalesce(max(entry_id), 0) FROM entries")
 
 # More than any entry has.
@@ -42,7 +75,8 @@ def read_older(connection: sa.Connection, account_id: str, before: int, limit: i
 
     Their order is the one in which they were committed, because all transactions on an account take turns.
     """
-    return _read(connection, _OLDER, {"account_id": account_id, "before": before, "limit": limit})
+    parameters: dict[str, str | int] = {"account_id": account_id, "before": before, "enough": limit}
+    return _read(connection, sa.text(_OLDER[connection.dialect.name]), parameters)
 
 
 def read_horizon(connection: sa.Connection) -> int:
@@ -62,9 +96,17 @@ def read_entries(
     connection: sa.Connection, account_id: str, after: int, horizon: int, limit: int
 ) -> list[NumberedEntry]:
     """Returns the entries of an account (empty for all) after one and up to another, oldest first."""
-    statement = _OF_ACCOUNT if account_id else _ALL
-    parameters = {"after": after, "horizon": horizon, "limit": limit}
-    return _read(connection, statement, parameters | ({"account_id": account_id} if account_id else {}))
+    if not account_id:
+        return _read(connection, _ALL, {"after": after, "horizon": horizon, "limit": limit})
+    parameters: dict[str, str | int] = {"account_id": account_id, "after": after, "horizon": horizon, "enough": limit}
+    return _read(connection, sa.text(_NEWER[connection.dialect.name]), parameters)
+
+
+def read_nth_entry(connection: sa.Connection, account_id: str, after: int, count: int) -> int | None:
+    """Returns the id of the entry that is the account's `count`th after one; None if it has fewer."""
+    parameters = {"account_id": account_id, "after": after, "horizon": _NEVER, "enough": count}
+    found = connection.execute(sa.text(_NTH[connection.dialect.name]), parameters).scalar()
+    return None if found is None else int(found)
 
 
 def _read(connection: sa.Connection, statement: sa.TextClause, parameters: dict[str, str | int]) -> list[NumberedEntry]:

@@ -50,12 +50,18 @@ async def assert_equal_sums(store: LedgerStore, database: Database, history: Ran
 
 
 @pytest.fixture(params=KINDS)
-async def old_database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    """A database with the schema from before there were sums."""
+async def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """A database without a schema."""
     database = Database(new_url(request, tmp_path))
-    await database.transaction(lambda connection: make_schema(connection, MIGRATIONS, "0005"))
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def old_database(empty_database: Database) -> Database:
+    """A database with the schema from before there were sums."""
+    await empty_database.transaction(lambda connection: make_schema(connection, MIGRATIONS, "0005"))
+    return empty_database
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -86,6 +92,28 @@ async def test_an_old_ledger_is_added_beside_its_work(old_database: Database, se
     assert await store.usage_is_complete()
     await history.go_on(5)
     await assert_equal_sums(store, old_database, history, reports=3)
+    await assert_sound(store)
+
+
+async def test_a_ledger_that_is_half_added_may_be_migrated(empty_database: Database) -> None:
+    await empty_database.transaction(lambda connection: make_schema(connection, MIGRATIONS, "0008"))
+    store = LedgerStore(empty_database)
+    history = RandomHistory(store, 4)
+    await history.begin()
+    await history.go_on(25)
+    for statement in "DELETE FROM daily_usage", "INSERT INTO daily_usage_backfill VALUES ('', 0)":
+        await execute(empty_database, statement)
+    for _ in range(2):
+        assert await store.backfill_usage(9)
+        await history.go_on(2)
+    await migrate(empty_database, MIGRATIONS)
+    await assert_equal_sums(store, empty_database, history, reports=2)
+    # On SQLite the migration has added the rest.
+    assert await store.usage_is_complete() == (empty_database.dialect == "sqlite")
+    while await store.backfill_usage(9):
+        await history.go_on(1)
+    await history.go_on(5)
+    await assert_equal_sums(store, empty_database, history, reports=2)
     await assert_sound(store)
 
 

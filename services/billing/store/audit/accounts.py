@@ -1,7 +1,7 @@
 """Checks accounts, some at a time, each against all that it has: entries, holds, grants, deposits and sums.
 
-Everything is read by the account, through indexes that begin with it, so that no check reads a whole table. What an
-account with very many entries has is read in parts (`long_account.py`).
+Everything is read by the account, through indexes, so that no check reads a whole table. What an account with very many
+entries has is read in parts (`long_account.py`).
 """
 
 from __future__ import annotations
@@ -12,21 +12,12 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from services.billing.ledger.usage import DAY_MS
+from services.billing.store.audit.account_ranges import AccountRange
 from services.billing.store.audit.check import Check, run_checks
 from services.billing.store.audit.deposits import REFERENCE, check_deposits, disagreement
 
 # Of about so many entries, the accounts are read at a time.
 SLICE = 20_000
-# Between these two are the ledger's own accounts, which have no balance.
-_SYSTEM, _AFTER_SYSTEM = "system:", "system;"
-
-
-class AccountRange(NamedTuple):
-    """Accounts from one until before another; an empty end is none. A long one is a single account with much."""
-
-    first: str
-    end: str
-    long: bool = False
 
 
 class Period(NamedTuple):
@@ -38,7 +29,7 @@ class Period(NamedTuple):
 
 _VIEWS = """
     WITH own AS (
-        SELECT account_id, reference, kind, pocket, amount FROM entries WHERE {range}
+        SELECT account_id, reference, kind, pocket, amount FROM account_entries WHERE {range}
     ), sums AS (
         SELECT account_id,
             sum(CASE WHEN pocket = 'available' THEN amount ELSE 0 END) AS available,
@@ -49,7 +40,7 @@ _VIEWS = """
     ), own_holds AS (
         SELECT account_id, request_id, key_id, model, state, amount, reserved_ms, prompt_tokens, completion_tokens,
             key_monthly_cap, capped_keys
-        FROM holds WHERE {range} AND account_id <> '' {made}
+        FROM account_holds WHERE {range} AND account_id <> '' {made}
     ), movements AS (
         SELECT reference,
             count(CASE WHEN kind = 'reserve' AND pocket = 'held' THEN 1 END) AS reserves,
@@ -77,7 +68,7 @@ _VIEWS = """
         WHERE h.capped_keys IS NOT NULL AND h.state <> 'released'
     ), daily AS (
         SELECT account_id, day, key_id, model, requests, charged_requests, credits, prompt_tokens, completion_tokens
-        FROM daily_usage WHERE {range} {days}
+        FROM account_usage WHERE {range} {days}
         UNION ALL
         SELECT account_id, reserved_ms / 86400000, key_id, model, -1, CASE WHEN state = 'captured' THEN -1 ELSE 0 END,
             CASE WHEN state = 'captured' THEN -amount ELSE 0 END, -prompt_tokens, -completion_tokens
@@ -183,24 +174,6 @@ _OF_USAGE = [
     ),
 ]
 
-_NEXT = "SELECT account_id FROM entries WHERE {range} ORDER BY account_id, entry_id LIMIT 1 OFFSET :entries"
-
-
-def next_range(connection: sa.Connection, first: str, size: int) -> AccountRange:
-    """Returns the accounts from one on that have about so many entries; its end is empty if it has the last ones."""
-    if first == _SYSTEM:
-        first = _AFTER_SYSTEM
-    end = _SYSTEM if first < _SYSTEM else ""
-    asked = AccountRange(first, end)
-    parameters = {**_parameters(asked), "entries": size}
-    following = connection.execute(sa.text(_NEXT.format(range=_condition(asked))), parameters).scalar()
-    if following is None:
-        return asked
-    if following > first:
-        return AccountRange(first, following)
-    # It has them all. Nothing is between its id and this end.
-    return AccountRange(first, f"{first}\x01", long=True)
-
 
 def check_accounts(connection: sa.Connection, accounts: AccountRange) -> list[str]:
     """Runs every check on some accounts; returns the sentences about what is wrong."""
@@ -210,7 +183,7 @@ def check_accounts(connection: sa.Connection, accounts: AccountRange) -> list[st
 
 def check_deposits_of(connection: sa.Connection, accounts: AccountRange) -> list[str]:
     """Compares the deposits of some accounts with everything but entries."""
-    return check_deposits(connection, _condition(accounts), _parameters(accounts))
+    return check_deposits(connection, accounts.condition(), accounts.parameters())
 
 
 def check_usage(connection: sa.Connection, account: AccountRange, days: Period) -> list[str]:
@@ -227,25 +200,16 @@ def _run(
     connection: sa.Connection, checks: Sequence[Check], accounts: AccountRange, period: Period | None = None
 ) -> list[str]:
     words = {
-        "range": _condition(accounts),
-        "grants": _condition(accounts, "g.account_id"),
+        "range": accounts.condition(),
+        "grants": accounts.condition("g.account_id"),
         "reference": REFERENCE.format(table="deposits"),
         "elements": _ELEMENTS[connection.dialect.name],
         "made": "AND reserved_ms >= :first_ms AND reserved_ms < :end_ms" if period else "",
         "days": "AND day >= :first_day AND day < :end_day" if period else "",
         "months": "AND begins_ms = :first_ms" if period else "",
     }
-    parameters = _parameters(accounts)
+    parameters = accounts.parameters()
     if period is not None:
         days = {"first_day": period.first_ms // DAY_MS, "end_day": period.end_ms // DAY_MS}
         parameters |= {**period._asdict(), **days}
     return run_checks(connection, _VIEWS, checks, words, parameters)
-
-
-def _condition(accounts: AccountRange, column: str = "account_id") -> str:
-    return f"{column} >= :first" + (f" AND {column} < :end" if accounts.end else "")
-
-
-def _parameters(accounts: AccountRange) -> dict[str, str | int]:
-    parameters: dict[str, str | int] = {"first": accounts.first}
-    return parameters | ({"end": accounts.end} if accounts.end else {})

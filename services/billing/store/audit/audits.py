@@ -14,7 +14,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 
 from services.billing.store.audit import accounts, movements
-from services.billing.store.audit.accounts import AccountRange, check_accounts, next_range
+from services.billing.store.audit.account_ranges import AccountRange, AccountRanges
+from services.billing.store.audit.accounts import check_accounts
 from services.billing.store.audit.checkpoint import (
     EntrySums,
     conclude,
@@ -89,9 +90,10 @@ class Audits:
                 violations.extend(part.violations)
             if sums.total:
                 violations.insert(0, imbalance(sums.total))
+            ranges = AccountRanges(self._account_entries)
             first: str | None = ""
             while first is not None:
-                checked, found = await work.do(self._check_accounts(first))
+                checked, found = await work.do(self._check_accounts(ranges, first))
                 violations.extend(found if not checked.long else await self._check_long_account(checked, work))
                 first = checked.end or None
             del violations[_MOST:]
@@ -114,11 +116,11 @@ class Audits:
         work = partial(read_slice, after=after, horizon=horizon, size=self._entries)
         return await self._database.read(work, Lane.WHOLE)
 
-    async def _check_accounts(self, first: str) -> tuple[AccountRange, list[str]]:
+    async def _check_accounts(self, ranges: AccountRanges, first: str) -> tuple[AccountRange, list[str]]:
         """Returns the next slice of accounts, and what is wrong with them; a long account is not read yet."""
 
         def check(connection: sa.Connection) -> tuple[AccountRange, list[str]]:
-            part = next_range(connection, first, self._account_entries)
+            part = ranges.next(connection, first)
             return part, [] if part.long else check_accounts(connection, part)
 
         return await self._database.read(check, Lane.WHOLE)

@@ -11,13 +11,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from services.billing.ledger.usage import DAY_MS
-from services.billing.store.audit.accounts import AccountRange, Period, check_caps, check_deposits_of, check_usage
+from services.billing.store.audit.account_ranges import AccountRange
+from services.billing.store.audit.accounts import Period, check_caps, check_deposits_of, check_usage
 from services.billing.store.audit.moves import Moves, read_states, read_unfinished_of
+from services.billing.store.entries import read_nth_entry
 
-_NEXT_ENTRY = sa.text("""
-    SELECT entry_id FROM entries WHERE account_id = :account_id AND entry_id > :after
-    ORDER BY entry_id LIMIT 1 OFFSET :entries
-""")
 _SUMS = sa.text("""
     SELECT coalesce(sum(CASE WHEN pocket = 'available' THEN amount ELSE 0 END), 0) AS available,
         coalesce(sum(CASE WHEN pocket = 'held' THEN amount ELSE 0 END), 0) AS held,
@@ -26,21 +24,41 @@ _SUMS = sa.text("""
         coalesce(sum(CASE WHEN kind = 'grant' THEN amount ELSE 0 END), 0) AS granted,
         count(CASE WHEN kind = 'deposit' THEN 1 END) AS deposits,
         coalesce(sum(CASE WHEN kind = 'deposit' THEN amount ELSE 0 END), 0) AS deposited
-    FROM entries WHERE account_id = :account_id AND entry_id > :after AND entry_id <= :upto
+    FROM account_entries WHERE account_id = :account_id AND entry_id > :after AND entry_id <= :upto
 """)
 _BALANCE = sa.text("SELECT available, held FROM balances WHERE account_id = :account_id")
 # Spelled so that the small index of open holds serves it, and not that of all holds of the account.
 _OPEN = sa.text("SELECT coalesce(sum(amount), 0) FROM holds WHERE state = 'open' AND account_id || '' = :account_id")
-_HOLDS = sa.text("SELECT count(*) FROM holds WHERE account_id = :account_id")
+_HOLDS = sa.text("SELECT count(*) FROM account_holds WHERE account_id = :account_id")
 _GRANTS = sa.text("SELECT count(*), coalesce(sum(credits), 0) FROM grants WHERE account_id = :account_id")
 # What is less than a credit has no entries.
 _DEPOSITS = sa.text("""
     SELECT count(*), coalesce(sum(credits), 0) FROM deposits WHERE account_id = :account_id AND credits > 0
 """)
-_NEXT_HOLD = sa.text("""
-    SELECT reserved_ms FROM holds WHERE account_id = :account_id AND reserved_ms >= :first_ms
-    ORDER BY reserved_ms LIMIT 1 OFFSET :holds
-""")
+# When the hold was made that comes after so many; on SQLite, where holds are indexed by days, the beginning of its day.
+_NEXT_HOLD = {
+    "sqlite": f"""
+        WITH RECURSIVE walk (day, found) AS (
+            SELECT (
+                SELECT reserved_ms / {DAY_MS} FROM holds WHERE reserved_ms / {DAY_MS} >= :first_ms / {DAY_MS}
+                ORDER BY reserved_ms / {DAY_MS} LIMIT 1
+            ), 0
+            UNION ALL
+            SELECT (
+                SELECT reserved_ms / {DAY_MS} FROM holds WHERE reserved_ms / {DAY_MS} > day
+                ORDER BY reserved_ms / {DAY_MS} LIMIT 1
+            ), found + (
+                SELECT count(*) FROM holds WHERE reserved_ms / {DAY_MS} = day AND account_id = :account_id
+            )
+            FROM walk WHERE found <= :holds AND day IS NOT NULL
+        )
+        SELECT CASE WHEN max(found) > :holds THEN max(CASE WHEN found <= :holds THEN day END) * {DAY_MS} END FROM walk
+    """,  # noqa: S608 - constants only
+    "postgresql": """
+        SELECT reserved_ms FROM holds WHERE account_id = :account_id AND reserved_ms >= :first_ms
+        ORDER BY reserved_ms LIMIT 1 OFFSET :holds
+    """,
+}
 _MONTHS = sa.text(
     "SELECT DISTINCT begins_ms, ends_ms FROM key_months WHERE account_id = :account_id ORDER BY begins_ms"
 )
@@ -82,8 +100,8 @@ class LongAccount:
 
     def _read_entries(self, connection: sa.Connection) -> None:
         parameters = {"account_id": self._id, "after": self._after}
-        following = connection.execute(_NEXT_ENTRY, {**parameters, "entries": self._entries}).scalar()
-        upto = _END if following is None else int(following)
+        following = read_nth_entry(connection, self._id, self._after, self._entries + 1)
+        upto = _END if following is None else following
         more = connection.execute(_SUMS, {**parameters, "upto": upto}).one()
         sums = _Sums(*(mine + int(others) for mine, others in zip(self._sums, more, strict=True)))
         unfinished = read_unfinished_of(connection, self._id, self._after, upto, self._running)
@@ -132,7 +150,7 @@ class LongAccount:
 
     def _read_days(self, connection: sa.Connection) -> None:
         parameters = {"account_id": self._id, "first_ms": self._day_ms, "holds": self._entries}
-        last_ms = connection.execute(_NEXT_HOLD, parameters).scalar()
+        last_ms = connection.execute(sa.text(_NEXT_HOLD[connection.dialect.name]), parameters).scalar()
         end_ms = _END if last_ms is None else max(last_ms // DAY_MS * DAY_MS, self._day_ms + DAY_MS)
         self.violations.extend(check_usage(connection, self._account, Period(self._day_ms, end_ms)))
         self._day_ms = end_ms

@@ -24,7 +24,7 @@ _OWN = f"{_OF_A_HOLD} AND account_id NOT LIKE 'system:%'"
 # All but the holds that have ended, and whose movements are all in the slice and agree with them.
 _UNFINISHED = f"""
     SELECT m.*, h.account_id, h.reserved_ms, h.state FROM (
-        SELECT reference, {_COUNTS} FROM entries WHERE entry_id > :after AND entry_id <= :upto AND {{own}}
+        SELECT reference, {_COUNTS} FROM {{entries}} WHERE entry_id > :after AND entry_id <= :upto AND {{own}}
         GROUP BY reference
     ) AS m JOIN holds h ON h.request_id = m.reference
     WHERE {{known}} OR NOT (m.reserves = 1 AND m.releases <= 1 AND (
@@ -33,9 +33,13 @@ _UNFINISHED = f"""
     ))
 """  # noqa: S608 - constants only
 _UNFINISHED_OF_ALL = sa.text(
-    _UNFINISHED.format(own=_OWN, known="EXISTS (SELECT 1 FROM audit_moves a WHERE a.request_id = m.reference)")
+    _UNFINISHED.format(
+        entries="entries", own=_OWN, known="EXISTS (SELECT 1 FROM audit_moves a WHERE a.request_id = m.reference)"
+    )
 )
-_UNFINISHED_OF_ACCOUNT = sa.text(_UNFINISHED.format(own=f"account_id = :account_id AND {_OF_A_HOLD}", known="1 = 0"))
+_UNFINISHED_OF_ACCOUNT = sa.text(
+    _UNFINISHED.format(entries="account_entries", own=f"account_id = :account_id AND {_OF_A_HOLD}", known="1 = 0")
+)
 _AMONG = {
     "sqlite": "request_id IN (SELECT value FROM json_each(:ids))",
     "postgresql": "request_id IN (SELECT json_array_elements_text(CAST(:ids AS json)))",
@@ -43,7 +47,7 @@ _AMONG = {
 _STORED = {name: f"SELECT * FROM audit_moves WHERE {among}" for name, among in _AMONG.items()}  # noqa: S608 - constants only
 _STATES = {name: f"SELECT request_id, state FROM holds WHERE {among}" for name, among in _AMONG.items()}  # noqa: S608 - constants only
 _BEFORE = sa.text(f"""
-    SELECT {_COUNTS} FROM entries
+    SELECT {_COUNTS} FROM account_entries
     WHERE account_id = :account_id AND entry_id > :low AND entry_id <= :after AND reference = :reference
 """)  # noqa: S608 - constants only
 _TIME_AFTER = sa.text("SELECT at_ms FROM entries WHERE entry_id > :entry_id ORDER BY entry_id LIMIT 1")
