@@ -8,7 +8,7 @@ import sys
 import time
 
 from tests.chaos.driver import Report, run_plan
-from tests.chaos.plan import FULL_FAULTS, FULL_REQUESTS, make_plan
+from tests.chaos.plan import FULL_FAULTS, FULL_REQUESTS, make_plan, with_upstream
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
 async def _run(options: argparse.Namespace, seed: int) -> Report:
     server = options.database == "postgresql"
     plan = make_plan(seed, requests=options.requests, faults=options.faults, database_server=server)
+    if options.upstream:
+        plan = with_upstream(plan)
     return await run_plan(plan, database_server=server)
 
 
@@ -40,6 +42,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=FULL_REQUESTS, help="in each run (%(default)s)")
     parser.add_argument("--faults", type=int, default=FULL_FAULTS, help="in each run (%(default)s)")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of auth and billing")
+    parser.add_argument("--upstream", action="store_true", help="add a tier of servers with OpenAI's API")
     return parser.parse_args()
 
 

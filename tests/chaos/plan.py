@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from tests.chaos.faults.deck import deal_faults
+from tests.chaos.faults.deck import deal_faults, deal_upstream_faults
 from tests.chaos.faults.fault import Fault
 
 # Requests begin at this rate, a second. It keeps two dozen of them in flight, and two small cores busy.
@@ -23,6 +23,7 @@ PROMPTS = (
     "Explain to a child how the tide works",
 )
 MOST_TOKENS = 90
+UPSTREAM_MODEL = "tiermesh-upstream"
 # Accounts by number. The last ones own so little that some of their requests must be refused.
 CREDITS = (1_000_000, 1_000_000, 1_000_000, 65, 30)
 _WEIGHTS = (10, 10, 10, 1, 1)
@@ -33,6 +34,9 @@ HOLD_SECONDS = 14.0
 FULL_REQUESTS, FULL_FAULTS = 800, 30
 _FULL_COMPLETED, _FULL_RESUMED = 0.6, 50
 _SHORT_COMPLETED = 0.4
+# Where there is a tier of servers with OpenAI's API: its share of the requests, how many faults are added for it as a
+# share of the others, and how much less is completed, because none of its answers is continued.
+_UPSTREAM_REQUESTS, _UPSTREAM_FAULTS, _UPSTREAM_LOSS = 0.4, 0.3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class RequestPlan:
     # Pauses after each piece that is read. Such a client has a small buffer, and asks for so much with each token that
     # the edge has to wait for it.
     pause: float = 0.0
+    # Asks for the model of the tier whose runners stand before servers with OpenAI's API.
+    upstream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,8 @@ class Plan:
     floor: Floor = Floor()
     # How long billing keeps a hold whose edge has not ended it, in seconds at full pace.
     hold_seconds: float = HOLD_SECONDS
+    # Whether the mesh has a tier whose runners stand before servers with OpenAI's API.
+    upstream: bool = False
 
     def slowed(self, factor: float) -> Plan:
         """Returns the same plan for a mesh that is slower by a factor."""
@@ -100,6 +108,17 @@ def make_plan(seed: int, *, requests: int, faults: int, database_server: bool) -
     asked = sorted((_request(chance, length) for _ in range(requests)), key=lambda request: request.at)
     dealt = deal_faults(chance, length, faults, database_server=database_server)
     return Plan(seed, tuple(asked), tuple(dealt), floor=_floor(requests))
+
+
+def with_upstream(plan: Plan) -> Plan:
+    """Returns a plan in which a part of the requests go to servers with OpenAI's API, which suffer too."""
+    chance = random.Random(f"{plan.seed} upstream")
+    requests = tuple(replace(each, upstream=chance.random() < _UPSTREAM_REQUESTS) for each in plan.requests)
+    length = len(plan.requests) / REQUESTS_PER_SECOND
+    added = deal_upstream_faults(chance, length, max(2, round(len(plan.faults) * _UPSTREAM_FAULTS)))
+    faults = tuple(sorted([*plan.faults, *added], key=lambda fault: fault.at))
+    floor = Floor(plan.floor.completed - _UPSTREAM_LOSS, int(plan.floor.resumed * (1 - _UPSTREAM_REQUESTS)))
+    return replace(plan, requests=requests, faults=faults, floor=floor, upstream=True)
 
 
 def _floor(requests: int) -> Floor:
