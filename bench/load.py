@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import aiohttp
 import msgspec
 import uvloop
 
 from services.common.receipts.finding import covered
+
+_TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d+)')
+# The usage is in the last so many bytes of an answer.
+_USAGE_BYTES = 4096
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -28,6 +34,8 @@ class Order(msgspec.Struct, kw_only=True):
     in_flight: int
     stream: bool
     max_tokens: int
+    # What joins the body of each request.
+    extra: dict[str, Any] = {}
 
 
 @dataclass
@@ -37,6 +45,8 @@ class Result:
     answered: int
     failed: int
     chunks: int
+    # By the usage of the answers, where they have one.
+    tokens: int
     seconds: float
     latencies: list[float]
 
@@ -53,13 +63,14 @@ def request_body(order: Order) -> bytes:
             "max_tokens": order.max_tokens,
             "temperature": 0,
             "stream": order.stream,
+            **order.extra,
         }
     )
 
 
 async def run(order: Order) -> Result:
     """Sends all requests and returns what came of them."""
-    result = Result(0, 0, 0, 0.0, [])
+    result = Result(0, 0, 0, 0, 0.0, [])
     left = order.requests
     body = request_body(order)
     headers = {"Authorization": f"Bearer {order.api_key}", "Content-Type": "application/json"}
@@ -75,6 +86,8 @@ async def run(order: Order) -> Result:
             result.answered += good
             result.failed += not good
             result.chunks += content.count(b"data: {")
+            counted = _TOKENS.search(content, len(content) - _USAGE_BYTES if len(content) > _USAGE_BYTES else 0)
+            result.tokens += int(counted[1]) if counted else 0
             result.latencies.append(time.perf_counter() - began)
 
     connector = aiohttp.TCPConnector(limit=0)

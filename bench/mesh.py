@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,18 +69,23 @@ def free_port() -> int:
 
 @contextmanager
 def running_mesh(
-    *, slots: int, engine: str = "simulated", checkout: Path = HERE, settings: Mapping[str, str] | None = None
+    *,
+    slots: int,
+    engine: str = "simulated",
+    checkout: Path = HERE,
+    settings: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[RunningMesh]:
     """Starts `tiermesh up` with an engine and a fresh state directory, and stops it at the end.
 
-    Its code is that of the checkout. `settings` join the environment.
+    Its code is that of the checkout. `settings` join the environment, and `options` the command.
     """
     # What a process runs by name it finds in its folder first, and what it imports otherwise on this path.
     environment = os.environ | dict(settings or {}) | {"PYTHONPATH": str(checkout)}
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
         command = [TIERMESH, "up", "--engine", engine, "--tier", "pro", "--slots", str(slots), "--port", "0"]
-        command += ["--state-dir", str(state), "--ready-file", str(ready)]
+        command += ["--state-dir", str(state), "--ready-file", str(ready), *options]
         with (Path(folder) / "up.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=checkout)
             try:

@@ -8,7 +8,7 @@ import sys
 import time
 
 from tests.chaos.driver import Report, run_plan
-from tests.chaos.plan import FULL_FAULTS, FULL_REQUESTS, make_plan, with_deposits
+from tests.chaos.plan import FULL_FAULTS, FULL_REQUESTS, make_plan, with_deposits, with_upstream
 
 
 def main() -> None:
@@ -27,7 +27,11 @@ def main() -> None:
 async def _run(options: argparse.Namespace, seed: int) -> Report:
     server = options.database == "postgresql"
     plan = make_plan(seed, requests=options.requests, faults=options.faults, database_server=server)
-    return await run_plan(with_deposits(plan) if options.chain else plan, database_server=server)
+    if options.upstream:
+        plan = with_upstream(plan)
+    if options.chain:
+        plan = with_deposits(plan)
+    return await run_plan(plan, database_server=server)
 
 
 def _parse() -> argparse.Namespace:
@@ -41,6 +45,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=FULL_FAULTS, help="in each run (%(default)s)")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="of auth and billing")
     parser.add_argument("--chain", action="store_true", help="with a chain beside the mesh, and deposits")
+    parser.add_argument("--upstream", action="store_true", help="add a tier of servers with OpenAI's API")
     return parser.parse_args()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tests.chaos.faults.fault import RUNNERS, Hit, Kind, overlapping
+from tests.chaos.faults.fault import RUNNERS, UPSTREAMS, Hit, Kind, overlapping
 from tests.chaos.ledger_view import Books, HoldRow
 from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS
 from tests.chaos.record import End, Record
@@ -58,6 +59,15 @@ class Violation:
         if self.record is not None:
             lines.append(f"  {self.record}")
         return "\n".join([*lines, *(f"  {row}" for row in self.rows)])
+
+
+def resumed_upstream(moves: Iterable[Mapping[str, Any]]) -> list[Violation]:
+    """Returns the moves that would go on after text of a server with OpenAI's API, whose tokens nobody knows."""
+    return [
+        Violation("resumed", f"a request moved from a server after some of its answer: {move}")
+        for move in moves
+        if move["runner"] in UPSTREAMS.values() and move["tokens"]
+    ]
 
 
 class Checker:
@@ -236,7 +246,7 @@ class Checker:
 
     def _disturbed(self, record: Record) -> bool:
         """Tells whether an answer may have failed for a reason that its client, which left, did not see."""
-        roles = ("edge", "runner", "router", *_BILLING)
+        roles = ("edge", "runner", "upstream", "router", *_BILLING)
         return bool(overlapping(self._hits, record.sent, record.ended + self._noticed, roles=roles))
 
     def _is_starved(self, record: Record) -> bool:
@@ -248,7 +258,9 @@ class Checker:
         during = (record.sent - self._noticed, record.ended + self._noticed)
         if overlapping(self._hits, *during, roles=_NEEDED):
             return False
-        ill = {hit.target for hit in overlapping(self._hits, *during, roles=("runner",))}
+        ill = {hit.target for hit in overlapping(self._hits, *during, roles=("runner", "upstream"))}
+        if record.plan.upstream:
+            return any(ill.isdisjoint(pair) for pair in UPSTREAMS.items())
         return not ill.issuperset(RUNNERS)
 
     def _check_balances(self) -> Iterable[Violation]:
@@ -267,6 +279,9 @@ class Checker:
 
     def _reached_time_limit(self, record: Record) -> bool:
         """Tells whether an answer took so long that it may end with `length` wherever it is."""
+        if record.plan.upstream:
+            # The tokens of such an answer are not known before its end, so that it cannot end as it stands.
+            return False
         return record.finish_reason == "length" and record.ended - record.sent > self._limit
 
     def _reading_seconds(self, record: Record) -> float:

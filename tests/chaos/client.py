@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from tests.chaos.ledger_view import LedgerView
-from tests.chaos.plan import PROMPTS
+from tests.chaos.plan import PROMPTS, UPSTREAM_MODEL
 from tests.chaos.record import End, Record
 
 # Longer than the edge's own limits allow any answer to take; what has not ended by then is stuck. At full pace.
@@ -116,7 +116,7 @@ class Client:
     def _body(self, record: Record) -> dict[str, Any]:
         plan = record.plan
         body: dict[str, Any] = {
-            "model": "tiermesh-pro",
+            "model": UPSTREAM_MODEL if plan.upstream else "tiermesh-pro",
             "messages": [{"role": "user", "content": PROMPTS[plan.prompt]}],
             "stream": plan.stream,
         }
@@ -126,7 +126,7 @@ class Client:
             body["stop"] = [self.stops[plan.prompt]]
         if plan.stream and plan.usage:
             body["stream_options"] = {"include_usage": True}
-        if plan.pause:
+        if plan.pause and not plan.upstream:
             body |= {"logprobs": True, "top_logprobs": _SLOW_LOGPROBS}
         return body
 

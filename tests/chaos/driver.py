@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.chaos.checker import Checker, Undisturbed, Violation
+from tests.chaos.checker import Checker, Undisturbed, Violation, resumed_upstream
 from tests.chaos.client import Client, patient_session, slow_session
 from tests.chaos.deposits import WATCHERS, ChainBeside
+from tests.chaos.faults.fault import UPSTREAMS
 from tests.chaos.ledger_view import LedgerView
 from tests.chaos.plan import CREDITS, MOST_TOKENS, PROMPTS, DepositPlan, Plan, RequestPlan
 from tests.chaos.record import End, Record
@@ -45,6 +46,8 @@ class Report:
     completed: float
     # Generations that went on at another runner after their first token.
     resumed: int
+    # Requests to servers with OpenAI's API: all of them, those that were completed, and moves before the first text.
+    upstream: tuple[int, int, int]
     violations: list[Violation]
 
     def __str__(self) -> str:
@@ -55,6 +58,8 @@ class Report:
             f"{self.seconds:.0f} s, slowed by {self.plan.slowness:.1f} ({ends})"
         )
         shown = self.violations[:_SHOWN_VIOLATIONS]
+        if self.plan.upstream:
+            line += ", {} to servers, {} of them completed, {} moves".format(*self.upstream)
         return "\n".join([line, *(f"seed {self.plan.seed}: {violation}" for violation in shown)])
 
 
@@ -66,6 +71,7 @@ async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mappin
             Path(directory),
             database_server=database_server,
             hold_seconds=plan.hold_seconds,
+            upstream=plan.upstream,
             modules=modules,
             chain=bool(plan.deposits),
         )
@@ -79,12 +85,16 @@ async def run_plan(plan: Plan, *, database_server: bool = False, modules: Mappin
             moves = [json.loads(line) for line in world.edge.log().splitlines() if '"generation_moves"' in line]
     ends = Counter(record.end for record in records)
     resumed = sum(move["tokens"] > 0 for move in moves)
+    violations += resumed_upstream(moves)
+    asked = [record for record in records if record.plan.upstream]
+    moved = [move for move in moves if move["runner"] in UPSTREAMS.values()]
+    upstream = len(asked), sum(record.end is End.COMPLETE for record in asked), len(moved)
     wanted = [record for record in records if record.end is not End.LEFT and record.status != _CANNOT_PAY]
     completed = sum(record.end is End.COMPLETE for record in wanted) / max(1, len(wanted))
     if not plan.floor.is_reached(completed, resumed):
         found = f"{completed:.0%} of the answers were completed and {resumed} resumed, less than {plan.floor}"
         violations.append(Violation("proves nothing", found))
-    return Report(plan, time.monotonic() - began, ends, completed, resumed, violations)
+    return Report(plan, time.monotonic() - began, ends, completed, resumed, upstream, violations)
 
 
 class Driver:

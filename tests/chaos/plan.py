@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from tests.chaos.faults.deck import deal_faults, deal_payments_faults
+from tests.chaos.faults.deck import deal_faults, deal_payments_faults, deal_upstream_faults
 from tests.chaos.faults.fault import Fault
 
 # Requests begin at this rate, a second. It keeps two dozen of them in flight, and two small cores busy.
@@ -24,6 +24,7 @@ PROMPTS = (
     "Explain to a child how the tide works",
 )
 MOST_TOKENS = 90
+UPSTREAM_MODEL = "tiermesh-upstream"
 # Accounts by number. The last ones own so little that some of their requests must be refused.
 CREDITS = (1_000_000, 1_000_000, 1_000_000, 65, 30)
 _WEIGHTS = (10, 10, 10, 1, 1)
@@ -34,6 +35,9 @@ HOLD_SECONDS = 14.0
 FULL_REQUESTS, FULL_FAULTS = 800, 30
 _FULL_COMPLETED, _FULL_RESUMED = 0.6, 50
 _SHORT_COMPLETED = 0.4
+# Where there is a tier of servers with OpenAI's API: its share of the requests, how many faults are added for it as a
+# share of the others, and how much less is completed, because none of its answers is continued.
+_UPSTREAM_REQUESTS, _UPSTREAM_FAULTS, _UPSTREAM_LOSS = 0.4, 0.3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class RequestPlan:
     # Pauses after each piece that is read. Such a client has a small buffer, and asks for so much with each token that
     # the edge has to wait for it.
     pause: float = 0.0
+    # Asks for the model of the tier whose runners stand before servers with OpenAI's API.
+    upstream: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class Plan:
     hold_seconds: float = HOLD_SECONDS
     # Without any, there is no chain.
     deposits: tuple[DepositPlan, ...] = ()
+    # Whether the mesh has a tier whose runners stand before servers with OpenAI's API.
+    upstream: bool = False
 
     def slowed(self, factor: float) -> Plan:
         """Returns the same plan for a mesh that is slower by a factor."""
@@ -131,6 +139,17 @@ def with_deposits(plan: Plan) -> Plan:
         for at in times
     ]
     return replace(plan, deposits=tuple(deposits), faults=(*plan.faults, *deal_payments_faults(chance, length)))
+
+
+def with_upstream(plan: Plan) -> Plan:
+    """Returns a plan in which a part of the requests go to servers with OpenAI's API, which suffer too."""
+    chance = random.Random(f"{plan.seed} upstream")
+    requests = tuple(replace(each, upstream=chance.random() < _UPSTREAM_REQUESTS) for each in plan.requests)
+    length = len(plan.requests) / REQUESTS_PER_SECOND
+    added = deal_upstream_faults(chance, length, max(2, round(len(plan.faults) * _UPSTREAM_FAULTS)))
+    faults = tuple(sorted([*plan.faults, *added], key=lambda fault: fault.at))
+    floor = Floor(plan.floor.completed - _UPSTREAM_LOSS, int(plan.floor.resumed * (1 - _UPSTREAM_REQUESTS)))
+    return replace(plan, requests=requests, faults=faults, floor=floor, upstream=True)
 
 
 def _floor(requests: int) -> Floor:

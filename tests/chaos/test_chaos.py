@@ -6,18 +6,21 @@ from dataclasses import replace
 
 from tests.chaos.driver import run_plan
 from tests.chaos.faults.fault import Fault
-from tests.chaos.plan import Floor, make_plan, with_deposits
+from tests.chaos.plan import Floor, make_plan, with_deposits, with_upstream
 from tests.chaos.record import End
 
 
 async def test_a_mesh_that_is_hurt_all_over_keeps_its_books() -> None:
     # With a chain: what arrives there is credited, to the unit.
-    plan = with_deposits(make_plan(2026, requests=150, faults=6, database_server=False))
+    plan = with_deposits(with_upstream(make_plan(2026, requests=150, faults=6, database_server=False)))
     report = await run_plan(plan)
     assert not report.violations, str(report)
     # The run was worth something: the mesh worked in spite of it all, and it did suffer.
     assert report.ends[End.COMPLETE] >= 20
     assert report.ends[End.LEFT] >= 10
+    asked, completed, _ = report.upstream
+    assert asked >= 40
+    assert completed >= 8
     assert report.ends[End.BROKEN] + report.ends[End.ERROR_FRAME] + report.ends[End.REFUSED] >= 5
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.checker import EITHER, NOTHING, PAID, Checker, Undisturbed
-from tests.chaos.faults.fault import RUNNERS, Hit, Kind
+from tests.chaos.checker import EITHER, NOTHING, PAID, Checker, Undisturbed, resumed_upstream
+from tests.chaos.faults.fault import RUNNERS, UPSTREAMS, Hit, Kind
 from tests.chaos.ledger_view import Books, HoldRow
 from tests.chaos.plan import RequestPlan
 from tests.chaos.record import End, Record
@@ -113,3 +113,23 @@ def test_a_request_may_take_all_its_time_only_if_no_runner_was_well() -> None:
     assert found(late, "failed", *map(hit, RUNNERS)) == set()
     assert found(late, "failed", hit("router-1", Kind.FREEZE)) == set()
     assert found(refused(), "failed") == set()
+
+
+def test_a_request_to_servers_may_take_all_its_time_only_if_each_of_them_or_its_runner_was_ill() -> None:
+    late = replace(refused(after=REQUEST_TIMEOUT), plan=replace(STREAM, upstream=True))
+    assert found(late, "failed", *map(hit, RUNNERS), hit("upstream-1")) == {"starved"}
+    assert found(late, "failed", hit("upstream-1"), hit("runner-4")) == {"starved"}
+    assert found(late, "failed", hit("upstream-1"), hit("runner-5")) == set()
+    assert found(late, "failed", *map(hit, UPSTREAMS)) == set()
+
+
+def test_an_answer_of_a_server_does_not_end_at_the_time_limit_as_it_stands() -> None:
+    cut = replace(record(End.COMPLETE, text="one", after=REQUEST_TIMEOUT), finish_reason="length", charged_at_end=10)
+    assert "text" not in found(cut, "completed")
+    assert "text" in found(replace(cut, plan=replace(STREAM, upstream=True)), "completed")
+
+
+def test_nothing_goes_on_after_the_text_of_a_server() -> None:
+    moves = [{"runner": runner, "tokens": tokens} for runner in ("runner-1", "runner-4") for tokens in (0, 3)]
+    (violation,) = resumed_upstream(moves)
+    assert "runner-4" in str(violation)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from tests.chaos.faults.fault import RUNNERS, Kind, role
+from tests.chaos.faults.fault import RUNNERS, UPSTREAMS, Kind, role
 from tests.chaos.pace import slowness
-from tests.chaos.plan import FULL_FAULTS, FULL_REQUESTS, Floor, Plan, make_plan
+from tests.chaos.plan import FULL_FAULTS, FULL_REQUESTS, Floor, Plan, make_plan, with_upstream
 
 SERVERS = pytest.mark.parametrize("server", [False, True])
 
@@ -56,7 +57,7 @@ def test_all_plans_together_do_everything_to_every_process(server: bool) -> None
 @SERVERS
 def test_two_runners_never_stall_at_the_same_time(server: bool) -> None:
     for plan in full_plans(server):
-        stalls = [fault for fault in plan.faults if fault.stalls_runner]
+        stalls = [fault for fault in plan.faults if fault.stalled_runner]
         assert all(first.at + first.seconds < second.at for first, second in itertools.pairwise(stalls))
 
 
@@ -65,6 +66,16 @@ def test_an_edge_dies_while_there_is_time_for_its_holds_to_expire(server: bool) 
     for plan in full_plans(server):
         died = [fault.at for fault in plan.faults if (fault.kind, fault.target) == (Kind.KILL, "edge-1")]
         assert max(died) < 0.6 * plan.requests[-1].at
+
+
+def test_a_plan_with_servers_hurts_each_of_them_and_changes_nothing_else() -> None:
+    plan = full_plans(False)[0]
+    wider = with_upstream(plan)
+    assert [replace(each, upstream=False) for each in wider.requests] == [*plan.requests]
+    assert 0.3 < sum(each.upstream for each in wider.requests) / len(wider.requests) < 0.5
+    assert {*plan.faults} < {*wider.faults}
+    hurt = {(fault.kind, fault.target) for fault in wider.faults} - {(f.kind, f.target) for f in plan.faults}
+    assert {(kind, server) for kind in (Kind.KILL, Kind.FREEZE) for server in UPSTREAMS} <= hurt
 
 
 def test_a_slower_plan_has_the_same_faults_at_the_same_requests() -> None:

@@ -22,11 +22,11 @@ from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from services.common.settings import DEFAULT_CATALOG
 from tests.chaos.deposits import PROCESSES, ChainBeside
-from tests.chaos.faults.fault import PROCESS_KINDS, RUNNERS, Fault, Hit, Kind, replicas, role
+from tests.chaos.faults.fault import PROCESS_KINDS, RUNNERS, UPSTREAMS, Fault, Hit, Kind, replicas, role
 from tests.chaos.faults.mortals import READY_SECONDS, Mortal, MortalDatabase, MortalEtcd, MortalService
 from tests.chaos.faults.wire import Wire
 from tests.chaos.pace import slowness
-from tests.chaos.plan import HOLD_SECONDS
+from tests.chaos.plan import HOLD_SECONDS, UPSTREAM_MODEL
 from tests.support.etcd import EtcdServer
 from tests.support.forked_service import ForkedServiceProcess, import_services
 from tests.support.postgres import PostgresServer, create_database
@@ -56,6 +56,7 @@ _EDGE_SECONDS = {
 _DRAIN = {"drain_seconds": 2.5}
 _BILLING_SECONDS = {"sweep_seconds": 0.5, **_DRAIN}
 _RUNNER_SPEEDS = {"simulated_speed": SPEED, "simulated_prefill_speed": PREFILL_SPEED}
+_UPSTREAM_SPEEDS = {"speed": SPEED, "prefill_speed": PREFILL_SPEED}
 # Any runner alone could serve everybody.
 _SLOTS = 48
 # Enough for every model of the catalog.
@@ -73,10 +74,15 @@ class World:
         *,
         database_server: bool,
         hold_seconds: float = HOLD_SECONDS,
+        upstream: bool = False,
         modules: Mapping[str, str] | None = None,
         chain: bool = False,
     ) -> None:
-        """`modules` replaces services by others, by name or role, to plant mistakes; `chain` adds one, and payments."""
+        """`modules` replaces services by others, by name or role, to plant mistakes; `chain` adds one, and payments.
+
+        With `upstream`, a further tier has runners in front of servers with OpenAI's API.
+        """
+        self._upstream = upstream
         self._directory = directory
         self._hold_seconds = hold_seconds
         self._modules = modules or {}
@@ -118,11 +124,11 @@ class World:
         else:
             wires = [wire for name, wire in self._wires.items() if fault.target in {name, role(name)}]
             await asyncio.gather(*(wire.suffer(fault.kind, fault.seconds) for wire in wires))
-        if fault.stalls_runner:
+        if stalled := fault.stalled_runner:
             # As its operator would: routers keep a runner out for minutes that made no progress, but not a new one.
-            async with self._lock(fault.target):
-                await self._mortals[fault.target].kill()
-                await self._mortals[fault.target].revive()
+            async with self._lock(stalled):
+                await self._mortals[stalled].kill()
+                await self._mortals[stalled].revive()
         hit.ended = time.time()
 
     def _lock(self, target: str) -> asyncio.Lock:
@@ -184,6 +190,8 @@ class World:
         names = self._replicas("billing", catalog | {"database_url": urls["billing"], **billing})
         for name in RUNNERS:
             names.append(await self._runner(name, catalog | {"etcd_endpoints": etcd_address}))
+        if self._upstream:
+            names += await self._upstream_tier(catalog | {"etcd_endpoints": etcd_address})
         known = {f"{name}_addresses": ",".join(await self._wires_of(name)) for name in _WIRED}
         names.append(self._service("edge-1", catalog | known | self._slowed(_EDGE_SECONDS)))
         if self.chain is not None:
@@ -225,19 +233,33 @@ class World:
     def _service(self, name: str, settings: Mapping[str, str]) -> str:
         """Adds a process, which is not started yet, and returns its name."""
         module = self._modules.get(name) or self._modules.get(role(name), "")
-        process = ForkedServiceProcess(role(name), self._directory, settings, module=module)
+        self._add(name, ForkedServiceProcess(role(name), self._directory, settings, module=module))
+        return name
+
+    def _add(self, name: str, process: ServiceProcess) -> None:
         self.services[name] = process
         self._mortals[name] = MortalService(process)
         self._stack.push_async_callback(process.kill)
-        return name
 
     async def _runner(self, name: str, settings: Mapping[str, str]) -> str:
         fixed = {"engine": "simulated", "slots": str(_SLOTS), "context": str(_CONTEXT), "id": name}
-        settings = {**fixed, **settings, **self._slowed(_DRAIN)}
-        settings |= {name: str(speed / self.slowness) for name, speed in _RUNNER_SPEEDS.items()}
+        settings = {**fixed, **self._speeds(_RUNNER_SPEEDS), **settings, **self._slowed(_DRAIN)}
         settings["advertise"] = await self._wire(name)
         self._wires[name].target = self.services[self._service(name, settings)].address
         return name
+
+    async def _upstream_tier(self, settings: Mapping[str, str]) -> list[str]:
+        """Adds the servers with OpenAI's API and a runner in front of each, and returns the names of all."""
+        names = []
+        for server, runner in UPSTREAMS.items():
+            process = ForkedServiceProcess(
+                role(server), self._directory, self._speeds(_UPSTREAM_SPEEDS), module="tests.support.openai_server"
+            )
+            self._add(server, process)
+            url = f"http://{await self._wire(server, process.address)}/v1"
+            upstream = {"engine": "upstream", "upstream_url": url, "tier": "upstream"}
+            names += [server, await self._runner(runner, {**settings, **upstream})]
+        return names
 
     async def _wires_of(self, name: str) -> list[str]:
         """Lays a wire to each process of a service and returns their addresses."""
@@ -249,12 +271,18 @@ class World:
         wire = self._wires[name] = await self._stack.enter_async_context(Wire(target, self.slowness))
         return wire.address
 
+    def _speeds(self, speeds: Mapping[str, float]) -> dict[str, str]:
+        return {name: str(speed / self.slowness) for name, speed in speeds.items()}
+
     def _slowed(self, seconds: Mapping[str, float]) -> dict[str, str]:
         return {name: str(value * self.slowness) for name, value in seconds.items()}
 
     def _write_catalog(self) -> Path:
         """Writes the catalog of a mesh whose runners come and go, and returns its path."""
         catalog = yaml.safe_load(DEFAULT_CATALOG.read_text())
+        if self._upstream:
+            chat = next(model for model in catalog["models"] if model["id"] == "tiermesh-pro")
+            catalog["models"].append({**chat, "id": UPSTREAM_MODEL, "tier": "upstream"})
         for model in catalog["models"]:
             model["silence_seconds"] = math.ceil(SILENCE * self.slowness)
             model["cold_start_seconds"] = math.ceil(_COLD_START * self.slowness)

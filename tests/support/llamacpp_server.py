@@ -110,6 +110,8 @@ def serve(model: str, key: str, slots: int, context: int, kind: str) -> None:
     params.fit_params = False
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.n_batch = params.n_ubatch = 32
+    # One for each answer that is sent, and some for questions about the server.
+    params.n_threads_http = slots + 4
     params.verbosity = -1
     params.ui = False
     if kind == "embedding":

@@ -27,9 +27,31 @@ _OF_OTHERS: tuple[Card, ...] = (
 )
 _OF_STORES: dict[bool, Card] = {False: (Kind.FULL, "billing-1"), True: (Kind.KILL, "database")}
 _WIRES = (Kind.LOSE_CALLS, Kind.LOSE_REPLIES, Kind.LATE_CALLS, Kind.LATE_REPLIES, Kind.DELAY)
+# What happens to servers with OpenAI's API and the runners in front of them. A plan takes one after the other.
+_OF_UPSTREAMS: tuple[Card, ...] = (
+    (Kind.FREEZE, "upstream-1"),
+    (Kind.KILL, "upstream-2"),
+    (Kind.LOSE_REPLIES, "upstream-1"),
+    (Kind.KILL, "upstream-1"),
+    (Kind.KILL, "runner-5"),
+    (Kind.FREEZE, "upstream-2"),
+    (Kind.KILL, "runner-4"),
+    (Kind.DELAY, "upstream-2"),
+)
 # The callers of each wait for less than so many seconds at full pace: a call, a settlement, a route, a sign of
 # progress, the lease of a runner.
-_PATIENCE = {"edge": 1.5, "auth": 2.2, "billing": 2.7, "router": 2.2, "runner": 3.4, "etcd": 5.5, "database": 2.2}
+_PATIENCE = {
+    "edge": 1.5,
+    "auth": 2.2,
+    "billing": 2.7,
+    "router": 2.2,
+    "runner": 3.4,
+    "upstream": 3.4,
+    "etcd": 5.5,
+    "database": 2.2,
+}
+# What these lose is never asked again in time.
+_BRIEF = {"runner", "upstream"}
 # So much longer, at most, does a fault last that outlasts them.
 _LONGER = 1.15
 # How long a run has no fault yet.
@@ -66,6 +88,15 @@ def deal_payments_faults(chance: random.Random, length: float) -> list[Fault]:
     return [
         Fault(step * (number + chance.uniform(0.2, 0.8)), target, chance.uniform(*_SHORT), kind)
         for number, (kind, target) in enumerate(cards)
+    ]
+
+
+def deal_upstream_faults(chance: random.Random, length: float, count: int) -> list[Fault]:
+    """Spreads faults of the servers with OpenAI's API, and of their runners, evenly over `length` seconds."""
+    step = (length - _CALM_SECONDS) / count
+    return [
+        Fault(_CALM_SECONDS + step * (number + chance.uniform(0.2, 0.8)), target, _seconds(chance, kind, target), kind)
+        for number, (kind, target) in enumerate(itertools.islice(itertools.cycle(_OF_UPSTREAMS), count))
     ]
 
 
@@ -118,7 +149,7 @@ def _seconds(chance: random.Random, kind: Kind, target: str) -> float:
     match kind:
         case Kind.FREEZE | Kind.LATE_CALLS | Kind.LATE_REPLIES:
             return _PATIENCE[role(target)] * chance.uniform(1.0, _LONGER)
-        case Kind.LOSE_CALLS | Kind.LOSE_REPLIES if chance.random() < 0.3 and role(target) != "runner":
+        case Kind.LOSE_CALLS | Kind.LOSE_REPLIES if chance.random() < 0.3 and role(target) not in _BRIEF:
             # Most losses are short: what was asked is asked again.
             return _PATIENCE[role(target)] * chance.uniform(1.0, _LONGER)
         case Kind.FULL:

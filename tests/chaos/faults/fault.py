@@ -30,6 +30,8 @@ class Kind(StrEnum):
 
 PROCESS_KINDS = frozenset({Kind.KILL, Kind.DRAIN, Kind.FREEZE, Kind.FULL})
 RUNNERS = ("runner-1", "runner-2", "runner-3")
+# Where the world has a tier of servers with OpenAI's API: each of them, and the runner in front of it.
+UPSTREAMS = {"upstream-1": "runner-4", "upstream-2": "runner-5"}
 # By these a runner takes calls and makes no progress with them.
 _STALLS = frozenset({Kind.FREEZE, Kind.LATE_CALLS, Kind.LATE_REPLIES})
 
@@ -47,9 +49,11 @@ class Fault:
     kind: Kind = Kind.KILL
 
     @property
-    def stalls_runner(self) -> bool:
-        """Whether routers keep a runner out because of it, for minutes or until it is started again."""
-        return role(self.target) == "runner" and self.kind in _STALLS
+    def stalled_runner(self) -> str:
+        """The runner that routers keep out because of it, for minutes or until it is started again; empty if none."""
+        if self.kind not in _STALLS:
+            return ""
+        return self.target if role(self.target) == "runner" else UPSTREAMS.get(self.target, "")
 
 
 @dataclass(slots=True)
