@@ -10,6 +10,7 @@ import httpx2
 
 from tests.observability.definitions import PROMETHEUS
 from tests.observability.load import Client
+from tests.support import programs
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 from tests.support.prometheus import PrometheusServer
@@ -40,7 +41,8 @@ class Observed:
         catalog = directory / "models.yaml"
         catalog.write_text(CATALOG, encoding="utf-8")
         self._catalog = str(catalog)
-        self.mesh = LocalMesh(directory, "--models", self._catalog, "--console-port", "0", environ=SETTINGS)
+        options = ("--models", self._catalog, "--console-port", "0", "--chain")
+        self.mesh = LocalMesh(directory, *options, environ={**SETTINGS, "PATH": programs.path_with_anvil()})
         rule_files = [PROMETHEUS / name for name in ("recording.yaml", "alerts.yaml")]
         (directory / "prometheus").mkdir()
         self.prometheus = PrometheusServer(prometheus, directory / "prometheus", rule_files)
