@@ -23,20 +23,39 @@ _IDS = {
     "sqlite": "printf('req_%012x%020x', {at}, n * 7919)",
     "postgresql": "'req_' || lpad(to_hex({at}), 12, '0') || lpad(to_hex(n * 7919), 20, '0')",
 }
+
+
+class Owners(NamedTuple):
+    """Whose the requests of a ledger are. The expressions are SQL over the number n of a request or of an account."""
+
+    account: str
+    key: str
+    # The name of an account, and how many there are.
+    name: str
+    count: int
+    # The year in which the requests are made begins here, in milliseconds since the Unix epoch.
+    began_ms: int = BEGAN_MS
+
+
 # Two fifths of the requests are of one account.
-_ACCOUNT = f"CASE WHEN n % 5 < 2 THEN 'acct_0' ELSE 'acct_' || (n % {len(ACCOUNTS)}) END"
+THOUSAND_OWNERS = Owners(
+    account=f"CASE WHEN n % 5 < 2 THEN 'acct_0' ELSE 'acct_' || (n % {len(ACCOUNTS)}) END",
+    key="'key_' || (n % 7)",
+    name="'acct_' || (n - 1)",
+    count=len(ACCOUNTS),
+)
 _MOVEMENT = "INSERT INTO entries (reference, kind, account_id, pocket, amount, at_ms) SELECT {} FROM numbers"
 _OF_REQUESTS = (
     f"""
     INSERT INTO holds (request_id, account_id, key_id, model, quantity, unit_price, amount, reserved_ms, state, outcome,
         prompt_tokens, completion_tokens, runner_id, settled_ms)
-    SELECT {{id}}, {_ACCOUNT}, 'key_' || (n % 7), CASE WHEN n % 3 = 0 THEN 'tiermesh-max' ELSE 'tiermesh-pro' END, 1,
+    SELECT {{id}}, {{account}}, {{key}}, CASE WHEN n % 3 = 0 THEN 'tiermesh-max' ELSE 'tiermesh-pro' END, 1,
         {PRICE}, {PRICE}, {{at}}, 'captured', 'completed', 100, 64, 'runner', {{at}} + 900 FROM numbers ORDER BY n
     """,
     # In the order in which a ledger grows.
     _MOVEMENT.format(
-        f"{{id}}, CASE WHEN line < 2 THEN 'reserve' ELSE 'capture' END, "
-        f"CASE WHEN line = 3 THEN 'system:revenue' ELSE {_ACCOUNT} END, "
+        "{id}, CASE WHEN line < 2 THEN 'reserve' ELSE 'capture' END, "
+        "CASE WHEN line = 3 THEN 'system:revenue' ELSE {account} END, "
         "CASE WHEN line = 0 OR line = 3 THEN 'available' ELSE 'held' END, "
         f"CASE WHEN line = 0 OR line = 2 THEN -{PRICE} ELSE {PRICE} END, "
         "{at} + CASE WHEN line < 2 THEN 0 ELSE 900 END"
@@ -54,18 +73,17 @@ _OF_REQUESTS = (
     """,
 )
 # And as many as there are accounts.
-_NAME = "'acct_' || (n - 1)"
 _OF_ACCOUNTS = (
     f"""
-    INSERT INTO balances (account_id, available, held) SELECT {_NAME}, {CREDITS}, 0 FROM numbers
-    WHERE {_NAME} NOT IN (SELECT account_id FROM balances)
+    INSERT INTO balances (account_id, available, held) SELECT {{name}}, {CREDITS}, 0 FROM numbers
+    WHERE {{name}} NOT IN (SELECT account_id FROM balances)
     """,
     f"""
     INSERT INTO grants (grant_id, account_id, credits, note, at_ms)
-    SELECT 'grant_' || n, {_NAME}, {CREDITS}, '', {BEGAN_MS} FROM numbers
+    SELECT 'grant_' || n, {{name}}, {CREDITS}, '', {{began}} FROM numbers
     """,
-    _MOVEMENT.format(f"'grant_' || n, 'grant', {_NAME}, 'available', {CREDITS}, {BEGAN_MS}"),
-    _MOVEMENT.format(f"'grant_' || n, 'grant', 'system:grants', 'available', -{CREDITS}, {BEGAN_MS}"),
+    _MOVEMENT.format(f"'grant_' || n, 'grant', {{name}}, 'available', {CREDITS}, {{began}}"),
+    _MOVEMENT.format(f"'grant_' || n, 'grant', 'system:grants', 'available', -{CREDITS}, {{began}}"),
 )
 # What is filled without its indexes and triggers, which is several times as fast.
 _TABLES = ("entries", "holds")
@@ -78,14 +96,15 @@ class _Step(NamedTuple):
     statements: Sequence[str]
 
 
-def fill(url: str, requests: int) -> None:
+def fill(url: str, requests: int, owners: Owners = THOUSAND_OWNERS) -> None:
     """Writes the rows of so many paid requests into a new ledger. One that was begun and not finished is worthless."""
     kind = sa.make_url(url).get_backend_name()
-    at = f"({BEGAN_MS} + n * {YEAR_MS // requests})"
-    words = {"at": at, "id": _IDS[kind].format(at=at)}
+    at = f"({owners.began_ms} + n * {YEAR_MS // requests})"
+    words = {"at": at, "id": _IDS[kind].format(at=at), "account": owners.account, "key": owners.key}
+    words |= {"name": owners.name, "began": str(owners.began_ms)}
     steps = [
         _Step(requests, [each.format_map(words) for each in _OF_REQUESTS]),
-        _Step(len(ACCOUNTS), _OF_ACCOUNTS),
+        _Step(owners.count, [each.format_map(words) for each in _OF_ACCOUNTS]),
     ]
     if kind == "sqlite":
         _fill_sqlite(url, steps)

@@ -77,7 +77,7 @@ class SignUp:
         except MeshError as error:
             return self.refused(visit, error)
         SIGN_UPS.labels("opened").inc()
-        return self._renderer.page("signed_up", visit, secret=secret, account=account)
+        return self._renderer.page("sign_up/done", visit, secret=secret, account=account)
 
     def admit(self, visit: Visit) -> None:
         """Counts an attempt; raises MeshError for one too many, a wrong invitation code or no name."""
@@ -115,7 +115,7 @@ class SignUp:
 
     def _form(self, visit: Visit, *, name: str = "", problem: str = "", status: int = 200) -> web.Response:
         return self._renderer.page(
-            "sign_up",
+            "sign_up/form",
             visit,
             status=status,
             name=name,
