@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -25,7 +26,8 @@ _IDS = {
 }
 
 
-class Owners(NamedTuple):
+@dataclass(frozen=True)
+class Owners:
     """Whose the requests of a ledger are. The expressions are SQL over the number n of a request or of an account."""
 
     account: str
