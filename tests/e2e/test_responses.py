@@ -13,6 +13,7 @@ import pytest
 from openai.types.responses import FunctionToolParam, Response, ResponseInputParam, ResponseStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
+from services.common.receipts.finding import covered
 from tests.support import openai_schemas
 from tests.support.deadlines import stretched
 from tests.support.images import plain_image
@@ -71,7 +72,7 @@ def strict_events(mesh: LocalMesh, **body: Any) -> list[Any]:
     answer = raw(mesh, **body, stream=True)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     events = []
-    for block in answer.text.removesuffix("\n\n").split("\n\n"):
+    for block in covered(answer.content).decode().removesuffix("\n\n").split("\n\n"):
         name, data = block.split("\n")
         openai_schemas.check_event(json.loads(data.removeprefix("data: ")))
         event = EVENT.validate_json(data.removeprefix("data: "), strict=True)

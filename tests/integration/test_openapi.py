@@ -11,6 +11,7 @@ import httpx2
 import msgspec
 import pytest
 
+from services.common.receipts.finding import covered
 from services.common.scopes import ENDPOINTS
 from services.edge.chat.completion import ChatCompletion, ChatCompletionChunk
 from services.edge.completions.response import TextCompletion
@@ -51,16 +52,16 @@ def test_answers_have_the_described_fields_and_no_others(mesh: LocalMesh, wanted
     whole = post(mesh, "/chat/completions", HELLO | wanted)
     msgspec.json.decode(whole.content, type=ChatCompletion)
     options = {"stream": True, "stream_options": {"include_usage": True}}
-    events = post(mesh, "/chat/completions", HELLO | wanted | options).text.split("\n\n")
+    events = covered(post(mesh, "/chat/completions", HELLO | wanted | options).content).split(b"\n\n")
     for event in events[:-2]:
-        msgspec.json.decode(event.removeprefix("data: "), type=ChatCompletionChunk)
+        msgspec.json.decode(event.removeprefix(b"data: "), type=ChatCompletionChunk)
 
 
 def test_continuations_have_the_described_fields_and_no_others(mesh: LocalMesh) -> None:
     asked = {"model": "tiermesh-pro", "prompt": "Once", "max_tokens": 3, "logprobs": 2}
     msgspec.json.decode(post(mesh, "/completions", asked).content, type=TextCompletion)
-    for event in post(mesh, "/completions", asked | {"stream": True}).text.split("\n\n")[:-2]:
-        msgspec.json.decode(event.removeprefix("data: "), type=TextCompletion)
+    for event in covered(post(mesh, "/completions", asked | {"stream": True}).content).split(b"\n\n")[:-2]:
+        msgspec.json.decode(event.removeprefix(b"data: "), type=TextCompletion)
 
 
 def test_schemathesis_finds_no_failure(mesh: LocalMesh, document: Any, tmp_path: Path) -> None:
