@@ -101,7 +101,7 @@ def test_the_first_sounds_come_before_the_last_are_paid(real_mesh: LocalMesh) ->
 
 def test_events(client: openai.OpenAI) -> None:
     text = speak(client, stream_format="sse", response_format="wav").decode()
-    events = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line]
+    events = [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
     assert [event["type"] for event in events[:-1]] == ["speech.audio.delta"] * (len(events) - 1)
     audio = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
     assert heard(client, audio, "speech.wav") == words(SENTENCE)
