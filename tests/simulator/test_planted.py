@@ -8,7 +8,7 @@ from tests.simulator.planted import drain_as_client, late_reserve, late_settle, 
 from tests.simulator.search import Mistake, search
 
 # Most are found in the first few.
-_SEEDS = 600
+_SEEDS = 1200
 
 
 @pytest.mark.parametrize(
