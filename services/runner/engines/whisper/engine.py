@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -119,7 +119,7 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
             language = info.language
             for segment in segments:
                 tokens += len(segment.tokens)
-                yield TranscriptionStep(_segment(segment, duration))
+                yield TranscriptionStep(_segment(segment, _end_of_speech(spans, segment.start, duration)))
         usage = TokenCounts(round(duration * _POSITIONS_PER_SECOND), tokens)
         yield TranscriptionStep(None, language, duration, FinishReason.STOP, usage)
 
@@ -139,11 +139,18 @@ class WhisperEngine(ThreadedEngine[TranscriptionJob, TranscriptionStep]):
         return next(iter(languages)) if len(languages) == 1 else ""
 
 
-def _segment(segment: Any, duration: float) -> Segment:
-    """Returns a phrase of faster-whisper as ours; it may end after the recording there, at the end of its window."""
+def _end_of_speech(spans: Sequence[float], start: float, duration: float) -> float:
+    """Returns where the speech ends that a phrase begins in; `spans` are beginnings and ends in turn, in seconds."""
+    # The library rounds a beginning to hundredths.
+    ends = [end for begin, end in zip(spans[::2], spans[1::2], strict=True) if begin <= start + 0.01]
+    return min(ends[-1], duration) if ends else duration
+
+
+def _segment(segment: Any, latest: float) -> Segment:
+    """Returns a phrase of faster-whisper as ours, which ends at `latest` if the model says that it ends later."""
     return Segment(
-        start=min(segment.start, duration),
-        end=min(segment.end, duration),
+        start=min(segment.start, latest),
+        end=min(segment.end, latest),
         text=segment.text,
         token_ids=tuple(segment.tokens),
         mean_logprob=segment.avg_logprob,
