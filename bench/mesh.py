@@ -53,11 +53,16 @@ class RunningMesh:
 
     def engine_cpu_seconds(self) -> float:
         """Returns the CPU time of the engine's own work, which is not the mesh's."""
-        with urllib.request.urlopen(self.metrics["runner-pro"]) as response:
-            for line in response.read().decode().splitlines():
-                if line.startswith("tiermesh_runner_engine_cpu_seconds "):
-                    return float(line.split()[1])
-        raise RuntimeError("the runner does not tell its engine's CPU time")
+        return engine_cpu_seconds(self.metrics["runner-pro"])
+
+
+def engine_cpu_seconds(metrics_url: str) -> float:
+    """Returns the CPU time that the engines of a process have used for their own work."""
+    with urllib.request.urlopen(metrics_url) as response:
+        for line in response.read().decode().splitlines():
+            if line.startswith("tiermesh_runner_engine_cpu_seconds "):
+                return float(line.split()[1])
+    raise RuntimeError("the runner does not tell its engine's CPU time")
 
 
 def free_port() -> int:

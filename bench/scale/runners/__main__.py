@@ -11,7 +11,6 @@ import argparse
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from bench.comparison.checkout import checkout_of, generate_protos
 from bench.cost import running_relay, send
 from bench.load import Order
 from bench.machine import describe_machine
-from bench.mesh import HERE, RunningMesh, free_port, running_mesh, wait_for_runners
+from bench.mesh import HERE, RunningMesh, engine_cpu_seconds, free_port, running_mesh, wait_for_runners
 from bench.processes import cpu_seconds
 
 _HOST = HERE / "bench" / "scale" / "runners" / "host.py"
@@ -63,7 +62,7 @@ class Crowd:
         for name, seconds in cpu_seconds(self.pids).items():
             role = "runners" if name.startswith("runner") else name
             used[role] = used.get(role, 0.0) + seconds
-        used["runners"] -= sum(engine_seconds(url) for url in self.engines)
+        used["runners"] -= sum(engine_cpu_seconds(url) for url in self.engines)
         return used
 
     def cost(self, name: str) -> float:
@@ -187,12 +186,6 @@ def _running(arguments: list[str], checkout: Path, settings: dict[str, str]) -> 
     finally:
         process.terminate()
         process.wait(60)
-
-
-def engine_seconds(url: str) -> float:
-    """Returns the CPU time of the engines of a process."""
-    lines = urllib.request.urlopen(url).read().decode().splitlines()
-    return float(next(line for line in lines if line.startswith("tiermesh_runner_engine_cpu_seconds ")).split()[1])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 import msgspec
@@ -14,42 +14,31 @@ from services.common.telemetry.logs import get_logger
 from services.runner.engines.upstream.bounded import TooLargeError, read_whole
 from services.runner.engines.upstream.events import UpstreamError, read_steps
 from services.runner.engines.upstream.failures import broken, failed, refused
+from services.runner.kinds.base import AnyStep
 from services.runner.kinds.conversation.job import ConversationStep
 
 log = get_logger()
+StepT = TypeVar("StepT", bound=AnyStep)
 _LARGEST_REFUSAL = 1 << 20
 Emit = Callable[[ConversationStep | MeshError], None]
 
 
-class Run:
-    """A running job, which is also its ticket. Closing its connection stops the server."""
+class ServerRun(Generic[StepT]):
+    """A running job of any kind, which is also its ticket. Closing its connections stops the server."""
 
     def __init__(
-        self,
-        request_id: str,
-        emit: Emit,
-        forget: Callable[[Run], None],
-        *,
-        context: int,
-        tells_cached: bool = True,
+        self, request_id: str, emit: Callable[[StepT | MeshError], None], forget: Callable[[Any], None]
     ) -> None:
-        """`tells_cached` says whether the client may know how much of its prompt the server had read before."""
+        """`forget` is told of this run when it ends."""
         self.progress = 0
-        self._tells_cached = tells_cached
         self._request_id = request_id
         # None once nobody waits for the job.
-        self._emit: Emit | None = emit
+        self._emit: Callable[[StepT | MeshError], None] | None = emit
         self._forget = forget
-        self._context = context
-        self._begun = False
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> None:
-        """Sends the request."""
-        self._task = asyncio.get_running_loop().create_task(self._work(session, url, body))
-
     def cancel(self) -> None:
-        """Ends the job without another word, and closes its connection. Harmless after the end."""
+        """Ends the job without another word, and closes its connections. Harmless after the end."""
         self._emit = None
         if self._task is not None:
             self._task.cancel()
@@ -63,9 +52,44 @@ class Run:
             emit(error)
 
     async def closed(self) -> None:
-        """Waits until the connection is closed."""
+        """Waits until its connections are closed."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work)
+
+    def _pass_on(self, step: StepT | MeshError) -> None:
+        emit = self._emit
+        if emit is None:
+            return
+        if isinstance(step, MeshError) or step.finish_reason is not None:
+            self._emit = None
+            self._forget(self)
+        emit(step)
+
+
+class Run(ServerRun[ConversationStep]):
+    """A running conversation."""
+
+    def __init__(
+        self,
+        request_id: str,
+        emit: Emit,
+        forget: Callable[[Run], None],
+        *,
+        context: int,
+        tells_cached: bool = True,
+    ) -> None:
+        """`tells_cached` says whether the client may know how much of its prompt the server had read before."""
+        super().__init__(request_id, emit, forget)
+        self._tells_cached = tells_cached
+        self._context = context
+        self._begun = False
+
+    def start(self, session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> None:
+        """Sends the request."""
+        self._begin(self._work(session, url, body))
 
     async def _work(self, session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> None:
         try:
@@ -101,15 +125,6 @@ class Run:
             # Whatever the server sends is progress: a token, or how much of a prompt it has read.
             self.progress += b"data:" in piece
             yield piece
-
-    def _pass_on(self, step: ConversationStep | MeshError) -> None:
-        emit = self._emit
-        if emit is None:
-            return
-        if isinstance(step, MeshError) or step.finish_reason is not None:
-            self._emit = None
-            self._forget(self)
-        emit(step)
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> bytes:
