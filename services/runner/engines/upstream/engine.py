@@ -7,6 +7,7 @@ import asyncio
 import aiohttp
 
 from services.common.catalog import Kind
+from services.common.http.kept_connections import new_session
 from services.common.settings import SettingsError
 from services.runner.engines.upstream.body import request_body
 from services.runner.engines.upstream.prompt_cache import PromptCache
@@ -48,13 +49,8 @@ class UpstreamEngine:
 
     async def start(self) -> None:
         """Asks the server what it has; raises NotReadyError or, if it cannot serve what is promised, SettingsError."""
-        session = self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            headers=headers(self._key),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
-        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
+        session = self._session = new_session(timeout=timeout, headers=headers(self._key))
         try:
             server = await find_server(session, self._url, self._model)
         except SettingsError:

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from services.common.errors import MeshError
+from services.common.http.kept_connections import post
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.upstream.bounded import TooLargeError, read_whole
 from services.runner.engines.upstream.events import UpstreamError, read_steps
@@ -93,7 +94,7 @@ class Run(ServerRun[ConversationStep]):
 
     async def _work(self, session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> None:
         try:
-            async with session.post(url, json=body, allow_redirects=False) as response:
+            async with await post(session, url, json=body) as response:
                 try:
                     await self._read(response)
                 finally:

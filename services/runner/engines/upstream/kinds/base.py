@@ -12,6 +12,7 @@ import aiohttp
 
 from services.common.catalog import Kind
 from services.common.errors import MeshError
+from services.common.http.kept_connections import new_session
 from services.common.settings import SettingsError
 from services.runner.engines.base import NotReadyError
 from services.runner.engines.upstream.kinds.exchange import Exchange
@@ -150,14 +151,11 @@ class ServerEngine(ABC, Generic[JobT, StepT]):
 
 
 def _new_session(key: str) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+    return new_session(
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
         # What is compressed could be of any size.
         headers=headers(key) | {"Accept-Encoding": "identity"},
         auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
     )
 
 

@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from services.common.errors import Code, MeshError
+from services.common.http.kept_connections import post
 from services.common.telemetry.logs import get_logger
 from services.runner.engines.upstream.bounded import TooLargeError, read_whole
 from services.runner.engines.upstream.events import UpstreamError
@@ -18,6 +19,8 @@ from services.runner.engines.upstream.failures import refused
 
 log = get_logger()
 _LARGEST_REFUSAL = 1 << 20
+# Makes a form; one that has been sent cannot be sent again.
+Form = Callable[[], aiohttp.FormData]
 # What a server answers to a request that it does not take as it is.
 _NOT_TAKEN = {400, 413, 415, 422}
 
@@ -38,9 +41,9 @@ class Exchange:
     param: str = ""
     advice: str = "Change the request"
 
-    async def ask(self, path: str, kind: Any, most: int, *, json: Any = None, data: Any = None) -> Any:
+    async def ask(self, path: str, kind: Any, most: int, *, json: Any = None, form: Form | None = None) -> Any:
         """Returns the answer in a form, `most` bytes at most; raises UpstreamError if it has another one."""
-        async with self.post(path, json=json, data=data) as response:
+        async with self.post(path, json=json, form=form) as response:
             content = await read_whole(response, most, self.progressed)
         try:
             return msgspec.json.decode(content, type=kind)
@@ -48,10 +51,12 @@ class Exchange:
             raise UpstreamError("unreadable") from error
 
     @asynccontextmanager
-    async def post(self, path: str, *, json: Any = None, data: Any = None) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def post(
+        self, path: str, *, json: Any = None, form: Form | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yields the beginning of an answer; raises MeshError if there is none."""
         url = self.root + path
-        async with self.session.post(url, json=json, data=data, allow_redirects=False) as response:
+        async with await post(self.session, url, json=json, form=form) as response:
             try:
                 if response.status != 200:
                     raise await self._refusal(response)

@@ -75,8 +75,11 @@ class TranscriptionServerEngine(ServerEngine[TranscriptionJob, TranscriptionStep
     ) -> AsyncIterator[TranscriptionStep]:
         samples, duration = await self._decoded(job.audio)
         exchange.progressed()
-        form = _form(job, server, samples)
-        transcript: Transcript = await exchange.ask(PATH, Transcript, _LARGEST, data=form)
+
+        def form() -> aiohttp.FormData:
+            return _form(job, server, samples)
+
+        transcript: Transcript = await exchange.ask(PATH, Transcript, _LARGEST, form=form)
         segments = segments_of(transcript, duration)
         text = "".join(segment.text for segment in segments)
         if not text:
