@@ -70,6 +70,9 @@ def _is_urgent(told: _Load, now: _Load) -> bool:
     """Whether a router that was told one load decides wrongly now."""
     if now.draining != told.draining or now.slots != told.slots:
         return True
+    # Edges give it a few calls only until they have seen it make progress, and take it for full until it is heard of.
+    if told.admitted < now.slots:
+        return True
     # A router counts what it has placed since, but not what has ended.
     believed = told.active + now.admitted - told.admitted
     if (told.active >= now.slots) != (now.active >= now.slots) or believed >= now.slots > now.active:

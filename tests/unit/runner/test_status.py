@@ -39,6 +39,12 @@ class Runner:
         async for status in self.board.watch():
             self.heard.append((asyncio.get_running_loop().time(), status))
 
+    def grow_up(self) -> None:
+        """Admits as many requests as it has slots, which end."""
+        for _ in range(self.engine.slots):
+            self.begin()
+            self.end()
+
     def begin(self, count: int = 1) -> None:
         for _ in range(count):
             self.engine.active += 1
@@ -82,6 +88,7 @@ def test_the_first_status_comes_at_once(runner: Runner) -> None:
 
 def test_small_changes_are_told_together(runner: Runner) -> None:
     async def test() -> None:
+        runner.grow_up()
         listening = asyncio.create_task(runner.listen())
         before = await runner.quiet()
         for _ in range(10):
@@ -90,7 +97,23 @@ def test_small_changes_are_told_together(runner: Runner) -> None:
             runner.end()
             await asyncio.sleep(0.01)
         assert await runner.quiet() <= before + 3
-        assert (runner.heard[-1][1].active, runner.heard[-1][1].admitted) == (0, 10)
+        assert (runner.heard[-1][1].active, runner.heard[-1][1].admitted) == (0, 26)
+        listening.cancel()
+
+    run(test())
+
+
+def test_the_first_requests_of_a_runner_are_told_at_once(runner: Runner) -> None:
+    """Until edges have seen it make progress, those that it was not given yet wait for a status."""
+
+    async def test() -> None:
+        listening = asyncio.create_task(runner.listen())
+        for number in range(runner.engine.slots):
+            await runner.quiet()
+            runner.begin()
+            assert (told := await runner.told_after(0.0)) is not None
+            assert told.admitted == number + 1
+            runner.end()
         listening.cancel()
 
     run(test())
@@ -118,13 +141,14 @@ def test_small_changes_are_told_together(runner: Runner) -> None:
 def test_what_would_mislead_a_router_is_told_at_once(slots: int, active: int, begin: int, end: int) -> None:
     async def test() -> None:
         runner = Runner(slots)
+        runner.grow_up()
         runner.begin(active)
         listening = asyncio.create_task(runner.listen())
         await runner.quiet()
         runner.begin(begin)
         runner.end(end)
         assert (told := await runner.told_after(0.0)) is not None
-        assert (told.active, told.admitted) == (active + begin - end, active + begin)
+        assert (told.active, told.admitted) == (active + begin - end, slots + active + begin)
         listening.cancel()
 
     run(test())
