@@ -33,7 +33,7 @@ class Cost:
 def send(order: Order) -> Result:
     """Runs the load client in a process of its own; raises if any request failed."""
     command = [sys.executable, "-m", "bench.load"]
-    done = subprocess.run(command, input=msgspec.json.encode(order), capture_output=True, check=True)
+    done = subprocess.run(command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, check=True)
     result = Result(**json.loads(done.stdout))
     if result.failed:
         raise RuntimeError(f"{result.failed} of {result.failed + result.answered} requests failed")

@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 import uvloop
 
+from services.common.http.kept_connections import new_session, post
 from services.common.receipts.finding import covered
 
 _TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d+)')
@@ -80,7 +81,7 @@ async def run(order: Order) -> Result:
         while left > 0:
             left -= 1
             began = time.perf_counter()
-            async with session.post(order.url, data=body, headers=headers) as response:
+            async with await post(session, order.url, data=body, headers=headers) as response:
                 content = await response.read()
             good = response.status == 200 and (not order.stream or covered(content).endswith(b"data: [DONE]\n\n"))
             result.answered += good
@@ -90,8 +91,7 @@ async def run(order: Order) -> Result:
             result.tokens += int(counted[1]) if counted else 0
             result.latencies.append(time.perf_counter() - began)
 
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
+    async with new_session(timeout=aiohttp.ClientTimeout(total=None)) as session:
         began = time.perf_counter()
         await asyncio.gather(*(worker(session) for _ in range(order.in_flight)))
         result.seconds = time.perf_counter() - began

@@ -8,6 +8,7 @@ the mesh and the client share the cores: the table also says which share of the 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import statistics
 import subprocess
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from rich.console import Console
 from rich.table import Table
 
@@ -28,8 +30,12 @@ from bench.load import Order
 from bench.machine import describe_machine
 from bench.mesh import HERE, RunningMesh, running_mesh
 from bench.processes import cpu_seconds
+from services.common.http.kept_connections import new_session
 from services.runner.demonstrations.packaged import find_smollm2
-from services.runner.engines.upstream.quirks import quirks_of
+from services.runner.engines.upstream.body import request_body
+from services.runner.engines.upstream.server import find_server
+from services.runner.kinds.conversation.job import ConversationJob
+from services.runner.kinds.text.job import Sampling
 from tests.support.random_gguf import write_random_gguf
 
 # Requests in flight, and how many requests each of them measures in a round.
@@ -82,7 +88,7 @@ def measure(console: Console, model: Path, loads: list[int], rounds: int) -> dic
     ):
         measured: dict[int, list[Round]] = {}
         for in_flight in loads:
-            alone = order(f"{server.url}/v1", "none", in_flight, **quirks_of("llamacpp").always)
+            alone = order(f"{server.url}/v1", "none", in_flight, **asyncio.run(fields_of_the_runner(server.url)))
             through = order(mesh.base_url, mesh.api_key, in_flight)
             for each in (alone, through):
                 send(each)
@@ -108,8 +114,8 @@ def measure_round(server: Server, mesh: RunningMesh, alone: Order, through: Orde
     return Round(speeds[False], speeds[True], share)
 
 
-def order(base_url: str, api_key: str, in_flight: int, **extra: Any) -> Order:
-    """Returns the requests of one round: the same for both, as the runner sends them."""
+def order(base_url: str, api_key: str, in_flight: int, **fields: Any) -> Order:
+    """Returns the requests of one round: the same for both."""
     request = urllib.request.Request(f"{base_url}/models", headers={"Authorization": f"Bearer {api_key}"})
     with urllib.request.urlopen(request) as response:
         models = [entry["id"] for entry in json.load(response)["data"]]
@@ -117,13 +123,23 @@ def order(base_url: str, api_key: str, in_flight: int, **extra: Any) -> Order:
     (model,) = [name for name in models if not name.startswith("tiermesh-")]
     return Order(url=f"{base_url}/chat/completions", api_key=api_key, model=model, requests=LOADS[in_flight],
                  in_flight=in_flight, stream=True, max_tokens=TOKENS,
-                 extra={"stream_options": {"include_usage": True}, **extra})  # fmt: skip
+                 extra={"stream_options": {"include_usage": True}, **fields})  # fmt: skip
+
+
+async def fields_of_the_runner(url: str) -> dict[str, Any]:
+    """Returns what the runner asks of the server beside the messages: other parameters cost other work."""
+    async with new_session(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        server = await find_server(session, url, "")
+    fields = request_body(ConversationJob("bench", [], Sampling(temperature=0), max_tokens=TOKENS), server)
+    del fields["messages"]
+    return fields
 
 
 @contextmanager
 def running_server(model: Path) -> Iterator[Server]:
     """Starts a llama.cpp server with a slot for each request in flight, and kills it at the end."""
-    command = [sys.executable, "-m", "tests.support.llamacpp_server", str(model), "", str(SLOTS), str(CONTEXT)]
+    arguments = (str(model), "", str(SLOTS), str(CONTEXT), "chat")
+    command = [sys.executable, "-m", "tests.support.llamacpp_server", *arguments]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE) as process:
         assert process.stdout is not None
         try:
