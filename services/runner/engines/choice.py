@@ -70,19 +70,9 @@ def _exllamav2(settings: RunnerSettings) -> AnyEngine:
 
 
 def _upstream(settings: RunnerSettings) -> AnyEngine:
-    if settings.upstream_kind != "chat":
-        from services.runner.engines.upstream.kinds import configured_engine
+    from services.runner.engines.upstream.kinds import configured_engine
 
-        return configured_engine(settings, _shorter_dimensions(settings))
-    from services.runner.engines.upstream import UpstreamEngine
-
-    return UpstreamEngine(
-        settings.upstream_url,
-        key=settings.upstream_key,
-        model=settings.upstream_model,
-        slots=settings.slots,
-        context=settings.context,
-    )
+    return configured_engine(settings, _shorter_dimensions(settings))
 
 
 def _simulated(settings: RunnerSettings) -> AnyEngine:

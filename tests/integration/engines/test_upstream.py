@@ -15,7 +15,8 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.settings import SettingsError
 from services.runner.demonstrations.packaged import find_smollm2
-from services.runner.engines.upstream import UpstreamEngine
+from services.runner.engines.upstream.kinds.base import Upstream
+from services.runner.engines.upstream.kinds.chat import ChatServerEngine
 from services.runner.kinds.conversation.reader import ConversationReader
 from tests.support.deadlines import within
 from tests.support.llamacpp_server import CONTEXT, SLOTS, LlamaCppServer
@@ -42,8 +43,8 @@ async def server() -> AsyncIterator[LlamaCppServer]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine(server: LlamaCppServer) -> AsyncIterator[UpstreamEngine]:
-    engine = UpstreamEngine(server.url, key=KEY, slots=8, context=CONTEXT)
+async def engine(server: LlamaCppServer) -> AsyncIterator[ChatServerEngine]:
+    engine = ChatServerEngine(Upstream(url=server.url, key=KEY), slots=8, context=CONTEXT)
     await engine.start()
     yield engine
     await engine.close()
@@ -52,7 +53,7 @@ async def engine(server: LlamaCppServer) -> AsyncIterator[UpstreamEngine]:
 class Answer:
     """The replies to one call, while they come."""
 
-    def __init__(self, engine: UpstreamEngine, **fields: Any) -> None:
+    def __init__(self, engine: ChatServerEngine, **fields: Any) -> None:
         self.replies: list[runner_pb2.GenerateReply] = []
         sampling = fields.pop("sampling", runner_pb2.Sampling(temperature=0, top_p=1))
         messages = fields.pop("messages", [SYSTEM, QUESTION])
@@ -82,7 +83,7 @@ class Answer:
         return MeshError.from_proto(self.replies[-1].error) if has else None
 
 
-async def test_an_answer_comes_in_parts_with_its_usage(engine: UpstreamEngine) -> None:
+async def test_an_answer_comes_in_parts_with_its_usage(engine: ChatServerEngine) -> None:
     answer = Answer(engine, max_tokens=40)
     last = await answer.last()
     assert "Paris" in answer.text
@@ -93,7 +94,7 @@ async def test_an_answer_comes_in_parts_with_its_usage(engine: UpstreamEngine) -
     assert engine.active == 0
 
 
-async def test_a_whole_answer_begins_and_comes_at_once(engine: UpstreamEngine) -> None:
+async def test_a_whole_answer_begins_and_comes_at_once(engine: ChatServerEngine) -> None:
     answer = Answer(engine, max_tokens=40, whole=True)
     await answer.last()
     first, last = answer.replies
@@ -101,7 +102,7 @@ async def test_a_whole_answer_begins_and_comes_at_once(engine: UpstreamEngine) -
     assert "Paris" in last.text
 
 
-async def test_its_slots_are_those_of_the_server(engine: UpstreamEngine) -> None:
+async def test_its_slots_are_those_of_the_server(engine: ChatServerEngine) -> None:
     assert engine.slots == SLOTS
     answers = [Answer(engine) for _ in range(SLOTS)]
     with pytest.raises(MeshError) as refusal:
@@ -112,7 +113,7 @@ async def test_its_slots_are_those_of_the_server(engine: UpstreamEngine) -> None
     assert engine.active == 0
 
 
-async def test_a_cancelled_answer_stops_the_server(engine: UpstreamEngine) -> None:
+async def test_a_cancelled_answer_stops_the_server(engine: ChatServerEngine) -> None:
     """Its slots are free again for others, and are so at once."""
     for _ in range(2):
         endless = [Answer(engine, max_tokens=1500) for _ in range(SLOTS)]
@@ -130,12 +131,12 @@ async def _finished(answer: Answer) -> Answer:
     return answer
 
 
-async def test_the_limit_of_an_answer(engine: UpstreamEngine) -> None:
+async def test_the_limit_of_an_answer(engine: ChatServerEngine) -> None:
     last = await Answer(engine, max_tokens=3).last()
     assert (last.finish_reason, last.usage.completion_tokens) == (runner_pb2.FINISH_REASON_LENGTH, 3)
 
 
-async def test_a_stop_string_is_no_part_of_the_answer(engine: UpstreamEngine) -> None:
+async def test_a_stop_string_is_no_part_of_the_answer(engine: ChatServerEngine) -> None:
     answer = Answer(engine, stop=["Paris"], max_tokens=40)
     last = await answer.last()
     assert last.finish_reason == runner_pb2.FINISH_REASON_STOP
@@ -143,7 +144,7 @@ async def test_a_stop_string_is_no_part_of_the_answer(engine: UpstreamEngine) ->
 
 
 @pytest.mark.parametrize("whole", [False, True])
-async def test_a_forced_call_that_the_server_does_not_force_is_a_failure(engine: UpstreamEngine, whole: bool) -> None:
+async def test_a_forced_call_that_the_server_does_not_force_is_a_failure(engine: ChatServerEngine, whole: bool) -> None:
     """This build of llama.cpp shows the functions to the model, and lets it answer as it likes."""
     tool = runner_pb2.Tool(name="get_weather", description="Gets the weather.", parameters_json=json.dumps(CITY))
     choice = runner_pb2.ToolChoice(mode=runner_pb2.ToolChoice.MODE_NAMED, name="get_weather")
@@ -154,14 +155,14 @@ async def test_a_forced_call_that_the_server_does_not_force_is_a_failure(engine:
     assert answer.error.code is Code.CANCELLED
 
 
-async def test_functions_are_shown_to_the_model(engine: UpstreamEngine) -> None:
+async def test_functions_are_shown_to_the_model(engine: ChatServerEngine) -> None:
     tool = runner_pb2.Tool(name="get_weather", description="Gets the weather.", parameters_json=json.dumps(CITY))
     plain = await Answer(engine, max_tokens=3).last()
     shown = await Answer(engine, max_tokens=3, tools=[tool]).last()
     assert shown.usage.prompt_tokens > plain.usage.prompt_tokens + 50
 
 
-async def test_an_answer_by_schema(engine: UpstreamEngine) -> None:
+async def test_an_answer_by_schema(engine: ChatServerEngine) -> None:
     wanted = runner_pb2.ResponseFormat(json_schema=json.dumps(CITY))
     answer = Answer(engine, response_format=wanted, max_tokens=100)
     last = await answer.last()
@@ -169,7 +170,7 @@ async def test_an_answer_by_schema(engine: UpstreamEngine) -> None:
     assert set(json.loads(answer.text)) == {"city"}
 
 
-async def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(engine: UpstreamEngine) -> None:
+async def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(engine: ChatServerEngine) -> None:
     long = runner_pb2.Message(role="user", content="fox " * 3000)
     answer = Answer(engine, messages=[long])
     await answer.last()
@@ -191,7 +192,7 @@ async def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(engine: Up
     ],
 )
 async def test_what_the_server_lacks_is_refused_before_it_is_asked(
-    engine: UpstreamEngine, fields: dict[str, Any], param: str
+    engine: ChatServerEngine, fields: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(MeshError) as refusal:
         Answer(engine, **fields)
@@ -212,8 +213,9 @@ async def test_what_the_server_lacks_is_refused_before_it_is_asked(
 async def test_a_server_that_cannot_be_used_is_named_at_the_start(
     server: LlamaCppServer, options: dict[str, Any], words: str
 ) -> None:
-    chosen = {"url": server.url, "key": KEY, "context": CONTEXT, **options}
-    engine = UpstreamEngine(chosen.pop("url"), **chosen)
+    chosen = {"url": server.url, "key": KEY, **options}
+    context = chosen.pop("context", CONTEXT)
+    engine = ChatServerEngine(Upstream(**chosen), slots=SLOTS, context=context)
     with pytest.raises(SettingsError, match=words) as refusal:
         await engine.start()
     assert KEY not in str(refusal.value)
@@ -223,7 +225,7 @@ async def test_a_server_that_cannot_be_used_is_named_at_the_start(
 
 async def test_a_server_that_dies_or_stops_is_no_answer() -> None:
     async with LlamaCppServer(find_smollm2()) as server:
-        engine = UpstreamEngine(server.url, slots=SLOTS, context=CONTEXT)
+        engine = ChatServerEngine(Upstream(url=server.url), slots=SLOTS, context=CONTEXT)
         await engine.start()
         assert engine.healthy
         killed = Answer(engine, max_tokens=1500)

@@ -16,8 +16,9 @@ import pytest_asyncio
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.runner.demonstrations.packaged import find_smollm2
-from services.runner.engines.upstream import UpstreamEngine
 from services.runner.engines.upstream.body import request_body
+from services.runner.engines.upstream.kinds.base import Upstream
+from services.runner.engines.upstream.kinds.chat import ChatServerEngine
 from services.runner.engines.upstream.quirks import KINDS, UNKNOWN
 from services.runner.engines.upstream.server import UpstreamServer
 from services.runner.kinds.conversation import lacks
@@ -70,7 +71,7 @@ class Steps:
     """The engine, with the steps that the suite knows: text without tokens."""
 
     def __init__(self, url: str) -> None:
-        self._engine = UpstreamEngine(url, slots=8, context=1024)
+        self._engine = ChatServerEngine(Upstream(url=url), slots=8, context=1024)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)

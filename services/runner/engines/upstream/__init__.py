@@ -1,5 +1,1 @@
 """The engine in front of a server that speaks OpenAI's API already: llama-server, vLLM, SGLang and others."""
-
-from services.runner.engines.upstream.engine import UpstreamEngine
-
-__all__ = ["UpstreamEngine"]

@@ -21,18 +21,19 @@ _PROMPT = re.compile(
 )
 
 
-def refused(status: int, body: bytes, context: int) -> MeshError:
-    """Returns what an answer with another status than 200 means; `context` is the model's, in tokens."""
-    if status in {400, 413, 422}:
-        return _too_long(body, context) or _not_taken()
+def refused(status: int) -> MeshError:
+    """Returns what an answer with another status than 200 means that is no refusal of the request itself."""
     if status in {429, 503}:
         return MeshError(Code.OVERLOADED, "The model's server is busy. Try again.", retry_after=1.0)
     return failed()
 
 
 def broken(said: bytes, context: int) -> MeshError:
-    """Returns what an error in place of an answer means: some servers refuse long prompts with status 200."""
-    return _too_long(said, context) or failed()
+    """Returns what an error in place of an answer means: some servers refuse long prompts with status 200.
+
+    `context` is the model's, in tokens.
+    """
+    return too_long(said, context) or failed()
 
 
 def says_too_long(said: bytes) -> int | None:
@@ -43,7 +44,7 @@ def says_too_long(said: bytes) -> int | None:
     return int(match[match.lastindex or 0]) if match else 0
 
 
-def _too_long(said: bytes, context: int) -> MeshError | None:
+def too_long(said: bytes, context: int) -> MeshError | None:
     """Returns the refusal of a conversation that is too long, if that is what the server says."""
     tokens = says_too_long(said)
     if tokens is None:
@@ -56,11 +57,6 @@ def _too_long(said: bytes, context: int) -> MeshError | None:
         "asked for need more. Please reduce the length of 'messages', or 'max_tokens'.",
         param="messages",
     )
-
-
-def _not_taken() -> MeshError:
-    message = "The model's server does not take this request. Send fewer fields, or choose another model."
-    return MeshError(Code.INVALID_REQUEST, message)
 
 
 def failed() -> MeshError:

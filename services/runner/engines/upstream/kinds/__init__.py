@@ -1,4 +1,4 @@
-"""The engines for what a server with OpenAI's API does beside chats: each hands its jobs to the server."""
+"""The engines for each kind of work of a server: each hands its jobs to the server."""
 
 from services.runner.engines.upstream.kinds.configured import configured_engine
 

@@ -6,7 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import aiohttp
 
@@ -53,8 +53,11 @@ class Upstream:
 class ServerEngine(ABC, Generic[JobT, StepT]):
     """Runs up to `slots` jobs at once on a server; `context` is in tokens, 0 where the kind of work has no such bound.
 
-    While the server works on a job and says nothing of it, it is taken to come further as long as it answers at all.
+    While the server works on a job and says nothing of it, it is taken to come further as long as it answers at all,
+    unless its `silence_tells` that it does not.
     """
+
+    silence_tells: ClassVar[bool] = False
 
     def __init__(self, kind: Kind, upstream: Upstream, *, slots: int, context: int = 0) -> None:
         self.name = "upstream"
@@ -91,8 +94,9 @@ class ServerEngine(ABC, Generic[JobT, StepT]):
         self._check(job, self._server)
         running: ServerJob[StepT] = ServerJob(job.request_id, emit, self._forget)
         exchange = self._exchange(self._session, self._server, job.request_id, running.progressed)
+        steps = self._steps(job, self._server, exchange)
         self._running[running] = None
-        running.start(self._steps(job, self._server, exchange))
+        running.start(steps)
         return running
 
     @property
@@ -102,8 +106,10 @@ class ServerEngine(ABC, Generic[JobT, StepT]):
 
     @property
     def healthy(self) -> bool:
-        """Whether the server has answered lately, or works: some answer nothing else meanwhile."""
-        return self._server is not None and (self._failures < _MOST_FAILURES or bool(self._running))
+        """Whether the server has answered lately, or works on what it says nothing of: some do nothing else then."""
+        if self._server is None:
+            return False
+        return self._failures < _MOST_FAILURES or (bool(self._running) and not self.silence_tells)
 
     async def close(self) -> None:
         """Ends what runs with UNAVAILABLE, and closes all connections."""
@@ -122,6 +128,14 @@ class ServerEngine(ABC, Generic[JobT, StepT]):
     async def _learn(self, session: aiohttp.ClientSession, server: UpstreamServer) -> None:
         """Finds out what else has to be known; raises SettingsError if the server cannot serve what is promised."""
 
+    def _check_context(self, server: UpstreamServer) -> None:
+        """Raises SettingsError if the model attends to fewer tokens than are promised, as far as the server tells."""
+        if 0 < server.context < self.context:
+            raise SettingsError(
+                f"{server.model} at {server.base_url} attends to {server.context} tokens: lower "
+                f"TIERMESH_RUNNER_CONTEXT from {self.context}, and the context of its models in the catalog"
+            )
+
     def _check(self, job: JobT, server: UpstreamServer) -> None:
         """Raises MeshError INVALID_REQUEST for what the server would ignore."""
 
@@ -133,16 +147,24 @@ class ServerEngine(ABC, Generic[JobT, StepT]):
 
     @abstractmethod
     def _steps(self, job: JobT, server: UpstreamServer, exchange: Exchange) -> AsyncIterator[StepT]:
-        """Does one job; raises MeshError, UpstreamError, TooLargeError and what aiohttp raises."""
+        """Does one job; raises MeshError, UpstreamError, TooLargeError and what aiohttp raises.
+
+        What it raises before the first step is asked for, MeshError INVALID_REQUEST, refuses the job.
+        """
 
     async def _look(self, session: aiohttp.ClientSession, server: UpstreamServer) -> None:
         """Looks after the server for ever."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if not await is_there(session, server):
+            if await is_there(session, server):
+                self.seen()
+            else:
                 self._failures += 1
-                continue
-            self._failures = 0
+
+    def seen(self) -> None:
+        """Notes that the server has answered."""
+        self._failures = 0
+        if not self.silence_tells:
             for job in self._running:
                 job.progressed()
 

@@ -9,6 +9,7 @@ from services.common.catalog import Kind
 from services.common.settings import split_list
 from services.runner.engines.base import AnyEngine
 from services.runner.engines.upstream.kinds.base import Upstream
+from services.runner.engines.upstream.kinds.chat import ChatServerEngine
 from services.runner.engines.upstream.kinds.embedding import EmbeddingServerEngine
 from services.runner.engines.upstream.kinds.image import ImageServerEngine
 from services.runner.engines.upstream.kinds.speech import SpeechServerEngine
@@ -17,12 +18,10 @@ from services.runner.settings import RunnerSettings
 
 
 def configured_engine(settings: RunnerSettings, shorter: Sequence[int]) -> AnyEngine:
-    """Returns an engine for another kind than chats that has not been started yet.
-
-    Vectors may be cut to `shorter` sizes.
-    """
+    """Returns an engine that has not been started yet; vectors may be cut to `shorter` sizes."""
     upstream = Upstream(url=settings.upstream_url, key=settings.upstream_key, model=settings.upstream_model)
     builders: dict[Kind, Callable[[], AnyEngine]] = {
+        "chat": partial(ChatServerEngine, upstream, slots=settings.slots, context=settings.context),
         "embedding": partial(
             EmbeddingServerEngine, upstream, slots=settings.slots, context=settings.context, shorter=shorter
         ),

@@ -51,11 +51,7 @@ class EmbeddingServerEngine(ServerEngine[EmbeddingJob, EmbeddingStep]):
 
     async def _learn(self, session: aiohttp.ClientSession, server: UpstreamServer) -> None:
         """Has one input embedded, because only vectors tell their size."""
-        if 0 < server.context < self.context:
-            raise SettingsError(
-                f"{server.model} at {server.base_url} attends to {server.context} tokens: lower "
-                f"TIERMESH_RUNNER_CONTEXT from {self.context}, and the context of its models in the catalog"
-            )
+        self._check_context(server)
         exchange = self._exchange(session, server, "start", lambda: None)
         try:
             async with asyncio.timeout(_FIRST_SECONDS):

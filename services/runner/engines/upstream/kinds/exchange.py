@@ -74,6 +74,6 @@ class Exchange:
         if (meant := self.explain(said)) is not None:
             return meant
         if response.status not in _NOT_TAKEN:
-            return refused(response.status, b"", 0)
+            return refused(response.status)
         message = f"The model's server does not take this request. {self.advice}, or choose another model."
         return MeshError(Code.INVALID_REQUEST, message, param=self.param)

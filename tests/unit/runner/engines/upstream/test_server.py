@@ -15,7 +15,8 @@ from aiohttp import web
 from services.common.errors import Code, MeshError
 from services.common.settings import SettingsError
 from services.runner.engines.base import NotReadyError
-from services.runner.engines.upstream import UpstreamEngine
+from services.runner.engines.upstream.kinds.base import Upstream
+from services.runner.engines.upstream.kinds.chat import ChatServerEngine
 from services.runner.engines.upstream.quirks import UNKNOWN
 from services.runner.engines.upstream.server import UpstreamServer, find_server
 from services.runner.kinds.conversation.job import ConversationJob, ConversationStep
@@ -120,7 +121,7 @@ async def ended(
     """Returns what comes of a conversation whose answer is this stream: the last one of several, one for each scope."""
     steps: list[ConversationStep | MeshError] = []
     async with serving(SERVERS[server], stream=stream) as url:
-        engine = UpstreamEngine(url, context=2048)
+        engine = ChatServerEngine(Upstream(url=url), slots=4, context=2048)
         await engine.start()
         for scope in scopes:
             steps.clear()
