@@ -162,6 +162,9 @@ class Checker:
         """An edge that dies takes the answer with it: free, unless the answer was complete and only its end lost."""
         if record.plan.empty:
             return NOTHING
+        if self._out_of_time(record):
+            # The answer may have ended where it was, and was charged before its end went out.
+            return EITHER
         text, _ = self._undisturbed[record.plan.prompt].answer(record)
         if not record.plan.stream:
             # The body comes in one piece, after the charge: a client sees nothing of the moment between them. But it
@@ -278,11 +281,15 @@ class Checker:
             yield Violation("sum", f"all entries together are {total} instead of 0")
 
     def _reached_time_limit(self, record: Record) -> bool:
-        """Tells whether an answer took so long that it may end with `length` wherever it is."""
+        """Tells whether an answer may have ended with `length` because its time was over."""
+        return record.finish_reason == "length" and self._out_of_time(record)
+
+    def _out_of_time(self, record: Record) -> bool:
+        """Tells whether an answer took so long that it may end wherever it is."""
         if record.plan.upstream:
             # The tokens of such an answer are not known before its end, so that it cannot end as it stands.
             return False
-        return record.finish_reason == "length" and record.ended - record.sent > self._limit
+        return record.ended - record.sent > self._limit
 
     def _reading_seconds(self, record: Record) -> float:
         """The least time that the engine takes to read a prompt; the chat template adds some words to ours."""

@@ -71,6 +71,13 @@ def test_a_broken_stream_is_free_until_all_its_text_was_seen() -> None:
     assert allowed(record(End.BROKEN, replace(STREAM, pause=0.1), text="one"), "expired", EDGE_DIED) == EITHER
 
 
+def test_a_broken_stream_may_have_ended_where_it_was_once_its_time_was_over() -> None:
+    late = record(End.BROKEN, text="one", after=REQUEST_TIMEOUT)
+    assert allowed(late, "completed", EDGE_DIED) == EITHER
+    assert allowed(replace(late, plan=replace(STREAM, upstream=True)), "failed", EDGE_DIED) == NOTHING
+    assert allowed(replace(late, ended=late.ended - REQUEST_TIMEOUT / 2), "expired", EDGE_DIED) == NOTHING
+
+
 def test_a_broken_body_is_free_until_the_engine_can_have_been_done() -> None:
     assert allowed(record(End.BROKEN, WHOLE, after=0.1), "expired", EDGE_DIED) == NOTHING
     assert allowed(record(End.BROKEN, WHOLE), "expired", EDGE_DIED) == EITHER
