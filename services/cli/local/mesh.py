@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -106,13 +106,12 @@ class Choices:
         """The names of the processes of which there is one."""
         return (*SERVICES, *(SITES if self.console else ()), *((PAYMENTS,) if self.chain else ()))
 
-    @property
-    def ports_needed(self) -> int:
-        """Two for each process, its own and that of its metrics; one for etcd's peers, none for edge and consoles.
+    def ports_needed(self, chosen: Collection[str]) -> int:
+        """Two for each process, its own and that of its metrics, etcd's included, and one more for etcd's peers.
 
-        The chain needs one more.
+        The chain needs one. Those of the services in `chosen` have their own already.
         """
-        return 2 * len(self.services) + 2 - (len(SITES) if self.console else 0) + (1 if self.chain else 0)
+        return 2 * (len(self.services) + 1) + 1 - len(chosen) + (1 if self.chain else 0)
 
     def tls(self, part: str) -> TlsSettings:
         """Returns the certificate files of one part of the mesh."""
@@ -156,7 +155,7 @@ class Addresses:
 def assign_addresses(services: Sequence[str], chosen: Mapping[str, int], ports: Sequence[int]) -> Addresses:
     """Gives each listener one of the ports, of which there are as many as `Choices.ports_needed` says.
 
-    `chosen` has the ports of the services that people open themselves.
+    `chosen` has the ports that people have named, of the services that they open themselves.
     """
     free = (f"{HOST}:{port}" for port in ports)
     listen = {name: f"{HOST}:{chosen[name]}" if name in chosen else next(free) for name in (*services, "etcd")}

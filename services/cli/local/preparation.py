@@ -193,12 +193,11 @@ def make_plan(  # noqa: PLR0913 - each is a choice of its own, and only by name
             CONSOLE: ("--console-port", console_port),
             OPERATOR_CONSOLE: ("--operator-console-port", operator_console_port),
         }
-    ports = free_ports(choices.ports_needed + len(wished), random.Random())  # noqa: S311 - ports are no secret
-    chosen = {}
-    for name, (option, wish) in wished.items():
+    for option, wish in wished.values():
         if wish:
             wait_until_free(wish, option)
-        chosen[name] = wish or ports.pop()
+    chosen = {name: wish for name, (_, wish) in wished.items() if wish}
+    ports = free_ports(choices.ports_needed(chosen), random.Random())  # noqa: S311 - ports are no secret
     addresses = assign_addresses(choices.services, chosen, ports)
     processes = plan(choices, addresses, state, etcd.path, os.environ)
     return Plan(choices=choices, catalog=catalog, addresses=addresses, processes=processes, state=state, etcd=etcd)

@@ -10,12 +10,14 @@ import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from tests.support.deadlines import stretched
 from tests.support.mesh import STOP_SECONDS, LocalMesh, any_alive
+from tests.support.ports import free_address
 from tests.support.waiting import eventually
 
 BODY = {"model": "tiermesh-pro", "messages": [{"role": "user", "content": "Hello"}]}
@@ -38,11 +40,18 @@ def fetch(url: str) -> bytes:
 
 @pytest.mark.timeout(300)
 async def test_a_second_start_goes_on_where_the_first_ended(tmp_path: Path) -> None:
-    mesh = LocalMesh(tmp_path)
+    # People name all ports that they open, or leave them as they are, which is the same.
+    ports = [free_address().rpartition(":")[2] for _ in range(3)]
+    options = zip(("--port", "--console-port", "--operator-console-port"), ports, strict=True)
+    mesh = LocalMesh(tmp_path, *(word for option in options for word in option))
     await mesh.start()
     first = json.loads(mesh.ready_file.read_bytes())
     processes = mesh.processes()
-    assert set(first["pids"]) == set(first["metrics"]) == {"etcd", "auth", "billing", "router", "runner-pro", "edge"}
+    control, sites = {"etcd", "auth", "billing", "router", "runner-pro", "edge"}, {"console", "operator_console"}
+    assert set(first["pids"]) == set(first["metrics"]) == control | sites
+    assert [urlsplit(url).port for url in (mesh.base_url, mesh.console_url, mesh.operator_console_url)] == [
+        *map(int, ports)
+    ]
     assert set(first["pids"].values()) <= {process.pid for process in processes}
     assert first["state_dir"] == str(mesh.state_dir)
     assert first["api_key"] in mesh.output
@@ -62,8 +71,8 @@ async def test_a_second_start_goes_on_where_the_first_ended(tmp_path: Path) -> N
         assert (mesh.api_key, mesh.account_id) == (first["api_key"], first["account_id"])
         balance = await asyncio.to_thread(request, mesh, "/balance")
         assert balance["credits"] == 1_000_000 - 10
-        (key,) = await mesh.command("key", "list")
-        await mesh.command("key", "revoke", key["id"])
+        for key in await mesh.command("key", "list"):
+            await mesh.command("key", "revoke", key["id"])
 
     # A key that no longer works is replaced; the account stays.
     async with mesh:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def processes(
     environ: Mapping[str, str] | None = None, directory: str = "/state", chosen: Choices | None = None
 ) -> dict[str, Process]:
     chosen = chosen or choices()
-    addresses = assign_addresses(chosen.services, CHOSEN, range(21_000, 21_000 + chosen.ports_needed))
+    addresses = assign_addresses(chosen.services, CHOSEN, range(21_000, 21_000 + chosen.ports_needed(CHOSEN)))
     found = plan(chosen, addresses, StateDirectory(directory), Path("/bin/etcd"), environ or {})
     return {process.name: process for process in found}
 
@@ -135,7 +136,21 @@ def test_no_two_listeners_share_a_port() -> None:
     listeners = [getattr(settings(service), name) for service in SERVICES for name in ("listen", "admin_listen")]
     etcd = [part for part in processes()["etcd"].command if "--listen-" in part]
     ports = [address.rpartition(":")[2] for address in (*listeners, *etcd)]
-    assert len(set(ports)) == len(ports) == choices().ports_needed + len(CHOSEN)
+    assert len(set(ports)) == len(ports) == choices().ports_needed(CHOSEN) + len(CHOSEN)
+
+
+@pytest.mark.parametrize("named", [part for size in range(4) for part in combinations(CHOSEN, size)])
+@pytest.mark.parametrize("chain", [False, True])
+def test_whichever_ports_are_named_there_is_one_for_each_other_listener(named: tuple[str, ...], chain: bool) -> None:
+    chosen, all_choices = {name: CHOSEN[name] for name in named}, with_chain() if chain else choices()
+    free = range(21_000, 21_000 + all_choices.ports_needed(chosen))
+    addresses = assign_addresses(all_choices.services, chosen, free)
+    listeners = [*addresses.listen.values(), *addresses.admin.values(), addresses.etcd_peer]
+    ports = {int(address.rpartition(":")[2]) for address in [*listeners, *([addresses.chain] if chain else [])]}
+    assert ports == {*free, *chosen.values()}
+    assert len(ports) == len(listeners) + chain
+    for name, port in chosen.items():
+        assert addresses.listen[name] == f"127.0.0.1:{port}"
 
 
 def test_everyone_finds_the_others() -> None:
