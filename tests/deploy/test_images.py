@@ -83,4 +83,4 @@ def test_what_an_image_starts_can_be_reached_from_outside_its_container(path: Pa
 
 def _port(kind: type[ServiceSettings]) -> str:
     [default] = [field.default for field in msgspec.structs.fields(kind) if field.name == "listen"]
-    return default.rpartition(":")[2]
+    return str(default).rpartition(":")[2]

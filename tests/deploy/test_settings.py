@@ -159,7 +159,7 @@ def test_several_replicas_share_what_they_must(name: str) -> None:
 
 
 def test_the_images_settings_are_right_too(name: str) -> None:
-    kinds = {**SETTINGS, "payments": PaymentsSettings}
+    kinds: dict[str, type[ServiceSettings]] = {**SETTINGS, "payments": PaymentsSettings}
     chain = {"RPC_URL": "https://one.example", "CHAIN_ID": "8453", "TOKEN": f"0x{'00' * 20}", "XPUB": XPUB}
     required = {"payments": {f"TIERMESH_PAYMENTS_{field}": value for field, value in chain.items()}}
     for path in sorted((ROOT / "deploy" / "images").glob("*.Dockerfile")):
