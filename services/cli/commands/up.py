@@ -142,8 +142,9 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
             "--model and --upstream make a catalog of their own, and choose the engine. "
             "Leave out --models, --script or --engine."
         )
-    if kind is not None and not upstream:
-        raise CliError("--kind is for --upstream. Leave it out, or name a server with --upstream.")
+    for option, value in (("--kind", kind), ("--upstream-model", upstream_model)):
+        if value is not None and not upstream:
+            raise CliError(f"{option} is for --upstream. Leave it out, or name a server with --upstream.")
     if context is not None and not (own or upstream):
         raise CliError("--context is for --model and --upstream. Elsewhere, the catalog has the contexts.")
     # Databases, logs and keys are nobody else's business, whichever process writes them.
