@@ -78,6 +78,13 @@ def test_named_targets_are_real(page: Path) -> None:
             assert not set(match[1].split()) - targets(), text
 
 
+def test_contributors_are_told_of_every_target_with_a_help_text() -> None:
+    helped = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    told = re.findall(r"`make ([a-z-]+)", (ROOT / "CONTRIBUTING.md").read_text())
+    assert set(helped) - set(told) == set()
+    assert len(helped) > 30
+
+
 @every_page
 def test_named_modules_are_real(page: Path) -> None:
     for text in code(page):
