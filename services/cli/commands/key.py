@@ -142,7 +142,11 @@ async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
 
 @key.command()
 @click.argument("key_id")
-@click.option("--descendants", is_flag=True, help="Also revoke the keys that it created, and those that these created.")
+@click.option(
+    "--descendants",
+    is_flag=True,
+    help="Also revoke the keys that it and its rotations created, and those that these created.",
+)
 @management("auth")
 async def revoke(session: Session, key_id: str, descendants: bool) -> None:
     """Revoke the key KEY_ID (key_…) permanently."""
