@@ -82,7 +82,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: help ci environments run run-all dev test test-base test-tls test-torch test-agents agents-codex agents-javascript agents-python shapes coverage lint format bench bench-ledger soak chaos chaos-planted simulate rules-check dashboards reference protos images deploy-check manifests-check gpu-bundle test-gpu bench-gpu lock clean
 
 help: ## Show this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 run: $(PROTOS) ## Start the whole mesh on this machine with a real small model (options by ARGS='…').
 	@exec $(BIN)/tiermesh up $(ARGS)
@@ -100,7 +100,7 @@ test-base: $(DEV) $(DEPLOY) $(HERMES) $(JAVASCRIPT) $(CHROMIUM) $(ANVIL) $(TORCH
 test-torch: $(TORCH) $(PROTOS) ## Run the tests of the engines that need torch (some only: ARGS='-k seed').
 	$(TORCH_BIN)/python -m pytest tests/torch $(or $(ARGS),--durations=10)
 
-test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run agents against a simulated engine (some only: ARGS='-k cline').
+test-agents: $(DEV) $(AGENTS:%=agents-%) $(PROTOS) ## Run the tests of agents (some only: ARGS='-k cline').
 	$(BIN)/python -m pytest $(AGENTS:%=tests/agents/%) $(or $(ARGS),--numprocesses=2 --dist=loadfile --durations=10)
 
 agents-codex agents-javascript: agents-%: tests/agents/%/node_modules/.installed
@@ -128,7 +128,7 @@ screenshots: $(DEV) $(CHROMIUM) $(PROTOS) ## Take a picture of every page of the
 test-tls: $(DEV) $(JAVASCRIPT) $(PROTOS) ## Run the end-to-end tests over mutual TLS.
 	TIERMESH_TEST_TLS=1 $(BIN)/python -m pytest tests/e2e $(ARGS)
 
-lint: $(DEV) $(PROTOS) $(STYLE) lint-workflows ## Check format, style, types, protos and documentation.
+lint: $(DEV) $(PROTOS) $(STYLE) lint-workflows ## Check format, style, types, protos, documentation and hosted workflows.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -144,13 +144,13 @@ format: $(DEV) ## Format code and documentation, and correct what can be correct
 	$(BIN)/ruff check --fix .
 	$(BIN)/mdformat $(PAGES)
 
-bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh.
+bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh (against a revision of git: ARGS='--against REVISION').
 	$(BIN)/python -m bench $(ARGS)
 
 soak: $(DEV) $(PROTOS) ## Hold half of what a mesh on PostgreSQL and Redis takes, and look for growth and errors (for long: MINUTES=60).
 	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
-chaos: $(DEV) $(PROTOS) ## Hurt a mesh at work and check its books (for long: MINUTES=60; options by ARGS='…').
+chaos: $(DEV) $(PROTOS) ## Hurt a mesh at work and check its ledger (for long: MINUTES=60; options by ARGS='…').
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
 chaos-planted: $(DEV) $(PROTOS) ## Hurt meshes with planted mistakes, each of which must be caught within three seeds.

@@ -68,7 +68,8 @@ class ConsoleSettings(SiteSettings, frozen=True, kw_only=True):
     registration_credits: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     # How many accounts can be opened from a client address in any hour, attempts included.
     registrations_per_hour: Annotated[int, msgspec.Meta(ge=1)] = 5
-    # How long after signing in a person can create and rotate keys without showing the key once more. Unit: seconds.
+    # How long after signing in a person can create keys and change the account without showing the key, the passkey or
+    # the wallet once more. Unit: seconds.
     fresh_seconds: Annotated[float, msgspec.Meta(gt=0)] = 300.0
 
     def __post_init__(self) -> None:

@@ -69,7 +69,7 @@ def test_the_index_lists_every_page() -> None:
     assert not missing
 
 
-@operations
+@every_page
 def test_commands_are_real(page: Path) -> None:
     for command in commands(page):
         words = list(command.inner or command.words)
@@ -118,6 +118,8 @@ def _check(command: click.Command, words: list[str], line: str) -> None:
     options = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
     while words:
         word, *words = words
+        if word == "--help":
+            continue
         if word.startswith("--"):
             assert word in options, f"{line}: no option {word}"
             option = options[word]

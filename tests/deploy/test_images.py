@@ -7,9 +7,30 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from services.auth.settings import AuthSettings
+from services.billing.settings import BillingSettings
+from services.common.settings import ServiceSettings
+from services.console.operators.settings import OperatorConsoleSettings
+from services.console.settings import ConsoleSettings
+from services.edge.settings import EdgeSettings
+from services.payments.settings import PaymentsSettings
+from services.router.settings import RouterSettings
+from services.runner.settings import RunnerSettings
 from tests.deploy.kubectl import ROOT
+
+# What the image of the control plane can start.
+CONTROL: dict[str, type[ServiceSettings]] = {
+    "EDGE": EdgeSettings,
+    "CONSOLE": ConsoleSettings,
+    "OPERATOR_CONSOLE": OperatorConsoleSettings,
+    "AUTH": AuthSettings,
+    "BILLING": BillingSettings,
+    "ROUTER": RouterSettings,
+    "PAYMENTS": PaymentsSettings,
+}
 
 DOCKERFILES = sorted((ROOT / "deploy" / "images").glob("*.Dockerfile"))
 
@@ -46,3 +67,20 @@ def test_what_is_installed_is_pinned_by_hashes(path: Path) -> None:
         locks = re.findall(r"--requirement (\S+)", words)
         assert locks
         assert all((ROOT / lock).exists() for lock in locks)
+
+
+def test_what_an_image_starts_can_be_reached_from_outside_its_container(path: Path) -> None:
+    text = path.read_text()
+    can_start = CONTROL if path.name == "control.Dockerfile" else {"RUNNER": RunnerSettings}
+    defaults = {service: _port(kind) for service, kind in can_start.items()}
+    variables = dict(re.findall(r"(TIERMESH_\w+_LISTEN)=(\S+)", text))
+    listens = {f"TIERMESH_{service}_LISTEN": f"0.0.0.0:{port}" for service, port in defaults.items()}
+    admin = {f"TIERMESH_{service}_ADMIN_LISTEN": "0.0.0.0:9090" for service in can_start}
+    assert variables == listens | admin
+    [exposed] = re.findall(r"^EXPOSE (.+)$", text, re.MULTILINE)
+    assert set(exposed.split()) == {*defaults.values(), "9090"}
+
+
+def _port(kind: type[ServiceSettings]) -> str:
+    [default] = [field.default for field in msgspec.structs.fields(kind) if field.name == "listen"]
+    return str(default).rpartition(":")[2]

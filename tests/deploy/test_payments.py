@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -32,19 +33,23 @@ def of(resources: list[Resource], kind: str, name: str) -> Any:
     return found
 
 
-def test_it_adds_one_part_and_tells_the_console(rendered: list[Resource]) -> None:
+def test_it_adds_one_part_and_tells_those_who_call_it(rendered: list[Resource]) -> None:
     before = list(overlay("production"))
-    console = of(rendered, "Deployment", "tiermesh-console")
-    assert [each for each in rendered if each not in before and each is not console] == [
+    callers = {
+        "tiermesh-console": ("TIERMESH_CONSOLE_PAYMENTS_ADDRESSES", "dns:tiermesh-payments:7105"),
+        "tiermesh-operator": ("TIERMESH_CLI_PAYMENTS_ADDRESS", "tiermesh-payments:7105"),
+    }
+    changed = [of(rendered, "Deployment", name) for name in callers]
+    assert [each for each in rendered if each not in before and each not in changed] == [
         each for each in rendered if each["metadata"]["name"].endswith("payments") and each["kind"] != "Certificate"
     ]
-    [container] = containers(console)
-    [told] = [each for each in container["env"] if each["name"] == "TIERMESH_CONSOLE_PAYMENTS_ADDRESSES"]
-    assert told["value"] == "dns:tiermesh-payments:7105"
-    place = container["env"].index(told)
-    del container["env"][place]
-    assert all(each in rendered for each in before)
-    container["env"].insert(place, told)
+    untold = copy.deepcopy(rendered)
+    for caller, (name, value) in callers.items():
+        [container] = containers(of(untold, "Deployment", caller))
+        [told] = [each for each in container["env"] if each["name"] == name]
+        assert told["value"] == value
+        container["env"].remove(told)
+    assert all(each in untold for each in before)
     for each in rendered:
         assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "tiermesh"
 
@@ -62,6 +67,17 @@ def test_the_part_starts_with_what_it_is_given(rendered: list[Resource], monkeyp
     volumes = {volume["name"]: volume for volume in deployment["spec"]["template"]["spec"]["volumes"]}
     assert volumes["tls"]["secret"]["secretName"] == certificate["spec"]["secretName"]
     of(rendered, "ServiceAccount", deployment["spec"]["template"]["spec"]["serviceAccountName"])
+
+
+def test_the_management_commands_reach_payments_and_nodes(rendered: list[Resource]) -> None:
+    labels = pod_labels(of(rendered, "Deployment", "tiermesh-operator"))
+    policies = [each["spec"] for each in rendered if each["kind"] == "NetworkPolicy"]
+    mine = [each for each in policies if each["podSelector"] and selects(each["podSelector"], labels)]
+    sent = [(rule["to"], port["port"]) for each in mine for rule in each.get("egress", ()) for port in rule["ports"]]
+    assert [port for _, port in sent].count(7105) == 1
+    [[node]] = [to for to, port in sent if port == 443]
+    assert node["ipBlock"]["cidr"] == "0.0.0.0/0"
+    assert "10.0.0.0/8" in node["ipBlock"]["except"]
 
 
 def test_it_reaches_billing_and_nodes_and_nobody_else(rendered: list[Resource]) -> None:

@@ -13,6 +13,7 @@ from services.auth.settings import AuthSettings
 from services.cli.__main__ import main as command_line
 from services.common.settings import EtcdServiceSettings, ServiceSettings, load_settings, split_list
 from services.edge.settings import EdgeSettings
+from services.payments.settings import PaymentsSettings
 from services.router.settings import RouterSettings
 from services.runner.settings import RunnerSettings
 from tests.deploy.kubectl import ROOT
@@ -30,6 +31,7 @@ from tests.deploy.overlays import (
     workloads,
 )
 from tests.deploy.resources import containers
+from tests.support.chain import XPUB
 
 pytestmark = pytest.mark.parametrize("name", [*OVERLAYS, WITHOUT_GPUS])
 
@@ -157,12 +159,15 @@ def test_several_replicas_share_what_they_must(name: str) -> None:
 
 
 def test_the_images_settings_are_right_too(name: str) -> None:
+    kinds: dict[str, type[ServiceSettings]] = {**SETTINGS, "payments": PaymentsSettings}
+    chain = {"RPC_URL": "https://one.example", "CHAIN_ID": "8453", "TOKEN": f"0x{'00' * 20}", "XPUB": XPUB}
+    required = {"payments": {f"TIERMESH_PAYMENTS_{field}": value for field, value in chain.items()}}
     for path in sorted((ROOT / "deploy" / "images").glob("*.Dockerfile")):
         given = dict(re.findall(r"\b(TIERMESH_\w+)=(\S+)", path.read_text()))
         assert given
         for variable in given:
-            service = variable.split("_")[1].lower()
-            load_settings(SETTINGS[service], service, given)
+            [service, *_] = [each for each in kinds if variable.startswith(f"TIERMESH_{each.upper()}_")]
+            load_settings(kinds[service], service, given | required.get(service, {}))
 
 
 def _addresses(name: str) -> set[str]:

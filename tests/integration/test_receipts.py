@@ -293,7 +293,7 @@ def test_the_command_says_in_one_line_what_a_receipt_proves(customer: Customer, 
     assert good.returncode == 0, good.stderr
     assert good.stdout.count("\n") == 1
     assert good.stdout.startswith(f"Genuine: {response.headers['x-request-id']} for {MODEL} cost 10 credits")
-    assert good.stdout.endswith("; the request and answer given are the one it is for.\n")
+    assert good.stdout.endswith("; it is for the request and answer given.\n")
     as_json = json.loads(run_forked(*verify_it, "--keys", keys_url(customer.mesh), "--json").stdout)
     assert as_json["request_sha256"] == digest(sent.read_bytes())
     for arguments, message in (

@@ -25,9 +25,10 @@ def certs() -> None:
 )
 @click.option("--host", "hosts", multiple=True, help="A further DNS name or IP address of etcd. Repeat it for more.")
 def dev(directory: Path, days: int, hosts: tuple[str, ...]) -> None:
-    """Create a throw-away authority and a certificate for each part of a mesh in DIRECTORY.
+    """Create throw-away certificates for all parts of a mesh.
 
-    For laptops and tests. The authority's key is not stored, so you can only replace all certificates together.
+    DIRECTORY gets a folder for each part. Use it on laptops and in tests. The authority's key is not stored, so you can
+    only replace all certificates together.
     """
     make_dev_certificates(directory, days=days, hosts=hosts)
     click.echo(

@@ -44,7 +44,10 @@ async def grant(session: Session, account: str, amount: int, note: str, grant_id
 @click.argument("account", required=False)
 @management("auth", "billing")
 async def balance(session: Session, account: str | None) -> None:
-    """Show the credits of ACCOUNT (ID or name; by default the local mesh's account)."""
+    """Show the credits of an account.
+
+    ACCOUNT is an ID or a name, by default the local mesh's account.
+    """
     account_id = await find_account(session, account)
     async with session.billing() as billing:
         response = await billing.call(billing.stub.GetBalance, billing_pb2.GetBalanceRequest(account_id=account_id))

@@ -29,9 +29,10 @@ def etcd() -> None:
     help="Comma-separated addresses of etcd's members, host:port each.",
 )
 def require_password(etcd_endpoints: str) -> None:
-    """Make etcd refuse everybody except the user root with a password.
+    """Make etcd require the password of its user root.
 
-    The command reads the password from TIERMESH_CLI_ETCD_PASSWORD. Repeating it changes nothing.
+    etcd then refuses everybody else. The command reads the password from TIERMESH_CLI_ETCD_PASSWORD. Repeating it
+    changes nothing.
     """
     password = os.environ.get(_PASSWORD, "")
     if not password:

@@ -67,7 +67,10 @@ async def create(
     all_endpoints: bool,
     **given: Any,
 ) -> None:
-    """Create a key for ACCOUNT (ID or name; by default the local mesh's account). The key is shown only once."""
+    """Create a key for an account. The key is shown only once.
+
+    ACCOUNT is an ID or a name, by default the local mesh's account.
+    """
     if all_endpoints:
         given["endpoints"] = ENDPOINTS
     expires_at = system_clock() + timedelta(days=expires_in).total_seconds() if expires_in else 0
@@ -89,7 +92,10 @@ async def create(
 @click.argument("account", required=False)
 @management("auth")
 async def list_keys(session: Session, account: str | None) -> None:
-    """List the keys of ACCOUNT (ID or name), or all keys, oldest first."""
+    """List the keys of an account, or all keys, oldest first.
+
+    ACCOUNT is an ID or a name.
+    """
     account_id = await find_account(session, account) if account else ""
     async with session.auth() as auth:
         keys = await all_keys(auth, account_id)
@@ -136,7 +142,11 @@ async def rotate(session: Session, key_id: str, overlap_hours: float) -> None:
 
 @key.command()
 @click.argument("key_id")
-@click.option("--descendants", is_flag=True, help="Also revoke the keys that it has made, and what those have made.")
+@click.option(
+    "--descendants",
+    is_flag=True,
+    help="Also revoke the keys that it and its rotations created, and those that these created.",
+)
 @management("auth")
 async def revoke(session: Session, key_id: str, descendants: bool) -> None:
     """Revoke the key KEY_ID (key_…) permanently."""

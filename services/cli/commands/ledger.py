@@ -121,7 +121,10 @@ async def audit(session: Session, *, new: bool) -> None:
 )
 @management("auth", "billing")
 async def show(session: Session, account: str, limit: int) -> None:
-    """Show the newest entries of ACCOUNT (ID or name), each with the balance after it. The last line is the newest."""
+    """Show the newest entries of an account.
+
+    ACCOUNT is an ID or a name. Each entry has the balance after it. The last line is the newest.
+    """
     account_id = await find_account(session, account)
     async with session.billing() as billing:
         lines = await newest_entries(billing, account_id, limit)

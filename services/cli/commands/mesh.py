@@ -80,7 +80,7 @@ async def undrain(session: Session, runner_id: str) -> None:
 )
 @management("router")
 async def models(session: Session, catalog: Path | None) -> None:
-    """List the models of the catalog, and whether they are available now."""
+    """List the models, and whether they are available now."""
     sold = read_catalog(catalog or session.catalog_file()).models
     async with session.router() as router:
         availability = await current_availability(router)

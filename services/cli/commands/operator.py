@@ -14,7 +14,10 @@ from tiermesh.auth.v1 import operators_pb2
 
 @click.group()
 def operator() -> None:
-    """Create, list and remove those who may sign in to the operators' console."""
+    """Create, list and remove operators.
+
+    They sign in to the operators' console.
+    """
 
 
 @operator.command()

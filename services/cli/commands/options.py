@@ -12,6 +12,7 @@ import click
 
 from services.cli.management.clients import address_variable
 from services.cli.management.session import Session
+from services.cli.management.wording import spoken
 from services.cli.state import DEFAULT_STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE, StateDirectory
 from services.common.settings import TlsSettings
 
@@ -94,7 +95,7 @@ def _with_options(services: tuple[str, ...], command: Callable[..., None]) -> Ca
             default="",
             envvar=address_variable(service),
             show_envvar=True,
-            help=f"The address of {service}, host:port. Default: the local mesh's.",
+            help=f"The address of {spoken(service)}, host:port. Default: the local mesh's.",
         )(command)
     command = state_directory_option(command)
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)

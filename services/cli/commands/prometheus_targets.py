@@ -17,9 +17,10 @@ from services.cli.state import StateDirectory
 @click.command("prometheus-targets")
 @state_directory_option
 def prometheus_targets(state_dir: Path) -> None:
-    """List the metrics addresses of the local mesh for Prometheus.
+    """List the metrics of the local mesh for Prometheus.
 
-    Redirect the output to a file, and name this file in file_sd_configs of Prometheus.
+    The output has the address of each process. Redirect the output to a file, and name this file in file_sd_configs of
+    Prometheus.
     """
     mesh = StateDirectory(state_dir).load_mesh()
     if mesh is None:

@@ -36,14 +36,15 @@ from services.common.settings import DEFAULT_CATALOG
 @click.option(
     "--console-port",
     type=click.IntRange(0, 65535),
-    help="The port of the web console. 0 takes a free port. Default: the one after the API's, or a free one.",
+    help="The port of the console. 0 takes a free port. Default: the one after the API's, or a free one.",
 )
 @click.option(
     "--operator-console-port",
     type=click.IntRange(0, 65535),
-    help="The port of the operators' console. 0 takes a free one. Default: the one after the console's, or a free one.",
+    help="The port of the operators' console. 0 takes a free port. "
+    "Default: the one after the console's, or a free one.",
 )
-@click.option("--no-console", is_flag=True, help="Start no web console.")
+@click.option("--no-console", is_flag=True, help="Start neither console.")
 @state_directory_option
 @click.option("--models", type=click.Path(path_type=Path), help="The catalog file. Default: a small example.")
 @click.option(
@@ -127,9 +128,9 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
     tls: bool,
     ready_file: Path | None,
 ) -> None:
-    """Start a whole mesh on this machine and serve until Ctrl-C.
+    """Start a whole mesh on this machine until Ctrl-C.
 
-    It runs etcd, auth, billing, router, edge, the web console, and a runner for each tier whose engine is installed.
+    It runs etcd, auth, billing, router, edge, both consoles, and a runner for each tier whose engine is installed.
     `make run-all` installs the engines for embeddings, speech and transcription, and then runs this command. The first
     start creates an account with a key and credits. Later starts find them in the state directory. Set any other
     setting of a service with its environment variable, for example TIERMESH_RUNNER_MODEL_PATH.
@@ -141,8 +142,9 @@ def up(  # noqa: PLR0913 - each is an option, and click gives it by its name
             "--model and --upstream make a catalog of their own, and choose the engine. "
             "Leave out --models, --script or --engine."
         )
-    if kind is not None and not upstream:
-        raise CliError("--kind is for --upstream. Leave it out, or name a server with --upstream.")
+    for option, value in (("--kind", kind), ("--upstream-model", upstream_model)):
+        if value is not None and not upstream:
+            raise CliError(f"{option} is for --upstream. Leave it out, or name a server with --upstream.")
     if context is not None and not (own or upstream):
         raise CliError("--context is for --model and --upstream. Elsewhere, the catalog has the contexts.")
     # Databases, logs and keys are nobody else's business, whichever process writes them.

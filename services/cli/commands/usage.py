@@ -30,7 +30,10 @@ _DEFAULT_DAYS = 30
 @click.option("--to", "last", type=_DAY, help="The last day (UTC).  [default: today]")
 @management("auth", "billing")
 async def usage(session: Session, account: str | None, by: str, first: datetime | None, last: datetime | None) -> None:
-    """Add up the requests of ACCOUNT (ID or name; by default the local mesh's account)."""
+    """Add up the requests of an account.
+
+    ACCOUNT is an ID or a name, by default the local mesh's account.
+    """
     account_id = await find_account(session, account)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     end = (last.replace(tzinfo=UTC) if last else today) + timedelta(days=1)

@@ -27,6 +27,7 @@ from services.cli.management.clients import (
     sweep_client,
 )
 from services.cli.management.output import Printer
+from services.cli.management.wording import spoken
 from services.cli.state import Credentials, RunningMesh, StateDirectory
 from services.common.rpc.channels import OpenChannel, channel_opener
 from services.common.settings import DEFAULT_CATALOG, TlsSettings
@@ -100,7 +101,7 @@ class Session:
         if mesh is None:
             raise CliError(
                 f"No mesh runs in {self._state.path}. Start one with `tiermesh up`, choose another directory with "
-                f"--state-dir, or give the address of {service} with {address_advice(service)}."
+                f"--state-dir, or give the address of {spoken(service)} with {address_advice(service)}."
             )
         if service not in mesh.addresses:
             raise CliError(

@@ -7,6 +7,11 @@ from datetime import UTC, datetime
 _CREDITS_PER_DOLLAR = 100
 
 
+def spoken(service: str) -> str:
+    """Returns what a sentence calls a service; all but the router have names without an article."""
+    return f"the {service}" if service == "router" else service
+
+
 def credits_text(amount: int) -> str:
     """Returns the amount with its worth, such as "1,250 credits ($12.50)"; a credit is one US cent."""
     dollars, cents = divmod(abs(amount), _CREDITS_PER_DOLLAR)

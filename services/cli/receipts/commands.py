@@ -20,7 +20,7 @@ _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
 @click.group()
 def receipt() -> None:
-    """Check signed receipts, and create the keys that sign them."""
+    """Check signed receipts, and manage the keys that sign."""
 
 
 @receipt.command()
@@ -36,10 +36,10 @@ def receipt() -> None:
 def verify(
     *, file: str, keys: str | None, request: str | None, answer: str | None, state_dir: Path, as_json: bool
 ) -> None:
-    """Check the receipt in FILE (`-` is the standard input): whether it is genuine, and what it says.
+    """Check whether a receipt is genuine, and show what it says.
 
-    FILE has the receipt itself, the head of the response (as `curl -D FILE` writes it), or the whole stream of events.
-    Exits with status 1 if anything is wrong.
+    FILE (`-` is the standard input) has the receipt itself, the head of the response (as `curl -D FILE` writes it), or
+    the whole stream of events. Exits with status 1 if anything is wrong.
     """
     check_installed()
     from services.cli.receipts.verification import check_receipt, in_one_line
@@ -59,9 +59,10 @@ def verify(
 @receipt.command("new-key")
 @_FILE
 def new_key(file: Path) -> None:
-    """Add a new key to the key set in FILE, which is created with mode 600 if it does not exist.
+    """Add a new key to the key set in FILE.
 
-    The first key of a file signs. A later one is only published, until you retire the keys before it.
+    The file is created with mode 600 if it does not exist. The first key of a file signs. A later one is only
+    published, until you retire the keys before it.
     """
     keys = add_key(file)
     added = keys.keys[-1]
@@ -77,9 +78,10 @@ def new_key(file: Path) -> None:
 @receipt.command("retire-key")
 @_FILE
 def retire(file: Path) -> None:
-    """Delete the private part of the key that signs, so that the next key in the key set in FILE signs.
+    """Let the next key of the key set in FILE sign.
 
-    The public part stays, because receipts that the key has signed are still checked with it.
+    The private part of the key that signs now is deleted. Its public part stays, because receipts that the key has
+    signed are still checked with it.
     """
     signing = retire_key(file).signing
     if signing is not None:

@@ -40,7 +40,7 @@ def in_one_line(claims: ReceiptClaims, *, request: bool, answer: bool) -> str:
         f"{claims.outcome}, {claims.prompt_tokens:,} prompt and {claims.completion_tokens:,} answer tokens, "
         f"signed {signed:%Y-%m-%d %H:%M:%S} UTC"
         + (f", transaction {claims.transaction}" if claims.transaction else "")
-        + (f"; the {compared} given {'are' if request and answer else 'is'} the one it is for." if compared else ".")
+        + (f"; it is for the {compared} given." if compared else ".")
     )
 
 

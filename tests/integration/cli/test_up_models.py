@@ -59,6 +59,8 @@ async def test_a_context_that_the_model_does_not_have(tmp_path: Path) -> None:
         (("--model", "a.gguf", "--models", "b.yaml"), "--model and --upstream make a catalog of their own"),
         (("--model", "a.gguf", "--engine", "simulated"), "--model and --upstream make a catalog of their own"),
         (("--context", "4096"), "--context is for --model and --upstream"),
+        (("--kind", "chat"), "--kind is for --upstream"),
+        (("--upstream-model", "kokoro"), "--upstream-model is for --upstream"),
         (("--model", "owner/repository"), "For a repository on Hugging Face, write hf:owner/repository."),
         (("--model", "hf:repository"), "'hf:repository' names no model. Write hf:OWNER/REPOSITORY"),
         (("--model", "hf:../.."), "names no model"),

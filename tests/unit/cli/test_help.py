@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from services.cli.__main__ import main
 
@@ -51,3 +52,13 @@ def test_help_consists_of_sentences(name: str) -> None:
         sentence = re.sub(r"\s+\[default: .*\]$", "", text.strip())
         assert sentence[0].isupper(), f"{name}: {text}"
         assert sentence.endswith("."), f"{name}: {text}"
+
+
+@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if isinstance(command, click.Group)])
+def test_the_list_of_commands_has_whole_sentences_on_a_narrow_terminal(name: str) -> None:
+    group = COMMANDS[name]
+    assert isinstance(group, click.Group)
+    shown = CliRunner().invoke(main, [*name.split()[1:], "--help"], terminal_width=80).output
+    for each, command in group.commands.items():
+        [line] = re.findall(rf"^  {each} +(.+)$", shown, re.MULTILINE)
+        assert line == (command.help or "").partition("\n")[0].partition(". ")[0].rstrip(".") + "."

@@ -46,10 +46,10 @@ class _Amount(click.ParamType[int]):
 @click.argument("atomic", metavar="AMOUNT", type=_Amount())
 @management("auth", "billing", "payments")
 async def faucet(session: Session, to: str, atomic: int) -> None:
-    """Make AMOUNT test tokens for an account (ID or name) or an address on the chain of a local mesh.
+    """Make test tokens on the chain of a local mesh.
 
-    The command returns when the account has its credits. One test token gives 100 credits. `tiermesh up --chain` starts
-    the chain.
+    They are for an account (ID or name) or for an address. For an account, the command returns when it has its credits.
+    One test token gives 100 credits. `tiermesh up --chain` starts the chain.
     """
     chain = _chain(session)
     if _ADDRESS.fullmatch(to):

@@ -35,7 +35,7 @@ _ADDRESSES: Columns = {
 
 @click.group()
 def deposits() -> None:
-    """Show deposits from a chain, and the addresses that receive them."""
+    """Show, compare and collect deposits from a chain."""
 
 
 @deposits.command("list")
@@ -45,7 +45,10 @@ def deposits() -> None:
 )
 @management("auth", "billing")
 async def list_deposits(session: Session, account: str | None, limit: int) -> None:
-    """Show the newest deposits of ACCOUNT (ID or name), or of all accounts. The last line is the newest."""
+    """Show the newest deposits of an account, or of all.
+
+    ACCOUNT is an ID or a name. The last line is the newest.
+    """
     account_id = await find_account(session, account) if account else ""
     async with session.deposits() as client:
         found = await newest_deposits(client, account_id, limit)
@@ -58,7 +61,10 @@ async def list_deposits(session: Session, account: str | None, limit: int) -> No
 @click.option("--create", is_flag=True, help="Have payments create the address if there is none.")
 @management("auth", "billing", "payments")
 async def address(session: Session, account: str | None, create: bool) -> None:
-    """Show the deposit addresses of ACCOUNT (ID or name; by default the local mesh's account)."""
+    """Show the deposit addresses of an account.
+
+    ACCOUNT is an ID or a name, by default the local mesh's account.
+    """
     account_id = await find_account(session, account)
     if create:
         await _create(session, account_id)

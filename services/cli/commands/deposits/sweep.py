@@ -68,9 +68,9 @@ def _token_option(function: F) -> F:
 @_token_option
 @management("billing")
 async def check(session: Session, rpc_url: str, token: str) -> None:
-    """Compare the balance of each deposit address with the ledger: deposits minus sweeps.
+    """Compare the balance of each deposit address with the ledger.
 
-    The command fails if an address has something else.
+    The ledger expects deposits minus sweeps. Exits with status 1 if an address has something else.
     """
     found = await compare(session, _token(session, rpc_url, token))
     total = sum(each.expected for each in found.addresses)
@@ -92,7 +92,7 @@ def sweep() -> None:
 
 @sweep.command()
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The file to write.")
-@click.option("--least", default="1", show_default=True, help="Leave out addresses with less than so many tokens.")
+@click.option("--least", default="1", show_default=True, help="Leave out addresses with fewer tokens than this.")
 @click.option(
     "--hours", type=click.IntRange(1, 720), default=_HOURS, show_default=True, help="How long signatures are valid."
 )
@@ -100,7 +100,10 @@ def sweep() -> None:
 @_token_option
 @management("billing")
 async def plan(session: Session, output: Path, least: str, hours: int, rpc_url: str, token: str) -> None:
-    """Write what can be swept: every deposit address with its balance in the last block that payments has read."""
+    """Write a plan of what can be swept.
+
+    It has every deposit address with its balance in the last block that payments has read.
+    """
     asked = _token(session, rpc_url, token)
     try:
         smallest = max(1, parse_amount(least))
@@ -159,9 +162,10 @@ def sign(file: Path, to: str, output: Path, mnemonic_file: Path | None) -> None:
 @_node_option
 @management("billing")
 async def send(session: Session, file: Path, gas_key_file: Path | None, rpc_url: str) -> None:
-    """Send signed sweeps, wait until they are final, and have billing record them.
+    """Send signed sweeps, and have billing record them.
 
-    Sending a file again moves nothing twice. The command fails if a sweep was not sent.
+    The command waits until they are final. Sending a file again moves nothing twice. Exits with status 1 if a sweep was
+    not sent.
     """
     signed = read_file(file, SignedSweeps)
     asked = _token(session, rpc_url, signed.domain.token)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.cli.management.output import Printer, to_row
-from services.cli.management.wording import credits_text, moment
+from services.cli.management.wording import credits_text, moment, spoken
 from tiermesh.auth.v1 import auth_pb2
 from tiermesh.billing.v1 import billing_pb2
 from tiermesh.router.v1 import router_pb2
@@ -82,3 +82,7 @@ def test_credits_show_their_worth(amount: int, text: str) -> None:
 def test_times_are_utc_and_zero_means_never() -> None:
     assert moment(1_700_000_000_000, "never") == "2023-11-14 22:13 UTC"
     assert moment(0, "never") == "never"
+
+
+def test_services_are_named_as_in_a_sentence() -> None:
+    assert [spoken(service) for service in ("auth", "router", "payments")] == ["auth", "the router", "payments"]

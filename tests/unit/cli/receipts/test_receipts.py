@@ -63,7 +63,7 @@ def test_the_line_says_what_the_receipt_says() -> None:
         "signed 2027-01-01 00:00:00 UTC."
     )
     paid = in_one_line(replace(CLAIMS, transaction="0xab"), request=True, answer=False)
-    assert paid.endswith(" UTC, transaction 0xab; the request given is the one it is for.")
+    assert paid.endswith(" UTC, transaction 0xab; it is for the request given.")
 
 
 def test_keys_are_added_and_retired(tmp_path: Path) -> None:
