@@ -8,7 +8,7 @@ from functools import cached_property
 from aiohttp import web
 
 from services.edge.http.compression import compress
-from services.edge.openapi.document import build_document
+from services.edge.openapi.document import PaymentInfo, build_document
 from services.edge.route import AnyRoute, Content, Operation, PublicRoute
 
 _OPERATION = Operation(
@@ -21,9 +21,11 @@ _OPERATION = Operation(
 class Document:
     """The document about some routes and itself; it is built when it is first asked for, since most edges never are."""
 
-    def __init__(self, routes: Sequence[AnyRoute]) -> None:
+    def __init__(self, routes: Sequence[AnyRoute], payment_info: PaymentInfo | None = None) -> None:
+        """`payment_info` has the prices of the moment when it is built."""
         self.route = PublicRoute(path="/openapi.json", handler=self.serve, operation=_OPERATION, at_root=True)
         self._routes = (*routes, self.route)
+        self._payment_info = payment_info
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answers the request."""
@@ -33,4 +35,4 @@ class Document:
 
     @cached_property
     def _content(self) -> bytes:
-        return build_document(self._routes)
+        return build_document(self._routes, self._payment_info)

@@ -5,7 +5,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from services.common.errors import Code, MeshError
-from services.console.http.attempt_limits import AttemptLimits, client_address
+from services.common.http.attempt_limits import AttemptLimits, client_address
 from tests.unit.auth.manual_clock import ManualClock
 
 
