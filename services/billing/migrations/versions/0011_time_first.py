@@ -10,7 +10,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0011"
-down_revision = "0010"
+down_revision = "0009"
 
 _KEY = "account_id, day, key_id, model"
 _SUMS = ("requests", "charged_requests", "credits", "prompt_tokens", "completion_tokens")

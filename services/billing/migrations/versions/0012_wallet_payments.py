@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0010"
-down_revision = "0009"
+revision = "0012"
+down_revision = "0011"
 
 _STATEMENTS = [
     # The key is what makes an authorization the same for the token's contract. A signature is here only inside the
