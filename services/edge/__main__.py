@@ -88,7 +88,7 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
         monotonic=time.monotonic,
         tracing=lifespan.tracing,
         digests=receipts is not None,
-        wallets=WalletAccess(x402.keyless, x402.discovery.payment_info) if x402 is not None else None,
+        wallets=WalletAccess(x402.keyless, x402.address, x402.discovery.payment_info) if x402 is not None else None,
     )
     http = HttpServer(
         settings.listen,

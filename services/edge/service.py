@@ -58,6 +58,8 @@ class WalletAccess(NamedTuple):
 
     # Returns who sends a request without a key; None for one with a key. Raises MeshError for one too many.
     keyless: Callable[[web.Request], Principal | None]
+    # Returns the address that such a request comes from: what its body takes counts for that.
+    address: Callable[[web.Request], str]
     # What the document of the API tells of an endpoint.
     payment_info: PaymentInfo
 
@@ -81,7 +83,7 @@ class EdgeService:
 
         `wallets` lets requests without a key reach the endpoints that are paid for.
         """
-        self._keyless = wallets.keyless if wallets is not None else None
+        self._wallets = wallets
         self._routes = (*routes, Document(routes, wallets.payment_info if wallets is not None else None).route)
         self._authenticator = authenticator
         self._settings = settings
@@ -124,7 +126,7 @@ class EdgeService:
         """Wraps a handler: identifies the request, checks its key, and turns every failure into the route's format."""
         metrics, handler = RouteMetrics(route.name), scoped(route.scope, route.handler)
         id_headers = route.errors.id_headers
-        keyless = self._keyless if route.operation is not None and route.operation.paid else None
+        wallets = self._wallets if route.operation is not None and route.operation.paid else None
         tracing = self._tracing
         # To ask the logger at each request costs more than everything else here.
         verbose = log.is_enabled_for(logging.DEBUG)
@@ -138,7 +140,7 @@ class EdgeService:
             self._in_flight += 1
             status, sent = CLIENT_LEFT, 0
             try:
-                response = await self._answer(request, context, handler, route.errors, keyless)
+                response = await self._answer(request, context, handler, route.errors, wallets)
                 status, sent = response.status, _size(response)
                 return response
             finally:
@@ -156,14 +158,17 @@ class EdgeService:
         context: RequestContext,
         handler: Handler,
         errors: ErrorFormat,
-        keyless: Callable[[web.Request], Principal | None] | None,
+        wallets: WalletAccess | None,
     ) -> web.StreamResponse:
         try:
             check_encoding(request)
-            principal = keyless(request) if keyless is not None else None
-            if principal is None:
+            address = ""
+            if wallets is not None and (keyless := wallets.keyless(request)) is not None:
+                # All that is known of who sends it, until it has paid.
+                principal, address = keyless, wallets.address(request)
+            else:
                 principal = await self._authenticate(request, context)
-            with self._body_memory.share(principal.account_id) as share:
+            with self._body_memory.share(principal.account_id, address) as share:
                 request[BODY] = IncomingBody(request, self._body_limits, share, digest=self._digests)
                 if request.content.is_eof():
                     response = await handler(request, context, principal)

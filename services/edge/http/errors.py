@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -86,6 +86,10 @@ class RefusedError(MeshError):
     def __init__(self, code: Code, refusal: Refusal) -> None:
         super().__init__(code, refusal.message, param=refusal.param or "")
         self.refusal = refusal
+
+    def reworded(self, message: str, param: str) -> RefusedError:
+        """Returns the same error, answered in the same way, in other words."""
+        return RefusedError(self.code, replace(self.refusal, message=message, param=param or None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -164,6 +164,11 @@ class OpenOrder:
         # None before the price is held.
         self._charge: Charge | None = None
 
+    @property
+    def account_id(self) -> str:
+        """Who pays: the account of the key, or of the wallet."""
+        return self._order.principal.account_id
+
     async def __aenter__(self) -> Delivery:
         order, generation = self._order, self._generation
         try:

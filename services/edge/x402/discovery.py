@@ -13,6 +13,7 @@ from msgspec import Struct
 from services.common.catalog import Catalog, Kind
 from services.edge.credits import dollars
 from services.edge.http.parsing import json_response
+from services.edge.images.request import MOST_IMAGES
 from services.edge.route import Operation, PublicRoute, json_answer
 
 # The endpoints that wallets can pay for, and the kind of models that each serves.
@@ -49,10 +50,11 @@ class Discovery:
         prices = {model.price for model in self._catalog.models if model.kind == kind and model.price}
         if not prices:
             return None
-        if len(prices) == 1:
-            price = {"mode": "fixed", "currency": "USD", "amount": dollars(min(prices))}
+        most = max(prices) * (MOST_IMAGES if kind == "image" else 1)
+        if min(prices) == most:
+            price = {"mode": "fixed", "currency": "USD", "amount": dollars(most)}
         else:
-            price = {"mode": "dynamic", "currency": "USD", "min": dollars(min(prices)), "max": dollars(max(prices))}
+            price = {"mode": "dynamic", "currency": "USD", "min": dollars(min(prices)), "max": dollars(most)}
         return {"price": price, "protocols": [{"x402": {}}]}
 
     def route(self) -> PublicRoute:

@@ -62,11 +62,6 @@ class Offered(Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(_Header)
 
 
-def has_payment(headers: Mapping[str, str]) -> bool:
-    """Whether a request comes with a payment, of whatever quality."""
-    return any(name in headers for name in HEADERS)
-
-
 def read_payment(headers: Mapping[str, str]) -> Offered | None:
     """Returns the payment of a request, None without one; raises MeshError INVALID_REQUEST for what is none."""
     name = next((name for name in HEADERS if name in headers), None)

@@ -23,7 +23,8 @@ from tiermesh.payments.v1 import x402_pb2
 class WalletHold:
     """The payment of one request, which was claimed; only the first end counts.
 
-    `amount` is what it pays, in credits. `refused` makes the error for a payment that the chain has refused.
+    `amount` is what it pays, in credits. `refused` makes the error for a payment that the chain has refused, and `paid`
+    is called when the tokens have moved.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class WalletHold:
         authorization: x402_pb2.Authorization,
         terms: Terms,
         refused: Callable[[MeshError], MeshError],
+        paid: Callable[[], None],
     ) -> None:
         self._client = client
         self.amount = amount
@@ -42,6 +44,7 @@ class WalletHold:
         self._asked = x402_pb2.SettlePaymentRequest(request_id=request_id, authorization=authorization)
         self._terms = terms
         self._refused = refused
+        self._paid = paid
         # None before the payment is sent.
         self._settling: asyncio.Task[str] | None = None
         # Whether billing decides from now on, and whether it has ended without that.
@@ -94,9 +97,11 @@ class WalletHold:
 
     async def _settle_payment(self) -> str:
         try:
-            return await self._client.settle(self._asked)
+            transaction = await self._client.settle(self._asked)
         except MeshError as error:
             raise self._refused(error) if error.code is Code.INSUFFICIENT_CREDITS else error from error
+        self._paid()
+        return transaction
 
     async def _settle_late(self, settling: asyncio.Task[str], outcome: Outcome, counts: TokenCounts) -> None:
         try:

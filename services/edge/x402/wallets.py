@@ -15,7 +15,7 @@ from services.edge.paid.hold import BillingClient
 from services.edge.paid.path import Order
 from services.edge.x402.client import PaymentsClient
 from services.edge.x402.discovery import Discovery
-from services.edge.x402.header import Offered, has_payment, read_payment
+from services.edge.x402.header import Offered, read_payment
 from services.edge.x402.hold import WalletHold
 from services.edge.x402.terms import (
     CREDIT_ATOMIC,
@@ -30,6 +30,8 @@ from tiermesh.payments.v1 import x402_pb2
 NOBODY = Principal(key_id="", account_id="")
 # What clients send that must have a key and have none.
 _NO_KEYS = frozenset({"", "x402"})
+# A request that has paid, and the one before it that asked for its price.
+_ATTEMPTS = 2
 _HOW = "Pay by the terms in the header PAYMENT-REQUIRED (x402)"
 
 
@@ -45,20 +47,20 @@ class Wallets:
         discovery: Discovery,
     ) -> None:
         self.discovery = discovery
+        self.address = address
         self._client = client
         self._billing = billing
         self._limits = limits
-        self._address = address
 
     def keyless(self, request: web.Request) -> Principal | None:
         """Returns who sends a request without a key; None for one with a key.
 
-        Raises MeshError RATE_LIMITED if its address has sent too many that do not pay.
+        Raises MeshError RATE_LIMITED if its address has sent too many that did not pay. Whether this one pays is known
+        when its tokens have moved, so it counts until then.
         """
         if not _lacks_key(request.headers):
             return None
-        if not has_payment(request.headers):
-            self._limits.count(self._address(request))
+        self._limits.count(self.address(request))
         return NOBODY
 
     def accept(self, order: Order) -> Order:
@@ -79,9 +81,10 @@ class Wallets:
             )
             raise self._required(order, message, "payment_required")
         if not offered.fits(self._client.terms, _atomic(order)):
-            raise self.invalid(order, f"The payment is for other terms than these. {_HOW}.")
+            raise self._invalid(order, f"The payment is for other terms than these. {_HOW}.")
         wallet = Principal(key_id="", account_id=self._client.terms.wallet(offered.authorization.payer))
-        return msgspec.structs.replace(order, principal=wallet, payment=_WalletPayment(self, offered))
+        payment = _WalletPayment(self, offered, attempts=_ATTEMPTS if nobody else 0)
+        return msgspec.structs.replace(order, principal=wallet, payment=payment)
 
     def offer(self, order: Order, refusal: MeshError) -> MeshError:
         """Returns a refusal for want of credits, with the terms by which a wallet can pay."""
@@ -92,17 +95,12 @@ class Wallets:
             # Payments is away: the refusal stands as it is.
             return refusal
 
-    def invalid(self, order: Order, message: str) -> MeshError:
-        """Returns the error for a payment that does not pay; counts it against its address."""
-        self._limits.count(self._address(order.request))
-        return self._required(order, message, "payment_invalid")
-
     async def drain(self, seconds: float) -> None:
         """Waits for what nobody else waits for, at most `seconds`."""
         await self._client.drain(seconds)
 
-    async def claim(self, order: Order, offered: Offered, idempotency_key: str) -> WalletHold:
-        """Takes a payment for its order."""
+    async def claim(self, order: Order, offered: Offered, attempts: int, idempotency_key: str) -> WalletHold:
+        """Takes a payment for its order, which makes good so many attempts of its address once it has paid."""
         authorization, request_id = offered.authorization, order.context.request_id
         asked = x402_pb2.ClaimPaymentRequest(
             request_id=request_id,
@@ -116,7 +114,7 @@ class Wallets:
             await self._client.claim(asked)
         except MeshError as error:
             if error.code is Code.INSUFFICIENT_CREDITS:
-                raise self.invalid(order, error.message) from error
+                raise self._invalid(order, error.message) from error
             if error.code is not Code.CONFLICT:
                 # Whether it was taken is unknown.
                 self._client.release_later(request_id)
@@ -127,7 +125,11 @@ class Wallets:
         return WalletHold(
             *(self._client, self._billing, request_id, _credits(order), authorization, self._client.terms),
             refused=lambda error: self._failed(order, offered, error),
+            paid=lambda: self._limits.forget(self.address(order.request), attempts),
         )
+
+    def _invalid(self, order: Order, message: str) -> MeshError:
+        return self._required(order, message, "payment_invalid")
 
     def _failed(self, order: Order, offered: Offered, error: MeshError) -> MeshError:
         told = payment_response(self._client.terms, offered.authorization.payer, "", "settlement_failed")
@@ -142,13 +144,14 @@ class Wallets:
 class _WalletPayment:
     """A payment that came with a request."""
 
-    def __init__(self, wallets: Wallets, offered: Offered) -> None:
+    def __init__(self, wallets: Wallets, offered: Offered, *, attempts: int) -> None:
         self._wallets = wallets
         self._offered = offered
+        self._attempts = attempts
 
     async def claim(self, order: Order, idempotency_key: str) -> WalletHold:
         """Takes the payment for its order; raises MeshError if it does not pay."""
-        return await self._wallets.claim(order, self._offered, idempotency_key)
+        return await self._wallets.claim(order, self._offered, self._attempts, idempotency_key)
 
 
 def _credits(order: Order) -> int:

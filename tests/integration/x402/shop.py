@@ -34,9 +34,9 @@ from tests.integration.billing.billing_client import BillingClient
 from tests.integration.x402.dying_payments import VARIABLE
 from tests.support.chain import TOKEN_NAME, XPUB, Chain, TokenContract
 from tests.support.deadlines import stretched
+from tests.support.forked_service import ForkedServiceProcess, import_services
 from tests.support.mesh import LocalMesh
 from tests.support.ports import free_address
-from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 from tiermesh.billing.v1 import deposits_pb2, deposits_pb2_grpc
 from tiermesh.billing.v1 import wallet_payments_pb2 as payments_pb2
@@ -73,8 +73,8 @@ class Shop:
         self.orphans: set[str] = set()
         # The point at which payments dies, while it exists.
         self.failpoint = directory / "failpoint"
-        self._payments_address = free_address()
-        environ = {**SETTINGS, "TIERMESH_EDGE_PAYMENTS_ADDRESSES": self._payments_address}
+        self.payments_address = free_address()
+        environ = {**SETTINGS, "TIERMESH_EDGE_PAYMENTS_ADDRESSES": self.payments_address}
         self.mesh = LocalMesh(directory, environ=environ)
 
     async def start(self) -> None:
@@ -83,10 +83,12 @@ class Shop:
         self.token = _token_at(self.chain, TOKEN)
         self.chain.rpc("anvil_setBalance", GasKey(RELAYER_KEY).address, hex(10**19))
         self.chain.mine(2)
+        # Payments is killed more than a dozen times.
+        import_services("services.payments.__main__", "services.payments.x402.configured")
         await self.mesh.start()
         os.environ[VARIABLE] = str(self.failpoint)
         module = "tests.integration.x402.dying_payments"
-        self.payments = ServiceProcess("payments", self._directory, self._settings(), module=module)
+        self.payments = ForkedServiceProcess("payments", self._directory, self._settings(), module=module)
         await self.payments.start()
         await eventually(self.asks_for_payment)
 
@@ -161,7 +163,7 @@ class Shop:
 
     def _settings(self) -> dict[str, str]:
         return {
-            "listen": self._payments_address,
+            "listen": self.payments_address,
             "billing_addresses": self.mesh.addresses["billing"],
             "rpc_url": self.chain.url,
             "chain_id": str(CHAIN_ID),
@@ -186,12 +188,21 @@ class Wallet:
         if dollars:
             shop.token.mint(self.address, dollars * 100 * CREDIT)
 
+    @property
+    def private_key(self) -> str:
+        """Its key, as libraries for Node take it."""
+        return "0x" + bytes(self.key.key).hex()
+
     def client(self, **options: Any) -> openai.AsyncOpenAI:
         """Returns OpenAI's client over the official paying transport."""
-        http = httpx.AsyncClient(transport=x402AsyncTransport(self._payer()), timeout=stretched(60))
+        base_url = self.shop.mesh.base_url
         return openai.AsyncOpenAI(
-            **{"base_url": self.shop.mesh.base_url, "api_key": "x402", "max_retries": 0, "http_client": http, **options}
+            **{"base_url": base_url, "api_key": "x402", "max_retries": 0, "http_client": self.http(), **options}
         )
+
+    def http(self) -> httpx.AsyncClient:
+        """Returns HTTPX's client over the official paying transport."""
+        return httpx.AsyncClient(transport=x402AsyncTransport(self._payer()), timeout=stretched(60))
 
     async def payment(self, **changes: Any) -> dict[str, str]:
         """Returns the header that pays for the usual request with changes, as the official client makes it."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +29,7 @@ from tests.integration.x402.shop import (
     is_whole,
 )
 from tests.support.account import FundedAccount
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.waiting import eventually
 
 ATOMIC = PRICE * CREDIT
@@ -306,6 +310,33 @@ async def test_a_client_of_version_1_pays(shop: Shop, wallet: Wallet) -> None:
     answer = await shop.post({"X-PAYMENT": encoded(old)})
     assert decoded(answer.headers["x-payment-response"])["success"]
     assert shop.taken() == before + ATOMIC
+    await shop.agrees()
+
+
+async def test_only_requests_that_do_not_pay_count_for_their_address(
+    shop: Shop, wallet: Wallet, tmp_path: Path
+) -> None:
+    addresses = {f"{name}_addresses": shop.mesh.addresses[name] for name in ("auth", "billing", "router")}
+    limits = {"unpaid_per_minute": "3", "trusted_proxies": "1"}
+    settings = {**addresses, "payments_addresses": shop.payments_address, **limits}
+    async with ForkedServiceProcess("edge", tmp_path, settings) as edge:
+        url = f"http://{edge.address}/v1"
+
+        async def status(headers: dict[str, str]) -> int:
+            async with httpx.AsyncClient() as http:
+                return (await http.post(f"{url}/chat/completions", json=BODY, headers=headers)).status_code
+
+        async def knows_the_terms() -> bool:
+            # From an address of its own each time.
+            return await status({"X-Forwarded-For": str(ip_address(next(hosts)))}) == 402
+
+        hosts = itertools.count(int(ip_address("10.0.0.1")))
+        await eventually(knows_the_terms)
+        for _ in range(4):
+            assert (await wallet.client(base_url=url).chat.completions.create(**BODY)).choices
+        # The first two are wrong, whatever payment comes with them.
+        headers = [{"PAYMENT-SIGNATURE": "%%%"}, {"X-PAYMENT": "%%%"}, {}, {}]
+        assert [await status(each) for each in headers] == [400, 400, 402, 429]
     await shop.agrees()
 
 

@@ -36,6 +36,20 @@ def test_memory_is_bounded_and_those_who_try_are_remembered_longest() -> None:
     limits.count("b")
 
 
+def test_what_was_no_misuse_counts_no_more() -> None:
+    limits = AttemptLimits(3, 60, "sign in", ManualClock())
+    for _ in range(3):
+        limits.count("a")
+    limits.forget("a", 2)
+    for _ in range(2):
+        limits.count("a")
+    with pytest.raises(MeshError):
+        limits.count("a")
+    limits.forget("a", 5)
+    limits.forget("b", 1)
+    limits.count("a")
+
+
 def address(*forwarded: str, proxies: int, remote: str = "203.0.113.9") -> str:
     headers = CIMultiDict(("X-Forwarded-For", line) for line in forwarded)
     request = make_mocked_request("GET", "/", headers=headers)
