@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.integration.x402.dying_payments import POINTS
-from tests.integration.x402.shop import BODY, CREDIT, PRICE, Shop, Wallet, is_whole
+from tests.integration.x402.shop import BODY, CREDIT, NO_TLS, PRICE, Shop, Wallet, is_whole
 from tests.support.deadlines import stretched
 from tests.support.waiting import eventually
 
@@ -29,7 +29,7 @@ async def ask(shop: Shop, headers: dict[str, str], **changes: Any) -> str:
     received = ""
     try:
         async with (
-            httpx.AsyncClient(timeout=stretched(_WAIT_SECONDS)) as http,
+            httpx.AsyncClient(verify=NO_TLS, timeout=stretched(_WAIT_SECONDS)) as http,
             http.stream(
                 "POST",
                 f"{shop.mesh.base_url}/chat/completions",

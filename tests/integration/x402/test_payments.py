@@ -18,6 +18,7 @@ from tests.integration.x402.shop import (
     BODY,
     CHAIN_ID,
     CREDIT,
+    NO_TLS,
     PRICE,
     PROMPT,
     TOKEN,
@@ -55,7 +56,7 @@ async def test_a_request_without_a_key_is_told_what_it_costs(shop: Shop) -> None
 
 async def test_programs_find_what_wallets_can_pay_for(shop: Shop) -> None:
     root = shop.mesh.base_url.removesuffix("/v1")
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=NO_TLS) as http:
         found = (await http.get(f"{root}/.well-known/x402")).json()
         document = (await http.get(f"{root}/openapi.json")).json()
     assert f"{shop.mesh.base_url}/chat/completions" in found["resources"]
@@ -323,7 +324,7 @@ async def test_only_requests_that_do_not_pay_count_for_their_address(
         url = f"http://{edge.address}/v1"
 
         async def status(headers: dict[str, str]) -> int:
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(verify=NO_TLS) as http:
                 return (await http.post(f"{url}/chat/completions", json=BODY, headers=headers)).status_code
 
         async def knows_the_terms() -> bool:
