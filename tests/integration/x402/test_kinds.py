@@ -49,8 +49,8 @@ def chat(path: str, **fields: Any) -> dict[str, Kind]:
     }
 
 
-def images(count: int) -> Kind:
-    body = {"model": "tiermesh-image", "prompt": "A fox", "n": count, "size": "64x32", "response_format": "b64_json"}
+def images(count: int, form: str) -> Kind:
+    body = {"model": "tiermesh-image", "prompt": "A fox", "n": count, "size": "64x32", "response_format": form}
     return Kind("images/generations", 4 * count, {"json": body})
 
 
@@ -77,8 +77,8 @@ KINDS = {
     "speech stream": speech(stream_format="sse"),
     "transcription": transcription(),
     "transcription stream": transcription(stream="true"),
-    "one image": images(1),
-    "three images": images(3),
+    "one image": images(1, "url"),
+    "three images": images(3, "b64_json"),
 }
 
 
