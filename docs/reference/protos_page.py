@@ -32,9 +32,11 @@ _ORDER = (
     "billing/v1/billing",
     "billing/v1/deposits",
     "billing/v1/sweeps",
+    "billing/v1/wallet_payments",
     "router/v1/router",
     "runner/v1/runner",
     "payments/v1/payments",
+    "payments/v1/x402",
 )
 
 _Path = tuple[int, ...]

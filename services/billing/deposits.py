@@ -7,9 +7,8 @@ from typing import Protocol
 
 from services.billing.committer import Committer
 from services.billing.ledger import refusals
-from services.billing.ledger.chain_identifiers import check_address, check_chain, check_hash, check_number
 from services.billing.ledger.deposits import MAX_ATOMIC, MAX_DEPOSITS, Cursor, Deposit, Place, RecordDeposits
-from services.billing.ledger.identifiers import check_id
+from services.billing.ledger.identifiers import check_address, check_chain, check_hash, check_id, check_number
 from services.billing.store.deposit_history import NumberedDeposit
 
 # How long a range may wait for its transaction, in seconds.

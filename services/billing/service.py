@@ -20,7 +20,7 @@ from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 SERVICE_NAME = billing_pb2.DESCRIPTOR.services_by_name["BillingService"].full_name
 # What a role may call, if it is not everything. The console reads, and grants what a new account begins with. The
-# watchers of payments record deposits, to addresses that billing keeps.
+# watchers of payments record deposits, to addresses that billing keeps; its relayer records what wallets pay.
 LIMITED_CALLERS = {
     "edge": ("Transact", "GetBalance", "GetRequest", "GetUsage"),
     "console": (
@@ -31,6 +31,8 @@ LIMITED_CALLERS = {
     "payments": (
         *("GetDepositCursor", "RecordDeposits"),
         *("GetDepositAddress", "AddDepositAddress", "ListDepositAddresses"),
+        *("ClaimWalletPayment", "SendWalletPayment", "SettleWalletPayment", "EndWalletPayment"),
+        *("GetWalletPayment", "ListWalletPayments", "GetRelayerNonce"),
     ),
 }
 

@@ -76,6 +76,10 @@ class MeshError(Exception):
     def __repr__(self) -> str:
         return f"MeshError({self.code.name}, {self.message!r})"
 
+    def reworded(self, message: str, param: str) -> MeshError:
+        """Returns the same error in the words of another request that it is about as well."""
+        return MeshError(self.code, message, param=param, retry_after=self.retry_after)
+
     @property
     def grpc_status(self) -> grpc.StatusCode:
         """The gRPC status that stands beside the error on a unary call."""

@@ -24,7 +24,7 @@ from services.edge.paid.routing import AvailableModels, Placer, router_client
 from services.edge.paid.runners import RunnerPool
 from services.edge.receipts.configured import receipt_issuer
 from services.edge.remote_images.configured import image_loader
-from services.edge.service import EdgeService
+from services.edge.service import EdgeService, WalletAccess
 from services.edge.settings import EdgeSettings
 
 
@@ -60,7 +60,13 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
     billing_unary = billing_replicas(addresses["billing"], open_channel("billing"), settings.call_timeout)
     auth_unary = auth_replicas(addresses["auth"], open_channel("auth"), settings.call_timeout)
     receipts = receipt_issuer(settings, system_clock)
-    path = PaidPath(mesh, settings, time.monotonic, receipts)
+    x402 = None
+    if settings.payments_addresses:
+        # Only where wallets pay is it imported.
+        from services.edge.x402.configured import open_x402
+
+        x402 = open_x402(settings, lifespan, billing)
+    path = PaidPath(mesh, settings, time.monotonic, receipts, x402)
     dependencies = Dependencies(
         settings=settings,
         clock=system_clock,
@@ -72,13 +78,17 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
         ready=lifespan.is_ready,
         receipts=receipts,
     )
+    routes = endpoint_routes(dependencies)
+    if x402 is not None:
+        routes.append(x402.discovery.route())
     service = EdgeService(
-        endpoint_routes(dependencies),
+        routes,
         Authenticator(auth, settings.call_timeout),
         settings,
         monotonic=time.monotonic,
         tracing=lifespan.tracing,
         digests=receipts is not None,
+        wallets=WalletAccess(x402.keyless, x402.address, x402.discovery.payment_info) if x402 is not None else None,
     )
     http = HttpServer(
         settings.listen,
@@ -105,6 +115,8 @@ async def _serve_api(settings: EdgeSettings, lifespan: Lifespan) -> None:
 
     await lifespan.serve()
     await http.stop(lifespan.drain_seconds)
+    if x402 is not None:
+        await x402.drain(lifespan.drain_seconds)
     await billing.drain(lifespan.drain_seconds)
 
 

@@ -16,7 +16,7 @@ from tiermesh.auth.v1 import auth_pb2, auth_pb2_grpc
 
 AuthBatch = BatchClient[auth_pb2.AuthenticateCall, auth_pb2.AuthenticateReply]
 
-_NO_KEY = (
+NO_KEY = (
     "You didn't provide an API key. Send it in the header 'Authorization: Bearer YOUR_KEY' or 'x-api-key: YOUR_KEY'; "
     "an operator makes keys with `tiermesh key create`."
 )
@@ -78,7 +78,7 @@ class Authenticator:
         """Returns what auth says of the key in a request's headers; raises MeshError only if auth cannot be asked."""
         key = _key(headers)
         if not key:
-            return Verdict(MeshError(Code.UNAUTHENTICATED, _NO_KEY), None)
+            return Verdict(MeshError(Code.UNAUTHENTICATED, NO_KEY), None)
         with step(context.trace, "authenticate") as span:
             call = auth_pb2.AuthenticateCall(api_key=key, request_id=context.request_id, trace=context_of(span))
             reply = await self._client.request(call, self._timeout)

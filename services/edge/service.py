@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -36,6 +37,7 @@ from services.edge.http.errors import (
 from services.edge.http.protocol import SERVER_NAME
 from services.edge.http.sockets import asks_for_socket, no_socket
 from services.edge.metrics import AUTHENTICATE, BODY_BYTES, IN_FLIGHT, NO_MEMORY, REJECTIONS, RouteMetrics, reason_of
+from services.edge.openapi.document import PaymentInfo
 from services.edge.openapi.serving import Document
 from services.edge.route import AnyRoute, Handler, PublicRoute, Route
 from services.edge.scopes import scoped
@@ -51,6 +53,17 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PREFIXES = ("/v1", "/api/v1")
 
 
+class WalletAccess(NamedTuple):
+    """How requests come in that wallets pay for."""
+
+    # Returns who sends a request without a key; None for one with a key. Raises MeshError for one too many.
+    keyless: Callable[[web.Request], Principal | None]
+    # Returns the address that such a request comes from: what its body takes counts for that.
+    address: Callable[[web.Request], str]
+    # What the document of the API tells of an endpoint.
+    payment_info: PaymentInfo
+
+
 class EdgeService:
     """Builds the aiohttp application. `monotonic` counts seconds and never goes back; without `tracing` it is off."""
 
@@ -64,9 +77,14 @@ class EdgeService:
         tracing: Tracing | None = None,
         request_ids: RequestIds | None = None,
         digests: bool = False,
+        wallets: WalletAccess | None = None,
     ) -> None:
-        """`digests` says that receipts tell the digest of each request."""
-        self._routes = (*routes, Document(routes).route)
+        """`digests` says that receipts tell the digest of each request.
+
+        `wallets` lets requests without a key reach the endpoints that are paid for.
+        """
+        self._wallets = wallets
+        self._routes = (*routes, Document(routes, wallets.payment_info if wallets is not None else None).route)
         self._authenticator = authenticator
         self._settings = settings
         self._monotonic = monotonic
@@ -108,6 +126,7 @@ class EdgeService:
         """Wraps a handler: identifies the request, checks its key, and turns every failure into the route's format."""
         metrics, handler = RouteMetrics(route.name), scoped(route.scope, route.handler)
         id_headers = route.errors.id_headers
+        wallets = self._wallets if route.operation is not None and route.operation.paid else None
         tracing = self._tracing
         # To ask the logger at each request costs more than everything else here.
         verbose = log.is_enabled_for(logging.DEBUG)
@@ -121,7 +140,7 @@ class EdgeService:
             self._in_flight += 1
             status, sent = CLIENT_LEFT, 0
             try:
-                response = await self._answer(request, context, handler, route.errors)
+                response = await self._answer(request, context, handler, route.errors, wallets)
                 status, sent = response.status, _size(response)
                 return response
             finally:
@@ -134,12 +153,22 @@ class EdgeService:
         return guarded
 
     async def _answer(
-        self, request: web.Request, context: RequestContext, handler: Handler, errors: ErrorFormat
+        self,
+        request: web.Request,
+        context: RequestContext,
+        handler: Handler,
+        errors: ErrorFormat,
+        wallets: WalletAccess | None,
     ) -> web.StreamResponse:
         try:
             check_encoding(request)
-            principal = await self._authenticate(request, context)
-            with self._body_memory.share(principal.account_id) as share:
+            address = ""
+            if wallets is not None and (keyless := wallets.keyless(request)) is not None:
+                # All that is known of who sends it, until it has paid.
+                principal, address = keyless, wallets.address(request)
+            else:
+                principal = await self._authenticate(request, context)
+            with self._body_memory.share(principal.account_id, address) as share:
                 request[BODY] = IncomingBody(request, self._body_limits, share, digest=self._digests)
                 if request.content.is_eof():
                     response = await handler(request, context, principal)

@@ -21,6 +21,14 @@ class EdgeSettings(ServiceSettings, frozen=True, kw_only=True):
     billing_addresses: str = "127.0.0.1:7102"
     # Addresses of the routers, in the same form.
     router_addresses: str = "127.0.0.1:7103"
+    # Addresses of the service payments, in the same form, which lets wallets pay for single requests (x402). If it is
+    # empty, only accounts pay.
+    payments_addresses: str = ""
+    # How many requests in a minute one client address may send without a key and without a valid payment.
+    unpaid_per_minute: Annotated[int, msgspec.Meta(ge=1)] = 60
+    # How many trusted proxies before the edge add an address to X-Forwarded-For. With 0, the client is the peer of the
+    # connection. Only the limit of unpaid requests uses it.
+    trusted_proxies: Annotated[int, msgspec.Meta(ge=0)] = 0
     # The largest request body, after decompression. The default is enough for all images of a request as data: URLs.
     # Unit: bytes.
     max_body_bytes: int = 28 * 1024 * 1024

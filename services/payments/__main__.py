@@ -20,7 +20,7 @@ from services.payments.chain.json_rpc import JsonRpc
 from services.payments.chain.node import Node
 from services.payments.derivation import DepositKey
 from services.payments.pending import PendingDeposits
-from services.payments.service import SERVICE_NAME, PaymentsService
+from services.payments.service import LIMITED_CALLERS, SERVICE_NAME, PaymentsService
 from services.payments.settings import PaymentsSettings
 from services.payments.token_check import check_nodes
 from services.payments.watcher import Watcher
@@ -35,7 +35,7 @@ async def serve(stop: asyncio.Event) -> None:
         watchers: list[Watcher] = []
         await lifespan.start_admin(ready=lambda: all(watcher.begun for watcher in watchers))
         nodes = [_node(settings, lifespan, url) for url in (settings.rpc_url, settings.second_rpc_url) if url]
-        if await unless_stopped(check_nodes(nodes, settings.chain_id, settings.token_name), stop):
+        if await unless_stopped(_check(settings, nodes), stop):
             billing = _billing(settings, lifespan)
             watchers += _watchers(settings, nodes, billing)
             pending = PendingDeposits(
@@ -46,6 +46,15 @@ async def serve(stop: asyncio.Event) -> None:
             await _serve_addresses(settings, lifespan, Addresses(billing, key), pending, watchers)
 
 
+async def _check(settings: PaymentsSettings, nodes: list[Node]) -> None:
+    """Returns once nodes and token are those of the settings; raises SettingsError."""
+    await check_nodes(nodes, settings.chain_id, settings.token_name)
+    if settings.x402_pay_to:
+        from services.payments.x402.configured import check_domain
+
+        await check_domain(settings)
+
+
 async def _serve_addresses(
     settings: PaymentsSettings,
     lifespan: Lifespan,
@@ -53,10 +62,15 @@ async def _serve_addresses(
     pending: PendingDeposits,
     watchers: list[Watcher],
 ) -> None:
-    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog)
+    grpc_server = GrpcServer(settings.listen, settings.tls, lifespan.catalog, LIMITED_CALLERS)
     service = PaymentsService(addresses, pending, settings, lambda: all(watcher.begun for watcher in watchers))
     add_PaymentsServiceServicer_to_server(service, grpc_server.server)
-    await grpc_server.start([SERVICE_NAME])
+    names = [SERVICE_NAME]
+    if settings.x402_pay_to:
+        from services.payments.x402.configured import add_x402
+
+        names.append(add_x402(settings, lifespan, grpc_server))
+    await grpc_server.start(names)
     first, second = watchers
     lifespan.run_in_background("first_watcher", first.follow(settings.poll_seconds))
     lifespan.run_in_background("second_watcher", second.follow(settings.second_poll_seconds))

@@ -16,3 +16,5 @@ CREDITS = Counter(
     "tiermesh_payments_credits_total", "Credits for deposits that a watcher was the first to find.", ["watcher"]
 )
 FAILURES = Counter("tiermesh_payments_failures_total", "Attempts to read that failed.", ["watcher"])
+PAYMENTS = Gauge("tiermesh_payments_wallet_payments", "Payments of wallets that are not at their end.", ["state"])
+GAS = Gauge("tiermesh_payments_relayer_balance", "What the relayer has left for gas, in the chain's own coin.")

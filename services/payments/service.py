@@ -17,6 +17,11 @@ from services.payments.settings import PaymentsSettings
 from tiermesh.payments.v1 import payments_pb2, payments_pb2_grpc
 
 SERVICE_NAME = payments_pb2.DESCRIPTOR.services_by_name["PaymentsService"].full_name
+# What a role may call, if it is not everything.
+LIMITED_CALLERS = {
+    "edge": ("GetTerms", "ClaimPayment", "SettlePayment", "ReleasePayment"),
+    "console": ("GetDepositAddress", "FindDepositAddress", "ListPendingDeposits"),
+}
 
 # As much as the message can say.
 _MOST_ATOMIC = 2**63 - 1

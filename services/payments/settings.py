@@ -10,6 +10,8 @@ import msgspec
 from services.common.settings import GrpcServiceSettings, SettingsError
 from services.payments.chain.names import name_of_chain
 
+_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
+
 
 class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     """The settings of one payments process."""
@@ -17,7 +19,7 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     # Where the service listens, host:port.
     listen: str = "127.0.0.1:7105"
     # The callers that payments accepts under mutual TLS, as for every service.
-    tls_client_names: str = "console,operator"
+    tls_client_names: str = "console,operator,edge"
     # Comma-separated addresses of billing's replicas, host:port each. `dns:host:port` stands for every address of the
     # name, looked up again every few seconds.
     billing_addresses: str = "127.0.0.1:7102"
@@ -54,6 +56,25 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     pending_reads_per_minute: Annotated[int, msgspec.Meta(ge=0)] = 120
     # How long a node may take to answer. Unit: seconds.
     rpc_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
+    # The address that wallets pay for single requests (x402). It must not be the deposit address of an account. If it
+    # is empty, wallets cannot pay for requests.
+    x402_pay_to: str = ""
+    # The private key that pays the gas for such payments: 0x and 64 hexadecimal digits. Use a key that owns nothing
+    # else. It cannot move what others own.
+    relayer_key: str = ""
+    # The most gas that settling one payment may take. Unit: gas.
+    relayer_gas: Annotated[int, msgspec.Meta(ge=21_000)] = 150_000
+    # The version of the token, by which wallets sign: payments does not start if the contract has another one.
+    token_version: str = "2"  # noqa: S105 - it is no secret.
+    # How long the terms ask a payment to be valid. An answer that is sent whole must be generated within this time.
+    # Unit: seconds.
+    x402_valid_seconds: Annotated[int, msgspec.Meta(ge=60, le=43_200)] = 1200
+    # How long a payment must be valid when it arrives. Unit: seconds.
+    x402_least_seconds: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    # How often the relayer looks for the receipt of a transaction. Unit: seconds.
+    receipt_poll_seconds: Annotated[float, msgspec.Meta(gt=0)] = 0.5
+    # How often payments looks after those that nobody asks for. Unit: seconds.
+    reconcile_seconds: Annotated[float, msgspec.Meta(gt=0)] = 15.0
     # How long billing may take to answer. Unit: seconds.
     call_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
 
@@ -66,5 +87,9 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
         """Checks what has no default that could work."""
         if not (self.rpc_url and self.chain_id and self.token and self.xpub):
             raise SettingsError("set RPC_URL, CHAIN_ID, TOKEN and XPUB: payments cannot guess them")
-        if not re.fullmatch("0x[0-9a-fA-F]{40}", self.token):
+        if not _ADDRESS.fullmatch(self.token):
             raise SettingsError("TOKEN must be the address of a contract: 0x and 40 hexadecimal digits")
+        if self.x402_pay_to and not _ADDRESS.fullmatch(self.x402_pay_to):
+            raise SettingsError("X402_PAY_TO must be an address: 0x and 40 hexadecimal digits")
+        if bool(self.x402_pay_to) != bool(self.relayer_key):
+            raise SettingsError("set X402_PAY_TO and RELAYER_KEY together: one needs the other")

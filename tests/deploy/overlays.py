@@ -69,13 +69,14 @@ def overlay(name: str) -> tuple[Resource, ...]:
         return _rendered(str(Path(folder, made)))
 
 
-def with_component(name: str) -> list[Resource]:
-    """Returns the resources of the production overlay with a component."""
+def with_components(*names: str) -> list[Resource]:
+    """Returns the resources of the production overlay with components."""
     with TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "deploy" / "k8s", Path(folder, "k8s"))
         own = Path(folder, "k8s", "overlays", "production")
         text = (own / "kustomization.yaml").read_text(encoding="utf-8")
-        (own / "kustomization.yaml").write_text(f"{text}components: [../../components/{name}]\n", encoding="utf-8")
+        paths = ", ".join(f"../../components/{name}" for name in names)
+        (own / "kustomization.yaml").write_text(f"{text}components: [{paths}]\n", encoding="utf-8")
         return list(_rendered(str(own)))
 
 

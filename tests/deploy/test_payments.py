@@ -10,7 +10,7 @@ import pytest
 from services.common.settings import load_settings
 from services.payments.settings import PaymentsSettings
 from tests.deploy import overlays
-from tests.deploy.overlays import environment, overlay, pod_labels, selects, with_component
+from tests.deploy.overlays import environment, overlay, pod_labels, selects, with_components
 from tests.deploy.resources import Resource, containers
 from tests.support.chain import XPUB
 
@@ -25,7 +25,7 @@ SECRET = {
 @pytest.fixture(scope="module")
 def rendered() -> list[Resource]:
     """Production with payments, as docs/payments.md says."""
-    return with_component("payments")
+    return with_components("payments")
 
 
 def of(resources: list[Resource], kind: str, name: str) -> Any:
@@ -90,3 +90,24 @@ def test_it_reaches_billing_and_nodes_and_nobody_else(rendered: list[Resource]) 
     assert sorted(port for _, port in sent) == [443, 7102]
     billing = of(rendered, "NetworkPolicy", "tiermesh-billing-payments")["spec"]["ingress"]
     assert selects(billing[0]["from"][0]["podSelector"], labels)
+
+
+def test_wallets_can_pay_where_both_parts_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered = with_components("payments", "x402")
+    wallet = {"pay-to": "0x" + "77" * 20, "relayer-key": "0x" + "5a" * 32}
+    monkeypatch.setitem(overlays.SECRETS, "tiermesh-payments", {**SECRET, **wallet})
+    [container] = containers(of(rendered, "Deployment", "tiermesh-payments"))
+    settings = load_settings(PaymentsSettings, "payments", environment(container))
+    assert (settings.x402_pay_to, settings.relayer_key) == (wallet["pay-to"], wallet["relayer-key"])
+    edge = of(rendered, "Deployment", "tiermesh-edge")
+    [container] = containers(edge)
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    assert told["TIERMESH_EDGE_PAYMENTS_ADDRESSES"] == "dns:tiermesh-payments:7105"
+    # Edges may reach payments, and payments takes their calls.
+    sent = of(rendered, "NetworkPolicy", "tiermesh-edge-payments")["spec"]
+    taken = of(rendered, "NetworkPolicy", "tiermesh-payments-edge")["spec"]
+    payments = pod_labels(of(rendered, "Deployment", "tiermesh-payments"))
+    assert selects(sent["podSelector"], pod_labels(edge))
+    assert selects(sent["egress"][0]["to"][0]["podSelector"], payments)
+    assert selects(taken["podSelector"], payments)
+    assert selects(taken["ingress"][0]["from"][0]["podSelector"], pod_labels(edge))

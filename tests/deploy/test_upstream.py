@@ -9,7 +9,7 @@ import pytest
 from services.common.settings import load_settings
 from services.runner.settings import RunnerSettings
 from tests.deploy import overlays
-from tests.deploy.overlays import environment, overlay, pod_labels, selects, with_component
+from tests.deploy.overlays import environment, overlay, pod_labels, selects, with_components
 from tests.deploy.resources import Resource, pod_spec
 
 NAME = "tiermesh-runner-upstream"
@@ -19,7 +19,7 @@ GPU = "nvidia.com/gpu"
 @pytest.fixture(scope="module")
 def rendered() -> list[Resource]:
     """Production with the component, as docs/upstream.md says."""
-    return with_component("upstream")
+    return with_components("upstream")
 
 
 @pytest.fixture

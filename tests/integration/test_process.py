@@ -25,6 +25,27 @@ run_service(serve)
 """
 
 
+NESTED = """
+import asyncio
+import sys
+
+sys.setrecursionlimit(1_000_000)
+
+from services.common.errors import MeshError
+from services.common.lifecycle.process import run_service
+from services.edge.chat.request import ChatBody, chat_decoder
+from services.edge.http.parsing import parse_body
+
+async def serve(stop: asyncio.Event) -> None:
+    try:
+        parse_body(b'{"other": ' + b"[" * 1_000_000, chat_decoder)
+    except MeshError as error:
+        print(error.message, file=sys.stderr)
+
+run_service(serve)
+"""
+
+
 async def run(*arguments: str) -> tuple[int | None, str]:
     """Returns the exit status of a Python process and what it wrote to standard error."""
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=PIPE, stderr=PIPE)
@@ -58,3 +79,8 @@ async def test_a_mistake_of_the_operator_ends_a_process_with_a_clear_line(statem
     assert status == 1
     assert errors.startswith(f"cannot start: {complaint}")
     assert "Traceback" not in errors
+
+
+async def test_what_a_package_does_to_the_recursion_limit_kills_no_service() -> None:
+    status, errors = await run("-c", NESTED)
+    assert (status, errors.strip()) == (0, "The request body is nested too deeply; make it flatter.")

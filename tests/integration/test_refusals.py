@@ -16,11 +16,16 @@ import pytest
 from tests.support.account import FundedAccount
 from tests.support.images import plain_image
 from tests.support.mesh import LocalMesh
+from tests.support.ports import free_address
 
 CHAT, RESPONSES, MESSAGES, COMPLETIONS = "/chat/completions", "/responses", "/messages", "/completions"
 # What Anthropic calls the codes.
 ANTHROPIC = {"invalid_request_error": "invalid_request", "overloaded_error": "service_unavailable"}
 OPENAI = (CHAT, RESPONSES, COMPLETIONS)
+# Wallets can pay for these (x402), and nobody tells them the price here. Their requests are checked before that.
+PAID = (*OPENAI, MESSAGES)
+PAYMENTS = {"TIERMESH_EDGE_PAYMENTS_ADDRESSES": free_address(), "TIERMESH_EDGE_UNPAID_PER_MINUTE": "1000000"}
+KEYLESS = {"Authorization": "Bearer x402"}
 COUNT, TOKENIZE, MESSAGES_COUNT = "/responses/input_tokens", "/tokenize", "/messages/count_tokens"
 HELLO = {"role": "user", "content": "Hi"}
 BODIES: dict[str, dict[str, Any]] = {
@@ -473,16 +478,18 @@ RULES: list[list[Case]] = [
 @pytest.fixture(scope="module")
 def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
     """A mesh without a runner for the models of the requests, and a key without a limit."""
-    with LocalMesh(tmp_path_factory.mktemp("refusals"), tiers=("speech",)) as mesh:
+    with LocalMesh(tmp_path_factory.mktemp("refusals"), tiers=("speech",), environ=PAYMENTS) as mesh:
         headers = {"Authorization": f"Bearer {FundedAccount(mesh).new_key()['api_key']}"}
         with httpx2.Client(base_url=mesh.base_url, headers=headers, timeout=30) as client:
             yield client
 
 
-def post(http: httpx2.Client, path: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any], str]:
+def post(
+    http: httpx2.Client, path: str, fields: dict[str, Any], headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any], str]:
     """Returns the status, the error and the id of a request with these fields, but those that are an ellipsis."""
     body = {name: value for name, value in {**BODIES[path], **fields}.items() if value is not ...}
-    response = http.post(path, json=body)
+    response = http.post(path, json=body, headers=headers)
     error = response.json()["error"]
     if path.startswith(MESSAGES):
         # Anthropic's errors name the field in their message alone.
@@ -499,7 +506,7 @@ def test_what_is_right_needs_a_runner(http: httpx2.Client, path: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule[0].param}-{rule[0].words[:40]}")
 def test_a_refusal_is_one_sentence_about_the_field_and_costs_nothing(http: httpx2.Client, rule: list[Case]) -> None:
-    said = set()
+    said: set[str] = set()
     for case in rule:
         status, error, request_id = post(http, case.path, case.fields)
         message = error["message"]
@@ -510,8 +517,49 @@ def test_a_refusal_is_one_sentence_about_the_field_and_costs_nothing(http: httpx
         assert message.startswith(("'", "The image at '"))
         # Only what was held has a receipt.
         assert http.get(f"/requests/{request_id}").status_code == 404
+        if not said and case.path in PAID:
+            assert post(http, case.path, case.fields, KEYLESS)[:2] == (status, error)
         said.add(message.replace(f"'{case.param}'", "the field").replace("'text.format'", "'response_format'"))
     assert len(said) == 1
+
+
+NO_PAYMENT = "is not a payment of x402 version 1 or 2 with the scheme 'exact'. Send what an x402 client makes"
+REMOTE = [HELLO, {"role": "user", "content": [TEXT, image("https://example.com/a.png")]}]
+
+
+@pytest.mark.parametrize("path", PAID)
+@pytest.mark.parametrize("header", ["PAYMENT-SIGNATURE", "X-PAYMENT"])
+@pytest.mark.parametrize("key", [{}, KEYLESS])
+def test_what_is_no_payment_is_refused_by_its_header(
+    http: httpx2.Client, path: str, header: str, key: dict[str, str]
+) -> None:
+    status, error, _ = post(http, path, {}, {**key, header: "e30="})
+    assert (status, error["message"].startswith(f"The header {header} {NO_PAYMENT}")) == (400, True)
+    assert path == MESSAGES or error["param"] == header
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        (CHAT, {"messages": REMOTE}, "messages[1].content[1].image_url.url"),
+        (RESPONSES, {"input": [{"role": "user", "content": [
+            {"type": "input_image", "image_url": "https://example.com/a.png"}]}]}, "input[0].content[0].image_url"),
+        (MESSAGES, blocks({"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}),
+            "messages[1].content[0].source"),
+    ],
+)  # fmt: skip
+def test_nothing_is_fetched_for_who_has_not_paid(
+    http: httpx2.Client, path: str, fields: dict[str, Any], param: str
+) -> None:
+    status, error, _ = post(http, path, fields, KEYLESS)
+    assert (status, error["param"]) == (400, param)
+    words = "is a URL, which only requests with an API key may have. Send it as a data: URL."
+    assert error["message"] == f"The image at '{param}' {words}"
+
+
+@pytest.mark.parametrize("path", [COUNT, TOKENIZE, MESSAGES_COUNT])
+def test_what_costs_nothing_needs_a_key(http: httpx2.Client, path: str) -> None:
+    assert http.post(path, json=BODIES[path], headers=KEYLESS).status_code == 401
 
 
 def test_the_credits_are_all_there(http: httpx2.Client) -> None:

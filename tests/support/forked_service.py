@@ -28,9 +28,12 @@ _IMPORTED += ["services.runner.engines.simulated.engine", *(f"services.edge.{nam
 _LOCK = threading.Lock()
 
 
-def import_services() -> None:
-    """Starts the process that the others are forked from, and returns once it has imported them; idempotent."""
-    _CONTEXT.set_forkserver_preload(_IMPORTED)
+def import_services(*more: str) -> None:
+    """Starts the process that the others are forked from, and returns once it has imported them and `more`; idempotent.
+
+    Only what the first call names is imported.
+    """
+    _CONTEXT.set_forkserver_preload([*_IMPORTED, *more])
     _fork(int).wait()
 
 

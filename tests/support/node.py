@@ -12,7 +12,8 @@ from tests.support import programs
 from tests.support.deadlines import stretched
 from tests.support.mesh import LocalMesh
 
-_SAMPLES = Path(__file__).parents[1] / "e2e" / "javascript" / "samples"
+# Where their packages are installed.
+JAVASCRIPT = Path(__file__).parents[1] / "e2e" / "javascript"
 _SECONDS = 100.0
 
 
@@ -23,7 +24,7 @@ def run_sample(name: str, mesh: LocalMesh, *, model: str = "tiermesh-pro", **env
     """
     settings = {"BASE_URL": mesh.base_url, "API_KEY": mesh.unlimited_key, "MODEL": model, **environ}
     done = subprocess.run(
-        [programs.node(), _SAMPLES / f"{name}.js"],
+        [programs.node(), JAVASCRIPT / "samples" / f"{name}.js"],
         capture_output=True,
         text=True,
         timeout=stretched(_SECONDS),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadFileScheduling
 
-# Their files share a mesh, and those of the first a browser too. Of folders in folders, the innermost counts.
-TOGETHER = ("tests/integration/console/browser/", "tests/integration/console/")
+# Their files share a mesh, those of the first a browser too, and those of the last a chain. Of folders in folders, the
+# innermost counts.
+TOGETHER = ("tests/integration/console/browser/", "tests/integration/console/", "tests/integration/x402/")
 
 
 class ByFileOrFolder(LoadFileScheduling):  # type: ignore[misc]  # Its package publishes no types.

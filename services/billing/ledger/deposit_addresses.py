@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from services.billing.ledger import refusals
-from services.billing.ledger.chain_identifiers import check_address, check_chain
-from services.billing.ledger.identifiers import check_id
+from services.billing.ledger.identifiers import check_address, check_chain, check_id
 from services.common.clock import Clock, to_ms
 
 ADDRESS_PAGE, MAX_ADDRESS_PAGE = 1_000, 10_000

@@ -132,16 +132,30 @@ class DepositBooks:
             raise refusals.cursor_moved(place.next_block)
         if place is not None and place.last_hash != asked.parent_hash:
             raise refusals.history_changed(asked.from_block - 1, place.last_hash, asked.parent_hash)
-        taken = self._rows(asked, self._unknown(asked), now_ms)
+        chain_id, token, _ = asked.cursor
+        taken = self._rows(chain_id, token, self._unknown(asked), now_ms)
         before, after = self.moved.get(asked.cursor, (place, None))[0], Place(asked.to_block + 1, asked.end_hash)
         self.moved[asked.cursor] = before, after
         self._places[asked.cursor] = after
+        self._keep(taken)
+        return taken
+
+    def take_payment(
+        self, chain_id: int, token: str, deposit: Deposit, account_id: str, now_ms: int
+    ) -> RecordedDeposit:
+        """Returns the deposit that a payment of a wallet is; raises MeshError CONFLICT, having changed nothing."""
+        if DepositKey(chain_id, deposit.tx_hash, deposit.log_index) in self._known:
+            raise refusals.deposit_differs(deposit.tx_hash, deposit.log_index)
+        taken = self._rows(chain_id, token, [(deposit, account_id)], now_ms)
+        self._keep(taken)
+        return taken[0]
+
+    def _keep(self, taken: list[RecordedDeposit]) -> None:
         for row in taken:
             self._known[DepositKey(row.chain_id, row.tx_hash, row.log_index)] = row.deposit
             self._totals[row.account_id] = self._totals.get(row.account_id, 0) + row.atomic
             self.new_totals[row.account_id] = self._totals[row.account_id]
         self.new_deposits += taken
-        return taken
 
     def _unknown(self, asked: RecordDeposits) -> Iterable[tuple[Deposit, str]]:
         """Returns the deposits to somebody's address that are not recorded yet, with their accounts."""
@@ -158,7 +172,7 @@ class DepositBooks:
         return [(deposit, self._owners[asked.cursor.chain_id, deposit.address]) for deposit in unknown.values()]
 
     def _rows(
-        self, asked: RecordDeposits, unknown: Iterable[tuple[Deposit, str]], now_ms: int
+        self, chain_id: int, token: str, unknown: Iterable[tuple[Deposit, str]], now_ms: int
     ) -> list[RecordedDeposit]:
         totals: dict[str, int] = {}
         rows = []
@@ -171,7 +185,7 @@ class DepositBooks:
             gained = total // CREDIT_ATOMIC - before // CREDIT_ATOMIC
             rows.append(
                 RecordedDeposit(
-                    *(*asked.key(deposit), asked.cursor.token, deposit.block_number, deposit.block_hash),
+                    *(chain_id, deposit.tx_hash, deposit.log_index, token, deposit.block_number, deposit.block_hash),
                     *(deposit.sender, deposit.address, account, deposit.atomic, gained, now_ms),
                 )
             )

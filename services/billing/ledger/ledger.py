@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.billing.ledger import refusals
-from services.billing.ledger.deposits import DepositBooks, RecordDeposits
+from services.billing.ledger.deposits import DepositBooks, RecordDeposits, RecordedDeposit
 from services.billing.ledger.holds import CHARGED, NO_ACCOUNT, Hold, Outcome, State
 from services.billing.ledger.idempotency import Claims
 from services.billing.ledger.operations import Effect, Expire, Grant, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending, capped_keys
+from services.billing.ledger.wallet_payments import IN_PROGRESS, PaymentBooks, PaymentState, SettleWalletPayment
 from services.common.errors import MeshError
 
 AVAILABLE = "available"
@@ -78,6 +79,7 @@ class Ledger:
         claims: Claims | None = None,
         spending: Spending | None = None,
         deposits: DepositBooks | None = None,
+        payments: PaymentBooks | None = None,
     ) -> None:
         self._holds = holds
         self._balances = balances
@@ -86,6 +88,7 @@ class Ledger:
         self._claims = claims or Claims()
         self.spending = spending or Spending()
         self._deposits = deposits or DepositBooks()
+        self._payments = payments or PaymentBooks()
         self.new_holds: dict[str, Hold] = {}
         self.ended_holds: dict[str, Hold] = {}
         self.new_grants: dict[str, Grant] = {}
@@ -107,8 +110,8 @@ class Ledger:
                     return self._expire(operation)
                 case Grant():
                     return self._grant(operation)
-                case RecordDeposits():
-                    return self._record_deposits(operation)
+                case RecordDeposits() | SettleWalletPayment():
+                    return self._deposit(operation)
         except MeshError as error:
             return error
 
@@ -226,15 +229,42 @@ class Ledger:
             raise refusals.grant_id_taken()
         return self._receipt(asked.account_id, asked.credits)
 
+    def _deposit(self, asked: RecordDeposits | SettleWalletPayment) -> Effect:
+        if isinstance(asked, RecordDeposits):
+            return self._record_deposits(asked)
+        return self._settle_wallet_payment(asked)
+
     def _record_deposits(self, asked: RecordDeposits) -> Effect:
         taken = self._deposits.take(asked, self._now_ms)
         for deposit in taken:
-            if deposit.account_id not in self._balances:
-                # Also for less than a credit: who locks the balance may change what the account has deposited.
-                self._balances[deposit.account_id] = self.new_balances[deposit.account_id] = Balance()
-            if deposit.credits:
-                self._move(deposit.reference, "deposit", deposit.account_id, deposit.credits, (DEPOSITS, AVAILABLE))
+            self._credit(deposit)
         return Effect(sum(deposit.credits for deposit in taken), 0, 0)
+
+    def _settle_wallet_payment(self, asked: SettleWalletPayment) -> Effect:
+        """Credits a payment once, whatever its state says: the chain shows it. A repeat changes nothing.
+
+        The price is held if the request may still be served, and has not ended before billing heard of it.
+        """
+        payment = self._payments.find(asked.request_id)
+        amount = payment.unit_price * payment.quantity
+        if payment.state != PaymentState.SETTLED:
+            deposit = payment.deposit(asked)
+            self._credit(
+                self._deposits.take_payment(payment.chain_id, payment.token, deposit, payment.account_id, self._now_ms)
+            )
+            if payment.state in IN_PROGRESS and payment.request_id not in self._holds:
+                hold = payment.hold(self._now_ms)
+                self._holds[hold.request_id] = self.new_holds[hold.request_id] = hold
+                self._move(hold.request_id, "reserve", hold.account_id, amount, (AVAILABLE, HELD))
+            self._payments.settle(payment, asked)
+        return self._receipt(payment.account_id, amount)
+
+    def _credit(self, deposit: RecordedDeposit) -> None:
+        if deposit.account_id not in self._balances:
+            # Also for less than a credit: who locks the balance may change what the account has deposited.
+            self._balances[deposit.account_id] = self.new_balances[deposit.account_id] = Balance()
+        if deposit.credits:
+            self._move(deposit.reference, "deposit", deposit.account_id, deposit.credits, (DEPOSITS, AVAILABLE))
 
     def _move(self, reference: str, kind: str, account_id: str, amount: int, pockets: tuple[str, str]) -> None:
         """Writes the two lines and keeps the balance equal to their sum."""

@@ -129,6 +129,49 @@ def swept_too_much(address: str, swept: int, deposited: int) -> MeshError:
     return MeshError(Code.CONFLICT, message, param="sweeps")
 
 
+def no_such_payment() -> MeshError:
+    """No wallet has paid for the request."""
+    return MeshError(Code.NOT_FOUND, "No payment was claimed for this request id.", param="request_id")
+
+
+def authorization_claimed() -> MeshError:
+    """The authorization pays for a request already."""
+    message = "This payment was already used for a request. Sign a new authorization, with another nonce."
+    return MeshError(Code.CONFLICT, message, param="nonce")
+
+
+def paid_already(request_id: str) -> MeshError:
+    """The wallet has paid for a request with the same idempotency key."""
+    message = (
+        f"Your wallet already pays for a request with this Idempotency-Key, as {request_id}. This payment was not "
+        "used. For another answer send a new key."
+    )
+    return MeshError(Code.CONFLICT, message, param="Idempotency-Key")
+
+
+def payment_moved_on(state: str) -> MeshError:
+    """The payment is in a state that does not allow what was asked for."""
+    return MeshError(Code.CONFLICT, f"The payment is {state} already.", param="state")
+
+
+def relayer_nonce_taken() -> MeshError:
+    """Another transaction of the relayer has the nonce."""
+    message = "Another transaction of this relayer has the nonce. Ask for the next one with GetRelayerNonce."
+    return MeshError(Code.CONFLICT, message, param="relayer_nonce")
+
+
+def wrong_price(atomic: int, price: int) -> MeshError:
+    """The payment is not what the request costs."""
+    message = f"The payment is {atomic} and the price of the request {price} of the token's smallest unit."
+    return MeshError(Code.CONFLICT, message, param="atomic")
+
+
+def pays_a_deposit_address() -> MeshError:
+    """The receiver is the deposit address of an account, so that watchers would credit the payment to that one."""
+    message = "'pay_to' is the deposit address of an account. Choose an address that no account deposits to."
+    return MeshError(Code.INVALID_REQUEST, message, param="pay_to")
+
+
 def deadline_exceeded() -> MeshError:
     """The caller has stopped waiting before a transaction took its call, so nothing was done."""
     return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to reply in time. Nothing was charged.")

@@ -9,7 +9,7 @@ order, and so none waits for another in a circle. Who has locked an account may 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -121,10 +121,14 @@ def claim(connection: sa.Connection, asked: Sequence[RecordDeposits], *, skip_lo
     return Claimed(places, owners, locked)
 
 
-def read_books(connection: sa.Connection, asked: Sequence[RecordDeposits], claimed: Claimed) -> DepositBooks:
-    """Reads the rest, once the accounts are locked."""
+def read_books(
+    connection: sa.Connection, asked: Sequence[RecordDeposits], claimed: Claimed, paid: Mapping[DepositKey, str]
+) -> DepositBooks:
+    """Reads the rest, once the accounts are locked; `paid` are the payments of wallets, with their accounts."""
     accounts = {(account,) for operation in asked for account in claimed.accounts(operation)}
-    transactions = {
+    accounts.update((account,) for account in paid.values())
+    transactions = {(key.chain_id, key.tx_hash) for key in paid}
+    transactions |= {
         (operation.cursor.chain_id, each.tx_hash)
         for operation in asked
         for each in operation.deposits

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from services.billing.ledger.deposits import RecordDeposits
+from services.billing.ledger.deposits import DepositBooks, RecordDeposits
 from services.billing.ledger.entries import NumberedEntry
 from services.billing.ledger.grants import GrantedCredits
 from services.billing.ledger.holds import Hold
@@ -17,6 +18,7 @@ from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
 from services.billing.ledger.operations import Expire, Grant, Locked, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending, asked_months
 from services.billing.ledger.usage import GroupBy, UsageSums
+from services.billing.ledger.wallet_payments import PaymentBooks, SettleWalletPayment
 from services.billing.metrics import CREDITS
 from services.billing.store import deposits as store_deposits
 from services.billing.store import postgresql as store_postgresql
@@ -30,6 +32,7 @@ from services.billing.store.idempotency import read_holders
 from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
 from services.billing.store.usage_backfill import backfill_usage, is_backfilled
+from services.billing.store.wallet_payments import NO_PAYMENTS, lock_payments, write_settled
 from services.common.database.base import Database
 from services.common.database.lanes import Lane
 
@@ -136,30 +139,17 @@ class LedgerStore:
     def _apply(
         self, operations: Sequence[Operation], now_ms: int, connection: sa.Connection, *, skip_locked: bool
     ) -> tuple[list[Result | Locked], dict[str, int]]:
-        requests: set[str] = set()
-        accounts: set[str] = set()
-        grants: set[str] = set()
-        ranges: list[RecordDeposits] = []
-        for operation in operations:
-            match operation:
-                case Reserve():
-                    requests.add(operation.request_id)
-                    accounts.add(operation.account_id)
-                case Settle() | Expire():
-                    requests.add(operation.request_id)
-                case Grant():
-                    grants.add(operation.grant_id)
-                    accounts.add(operation.account_id)
-                case RecordDeposits():
-                    ranges.append(operation)
-        # Nothing of deposits costs a statement without a range of blocks in the batch.
+        requests, accounts, grants, ranges, transfers = _asked(operations)
+        # Nothing of deposits costs a statement without a range of blocks in the batch, nor anything of payments without
+        # a transfer.
         claimed = store_deposits.claim(connection, ranges, skip_locked=skip_locked) if ranges else NOTHING_CLAIMED
-        accounts.update(*map(claimed.accounts, ranges))
+        payments = lock_payments(connection, transfers) if transfers else NO_PAYMENTS
+        accounts.update(payments.accounts, *map(claimed.accounts, ranges))
         holds, balances, locked = self._sql.read_holds(connection, requests, accounts, skip_locked=skip_locked)
         left_out = {
             at: Locked(next(iter(held_up)))
             for at, operation in enumerate(operations if locked or claimed.locked else ())
-            if (held_up := _held_up(operation, holds, claimed, locked))
+            if (held_up := _held_up(operation, holds, claimed, payments, locked))
         }
         if left_out:
             operations = [operation for at, operation in enumerate(operations) if at not in left_out]
@@ -168,24 +158,81 @@ class LedgerStore:
         keys, months = asked_keys(operations, holds), asked_months(operations, now_ms)
         claims = Claims(read_holders(connection, keys, holds)) if keys else None
         spending = Spending(read_spent(connection, months)) if months else None
-        books = store_deposits.read_books(connection, ranges, claimed) if ranges else None
-        ledger = Ledger(holds, balances, known, now_ms=now_ms, claims=claims, spending=spending, deposits=books)
+        books = _read_books(connection, ranges, claimed, payments, transfers) if ranges or transfers else None
+        ledger = Ledger(
+            *(holds, balances, known),
+            now_ms=now_ms,
+            claims=claims,
+            spending=spending,
+            deposits=books,
+            payments=payments,
+        )
         answers = [ledger.apply(operation) for operation in operations]
         self._sql.write(connection, ledger, now_ms)
         if ledger.spending.changes:
             write_spent(connection, ledger.spending.changes)
         if books is not None:
             store_deposits.write_books(connection, books)
+        if payments.settled:
+            write_settled(connection, payments)
         done = iter(answers)
         return [left_out.get(at) or next(done) for at in range(len(answers) + len(left_out))], ledger.moved
 
 
-def _held_up(operation: Operation, holds: Mapping[str, Hold], claimed: Claimed, locked: set[str]) -> set[str]:
+class _Asked(NamedTuple):
+    """What a batch is about, as far as its operations say."""
+
+    requests: set[str]
+    accounts: set[str]
+    grants: set[str]
+    ranges: list[RecordDeposits]
+    transfers: list[SettleWalletPayment]
+
+
+def _asked(operations: Sequence[Operation]) -> _Asked:
+    asked = _Asked(set(), set(), set(), [], [])
+    for operation in operations:
+        match operation:
+            case Reserve():
+                asked.requests.add(operation.request_id)
+                asked.accounts.add(operation.account_id)
+            case Settle() | Expire():
+                asked.requests.add(operation.request_id)
+            case Grant():
+                asked.grants.add(operation.grant_id)
+                asked.accounts.add(operation.account_id)
+            case RecordDeposits():
+                asked.ranges.append(operation)
+            case SettleWalletPayment():
+                asked.transfers.append(operation)
+                asked.requests.add(operation.request_id)
+    return asked
+
+
+def _read_books(
+    connection: sa.Connection,
+    ranges: Sequence[RecordDeposits],
+    claimed: Claimed,
+    payments: PaymentBooks,
+    transfers: Sequence[SettleWalletPayment],
+) -> DepositBooks:
+    return store_deposits.read_books(connection, ranges, claimed, payments.deposits(transfers))
+
+
+def _held_up(
+    operation: Operation,
+    holds: Mapping[str, Hold],
+    claimed: Claimed,
+    payments: PaymentBooks,
+    locked: set[str],
+) -> set[str]:
     """Returns the accounts, or the watcher, that another process has locked and an operation is about."""
     match operation:
         case RecordDeposits():
             watcher = {operation.cursor.watcher} if operation.cursor in claimed.locked else set()
             return watcher | (claimed.accounts(operation) & locked)
+        case SettleWalletPayment():
+            return payments.account(operation.request_id) & locked
         case Settle() | Expire():
             # A request that is unknown is nobody's.
             hold = holds.get(operation.request_id)

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from services.billing.ledger import refusals
-from services.billing.ledger.chain_identifiers import check_address, check_chain, check_hash, check_number
 from services.billing.ledger.deposit_addresses import ADDRESS_PAGE, MAX_ADDRESS_PAGE
 from services.billing.ledger.deposits import MAX_ATOMIC
+from services.billing.ledger.identifiers import check_address, check_chain, check_hash, check_number
 from services.common.clock import Clock, to_ms
 
 # The most that one transaction takes.

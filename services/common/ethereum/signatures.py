@@ -1,4 +1,4 @@
-"""Signatures of texts by wallets."""
+"""Signatures by wallets, and who made them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,16 @@ def signer_of(text: str, signature: bytes) -> str:
 
     Any 65 bytes are somebody's signature of any text, so the caller compares. Raises ValueError for what is none.
     """
+    data = text.encode()
+    return signer_of_digest(keccak(_PREFIX + str(len(data)).encode() + data), signature)
+
+
+def signer_of_digest(digest: bytes, signature: bytes) -> str:
+    """Returns the address whose key has signed a hash of 32 bytes, in lower case; otherwise as `signer_of`."""
     import coincurve
 
     if len(signature) != _SIGNATURE_BYTES or signature[64] not in {0, 1, 27, 28}:
         raise ValueError("no signature of 65 bytes with a recovery number at its end")
-    data = text.encode()
-    digest = keccak(_PREFIX + str(len(data)).encode() + data)
     recoverable = signature[:64] + bytes([signature[64] % 27])
     try:
         key = coincurve.PublicKey.from_signature_and_message(recoverable, digest, hasher=None)

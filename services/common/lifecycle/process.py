@@ -17,6 +17,10 @@ from services.common.settings import SettingsError
 # A service's `serve` runs until the event is set, drains, and returns.
 Serve = Callable[[asyncio.Event], Awaitable[None]]
 
+# Python's own default. Before Python 3.12, parsers written in C go down into nested JSON as far as this allows, and
+# some packages raise it when they are imported: a request of many brackets would then overflow the stack.
+_RECURSION_LIMIT = 1000
+
 
 def run_service(serve: Serve) -> None:
     """Runs `serve` until SIGTERM or SIGINT, then lets it drain.
@@ -27,6 +31,7 @@ def run_service(serve: Serve) -> None:
     # Requests make many short-lived objects and hardly any cycles: with Python's default of 700, looking for cycles
     # takes a twentieth of the CPU time.
     gc.set_threshold(20_000, 20, 50)
+    sys.setrecursionlimit(_RECURSION_LIMIT)
     try:
         uvloop.run(_serve_until_signal(serve))
     except (SettingsError, CatalogError, OSError) as error:

@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 from services.common.clock import system_clock
+from services.common.http.attempt_limits import AttemptLimits, client_address
 from services.common.lifecycle.lifespan import Lifespan
 from services.common.lifecycle.process import run_service
 from services.common.rpc.channels import channel_opener
@@ -22,7 +23,6 @@ from services.common.settings import load_settings, split_list
 from services.console.application import Application
 from services.console.error_pages import ErrorPages
 from services.console.freshness import Freshness
-from services.console.http.attempt_limits import AttemptLimits, client_address
 from services.console.http.origin import served_at
 from services.console.http.server import HttpServer
 from services.console.operators.actions import Actions

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
-from services.console.http.attempt_limits import AttemptLimits
+from services.common.http.attempt_limits import AttemptLimits
 from services.console.http.browser_sessions import BrowserSessions
 from services.console.metrics import SIGN_INS
 from services.console.page import Page

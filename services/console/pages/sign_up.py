@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
+from services.common.http.attempt_limits import AttemptLimits
 from services.common.scopes import ENDPOINTS
-from services.console.http.attempt_limits import AttemptLimits
 from services.console.http.forms import Form
 from services.console.mesh import Mesh
 from services.console.metrics import SIGN_UPS

@@ -14,4 +14,4 @@ _QUOTED = re.compile(r"'([a-z_]+(?:\[\d+\]|\.[a-z_]+)*)'")
 def renamed(error: MeshError, name: Callable[[str], str]) -> MeshError:
     """Returns the error with other names for fields, in `param` and in the message; `name` has them, or the same."""
     message = _QUOTED.sub(lambda match: f"'{name(match[1])}'", error.message)
-    return MeshError(error.code, message, param=name(error.param), retry_after=error.retry_after)
+    return error.reworded(message, name(error.param))

@@ -15,7 +15,7 @@ from aiohttp import web
 _EXPOSED = (
     "x-request-id, request-id, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, "
     "x-ratelimit-reset-requests, x-tiermesh-credits-charged, x-tiermesh-credits-remaining, x-tiermesh-receipt, "
-    "x-should-retry, retry-after"
+    "x-should-retry, retry-after, payment-required, payment-response, x-payment-response"
 )
 # Browsers ask once a day at most; most of them cap it at less.
 _MAX_AGE_SECONDS = "86400"

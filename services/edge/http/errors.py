@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import msgspec
@@ -76,6 +76,20 @@ class Refusal:
     message: str
     param: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    # What the body has beside the error, whatever the format of that is.
+    members: Mapping[str, object] = field(default_factory=dict)
+
+
+class RefusedError(MeshError):
+    """An error that knows how it is answered."""
+
+    def __init__(self, code: Code, refusal: Refusal) -> None:
+        super().__init__(code, refusal.message, param=refusal.param or "")
+        self.refusal = refusal
+
+    def reworded(self, message: str, param: str) -> RefusedError:
+        """Returns the same error, answered in the same way, in other words."""
+        return RefusedError(self.code, replace(self.refusal, message=message, param=param or None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +120,12 @@ OPENAI_ERRORS = ErrorFormat(body=ErrorBody, write=_openai_body)
 
 def respond(refusal: Refusal, errors: ErrorFormat = OPENAI_ERRORS, request_id: str = "") -> web.Response:
     """Returns the HTTP response for a refusal of the request with this id."""
+    body: object = errors.write(refusal, request_id)
+    if refusal.members:
+        body = {**msgspec.to_builtins(body), **refusal.members}
     return web.Response(
         status=errors.status(refusal.shape.status),
-        body=msgspec.json.encode(errors.write(refusal, request_id)),
+        body=msgspec.json.encode(body),
         content_type="application/json",
         headers=refusal.headers,
     )
@@ -126,6 +143,8 @@ def error_response(error: MeshError) -> web.Response:
 
 def refused(error: MeshError) -> Refusal:
     """Returns the refusal for an error; `retry-after` is in whole seconds, at least 1 where it is known."""
+    if isinstance(error, RefusedError):
+        return error.refusal
     headers = {}
     if error.retry_after > 0:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))

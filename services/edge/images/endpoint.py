@@ -56,9 +56,10 @@ class Images:
         )
         wanted: Literal["url", "b64_json"] = body.response_format or settings.image_response
         expected = len(calls) * size.width * size.height * _BYTES_OF_PIXEL if wanted == "url" else 0
+        opened = self._path.open(order)
         # Room is looked for before the work, and each image is stored before it is charged: what cannot be fetched is
         # not sold.
-        async with self._files.album(principal.account_id, expected) as album, self._path.open(order) as delivery:
+        async with self._files.album(opened.account_id, expected) as album, opened as delivery:
             while not delivery.complete:
                 await delivery.next_steps()
             data = [await self._image(request, last.image, form, wanted, album) for last in delivery.last_replies]

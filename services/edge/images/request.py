@@ -14,6 +14,8 @@ from services.edge.http.parsing import invalid
 _BLOCK = 8
 _SIZE = re.compile(r"([1-9][0-9]{1,4})x([1-9][0-9]{1,4})")
 
+# Each is charged by itself.
+MOST_IMAGES = 10
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 
@@ -29,7 +31,7 @@ class ImageBody(Struct, frozen=True):
 
     model: str
     prompt: Annotated[str, Meta(min_length=1, max_length=32_000)]
-    n: Annotated[int, Meta(ge=1, le=10)] | None = None
+    n: Annotated[int, Meta(ge=1, le=MOST_IMAGES)] | None = None
     # "256x256" and the like, or "auto".
     size: str | None = None
     response_format: Literal["url", "b64_json"] | None = None

@@ -39,7 +39,7 @@ class FieldNames:
         if error.code is Code.CONTEXT_LENGTH_EXCEEDED and (told := _TOO_LONG.search(error.message)):
             # Anthropic's clients know by these words that they have to shorten the conversation, and by how much.
             message = f"prompt is too long: {told[2]} tokens > {told[1]} maximum. Send less, or use another model."
-            return MeshError(error.code, message, param=error.param)
+            return error.reworded(message, error.param)
         return error
 
     def _name(self, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,7 +38,11 @@ _IDEMPOTENCY_KEY = Parameter(
 )
 
 
-def build_document(routes: Sequence[AnyRoute]) -> bytes:
+# Returns what wallets pay at the path of an endpoint; None if they cannot.
+PaymentInfo = Callable[[str], dict[str, Any] | None]
+
+
+def build_document(routes: Sequence[AnyRoute], payment_info: PaymentInfo | None = None) -> bytes:
     """Returns the document as JSON; routes without an operation are left out."""
     schemas, components = _schemas(routes)
     paths: dict[str, dict[str, Any]] = {}
@@ -47,7 +51,10 @@ def build_document(routes: Sequence[AnyRoute]) -> bytes:
             # OpenAPI names the parts of a path without what they may hold.
             path = web.DynamicResource(route.path).canonical
             full = path if route.at_root else _PREFIX + path
-            paths.setdefault(full, {})[route.method.lower()] = _described(route, path, route.operation, schemas)
+            described = _described(route, path, route.operation, schemas)
+            if payment_info is not None and route.operation.paid and (info := payment_info(route.path)) is not None:
+                described["x-payment-info"] = info
+            paths.setdefault(full, {})[route.method.lower()] = described
     document = {
         "openapi": "3.1.0",
         "info": {"title": _TITLE, "version": VERSION, "description": _DESCRIPTION, "license": {"name": "Apache-2.0"}},

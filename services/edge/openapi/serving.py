@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from typing import Any
 
 from aiohttp import web
 
 from services.edge.http.compression import compress
-from services.edge.openapi.document import build_document
+from services.edge.openapi.document import PaymentInfo, build_document
 from services.edge.route import AnyRoute, Content, Operation, PublicRoute
 
 _OPERATION = Operation(
@@ -21,16 +21,23 @@ _OPERATION = Operation(
 class Document:
     """The document about some routes and itself; it is built when it is first asked for, since most edges never are."""
 
-    def __init__(self, routes: Sequence[AnyRoute]) -> None:
+    def __init__(self, routes: Sequence[AnyRoute], payment_info: PaymentInfo | None = None) -> None:
+        """`payment_info` has the prices of the moment, with which the document changes."""
         self.route = PublicRoute(path="/openapi.json", handler=self.serve, operation=_OPERATION, at_root=True)
         self._routes = (*routes, self.route)
+        self._payment_info = payment_info
+        # The prices, and the document with them.
+        self._built: tuple[dict[str, dict[str, Any] | None], bytes] | None = None
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answers the request."""
-        response = web.Response(body=self._content, content_type="application/json")
+        response = web.Response(body=self._content(), content_type="application/json")
         compress(request, response)
         return response
 
-    @cached_property
     def _content(self) -> bytes:
-        return build_document(self._routes)
+        info = self._payment_info
+        prices = {} if info is None else {route.path: info(route.path) for route in self._routes}
+        if self._built is None or self._built[0] != prices:
+            self._built = prices, build_document(self._routes, prices.get)
+        return self._built[1]

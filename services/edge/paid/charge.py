@@ -20,7 +20,7 @@ from services.common.telemetry.tracing import Span, context_of, step
 from services.edge.context import RequestContext
 from services.edge.metrics import LEFT_EARLY, LEFT_LATE, OVERHEAD, SETTLE
 from services.edge.paid.generation import Generation
-from services.edge.paid.hold import Hold, Outcome, Receipt, TokenCounts
+from services.edge.paid.hold import AnyHold, Outcome, Receipt, TokenCounts
 from services.edge.paid.routing import Assignment
 from services.edge.paid.spans import end_generation
 from tiermesh.billing.v1 import billing_pb2
@@ -33,16 +33,18 @@ class Charge:
     def __init__(
         self,
         generation: Generation,
-        hold: Hold,
+        hold: AnyHold,
         context: RequestContext,
         monotonic: Callable[[], float],
         *,
         client_left: Callable[[], bool],
         by_piece: bool = False,
+        on_output: Callable[[], None] | None = None,
         while_waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`by_piece` says that each choice has its price, so that there is no part of the answer to pay for.
 
+        `on_output` is called when the answer first shows something.
         `while_waiting` raises MeshError inside when the edge has to stop.
         """
         self.generation = generation
@@ -51,6 +53,7 @@ class Charge:
         self._monotonic = monotonic
         self._client_left = client_left
         self._by_piece = by_piece
+        self.on_output = on_output
         self._while_waiting = while_waiting
         # Of generating the answer, if the request is traced.
         self._span: Span | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aiohttp import web
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
@@ -55,6 +55,8 @@ class ChargedCredits(Struct, frozen=True, forbid_unknown_fields=True):
 
     credits_charged: int
     credits_remaining: int
+    # The transaction on the chain, if a wallet has paid.
+    transaction: str | UnsetType = UNSET
 
 
 def usage_body(usages: Sequence[runner_pb2.Usage], *, prompts: int = 1) -> TokenUsage:
@@ -146,7 +148,10 @@ class Delivery(Struct):
 
     def note(self, choice: int, step: GenerateReply) -> None:
         """Keeps account of one step."""
-        self.has_output = self.has_output or _shows(step)
+        if not self.has_output and _shows(step):
+            self.has_output = True
+            if self.charge.on_output is not None:
+                self.charge.on_output()
         if step.finish_reason:
             self.finished[choice] = step
 
@@ -168,6 +173,8 @@ class Delivery(Struct):
         receipt = await self.charge.settle(prompt_tokens, completion_tokens, empty=not self.has_output)
         if self.open_receipt is not None:
             outcome: ReceiptOutcome = "completed" if self.has_output else "empty"
+            if receipt.transaction:
+                self.open_receipt.transaction = receipt.transaction
             self.open_receipt.settle(outcome, receipt.charged, prompt_tokens, completion_tokens)
         metrics = of_model(self.model.id)
         metrics.prompt_tokens.inc(prompt_tokens)
@@ -226,15 +233,19 @@ async def deliver_whole(delivery: Delivery, body: Callable[[list[GenerateReply]]
 
 def receipt_headers(receipt: Receipt) -> dict[str, str]:
     """Returns the headers that say what a request has cost and what is left."""
-    return {
+    headers = {
         "x-tiermesh-credits-charged": str(receipt.charged),
         "x-tiermesh-credits-remaining": str(receipt.remaining),
     }
+    if receipt.payment_response:
+        # The second name is that of version 1 of x402.
+        headers |= dict.fromkeys(("PAYMENT-RESPONSE", "X-PAYMENT-RESPONSE"), receipt.payment_response)
+    return headers
 
 
 def receipt_body(receipt: Receipt) -> ChargedCredits:
     """Returns the member `tiermesh` of a stream's last event, which says the same: its headers are long gone."""
-    return ChargedCredits(receipt.charged, receipt.remaining)
+    return ChargedCredits(receipt.charged, receipt.remaining, receipt.transaction or UNSET)
 
 
 async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: bytes = COMMENT) -> web.StreamResponse:

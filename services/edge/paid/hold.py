@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -33,6 +33,9 @@ class Receipt(Struct, frozen=True):
 
     charged: int
     remaining: int
+    # The transaction that a wallet has paid by, and what its client reads of it; empty for accounts.
+    transaction: str = ""
+    payment_response: str = ""
 
 
 class TokenCounts(Struct, frozen=True):
@@ -162,6 +165,31 @@ class BillingClient:
         if reply.HasField("error"):
             raise MeshError.from_proto(reply.error)
         return reply
+
+
+class AnyHold(Protocol):
+    """What pays for one request: `Hold`, or a payment of a wallet."""
+
+    @property
+    def request_id(self) -> str:
+        """The id of the request."""
+
+    @property
+    def amount(self) -> int:
+        """The credits that the request will cost if its answer is completed."""
+
+    async def settle(self, outcome: Outcome, counts: TokenCounts, trace: TraceContext | None = None) -> Receipt:
+        """Ends it durably."""
+
+    def abandon(self, outcome: Outcome, counts: TokenCounts = NO_TOKENS) -> None:
+        """Ends it in the background, unless it has ended."""
+
+
+class PaymentHold(AnyHold, Protocol):
+    """A payment of a wallet, which moves money only once there is something to pay for."""
+
+    def begin(self, fail: Callable[[MeshError], None]) -> None:
+        """Moves the money in the background; `fail` hears of it if that is impossible."""
 
 
 class Hold:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
+from typing import Protocol
 
 from aiohttp import web
 from msgspec import Struct
@@ -21,7 +23,7 @@ from services.edge.paid.charge import Charge
 from services.edge.paid.cut_off import CutOff
 from services.edge.paid.delivery import Delivery
 from services.edge.paid.generation import Generation
-from services.edge.paid.hold import BillingClient, Hold
+from services.edge.paid.hold import AnyHold, BillingClient, Hold, PaymentHold
 from services.edge.paid.idempotency import idempotency_key
 from services.edge.paid.prefix_hashes import cache_scope, prefix_hashes
 from services.edge.paid.progress import ProgressWatch
@@ -55,6 +57,23 @@ class Mesh:
     progress: ProgressWatch
 
 
+class Payment(Protocol):
+    """A payment of a wallet that came with a request."""
+
+    async def claim(self, order: Order, idempotency_key: str) -> PaymentHold:
+        """Takes the payment for its order; raises MeshError if it does not pay."""
+
+
+class Wallets(Protocol):
+    """Serves requests that wallets pay for one by one."""
+
+    def accept(self, order: Order) -> Order:
+        """Returns the order with the payment that came with it, if any; raises MeshError if it has nobody to pay."""
+
+    def offer(self, order: Order, refusal: MeshError) -> MeshError:
+        """Returns a refusal for want of credits, with the terms by which a wallet can pay."""
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """What a validated request asks of the mesh."""
 
@@ -70,12 +89,15 @@ class Order(Struct, frozen=True, kw_only=True):
     quantity: int = 1
     # What the runner must be able to do beyond the model's plain work.
     capabilities: tuple[str, ...] = ()
+    # What pays for it in place of the principal's credits.
+    payment: Payment | None = None
 
 
 class PaidPath:
     """Opens a reply to each order.
 
-    `monotonic` counts seconds and never goes back. Without `receipts` none is signed.
+    `monotonic` counts seconds and never goes back. Without `receipts` none is signed. Without `wallets`, accounts pay
+    for everything.
     """
 
     def __init__(
@@ -84,7 +106,9 @@ class PaidPath:
         settings: EdgeSettings,
         monotonic: Callable[[], float],
         receipts: ReceiptIssuer | None = None,
+        wallets: Wallets | None = None,
     ) -> None:
+        self._wallets = wallets
         self._mesh = mesh
         self._settings = settings
         self._monotonic = monotonic
@@ -106,7 +130,11 @@ class PaidPath:
 
         Use as `async with`, which gives the `Delivery`.
         """
-        return OpenOrder(order, self._mesh, self._settings, self._monotonic, self.cut_off, self._receipts)
+        if self._wallets is not None:
+            order = self._wallets.accept(order)
+        return OpenOrder(
+            *(order, self._mesh, self._settings, self._monotonic, self.cut_off), self._receipts, self._wallets
+        )
 
 
 class OpenOrder:
@@ -123,8 +151,10 @@ class OpenOrder:
         monotonic: Callable[[], float],
         cut_off: CutOff,
         receipts: ReceiptIssuer | None,
+        wallets: Wallets | None,
     ) -> None:
         self._order = order
+        self._wallets = wallets
         self._mesh = mesh
         self._settings = settings
         self._monotonic = monotonic
@@ -133,6 +163,11 @@ class OpenOrder:
         self._generation = self._new_generation()
         # None before the price is held.
         self._charge: Charge | None = None
+
+    @property
+    def account_id(self) -> str:
+        """Who pays: the account of the key, or of the wallet."""
+        return self._order.principal.account_id
 
     async def __aenter__(self) -> Delivery:
         order, generation = self._order, self._generation
@@ -171,9 +206,18 @@ class OpenOrder:
         key = idempotency_key(order.request.headers, order.principal.account_id)
         # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
         # the first request has, to be told that it is a repeat.
+        hold: AnyHold
+        on_output = None
         with self._cut_off.while_waiting():
-            assignment = None if key else await self._place()
-            hold = await self._reserve(key)
+            if order.payment is not None:
+                # A payment that does not pay must not wait for a slot either.
+                payment = await order.payment.claim(order, key)
+                hold, assignment = payment, None
+                if order.quantity == 1 and not order.calls[0].whole:
+                    on_output = partial(payment.begin, self._generation.fail)
+            else:
+                assignment = None if key else await self._place()
+                hold = await self._reserve(key)
         return Charge(
             self._generation,
             hold,
@@ -181,20 +225,26 @@ class OpenOrder:
             self._monotonic,
             client_left=lambda: _has_left(order.request),
             by_piece=order.quantity > 1,
+            on_output=on_output,
             while_waiting=self._cut_off.while_waiting,
         ), assignment
 
     async def _reserve(self, key: str) -> Hold:
         order, began = self._order, self._monotonic()
-        with step(order.context.trace, "reserve") as span:
-            hold = await self._mesh.billing.reserve(
-                order.context.request_id,
-                order.principal,
-                order.model.id,
-                quantity=order.quantity,
-                idempotency_key=key,
-                trace=context_of(span),
-            )
+        try:
+            with step(order.context.trace, "reserve") as span:
+                hold = await self._mesh.billing.reserve(
+                    order.context.request_id,
+                    order.principal,
+                    order.model.id,
+                    quantity=order.quantity,
+                    idempotency_key=key,
+                    trace=context_of(span),
+                )
+        except MeshError as error:
+            if self._wallets is None or error.code is not Code.INSUFFICIENT_CREDITS:
+                raise
+            raise self._wallets.offer(order, error) from error
         _note(RESERVE, order.context, self._monotonic() - began)
         return hold
 

@@ -39,6 +39,7 @@ class ImageLoader:
     ) -> list[bytes]:
         """Returns the images of an account's request in the same order; none is decoded.
 
+        Without an account, none is fetched.
         `take` is called with the bytes of each that was fetched, and may raise MeshError. Nothing is fetched before all
         that the request itself holds is found to be right. Raises MeshError INVALID_REQUEST, with the param of the
         image at fault, as soon as one cannot be had, and OVERLOADED.
@@ -70,6 +71,9 @@ class ImageLoader:
 
     async def _remote(self, source: ImageSource, total: _Total, account_id: str, take: Callable[[int], None]) -> bytes:
         with _refusing(source):
+            if not account_id:
+                # Who has not paid yet cannot make this edge fetch anything.
+                raise ValueError("is a URL, which only requests with an API key may have. Send it as a data: URL")
             async with self._turns.turn(account_id):
                 image = await self._fetcher.fetch(source.url, self._limits.bytes_each)
             take(len(image))

@@ -23,6 +23,14 @@ class RpcError(Exception):
     """A node did not answer, refused, or answered with something that cannot be true."""
 
 
+class RpcRefusedError(RpcError):
+    """A node refused one call; `code` is JSON-RPC's."""
+
+    def __init__(self, method: str, code: int) -> None:
+        super().__init__(f"the node refused {method} with code {code}")
+        self.code = code
+
+
 class Call(NamedTuple):
     """One method with its parameters."""
 
@@ -54,6 +62,15 @@ class JsonRpc:
 
     async def batch(self, calls: Sequence[Call]) -> list[msgspec.Raw]:
         """Returns the results of calls that one request makes, in their order; raises RpcError if one fails."""
+        results: list[msgspec.Raw] = []
+        for result in await self.attempt(calls):
+            if isinstance(result, RpcRefusedError):
+                raise result
+            results.append(result)
+        return results
+
+    async def attempt(self, calls: Sequence[Call]) -> list[msgspec.Raw | RpcRefusedError]:
+        """Does the same, but returns the refusals among the results; raises RpcError if there is no usable reply."""
         first = next(self._ids)
         bodies = [
             {"jsonrpc": "2.0", "id": first + at, "method": call.method, "params": list(call.parameters)}
@@ -61,14 +78,13 @@ class JsonRpc:
         ]
         self._ids = itertools.count(first + len(calls))
         replies = {reply.id: reply for reply in _decoded(await self._post(msgspec.json.encode(bodies)))}
-        results = []
+        results: list[msgspec.Raw | RpcRefusedError] = []
         for at, call in enumerate(calls):
             reply = replies.get(first + at)
             if reply is None:
                 raise RpcError(f"the node left out its reply to {call.method}")
-            if reply.error is not None:
-                raise RpcError(f"the node refused {call.method} with code {reply.error.code}")
-            results.append(reply.result)
+            refused = RpcRefusedError(call.method, reply.error.code) if reply.error is not None else None
+            results.append(refused or reply.result)
         return results
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ def test_four_settings_are_enough() -> None:
     settings = load()
     assert (settings.chain_id, settings.second_rpc_url, settings.tls.client_names) == (
         *(8453, ""),
-        ("tiermesh-console", "tiermesh-operator"),
+        ("tiermesh-console", "tiermesh-operator", "tiermesh-edge"),
     )
 
 
@@ -34,3 +34,19 @@ def test_the_token_is_an_address(token: str) -> None:
     with pytest.raises(SettingsError, match="TOKEN must be the address of a contract") as caught:
         load(TOKEN=token)
     assert GIVEN["RPC_URL"] not in str(caught.value)
+
+
+WALLETS = {"X402_PAY_TO": "0x" + 40 * "7", "RELAYER_KEY": "0x" + 64 * "5"}
+
+
+@pytest.mark.parametrize("name", WALLETS)
+def test_what_wallets_pay_by_is_given_whole(name: str) -> None:
+    assert load(**WALLETS).x402_pay_to == WALLETS["X402_PAY_TO"]
+    with pytest.raises(SettingsError, match="set X402_PAY_TO and RELAYER_KEY together"):
+        load(**{**WALLETS, name: ""})
+
+
+def test_the_receiver_is_an_address() -> None:
+    with pytest.raises(SettingsError, match="X402_PAY_TO must be an address") as caught:
+        load(**{**WALLETS, "X402_PAY_TO": "treasury"})
+    assert WALLETS["RELAYER_KEY"] not in str(caught.value)

@@ -23,7 +23,7 @@ REFERENCE = (
 _VIEWS = f"""
     WITH own_deposits AS (
         SELECT {REFERENCE.format(table="deposits")} AS reference,
-            chain_id, tx_hash, token, address, account_id, atomic, credits
+            chain_id, tx_hash, log_index, token, address, account_id, atomic, credits
         FROM deposits WHERE {{range}}
     ), deposited AS (
         SELECT account_id, sum(atomic) AS atomic, sum(credits) AS credits FROM own_deposits GROUP BY account_id
@@ -31,6 +31,9 @@ _VIEWS = f"""
         SELECT account_id, atomic FROM deposit_totals WHERE {{range}}
     ), own_sweeps AS (
         SELECT chain_id, tx_hash, token, address, account_id, atomic FROM sweeps WHERE {{range}}
+    ), own_payments AS (
+        SELECT request_id, chain_id, tx_hash, log_index, account_id, atomic FROM wallet_payments
+        WHERE {{range}} AND state = 'settled'
     )
 """  # noqa: S608 - constants only
 _CHECKS = [
@@ -62,9 +65,11 @@ _CHECKS = [
     ),
     Check(
         """
-        SELECT d.tx_hash, d.account_id, coalesce(a.account_id, 'nobody') AS owner
+        SELECT d.tx_hash, d.account_id, coalesce(a.account_id, p.account_id, 'nobody') AS owner
         FROM own_deposits d LEFT JOIN deposit_addresses a ON a.chain_id = d.chain_id AND a.address = d.address
-        WHERE a.account_id IS NULL OR a.account_id <> d.account_id
+            LEFT JOIN own_payments p
+                ON p.chain_id = d.chain_id AND p.tx_hash = d.tx_hash AND p.log_index = d.log_index
+        WHERE coalesce(a.account_id, p.account_id, '') <> d.account_id
         """,
         lambda row: (
             f"a deposit of {row.tx_hash} was credited to {row.account_id}, but its address belongs to {row.owner}"
@@ -88,6 +93,14 @@ _CHECKS = [
         WHERE a.account_id IS NULL OR a.account_id <> s.account_id
         """,
         lambda row: f"a sweep of {row.tx_hash} is one of {row.account_id}, but its address belongs to {row.owner}",
+    ),
+    Check(
+        """
+        SELECT p.request_id, p.atomic, coalesce(d.atomic, 0) AS deposited FROM own_payments p
+        LEFT JOIN own_deposits d ON d.chain_id = p.chain_id AND d.tx_hash = p.tx_hash AND d.log_index = p.log_index
+        WHERE p.atomic <> coalesce(d.atomic, 0)
+        """,
+        lambda row: f"a wallet has paid {row.atomic} for {row.request_id}, but deposited {row.deposited}",
     ),
 ]
 

@@ -41,9 +41,12 @@ class BodyMemory:
         """Returns the bytes that the requests of an account hold."""
         return self._accounts.get(account_id, 0)
 
-    def share(self, account_id: str) -> BodyShare:
-        """Returns the share of one request, for a `with`: what it holds at the end of that is given back."""
-        return BodyShare(self, account_id)
+    def share(self, account_id: str, address: str = "") -> BodyShare:
+        """Returns the share of one request, for a `with`: what it holds at the end of that is given back.
+
+        Where no account is known yet, it counts for the address that the request comes from.
+        """
+        return BodyShare(self, account_id, account_id or address)
 
     def check(self, account_id: str, count: int) -> None:
         """Raises NoMemoryError if an account cannot get so many bytes now."""
@@ -71,11 +74,13 @@ class BodyMemory:
 class BodyShare:
     """What one request holds of that memory, as long as a `with` lasts."""
 
-    __slots__ = ("_memory", "account_id", "held")
+    __slots__ = ("_memory", "_owner", "account_id", "held")
 
-    def __init__(self, memory: BodyMemory, account_id: str) -> None:
+    def __init__(self, memory: BodyMemory, account_id: str, owner: str) -> None:
         self._memory = memory
+        # Empty for who has not paid yet.
         self.account_id = account_id
+        self._owner = owner
         # Bytes.
         self.held = 0
 
@@ -88,12 +93,12 @@ class BodyShare:
 
     def expect(self, count: int) -> None:
         """Raises NoMemoryError if so many bytes more could not be taken now."""
-        self._memory.check(self.account_id, count)
+        self._memory.check(self._owner, count)
 
     def take(self, count: int) -> None:
         """Takes bytes, before or as they arrive; raises NoMemoryError if they cannot be had."""
-        self._memory.check(self.account_id, count)
-        self._memory.add(self.account_id, count)
+        self._memory.check(self._owner, count)
+        self._memory.add(self._owner, count)
         self.held += count
 
     def keep(self, count: int) -> None:
@@ -105,5 +110,5 @@ class BodyShare:
 
     def give_back(self, count: int) -> None:
         """Gives back bytes that are not kept."""
-        self._memory.add(self.account_id, -count)
+        self._memory.add(self._owner, -count)
         self.held -= count

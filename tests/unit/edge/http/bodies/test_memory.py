@@ -36,6 +36,21 @@ def test_an_account_has_a_bound() -> None:
     assert memory.held == 0
 
 
+def test_who_has_no_account_has_the_bound_of_an_address() -> None:
+    memory = BodyMemory(total=1000, per_account=50)
+    with memory.share("", "198.51.100.1") as first, memory.share("", "198.51.100.2") as second:
+        first.take(50)
+        with pytest.raises(NoMemoryError):
+            first.take(1)
+        second.take(50)
+        # Nothing else takes it for an account.
+        assert first.account_id == ""
+    with memory.share("a", "198.51.100.1") as known:
+        known.take(5)
+        assert memory.of_account("a") == 5
+    assert memory.held == 0
+
+
 def test_no_account_gets_more_than_is_left() -> None:
     memory = BodyMemory(total=120, per_account=1000)
     with memory.share("a") as first, memory.share("b") as second, memory.share("c") as third:

@@ -53,6 +53,12 @@ class AttemptLimits:
             raise MeshError(Code.RATE_LIMITED, message, retry_after=wait)
         attempts.append(now)
 
+    def forget(self, address: str, count: int) -> None:
+        """Counts the last attempts of an address no more, because they were no misuse."""
+        attempts = self._attempts.get(address) or deque()
+        for _ in range(min(count, len(attempts))):
+            attempts.pop()
+
 
 def client_address(request: web.Request, trusted_proxies: int) -> str:
     """Returns who sent a request, as far as it can be known; for IPv6 the network.

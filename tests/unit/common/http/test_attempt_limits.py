@@ -5,7 +5,7 @@ from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
 from services.common.errors import Code, MeshError
-from services.console.http.attempt_limits import AttemptLimits, client_address
+from services.common.http.attempt_limits import AttemptLimits, client_address
 from tests.unit.auth.manual_clock import ManualClock
 
 
@@ -34,6 +34,20 @@ def test_memory_is_bounded_and_those_who_try_are_remembered_longest() -> None:
         limits.count("a")
     # It was forgotten, because it had tried the longest time ago.
     limits.count("b")
+
+
+def test_what_was_no_misuse_counts_no_more() -> None:
+    limits = AttemptLimits(3, 60, "sign in", ManualClock())
+    for _ in range(3):
+        limits.count("a")
+    limits.forget("a", 2)
+    for _ in range(2):
+        limits.count("a")
+    with pytest.raises(MeshError):
+        limits.count("a")
+    limits.forget("a", 5)
+    limits.forget("b", 1)
+    limits.count("a")
 
 
 def address(*forwarded: str, proxies: int, remote: str = "203.0.113.9") -> str:

@@ -1,0 +1,1 @@
+"""What wallets pay for single requests: the payments, and their gRPC face."""

@@ -1,0 +1,1 @@
+"""Wallets that pay for single requests: a whole mesh, payments and a real chain."""
