@@ -164,9 +164,7 @@ async def _fill_postgresql(url: str, steps: Sequence[_Step]) -> None:
             await connection.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
         for _, definition in indexes:
             await connection.execute(definition)
-    if steps[0].numbers > 1:
-        # Statistics of a ledger with one request would make plans that read all of it, and be kept while it grows.
-        await connection.execute("VACUUM ANALYZE")
+    await connection.execute("VACUUM ANALYZE")
     await connection.close()
 
 

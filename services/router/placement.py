@@ -25,7 +25,7 @@ BOUND = 1.25
 # not told yet, and where there are fewer requests than runners the mean would allow no company at all.
 ALWAYS_ALLOWED = 2
 # To know the mean takes a look at every runner, so it is not taken anew for so long, in seconds.
-MEAN_LIFE = 0.01
+MEAN_LIFE = 0.05
 
 # How many pairs are drawn before every runner is looked at.
 _TRIES = 4

@@ -7,7 +7,6 @@ router counts what it places itself. It is wrong only about what has ended, and 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from tiermesh.runner.v1.runner_pb2 import WatchStatusResponse
 # once, because requests are waiting for it.
 INTERVAL = 0.02
 # For how long a change waits for others, in seconds, if no router has to know it at once.
-PATIENCE = 0.25
+PATIENCE = 0.5
 # A router that is wrong by so many requests has to know it at once, and by this part of the slots.
 _WRONG_BY, _WRONG_PART = 2, 4
 # The engine's figures are for operators and cost a call to the GPUs, so they are asked for this often, in seconds.
@@ -36,34 +35,48 @@ class _Load(NamedTuple):
 
 
 class _Watcher:
-    """A router's stream: what it was told last, and whether that has to be put right."""
+    """A router's stream: what it was told last, and when it has to hear again."""
 
     def __init__(self) -> None:
         # Whether the router has to hear at once, whatever else happens.
         self.is_urgent = False
+        self._loop = asyncio.get_running_loop()
         self._told: _Load | None = None
-        self._changed = asyncio.Event()
-        self._urgent = asyncio.Event()
+        # Before this moment it hears nothing, on the loop's clock.
+        self._not_before = 0.0
+        # Sets the event when it has to hear again: one timer and one event, because this runs for many requests.
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = asyncio.Event()
 
     def tell(self, load: _Load) -> None:
         """Notes what the router hears now."""
         self._told, self.is_urgent = load, False
-        self._changed.clear()
-        self._urgent.clear()
+        self._not_before = self._loop.time() + (INTERVAL if load.active < load.slots else 0.0)
+        self._due.clear()
+        self.forget_timer()
 
     def look(self, load: _Load) -> None:
         """Notes that the load is another one now."""
-        self._changed.set()
-        if self._told is None or _is_urgent(self._told, load):
-            self.is_urgent = True
-            self._urgent.set()
+        self.is_urgent = self._told is None or _is_urgent(self._told, load)
+        if self._timer is not None and not self.is_urgent:
+            return
+        self.forget_timer()
+        now = self._loop.time()
+        if self.is_urgent and now >= self._not_before:
+            self._due.set()
+        else:
+            moment = max(now, self._not_before) + (0.0 if self.is_urgent else PATIENCE)
+            self._timer = self._loop.call_at(moment, self._due.set)
 
     async def wait(self) -> None:
         """Returns when the router has to hear again."""
-        await self._changed.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
-                await self._urgent.wait()
+        await self._due.wait()
+
+    def forget_timer(self) -> None:
+        """Lets the router hear nothing because of what has changed so far."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _is_urgent(told: _Load, now: _Load) -> bool:
@@ -88,6 +101,8 @@ class StatusBoard:
         """`clock` is steady, in seconds."""
         self._runner_id = runner_id
         self._engine = engine
+        # Asked here once: to compare an object with a protocol takes as long as all the rest of a status.
+        self._knows_facts = engine if isinstance(engine, KnowsFacts) else None
         self._clock = clock
         self._facts: EngineFacts | None = None
         self._facts_at = float("-inf")
@@ -110,10 +125,11 @@ class StatusBoard:
 
     def changed(self) -> None:
         """Tells the watchers of a change of load."""
+        load = self._load()
         for watcher in self._watchers:
             # Twice for every request, so what is known already is not looked at again.
             if not watcher.is_urgent:
-                watcher.look(self._load())
+                watcher.look(load)
 
     def snapshot(self) -> WatchStatusResponse:
         """Returns the status now."""
@@ -133,8 +149,8 @@ class StatusBoard:
 
     def _recent_facts(self) -> EngineFacts | None:
         now = self._clock()
-        if isinstance(self._engine, KnowsFacts) and now - self._facts_at >= _FACTS_LIFE:
-            self._facts, self._facts_at = self._engine.facts(), now
+        if self._knows_facts is not None and now - self._facts_at >= _FACTS_LIFE:
+            self._facts, self._facts_at = self._knows_facts.facts(), now
         return self._facts
 
     async def watch(self) -> AsyncIterator[WatchStatusResponse]:
@@ -146,8 +162,7 @@ class StatusBoard:
                 load = self._load()
                 watcher.tell(load)
                 yield self.snapshot()
-                if load.active < load.slots:
-                    await asyncio.sleep(INTERVAL)
                 await watcher.wait()
         finally:
+            watcher.forget_timer()
             del self._watchers[watcher]

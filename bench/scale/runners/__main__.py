@@ -3,6 +3,11 @@
 The meshes run at once and are measured in turn, with the bare relay between them. The further runners share a few
 processes. A second router, which places nothing, shows what a replica of the router costs for hearing every runner.
 `--against` measures another revision of git in the same rounds.
+
+The runners are part of the sum, without what their engines do. In a deployment each has a machine of its own, whose
+processors are busy with little else, so the sum without them is shown too. What runners, routers and etcd tell each
+other at rest is spent by the second and not by the request, so it weighs more the fewer requests a machine can do. It
+is measured apart, before the rounds.
 """
 
 from __future__ import annotations
@@ -11,7 +16,8 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +37,8 @@ _HOST = HERE / "bench" / "scale" / "runners" / "host.py"
 _RUNNERS_A_PROCESS = 50
 _SLOTS = 64
 _MODEL = "tiermesh-pro"
+# For how long all meshes are measured at rest, in seconds.
+_REST = 5.0
 # The router that places nothing.
 _LISTENER = "second router"
 
@@ -47,17 +55,23 @@ class Crowd:
     engines: list[str]
     # CPU-milliseconds of a request by process, of each round.
     rounds: list[dict[str, float]] = field(default_factory=list)
+    # Requests a second, of each round.
+    rates: list[float] = field(default_factory=list)
+    # CPU-milliseconds of a second at rest by process.
+    rest: dict[str, float] = field(default_factory=dict)
 
     def measure(self, requests: int, in_flight: int) -> None:
         """Measures one round."""
         order = Order(url=self.mesh.base_url + "/chat/completions", api_key=self.mesh.api_key, model=_MODEL,
                       requests=requests, in_flight=in_flight, stream=False, max_tokens=1)  # fmt: skip
-        before = self._used()
-        send(order)
-        after = self._used()
+        before = self.used()
+        result = send(order)
+        after = self.used()
         self.rounds.append({name: (after[name] - before[name]) * 1000 / requests for name in after})
+        self.rates.append(requests / result.seconds)
 
-    def _used(self) -> dict[str, float]:
+    def used(self) -> dict[str, float]:
+        """Returns the CPU seconds so far by process."""
         used = {"runners": 0.0}
         for name, seconds in cpu_seconds(self.pids).items():
             role = "runners" if name.startswith("runner") else name
@@ -72,7 +86,12 @@ class Crowd:
     @property
     def total(self) -> float:
         """The median of all processes but the second router."""
-        return median(sum(cost for name, cost in each.items() if name != _LISTENER) for each in self.rounds)
+        return median(map(_sum, self.rounds))
+
+    @property
+    def without_runners(self) -> float:
+        """The same without the runners."""
+        return median(_sum(each) - each["runners"] for each in self.rounds)
 
 
 def main() -> None:
@@ -99,8 +118,11 @@ def main() -> None:
         ]
         relay = stack.enter_context(running_relay())
         for crowd in crowds:
-            crowd.measure(arguments.requests, arguments.in_flight)
+            # Until a runner has had as many requests as it has slots, it tells of each at once.
+            crowd.measure(max(arguments.requests, crowd.count * _SLOTS * 3 // 2), arguments.in_flight)
             crowd.rounds.clear()
+            crowd.rates.clear()
+        measure_rest(crowds)
         relays = []
         for number in range(arguments.rounds):
             for crowd in crowds if number % 2 else reversed(crowds):
@@ -108,6 +130,14 @@ def main() -> None:
             relays.append(relay.measure(arguments.requests, arguments.in_flight, stream=False))
             console.print(f"round {number + 1} of {arguments.rounds}")
     console.print(cost_table(crowds, median(relays), arguments.in_flight))
+
+
+def measure_rest(crowds: list[Crowd]) -> None:
+    """Measures all meshes at once while nobody asks them anything."""
+    before = [crowd.used() for crowd in crowds]
+    time.sleep(_REST)
+    for crowd, used in zip(crowds, before, strict=True):
+        crowd.rest = {name: (seconds - used[name]) * 1000 / _REST for name, seconds in crowd.used().items()}
 
 
 def cost_table(crowds: list[Crowd], relay: float, in_flight: int) -> Table:
@@ -125,13 +155,31 @@ def cost_table(crowds: list[Crowd], relay: float, in_flight: int) -> Table:
     add("mesh", lambda crowd: crowd.total)
     add("mesh ÷ relay", lambda crowd: crowd.total / relay)
     add("mesh ÷ that with the fewest runners", lambda crowd: crowd.total / _fewest(crowds, crowd).total)
+    add("mesh ÷ that of the last revision, in a round", lambda crowd: _against(crowds, crowd))
+    add("mesh without runners", lambda crowd: crowd.without_runners)
+    add("that ÷ that with the fewest", lambda crowd: crowd.without_runners / _fewest(crowds, crowd).without_runners)
     add(_LISTENER, lambda crowd: crowd.cost(_LISTENER))
     add("a router of two ÷ the only one", _shared)
+    add("at rest, CPU-ms a second: mesh", lambda crowd: _sum(crowd.rest))
+    for name in ("router", "runners", "etcd"):
+        add(f"at rest: {name}", lambda crowd, name=name: crowd.rest[name])  # type: ignore[misc]  # As above.
+    add("requests a second", lambda crowd: median(crowd.rates))
     return table
+
+
+def _sum(costs: Mapping[str, float]) -> float:
+    """Adds up all processes but the second router."""
+    return sum(cost for name, cost in costs.items() if name != _LISTENER)
 
 
 def _fewest(crowds: list[Crowd], crowd: Crowd) -> Crowd:
     return next(other for other in crowds if other.revision == crowd.revision)
+
+
+def _against(crowds: list[Crowd], crowd: Crowd) -> float:
+    """Returns the median of the ratios to the same number of runners at the revision that was measured beside this."""
+    other = [each for each in crowds if each.count == crowd.count][-1]
+    return median(_sum(mine) / _sum(its) for mine, its in zip(crowd.rounds, other.rounds, strict=True))
 
 
 def _shared(crowd: Crowd) -> float:

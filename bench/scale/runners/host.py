@@ -1,20 +1,25 @@
 """Many simulated runners in one process: each has its own server, status and registration.
 
-The bench starts this file with the code of any checkout on the path. `argv` is how many runners there are, the number
-of the first, and the port on which the process tells its engines' CPU time.
+The process runs as that of one runner does: with its event loop, its garbage collection and its log. The bench starts
+this file with the code of any checkout on the path. `argv` is how many runners there are, the number of the first, and
+the port on which the process tells its engines' CPU time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
+from typing import Any
 
 from prometheus_client import start_http_server
 
 from services.common.catalog import load_catalog
 from services.common.etcd import EtcdClient, Registration, etcd_client
+from services.common.lifecycle.process import run_service
 from services.common.rpc.server import GrpcServer
 from services.common.settings import DEFAULT_CATALOG, load_settings
+from services.common.telemetry.logs import configure_logs
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.generation import Generation
 from services.runner.kinds.choice import work_reader
@@ -26,15 +31,21 @@ from services.runner.status import StatusBoard
 from tiermesh.runner.v1.runner_pb2_grpc import add_RunnerServiceServicer_to_server
 
 
-async def main(count: int, first: int, metrics_port: int) -> None:
-    """Serves until it is killed."""
+async def main(count: int, first: int, metrics_port: int, stop: asyncio.Event) -> None:
+    """Serves until `stop` is set."""
     settings = load_settings(RunnerSettings, "runner")
+    # Without it every call would be written to a log.
+    configure_logs("runner", format=settings.log_format, level=settings.log_level)
     etcd = etcd_client(settings)
     engines = [await start_engine(settings) for _ in range(count)]
     ENGINE_CPU.set_function(lambda: sum(engine.cpu_seconds for engine in engines))
     start_http_server(metrics_port, "127.0.0.1")
     runs = [serve(settings, engine, f"bench-{first + number}", etcd) for number, engine in enumerate(engines)]
-    await asyncio.gather(*runs)
+    serving = asyncio.gather(*runs)
+    either: list[asyncio.Future[Any]] = [serving, asyncio.create_task(stop.wait())]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        serving.result()
 
 
 async def start_engine(settings: RunnerSettings) -> SimulatedEngine:
@@ -58,4 +69,5 @@ async def serve(settings: RunnerSettings, engine: SimulatedEngine, name: str, et
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*map(int, sys.argv[1:])))
+    runners, first_number, port = map(int, sys.argv[1:])
+    run_service(partial(main, runners, first_number, port))

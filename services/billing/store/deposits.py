@@ -63,19 +63,21 @@ _SQLITE = {
         ON CONFLICT (account_id) DO UPDATE SET atomic = excluded.atomic
     """,
 }
+# The arrays of one element are explained at the update of holds (store/postgresql.py). Cursors are few.
 _POSTGRESQL = {
     "cursors": f"""
         SELECT {_CURSOR}, next_block, last_hash
         FROM unnest($1::bigint[], $2::text[], $3::text[]) AS asked ({_CURSOR}) JOIN deposit_cursors USING ({_CURSOR})
     """,
     "owners": """
-        SELECT chain_id, address, account_id
-        FROM unnest($1::bigint[], $2::text[]) AS asked (chain_id, address)
-        JOIN deposit_addresses USING (chain_id, address)
+        SELECT asked.chain_id, asked.address, account_id
+        FROM unnest($1::bigint[], $2::text[]) AS asked (chain_id, address) JOIN deposit_addresses
+            ON deposit_addresses.chain_id = ANY (ARRAY[asked.chain_id]) AND deposit_addresses.address = asked.address
     """,
     "known": f"""
-        SELECT {_DEPOSIT} FROM unnest($1::bigint[], $2::text[]) AS asked (chain_id, tx_hash)
-        JOIN deposits USING (chain_id, tx_hash)
+        SELECT {", ".join(f"deposits.{name}" for name in _DEPOSIT.split(", "))}
+        FROM unnest($1::bigint[], $2::text[]) AS asked (chain_id, tx_hash)
+        JOIN deposits ON deposits.chain_id = ANY (ARRAY[asked.chain_id]) AND deposits.tx_hash = asked.tx_hash
     """,
     "totals": "SELECT account_id, atomic FROM deposit_totals WHERE account_id = ANY ($1::text[])",
     "insert_cursor": f"INSERT INTO deposit_cursors ({_CURSOR}, next_block, last_hash) VALUES ($1, $2, $3, $4, $5)",

@@ -34,17 +34,21 @@ _READ_HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE request_id = A
 _READ_GRANTS = f"SELECT {', '.join(GRANT_COLUMNS)} FROM grants WHERE grant_id = ANY ($1::text[])"  # noqa: S608 - constants only
 
 # Each array is a column. A batch has few of these rows, and often none of the first kind.
+#
+# An array of one element is compared, here and wherever rows are found for arrays, because an index can serve nothing
+# of that but the search for each element. For two equal columns a plan that was made while a table had few rows would
+# walk through the whole of its index, and be kept while the table grows.
 _UPDATE = """
     WITH ended_holds AS (
         UPDATE holds SET state = e.state, outcome = e.outcome, prompt_tokens = e.prompt_tokens,
             completion_tokens = e.completion_tokens, runner_id = e.runner_id, settled_ms = e.settled_ms
         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
             AS e (request_id, state, outcome, prompt_tokens, completion_tokens, runner_id, settled_ms)
-        WHERE holds.request_id = e.request_id
+        WHERE holds.request_id = ANY (ARRAY[e.request_id])
     )
     UPDATE balances SET available = c.available, held = c.held
     FROM unnest($8::text[], $9::bigint[], $10::bigint[]) AS c (account_id, available, held)
-    WHERE balances.account_id = c.account_id
+    WHERE balances.account_id = ANY (ARRAY[c.account_id])
 """
 
 

@@ -16,14 +16,20 @@ from services.common.database.statements import execute_many_sqlite, fetch_postg
 
 _COLUMNS = "account_id, key_id, begins_ms, ends_ms"
 _KEY = "account_id, key_id, begins_ms"
+# On PostgreSQL; the array is explained at the update of holds (store/postgresql.py).
+_SAME = (
+    "key_months.account_id = ANY (ARRAY[{other}.account_id]) AND key_months.key_id = {other}.key_id "
+    "AND key_months.begins_ms = {other}.begins_ms"
+)
 _READ_SQLITE = f"""
     SELECT {_COLUMNS}, spent FROM key_months WHERE ({_KEY}) IN (
         SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(?)
     )
 """  # noqa: S608 - constants only
 _READ_POSTGRESQL = f"""
-    SELECT {_COLUMNS}, spent FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked ({_KEY})
-    JOIN key_months USING ({_KEY})
+    SELECT {", ".join(f"key_months.{name}" for name in (*_COLUMNS.split(", "), "spent"))}
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS asked ({_KEY})
+    JOIN key_months ON {_SAME.format(other="asked")}
 """  # noqa: S608 - constants only
 
 # What was spent may begin a row; what is given back was in one.
@@ -39,8 +45,7 @@ _GIVE_BACK_SQLITE = """
 _GIVE_BACK_POSTGRESQL = f"""
     UPDATE key_months SET spent = key_months.spent + change.amount
     FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS change ({_KEY}, amount)
-    WHERE key_months.account_id = change.account_id AND key_months.key_id = change.key_id
-        AND key_months.begins_ms = change.begins_ms
+    WHERE {_SAME.format(other="change")}
 """  # noqa: S608 - constants only
 
 

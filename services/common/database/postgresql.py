@@ -44,7 +44,7 @@ _HOT_SETTINGS = {
     # planning anew each time would cost more than running them.
     "plan_cache_mode": "force_generic_plan",
     # A plan made while a table was small would read the whole of it, and be kept after the table has grown. (Off means
-    # a strong preference, not a ban.)
+    # a strong preference, not a ban.) It forbids no walk through a whole index: statements do (docs/decisions/0050).
     "enable_seqscan": "off",
 }
 

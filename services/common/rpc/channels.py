@@ -28,6 +28,10 @@ CONNECTION_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # Each channel owns its connection: a new one really connects anew, and a broken one breaks only its own client.
     ("grpc.use_local_subchannel_pool", 1),
+    # By default each end measures a connection by pings, several a second while it carries anything, to find how much
+    # may be under way. The mesh is one data centre: a megabyte is, and more for a message that is larger.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 1 << 20),
     # The mesh talks to itself; a proxy meant for the internet has no place in between.
     ("grpc.enable_http_proxy", 0),
 )
