@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -153,3 +154,34 @@ async def test_a_refund_long_after_it_was_proven(store: LedgerStore, database: D
     await store.commit([settle("r", Outcome.FAILED)], NOW_MS + 10**9)
     assert (await audits.audit_new()).violations == []
     assert await rows(database, "SELECT * FROM audit_moves") == []
+
+
+async def test_what_is_found_during_an_audit_of_the_whole_outlives_it(store: LedgerStore, database: Database) -> None:
+    mend = "UPDATE grants SET credits = 10"
+    old, new = (f"grant {name} and its entries disagree" for name in ("old", "new"))
+    await drop_guards(database)
+
+    async def find_wrong(name: str) -> None:
+        """Has an audit of what is new find a grant that nothing is wrong with afterwards."""
+        await commit(store, grant(10, "acct", name))
+        await execute(database, f"UPDATE grants SET credits = 11 WHERE grant_id = '{name}'")
+        assert f"grant {name} and its entries disagree" in (await store.audit_new()).violations
+        await execute(database, mend)
+
+    await find_wrong("old")
+    whole = Audits(database, rest=0)
+    check_accounts = whole._check_accounts
+
+    async def late(*arguments: Any) -> Any:
+        """All movements of its beginning are read: what comes now is none of them."""
+        whole._check_accounts = check_accounts  # type: ignore[method-assign] # The moment between two slices.
+        await find_wrong("new")
+        return await check_accounts(*arguments)
+
+    whole._check_accounts = late  # type: ignore[method-assign, assignment] # As above.
+    assert (await store.audit_new()).violations == [old]
+    assert (await whole.audit_all()).violations == []
+    assert (await store.audit_new()).violations == [new]
+    # The next one has read this movement as well.
+    assert (await whole.audit_all()).violations == []
+    assert (await store.audit_new()).violations == []
