@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from tests.integration.billing.random_history import RandomHistory
 from tests.integration.billing.replica import Replica
 
 _ENTRY = "reference, kind, account_id, pocket, amount, at_ms"
+_RUNBOOK = Path(__file__).parents[3] / "docs/operations/runbooks/TiermeshLedgerImbalance.md"
 _REPEAT = f"INSERT INTO entries ({_ENTRY}) SELECT {_ENTRY} FROM entries"
 
 
@@ -185,3 +188,20 @@ async def test_what_is_found_during_an_audit_of_the_whole_outlives_it(store: Led
     # The next one has read this movement as well.
     assert (await whole.audit_all()).violations == []
     assert (await store.audit_new()).violations == []
+
+
+async def test_the_runbook_has_a_repaired_ledger_proven_from_its_first_entry(
+    store: LedgerStore, database: Database
+) -> None:
+    await commit(store, grant(100), reserve("a"), settle("a"), reserve("b"))
+    await drop_guards(database)
+    await execute(database, "UPDATE entries SET amount = 2 * amount WHERE reference = 'a'")
+    assert (await store.audit_new()).violations
+    await execute(database, "UPDATE entries SET amount = amount / 2 WHERE reference = 'a'")
+    sound = await store.audit()
+    assert sound.violations == []
+    # What was proven of the wrong entries is still in the sums.
+    assert (await store.audit_new()).violations
+    for statement in re.findall("`((?:DELETE|UPDATE) [^`]+)`", _RUNBOOK.read_text(encoding="utf-8")):
+        await execute(database, statement)
+    assert await store.audit_new() == sound
