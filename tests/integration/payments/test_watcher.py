@@ -138,3 +138,13 @@ async def test_final_history_that_changes_stops_the_watcher(own_world: World, re
         await world.read(watcher)
     # What was credited stays until a person has decided.
     assert await world.credits() == {"ada": 5, "grace": 0, "edsger": 0}
+
+
+@pytest.mark.parametrize("atomic", [10**18 + 1, 2**63, 2**255])
+async def test_more_than_the_ledger_can_add_up_stops_the_watcher(world: World, atomic: int) -> None:
+    watcher = world.watcher()
+    world.token.mint(world.addresses["ada"], atomic)
+    world.finalize()
+    with pytest.raises(HistoryChangedError, match="atomic"):
+        await world.read(watcher)
+    assert await world.credits() == {"ada": 0, "grace": 0, "edsger": 0}
