@@ -57,7 +57,10 @@ class Deposit(NamedTuple):
 
 
 class RecordDeposits(NamedTuple):
-    """Take a range of blocks; its deposits are those to any deposit address."""
+    """Take a range of blocks; its deposits are those to any deposit address.
+
+    A range that ends before it begins is a part of what its first block has, for a block that has too much.
+    """
 
     cursor: Cursor
     from_block: int
