@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.billing.ledger.deposits import MAX_ATOMIC
 from services.billing.store.deposit_history import DepositStore
 from services.billing.store.store import LedgerStore
 from services.billing.sweeps.store import SweepStore
@@ -84,6 +85,18 @@ async def test_what_cannot_be_changes_nothing(sweeps: Sweeps, wrong: Sweep, code
         await sweeps.record(CHAIN, TOKEN, [sweep(6, 1), wrong])
     assert caught.value.code is code
     assert (await sums(sweeps))[A] == (30_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [[sweep(5, 1), sweep(5, 2)], [sweep(5, 1), sweep(5, 1, B)], [sweep(block, MAX_ATOMIC) for block in range(5, 16)]],
+    ids=["two amounts", "two addresses", "more than an integer"],
+)
+async def test_what_contradicts_itself_changes_nothing(sweeps: Sweeps, wrong: list[Sweep]) -> None:
+    with pytest.raises(MeshError) as caught:
+        await sweeps.record(CHAIN, TOKEN, wrong)
+    assert caught.value.code is Code.CONFLICT
+    assert await sums(sweeps) == {A: (30_000, 0), B: (9_999, 0), C: (0, 0)}
 
 
 async def test_a_sweep_of_another_token_counts_for_that_alone(sweeps: Sweeps) -> None:
