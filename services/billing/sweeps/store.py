@@ -26,9 +26,10 @@ _BALANCES = f"""
 """  # noqa: S608 - constants only
 _PAGE = sa.text(_BALANCES + " AND a.position > :after ORDER BY a.position LIMIT :limit")
 _ONE = _BALANCES + " AND a.address = :address"
+# Those of the same transaction.
 _KNOWN = sa.text("""
-    SELECT token, block_number, block_hash, address, receiver, atomic FROM sweeps
-    WHERE chain_id = :chain_id AND tx_hash = :tx_hash AND log_index = :log_index
+    SELECT token, log_index, block_number, block_hash, address, receiver, atomic FROM sweeps
+    WHERE chain_id = :chain_id AND tx_hash = :tx_hash
 """)
 _ADD = sa.text("""
     INSERT INTO sweeps (
@@ -89,20 +90,23 @@ def _lock(connection: sa.Connection, books: Books, address: str) -> str:
 
 
 def _is_known(connection: sa.Connection, books: Books, sweep: Sweep) -> bool:
-    key = {"chain_id": books.chain_id, "tx_hash": sweep.tx_hash, "log_index": sweep.log_index}
-    found = connection.execute(_KNOWN, key).first()
-    if found is None:
-        return False
-    if tuple(found) != (books.token, *sweep[2:]):
-        raise refusals.sweep_differs(sweep.tx_hash, sweep.log_index)
-    return True
+    key = {"chain_id": books.chain_id, "tx_hash": sweep.tx_hash}
+    known = [(row[0], Sweep(sweep.tx_hash, *row[1:])) for row in connection.execute(_KNOWN, key)]
+    for token, each in known:
+        # In another block, a transaction may have its logs at other places.
+        same = each.log_index == sweep.log_index
+        if each.block_hash != sweep.block_hash or (same and (token, each) != (books.token, sweep)):
+            raise refusals.sweep_differs(sweep.tx_hash, sweep.log_index)
+    return any(each == sweep for _, each in known)
 
 
 def _one_of_each(sweeps: Sequence[Sweep]) -> Collection[Sweep]:
     """Returns each sweep once; raises MeshError CONFLICT if one is told in two ways."""
     found: dict[tuple[str, int], Sweep] = {}
+    blocks: dict[str, str] = {}
     for sweep in sweeps:
-        if found.setdefault((sweep.tx_hash, sweep.log_index), sweep) != sweep:
+        moved = blocks.setdefault(sweep.tx_hash, sweep.block_hash) != sweep.block_hash
+        if moved or found.setdefault((sweep.tx_hash, sweep.log_index), sweep) != sweep:
             raise refusals.sweep_differs(sweep.tx_hash, sweep.log_index)
     return found.values()
 
