@@ -67,7 +67,9 @@ def _checked_cursor(cursor: Cursor) -> Cursor:
 
 
 def _checked(asked: RecordDeposits) -> RecordDeposits:
-    if check_number("to_block", asked.to_block) < check_number("from_block", asked.from_block):
+    # A part of what one block has ends where it begins: the cursor stays.
+    is_part = asked.end_hash == asked.parent_hash
+    if check_number("to_block", asked.to_block) < check_number("from_block", asked.from_block) - is_part:
         raise refusals.invalid("to_block", "must not be before from_block")
     if len(asked.deposits) > MAX_DEPOSITS:
         raise refusals.invalid("deposits", f"must be at most {MAX_DEPOSITS:,}. Send a shorter range of blocks")
@@ -79,7 +81,7 @@ def _checked(asked: RecordDeposits) -> RecordDeposits:
 
 
 def _checked_deposit(deposit: Deposit, asked: RecordDeposits) -> Deposit:
-    if not asked.from_block <= deposit.block_number <= asked.to_block:
+    if not asked.from_block <= deposit.block_number <= max(asked.to_block, asked.from_block):
         raise refusals.invalid("deposits.block_number", "must be in the range of blocks")
     if not 0 < deposit.atomic <= MAX_ATOMIC:
         raise refusals.invalid("deposits.atomic", f"must be from 1 to {MAX_ATOMIC}")

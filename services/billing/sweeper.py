@@ -17,7 +17,7 @@ log = get_logger()
 # How many holds are released at a time, and how long that may wait for its transactions, in seconds.
 BATCH = 500
 TIMEOUT = 30.0
-# A sleep that takes so many seconds too long, or a clock that jumps so far, was a pause.
+# A sweep with its sleep that takes so many seconds too long, or a clock that jumps so far, was a pause.
 _PAUSE = 5.0
 
 
@@ -42,15 +42,16 @@ class Sweeper:
     async def run(self, every: float) -> None:
         """Sweeps every so many seconds until cancelled; a database that is away only delays it."""
         while True:
+            # The process may stand still while it sweeps as well.
+            began_at = self._clock()
             try:
                 await self.sweep()
             except MeshError as error:
                 log.warning("sweep_failed", reason=error.message)
             except Exception:
                 log.exception("sweep_failed")
-            slept_at = self._clock()
             await asyncio.sleep(every)
-            self._excuse(self._clock() - slept_at - every)
+            self._excuse(self._clock() - began_at - every)
 
     async def sweep(self) -> int:
         """Releases every hold that is older than allowed; returns how many there were."""

@@ -56,6 +56,7 @@ from services.console.sign_in.methods import SignInMethods
 from services.console.sign_in.passkey_method import PasskeyMethod
 from services.console.sign_in.relying_party import RelyingParty, relying_party
 from services.console.sign_in.wallet_method import WalletMethod, why_no_wallets
+from services.console.sign_in.welcome import Welcome
 from services.console.signed_receipts.checking import INSTALLED, ReceiptCheck
 from services.console.top_up.deposits import Deposits
 from services.console.top_up.pages import TopUp
@@ -97,10 +98,10 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     made = MadeKey(renderer, lifespan.catalog, settings.api_url)
     address = partial(client_address, trusted_proxies=settings.trusted_proxies)
     attempts = AttemptLimits(settings.sign_ins_per_minute, 60.0, "sign in", time.monotonic)
-    sign_in = SignIn(
-        *(renderer, sessions, attempts, address), with_sign_up=settings.registration != "off", relying_party=party
-    )
+    opens = settings.registration != "off"
+    sign_in = SignIn(*(renderer, sessions, attempts, address), with_sign_up=opens, relying_party=party)
     account = Account(renderer, sessions, methods)
+    welcome = Welcome(mesh, sessions, settings.registration_credits if opens else 0, system_clock)
     served: list[Pages] = [
         sign_in,
         Overview(renderer, mesh),
@@ -118,9 +119,9 @@ async def _serve_pages(settings: ConsoleSettings, lifespan: Lifespan) -> None:
     for way in ways:
         options = AttemptLimits(settings.sign_ins_per_minute, 60.0, f"use a {way.name}", time.monotonic)
         count = partial(_count, options, address)
-        served.append(SignInMethodPages(mesh, sessions, way, at_once, sign_in, account, count))
-    if settings.registration != "off":
-        registration = Registration(settings.registration_code, settings.registration_credits)
+        served.append(SignInMethodPages(mesh, sessions, way, at_once, sign_in, account, welcome, count))
+    if opens:
+        registration = Registration(settings.registration_code, welcome)
         openings = AttemptLimits(settings.registrations_per_hour, 3600.0, "open an account", time.monotonic)
         sign_up = SignUp(renderer, mesh, registration, openings, address, party)
         served.append(sign_up)

@@ -10,6 +10,8 @@ from services.payments.chain.node import Range
 from tiermesh.billing.v1 import deposits_pb2
 
 _PAGE = 10_000
+# As much as a message can say. What is no deposit because it is too large is refused when it is recorded.
+MOST_ATOMIC = 2**63 - 1
 
 
 class Place(NamedTuple):
@@ -52,7 +54,7 @@ class Billing:
                     block_hash=each.block_hash,
                     sender=each.sender,
                     address=each.receiver,
-                    atomic=each.atomic,
+                    atomic=min(each.atomic, MOST_ATOMIC),
                 )
                 for each in told.transfers
             ],

@@ -11,6 +11,7 @@ import grpc
 
 from services.common.errors import Code, MeshError
 from services.payments.addresses import Addresses
+from services.payments.billing import MOST_ATOMIC
 from services.payments.chain.node import Transfer
 from services.payments.pending import PendingDeposits
 from services.payments.settings import PaymentsSettings
@@ -22,9 +23,6 @@ LIMITED_CALLERS = {
     "edge": ("GetTerms", "ClaimPayment", "SettlePayment", "ReleasePayment"),
     "console": ("GetDepositAddress", "FindDepositAddress", "ListPendingDeposits"),
 }
-
-# As much as the message can say.
-_MOST_ATOMIC = 2**63 - 1
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -87,7 +85,6 @@ def _pending(transfer: Transfer, final_block: int) -> payments_pb2.PendingDeposi
         tx_hash=transfer.tx_hash,
         log_index=transfer.log_index,
         block_number=transfer.block_number,
-        # What is no deposit because it is too large is refused when it is recorded.
-        atomic=min(transfer.atomic, _MOST_ATOMIC),
+        atomic=min(transfer.atomic, MOST_ATOMIC),
         final=transfer.block_number <= final_block,
     )

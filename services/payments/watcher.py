@@ -118,9 +118,13 @@ class Watcher:
         if len(told.transfers) > GOOD_DEPOSITS and last > first:
             self._span = max(1, (last - first + 1) // 2)
             return await self._read(first, first + self._span - 1)
-        if len(told.transfers) > MAX_DEPOSITS:
-            raise HistoryChangedError(f"block {first} has more deposits than billing takes at once")
-        credited = await self._record(first, last, told)
+        credited = 0
+        while len(told.transfers) > MAX_DEPOSITS:
+            # One block has so many. Until all are recorded, the cursor stays, and whoever reads it again adds nothing.
+            part = Range(told.parent_hash, told.parent_hash, told.transfers[:MAX_DEPOSITS])
+            credited += await self._record(first, first - 1, part)
+            told = told._replace(transfers=told.transfers[MAX_DEPOSITS:])
+        credited += await self._record(first, last, told)
         self._span = min(self._most_blocks, self._span * 2)
         self.begun = True
         BLOCKS.labels(self.name).inc(last - first + 1)

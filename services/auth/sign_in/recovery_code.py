@@ -48,8 +48,8 @@ class RecoveryCodeStore(Protocol):
     async def replace_recovery_code(self, code: RecoveryCode, key: ApiKey, admission: Admission | None) -> ApiKey:
         """Keeps the code of an account in place of the one before, with its key; returns the key."""
 
-    async def find_recovery_code(self, account_id: str) -> RecoveryCode | None:
-        """Returns the code of an account."""
+    async def find_recovery_code(self, account_id: str, now_ms: int) -> RecoveryCode | None:
+        """Returns the code of an account; None if there is none, or if its key does not work any more."""
 
     async def take_recovery_code(self, digest: bytes) -> RecoveryCode | None:
         """Returns the code with this digest and forgets it; None if there is none.
@@ -85,7 +85,7 @@ class RecoveryCodes:
         now_ms = to_ms(self._clock())
         key = beside(found.standing_on, RECOVERY_CODE_HINT, "", now_ms, self._random)
         text = new_code(self._random)
-        before = await self._store.find_recovery_code(key.account_id)
+        before = await self._store.find_recovery_code(key.account_id, now_ms)
         code = RecoveryCode(key.account_id, _digest(text), key.id, now_ms)
         await self._issuer.keep(key, lambda kept, admission: self._store.replace_recovery_code(code, kept, admission))
         if before is not None:
@@ -94,7 +94,7 @@ class RecoveryCodes:
 
     async def created_at_ms(self, account_id: str) -> int:
         """Returns when the code of an account was made; 0 if there is none that works."""
-        code = await self._store.find_recovery_code(account_id)
+        code = await self._store.find_recovery_code(account_id, to_ms(self._clock()))
         return 0 if code is None else code.created_at_ms
 
     async def sign_in(self, text: str, label: str) -> tuple[str, FoundSession]:

@@ -90,12 +90,17 @@ def lock_changes(connection: sa.Connection) -> None:
     connection.execute(sa.select(changes.c.last).with_for_update())
 
 
+def works_at(now_ms: int) -> sa.ColumnElement[bool]:
+    """Returns the condition for keys with which requests are let in, as `ApiKey.works` says it."""
+    return sa.and_(
+        api_keys.c.revoked_at_ms == 0,
+        sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > now_ms),
+    )
+
+
 def standing(connection: sa.Connection, key: ApiKey) -> Standing:
     """Returns what decides whether the account of a new key may have it."""
-    works = sa.and_(
-        api_keys.c.revoked_at_ms == 0,
-        sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > key.created_at_ms),
-    )
+    works = works_at(key.created_at_ms)
     count = sa.select(sa.func.count(), sa.func.count(sa.case((works, 1)))).where(
         api_keys.c.account_id == key.account_id
     )

@@ -16,6 +16,7 @@ from services.auth.sign_in.challenge import Challenge, Purpose
 from services.auth.sign_in.passkey import FoundPasskey, Passkey
 from services.auth.sign_in.recovery_code import RecoveryCode
 from services.auth.sign_in.wallet import WALLET_TAKEN, FoundWallet, Wallet
+from services.auth.store.key_rows import works_at
 from services.auth.store.store import AuthStore
 from services.auth.store.tables import (
     JOINED_KEY,
@@ -148,9 +149,13 @@ class SignInMethodStore:
 
         return await self._keys.insert_key(key, admission, also)
 
-    async def find_recovery_code(self, account_id: str) -> RecoveryCode | None:
-        """Returns the recovery code of an account."""
-        query = recovery_codes.select().where(recovery_codes.c.account_id == account_id)
+    async def find_recovery_code(self, account_id: str, now_ms: int) -> RecoveryCode | None:
+        """Returns the recovery code of an account; None if there is none, or if its key does not work any more."""
+        query = (
+            sa.select(*recovery_codes.columns)
+            .join(api_keys, api_keys.c.id == recovery_codes.c.key_id)
+            .where(recovery_codes.c.account_id == account_id, works_at(now_ms))
+        )
         row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         return None if row is None else RecoveryCode(**row)
 

@@ -24,6 +24,7 @@ from services.auth.store.key_rows import (
     next_change,
     revoke,
     standing,
+    works_at,
 )
 from services.auth.store.tables import accounts, api_keys, changes, to_key
 from services.common.database.base import Database
@@ -293,10 +294,9 @@ def _check_not_last(connection: sa.Connection, key: ApiKey, now_ms: int) -> None
     others = api_keys.select().where(
         api_keys.c.account_id == key.account_id,
         api_keys.c.id != key.id,
-        api_keys.c.revoked_at_ms == 0,
+        works_at(now_ms),
         api_keys.c.hint != RECOVERY_CODE_HINT,
         sa.literal(" ").concat(api_keys.c.endpoints).concat(" ").contains(f" {MANAGEMENT} "),
-        sa.or_(api_keys.c.expires_at_ms == 0, api_keys.c.expires_at_ms > now_ms),
     )
     if key.hint in DAILY_HINTS and key.works(now_ms) and connection.execute(others.limit(1)).first() is None:
         message = (

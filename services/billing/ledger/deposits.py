@@ -57,7 +57,10 @@ class Deposit(NamedTuple):
 
 
 class RecordDeposits(NamedTuple):
-    """Take a range of blocks; its deposits are those to any deposit address."""
+    """Take a range of blocks; its deposits are those to any deposit address.
+
+    A range that ends before it begins is a part of what its first block has, for a block that has too much.
+    """
 
     cursor: Cursor
     from_block: int
@@ -105,8 +108,8 @@ class RecordedDeposit(NamedTuple):
 class DepositBooks:
     """What one transaction knows of deposits, and what it has to write.
 
-    `owners` are the accounts by chain and address, `known` the deposits that are recorded, `totals` what each account
-    has deposited so far, in smallest units.
+    `owners` are the accounts by chain and address, `known` the deposits that are recorded, with all those of the same
+    transactions of the chain, `totals` what each account has deposited so far, in smallest units.
     """
 
     def __init__(
@@ -119,6 +122,8 @@ class DepositBooks:
         self._places = dict(places or {})
         self._owners = owners or {}
         self._known = dict(known or {})
+        # The block of each transaction of a chain that is recorded.
+        self._blocks = {(key.chain_id, key.tx_hash): deposit.block_hash for key, deposit in self._known.items()}
         self._totals = dict(totals or {})
         # For each cursor that moves: where it stood, None if it is new, and where it stands then.
         self.moved: dict[Cursor, tuple[Place | None, Place]] = {}
@@ -153,22 +158,30 @@ class DepositBooks:
     def _keep(self, taken: list[RecordedDeposit]) -> None:
         for row in taken:
             self._known[DepositKey(row.chain_id, row.tx_hash, row.log_index)] = row.deposit
+            self._blocks[row.chain_id, row.tx_hash] = row.block_hash
             self._totals[row.account_id] = self._totals.get(row.account_id, 0) + row.atomic
             self.new_totals[row.account_id] = self._totals[row.account_id]
         self.new_deposits += taken
 
     def _unknown(self, asked: RecordDeposits) -> Iterable[tuple[Deposit, str]]:
-        """Returns the deposits to somebody's address that are not recorded yet, with their accounts."""
+        """Returns the deposits to somebody's address that are not recorded yet, with their accounts.
+
+        A transaction that history has moved to another block may have its logs at other places there, so that nothing
+        but its hash tells that they were credited.
+        """
         unknown: dict[DepositKey, Deposit] = {}
+        blocks: dict[tuple[int, str], str] = {}
         for deposit in asked.deposits:
             key = asked.key(deposit)
             if (asked.cursor.chain_id, deposit.address) not in self._owners:
                 continue
+            transaction = asked.cursor.chain_id, deposit.tx_hash
+            block = self._blocks.get(transaction) or blocks.setdefault(transaction, deposit.block_hash)
             before = self._known.get(key) or unknown.get(key)
+            if block != deposit.block_hash or (before is not None and before != deposit):
+                raise refusals.deposit_differs(deposit.tx_hash, deposit.log_index)
             if before is None:
                 unknown[key] = deposit
-            elif before != deposit:
-                raise refusals.deposit_differs(deposit.tx_hash, deposit.log_index)
         return [(deposit, self._owners[asked.cursor.chain_id, deposit.address]) for deposit in unknown.values()]
 
     def _rows(

@@ -90,8 +90,8 @@ def history_changed(block: int, known: str, told: str) -> MeshError:
 def deposit_differs(tx_hash: str, log_index: int) -> MeshError:
     """A deposit is recorded, and was not as the chain tells it now."""
     message = (
-        f"The deposit {tx_hash}, log {log_index}, is recorded with another block, address or amount. Find out which "
-        "history is true before any watcher goes on."
+        f"The deposit {tx_hash}, log {log_index}, or another one of its transaction, is recorded with another block, "
+        "address or amount. Find out which history is true before any watcher goes on."
     )
     return MeshError(Code.CONFLICT, message, param="deposits")
 
@@ -114,8 +114,8 @@ def address_taken() -> MeshError:
 def sweep_differs(tx_hash: str, log_index: int) -> MeshError:
     """A sweep is recorded, and was not as the chain tells it now."""
     message = (
-        f"The sweep {tx_hash}, log {log_index}, is recorded with another block, address or amount. Compare both with "
-        "the chain."
+        f"The sweep {tx_hash}, log {log_index}, or another one of its transaction, is recorded with another block, "
+        "address or amount. Compare both with the chain."
     )
     return MeshError(Code.CONFLICT, message, param="sweeps")
 

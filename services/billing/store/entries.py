@@ -53,6 +53,10 @@ _NTH = {
     "sqlite": f"{_WALK_ON} ORDER BY entry_id LIMIT 1 OFFSET :enough - 1",
     "postgresql": f"SELECT entry_id FROM entries WHERE {_AFTER} ORDER BY entry_id LIMIT 1 OFFSET :enough - 1",  # noqa: S608 - constants only
 }
+_HALF_THE_PATIENCE = sa.text("""
+    SELECT set_config('lock_timeout', CAST(CAST(setting AS bigint) / 2 AS text), true) FROM pg_settings
+    WHERE name = 'lock_timeout'
+""")
 _LAST = sa.text("SELECT coalesce(max(entry_id), 0) FROM entries")
 
 # More than any entry has.
@@ -86,8 +90,9 @@ def read_horizon(connection: sa.Connection) -> int:
     are writing, and makes those who come wait until then; it must be a transaction of its own.
     """
     if connection.dialect.name == "postgresql":
-        # Rather no export than requests that wait behind it for something that holds the table for long.
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        # Rather no export than requests that wait behind it for something that holds the table for long. They fail if
+        # they have waited for the whole of this time.
+        connection.execute(_HALF_THE_PATIENCE)
         connection.exec_driver_sql("LOCK TABLE entries IN SHARE MODE")
     return int(connection.execute(_LAST).scalar_one())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,9 +26,10 @@ _BALANCES = f"""
 """  # noqa: S608 - constants only
 _PAGE = sa.text(_BALANCES + " AND a.position > :after ORDER BY a.position LIMIT :limit")
 _ONE = _BALANCES + " AND a.address = :address"
+# Those of the same transaction.
 _KNOWN = sa.text("""
-    SELECT token, block_number, block_hash, address, receiver, atomic FROM sweeps
-    WHERE chain_id = :chain_id AND tx_hash = :tx_hash AND log_index = :log_index
+    SELECT token, log_index, block_number, block_hash, address, receiver, atomic FROM sweeps
+    WHERE chain_id = :chain_id AND tx_hash = :tx_hash
 """)
 _ADD = sa.text("""
     INSERT INTO sweeps (
@@ -62,12 +64,16 @@ class SweepStore:
         def add(connection: sa.Connection) -> int:
             # In one order everywhere, so that two calls never wait for one another in a circle.
             owners = {address: _lock(connection, books, address) for address in sorted({one.address for one in sweeps})}
-            new = [sweep for sweep in dict.fromkeys(sweeps) if not _is_known(connection, books, sweep)]
+            new = [sweep for sweep in _one_of_each(sweeps) if not _is_known(connection, books, sweep)]
+            # Before they are added: no database has to add up more than an address has ever received.
+            more: Counter[str] = Counter()
+            for sweep in new:
+                more[sweep.address] += sweep.atomic
+            for address in sorted(more):
+                _check_balance(connection, books, address, more[address])
             for sweep in new:
                 row = {**books._asdict(), **sweep._asdict(), "account_id": owners[sweep.address], "at_ms": at_ms}
                 connection.execute(_ADD, row)
-            for address in sorted({sweep.address for sweep in new}):
-                _check_balance(connection, books, address)
             return len(new)
 
         return await self._database.transaction(add)
@@ -84,20 +90,33 @@ def _lock(connection: sa.Connection, books: Books, address: str) -> str:
 
 
 def _is_known(connection: sa.Connection, books: Books, sweep: Sweep) -> bool:
-    key = {"chain_id": books.chain_id, "tx_hash": sweep.tx_hash, "log_index": sweep.log_index}
-    found = connection.execute(_KNOWN, key).first()
-    if found is None:
-        return False
-    if tuple(found) != (books.token, *sweep[2:]):
-        raise refusals.sweep_differs(sweep.tx_hash, sweep.log_index)
-    return True
+    key = {"chain_id": books.chain_id, "tx_hash": sweep.tx_hash}
+    known = [(row[0], Sweep(sweep.tx_hash, *row[1:])) for row in connection.execute(_KNOWN, key)]
+    for token, each in known:
+        # In another block, a transaction may have its logs at other places.
+        same = each.log_index == sweep.log_index
+        if each.block_hash != sweep.block_hash or (same and (token, each) != (books.token, sweep)):
+            raise refusals.sweep_differs(sweep.tx_hash, sweep.log_index)
+    return any(each == sweep for _, each in known)
 
 
-def _check_balance(connection: sa.Connection, books: Books, address: str) -> None:
+def _one_of_each(sweeps: Sequence[Sweep]) -> Collection[Sweep]:
+    """Returns each sweep once; raises MeshError CONFLICT if one is told in two ways."""
+    found: dict[tuple[str, int], Sweep] = {}
+    blocks: dict[str, str] = {}
+    for sweep in sweeps:
+        moved = blocks.setdefault(sweep.tx_hash, sweep.block_hash) != sweep.block_hash
+        if moved or found.setdefault((sweep.tx_hash, sweep.log_index), sweep) != sweep:
+            raise refusals.sweep_differs(sweep.tx_hash, sweep.log_index)
+    return found.values()
+
+
+def _check_balance(connection: sa.Connection, books: Books, address: str, more: int) -> None:
+    """Raises MeshError CONFLICT if so much more than what is recorded cannot have left an address."""
     parameters = {**books._asdict(), "to_block": _ALL_BLOCKS, "address": address}
     balance = _balance(tuple(connection.execute(sa.text(_ONE), parameters).one()))
-    if balance.swept > balance.deposited:
-        raise refusals.swept_too_much(address, balance.swept, balance.deposited)
+    if balance.swept + more > balance.deposited:
+        raise refusals.swept_too_much(address, balance.swept + more, balance.deposited)
 
 
 def _balance(row: Sequence[Any]) -> DepositBalance:

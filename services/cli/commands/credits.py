@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+
 import click
 
 from services.cli.commands.options import management
+from services.cli.errors import CliError
+from services.cli.management.clients import BillingClient
 from services.cli.management.output import to_row
-from services.cli.management.recording import recorded
+from services.cli.management.recording import recorded, was_refused
 from services.cli.management.session import Session, find_account
 from services.cli.management.wording import credits_text
 from tiermesh.billing.v1 import billing_pb2
@@ -30,14 +34,28 @@ def credits_group() -> None:
 async def grant(session: Session, account: str, amount: int, note: str, grant_id: str) -> None:
     """Grant CREDITS to ACCOUNT (ID or name). One credit is one US cent."""
     account_id = await find_account(session, account)
+    # Made here, so that what may have been granted can be repeated.
+    grant_id = grant_id or f"grant_{secrets.token_hex(12)}"
     request = billing_pb2.GrantRequest(account_id=account_id, credits=amount, note=note, grant_id=grant_id)
     detail = f"{amount} credits. {note}".strip()
     async with recorded(session, "grant_credits", account_id, detail), session.billing() as billing:
-        response = await billing.call(billing.stub.Grant, request)
+        response = await _grant(billing, request)
     session.output.record(
         {"grant_id": response.grant_id, **to_row(response.balance)},
         f"Grant {response.grant_id}: {account_id} now has {credits_text(response.balance.available)} to spend.",
     )
+
+
+async def _grant(billing: BillingClient, request: billing_pb2.GrantRequest) -> billing_pb2.GrantResponse:
+    try:
+        return await billing.call(billing.stub.Grant, request)
+    except CliError as error:
+        if was_refused(error):
+            raise
+        raise CliError(
+            f"{error.message} Whether the credits were granted is unknown. Repeat the command with --grant-id "
+            f"{request.grant_id}: then they are granted once."
+        ) from error.__cause__
 
 
 @click.command()

@@ -12,8 +12,11 @@ import grpc
 
 from services.cli.errors import CliError
 from services.cli.management.session import Session
-from services.common.errors import ERROR_METADATA_KEY
+from services.common.errors import Code, MeshError
 from tiermesh.auth.v1 import operators_pb2
+
+# After these, nobody knows what the other service has done.
+_UNKNOWN = {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED, Code.INTERNAL}
 
 
 @asynccontextmanager
@@ -29,7 +32,7 @@ async def recorded(session: Session, action: str, subject: str = "", detail: str
         try:
             yield
         except CliError as error:
-            end.outcome, end.message = _outcome(error), error.message
+            end.outcome, end.message = "refused" if was_refused(error) else "unknown", error.message
             raise
         else:
             end.outcome = "done"
@@ -48,10 +51,7 @@ def _user() -> str:
         return f"command line: user {os.getuid()}"
 
 
-def _outcome(error: CliError) -> str:
+def was_refused(error: CliError) -> bool:
     """Returns whether a service has refused; otherwise nobody knows what it has done."""
     cause = error.__cause__
-    refused = isinstance(cause, grpc.aio.AioRpcError) and any(
-        key == ERROR_METADATA_KEY for key, _ in cause.trailing_metadata() or ()
-    )
-    return "refused" if refused else "unknown"
+    return isinstance(cause, grpc.aio.AioRpcError) and MeshError.from_rpc(cause).code not in _UNKNOWN

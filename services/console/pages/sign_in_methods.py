@@ -24,6 +24,7 @@ from services.console.sessions import Sessions
 from services.console.sign_in.ceremony import as_json
 from services.console.sign_in.method import SignInMethod
 from services.console.sign_in.recovery import is_recovering
+from services.console.sign_in.welcome import Welcome
 from services.console.visit import Visit, own_path
 from tiermesh.auth.v1 import auth_pb2, sign_in_pb2
 
@@ -42,6 +43,7 @@ class SignInMethodPages:
         freshness: Freshness,
         sign_in: SignIn,
         account: Account,
+        welcome: Welcome,
         count: Callable[[Visit], None],
     ) -> None:
         """`count` counts the options that people ask for who are not signed in; it raises MeshError for too many."""
@@ -51,6 +53,7 @@ class SignInMethodPages:
         self._freshness = freshness
         self._sign_in = sign_in
         self._account = account
+        self._welcome = welcome
         self._count = count
 
     def pages(self) -> tuple[Page, ...]:
@@ -84,7 +87,9 @@ class SignInMethodPages:
         response = web.Response(status=303, headers={"Location": onward})
 
         async def check() -> None:
-            self._sessions.hand_out(response, await self._method.sign_in(visit))
+            token = await self._method.sign_in(visit)
+            await self._welcome.make_up(token)
+            self._sessions.hand_out(response, token)
 
         try:
             await self._sign_in.attempt(visit, check)

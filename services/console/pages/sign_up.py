@@ -17,6 +17,7 @@ from services.console.metrics import SIGN_UPS
 from services.console.page import Page
 from services.console.rendering import Renderer
 from services.console.sign_in.relying_party import RelyingParty
+from services.console.sign_in.welcome import Welcome
 from services.console.visit import Visit
 from tiermesh.auth.v1 import auth_pb2
 
@@ -31,11 +32,11 @@ _KEY_NAME = "account"
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Who may open accounts, and with how many credits they begin."""
+    """Who may open accounts, and what they begin with."""
 
     # What people have to enter; empty if everybody may.
-    code: str = field(default="", repr=False)
-    credits: int = 0
+    code: str = field(repr=False)
+    welcome: Welcome
 
 
 class SignUp:
@@ -94,8 +95,7 @@ class SignUp:
 
     async def welcome(self, account_id: str) -> None:
         """Gives a new account its first credits, if there are any."""
-        if self._registration.credits:
-            await self._mesh.grant_welcome(account_id, self._registration.credits)
+        await self._registration.welcome.give(account_id)
 
     async def _open(self, name: str) -> tuple[auth_pb2.Account, str]:
         """Opens an account and returns it with its key. What fails in between leaves an account that nobody can use."""

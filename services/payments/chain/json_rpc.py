@@ -6,6 +6,7 @@ The address of a node often contains a key, so no error names more than what wen
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,6 +18,9 @@ T = TypeVar("T")
 # The most that one reply may have, in bytes: no node may fill this process's memory.
 MAX_REPLY_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 16
+# No chain has so many blocks, seconds or logs; amounts of tokens may be larger.
+_MOST = 2**53
+_NUMBER = re.compile("0x[0-9a-fA-F]{1,64}")
 
 
 class RpcError(Exception):
@@ -118,7 +122,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _decoded(body: bytes) -> list[_Reply]:
     try:
         return _REPLIES.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RpcError("the node sent something that is no batch of replies") from error
 
 
@@ -126,13 +130,13 @@ def read_result(result: msgspec.Raw, kind: type[T]) -> T:
     """Returns a result as what it should be; raises RpcError if it is something else."""
     try:
         return msgspec.json.decode(result, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RpcError("the node sent a result of another form") from error
 
 
-def read_number(text: str) -> int:
-    """Returns a quantity of JSON-RPC, which is hexadecimal; raises RpcError."""
-    try:
-        return int(text, 16)
-    except ValueError as error:
-        raise RpcError("the node sent a number that is none") from error
+def read_number(text: str, *, most: int = _MOST) -> int:
+    """Returns a quantity of JSON-RPC, which is hexadecimal; raises RpcError for one above the most, too."""
+    number = int(text, 16) if _NUMBER.fullmatch(text) else -1
+    if not 0 <= number <= most:
+        raise RpcError("the node sent a number that is none")
+    return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523
 MAX_FILTER_ADDRESSES = 1_000
 # The selectors of `name()` and `decimals()`.
 _NAME, _DECIMALS = "0x06fdde03", "0x313ce567"
+# A hash, or an address with zeros before it.
+_WORD = re.compile("0x[0-9a-f]{64}")
+_MOST_WORD = 2**256 - 1
 
 
 class Block(NamedTuple):
@@ -59,7 +63,7 @@ class _Head(msgspec.Struct, rename="camel"):
     timestamp: str
 
     def block(self) -> Block:
-        return Block(read_number(self.number), self.hash.lower(), read_number(self.timestamp))
+        return Block(read_number(self.number), _word(self.hash), read_number(self.timestamp))
 
 
 class _Log(msgspec.Struct, rename="camel"):
@@ -103,7 +107,7 @@ class Node:
 
     async def block(self, number: int) -> Block:
         """Returns a block by its number."""
-        return _there((await self._heads([_head_of(number)]))[0])
+        return _numbered((await self._heads([_head_of(number)]))[0], number)
 
     async def range(self, first: int, last: int, addresses: Sequence[str]) -> Range:
         """Returns what these addresses have received in a range of blocks, and the hashes at its edges.
@@ -114,7 +118,7 @@ class Node:
         filters = [addresses[at : at + MAX_FILTER_ADDRESSES] for at in range(0, len(addresses), MAX_FILTER_ADDRESSES)]
         calls = [self._logs_of(first, last, part) for part in filters]
         before_first, *logs, at_last = await self._asked([_head_of(first - 1), *calls, _head_of(last)])
-        before, after = _there(_head(before_first)), _there(_head(at_last))
+        before, after = _numbered(_head(before_first), first - 1), _numbered(_head(at_last), last)
         wanted = {address.lower() for address in addresses}
         found: dict[tuple[str, int], Transfer] = {}
         for result in logs:
@@ -145,7 +149,7 @@ class Node:
         missing = sorted({each.block_number for each in found.values()} - known.keys())
         if missing:
             heads = await self._heads([_head_of(number) for number in missing])
-            known |= {number: _there(head) for number, head in zip(missing, heads, strict=True)}
+            known |= {number: _numbered(head, number) for number, head in zip(missing, heads, strict=True)}
         for transfer in found.values():
             if known[transfer.block_number].hash != transfer.block_hash:
                 raise RpcError(f"the node has two blocks {transfer.block_number}")
@@ -170,10 +174,10 @@ class Node:
         for log in logs:
             if log.address.lower() != self._token or log.removed or len(log.topics) != 3:
                 continue
-            number, atomic = read_number(log.block_number), read_number(log.data)
+            number, atomic = read_number(log.block_number), read_number(log.data, most=_MOST_WORD)
             if log.topics[0].lower() == TRANSFER_TOPIC and first <= number <= last and atomic:
                 yield Transfer(
-                    *(log.transaction_hash.lower(), read_number(log.log_index), number, log.block_hash.lower()),
+                    *(_word(log.transaction_hash), read_number(log.log_index), number, _word(log.block_hash)),
                     *(_address(log.topics[1]), _address(log.topics[2]), atomic),
                 )
 
@@ -196,8 +200,24 @@ def _there(head: _Head | None) -> Block:
     return head.block()
 
 
+def _numbered(head: _Head | None, number: int) -> Block:
+    """Returns a block that was asked for by its number: billing believes for ever what its hash is."""
+    block = _there(head)
+    if block.number != number:
+        raise RpcError(f"the node sent the block {block.number} in place of {number}")
+    return block
+
+
+def _word(text: str) -> str:
+    """Returns 32 bytes in lower case. Billing refuses others, and what it refuses stops a watcher."""
+    lower = text.lower()
+    if not _WORD.fullmatch(lower):
+        raise RpcError("the node sent a hash that is none")
+    return lower
+
+
 def _address(topic: str) -> str:
-    return "0x" + topic.lower()[-40:]
+    return "0x" + _word(topic)[-40:]
 
 
 def _text(encoded: str) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +28,7 @@ from tests.integration.billing.random_history import RandomHistory
 from tests.integration.billing.replica import Replica
 
 _ENTRY = "reference, kind, account_id, pocket, amount, at_ms"
+_RUNBOOK = Path(__file__).parents[3] / "docs/operations/runbooks/TiermeshLedgerImbalance.md"
 _REPEAT = f"INSERT INTO entries ({_ENTRY}) SELECT {_ENTRY} FROM entries"
 
 
@@ -153,3 +157,51 @@ async def test_a_refund_long_after_it_was_proven(store: LedgerStore, database: D
     await store.commit([settle("r", Outcome.FAILED)], NOW_MS + 10**9)
     assert (await audits.audit_new()).violations == []
     assert await rows(database, "SELECT * FROM audit_moves") == []
+
+
+async def test_what_is_found_during_an_audit_of_the_whole_outlives_it(store: LedgerStore, database: Database) -> None:
+    mend = "UPDATE grants SET credits = 10"
+    old, new = (f"grant {name} and its entries disagree" for name in ("old", "new"))
+    await drop_guards(database)
+
+    async def find_wrong(name: str) -> None:
+        """Has an audit of what is new find a grant that nothing is wrong with afterwards."""
+        await commit(store, grant(10, "acct", name))
+        await execute(database, f"UPDATE grants SET credits = 11 WHERE grant_id = '{name}'")
+        assert f"grant {name} and its entries disagree" in (await store.audit_new()).violations
+        await execute(database, mend)
+
+    await find_wrong("old")
+    whole = Audits(database, rest=0)
+    check_accounts = whole._check_accounts
+
+    async def late(*arguments: Any) -> Any:
+        """All movements of its beginning are read: what comes now is none of them."""
+        whole._check_accounts = check_accounts  # type: ignore[method-assign] # The moment between two slices.
+        await find_wrong("new")
+        return await check_accounts(*arguments)
+
+    whole._check_accounts = late  # type: ignore[method-assign, assignment] # As above.
+    assert (await store.audit_new()).violations == [old]
+    assert (await whole.audit_all()).violations == []
+    assert (await store.audit_new()).violations == [new]
+    # The next one has read this movement as well.
+    assert (await whole.audit_all()).violations == []
+    assert (await store.audit_new()).violations == []
+
+
+async def test_the_runbook_has_a_repaired_ledger_proven_from_its_first_entry(
+    store: LedgerStore, database: Database
+) -> None:
+    await commit(store, grant(100), reserve("a"), settle("a"), reserve("b"))
+    await drop_guards(database)
+    await execute(database, "UPDATE entries SET amount = 2 * amount WHERE reference = 'a'")
+    assert (await store.audit_new()).violations
+    await execute(database, "UPDATE entries SET amount = amount / 2 WHERE reference = 'a'")
+    sound = await store.audit()
+    assert sound.violations == []
+    # What was proven of the wrong entries is still in the sums.
+    assert (await store.audit_new()).violations
+    for statement in re.findall("`((?:DELETE|UPDATE) [^`]+)`", _RUNBOOK.read_text(encoding="utf-8")):
+        await execute(database, statement)
+    assert await store.audit_new() == sound

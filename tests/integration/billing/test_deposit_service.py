@@ -111,6 +111,25 @@ async def test_from_an_address_to_credits(
     assert 'tiermesh_billing_credits_total{movement="deposit"} 2.0' in await process.metrics()
 
 
+async def test_a_part_of_a_block_is_recorded_and_leaves_the_cursor(
+    stub: deposits_pb2_grpc.DepositServiceAsyncStub,
+) -> None:
+    await call_unary(stub.AddDepositAddress(an_address()))
+    cursor = deposits_pb2.GetDepositCursorRequest(cursor=CURSOR)
+    before = {"from_block": 2, "parent_hash": hash_of(1)}
+    part = a_range(a_deposit(), a_deposit(log_index=2), to_block=1, end_hash=hash_of(1), **before)
+    for credits_given in (5, 0):
+        assert (await call_unary(stub.RecordDeposits(part))).credits == credits_given
+        place = await call_unary(stub.GetDepositCursor(cursor))
+        assert (place.next_block, place.last_hash) == (2, hash_of(1))
+    last = a_range(a_deposit(log_index=2), a_deposit(log_index=3), **before)
+    assert (await call_unary(stub.RecordDeposits(last))).credits == 2
+    # What comes later has no effect, as of any range that was read.
+    with pytest.raises(MeshError) as caught:
+        await call_unary(stub.RecordDeposits(part))
+    assert (caught.value.code, caught.value.param) == (Code.CONFLICT, "from_block")
+
+
 async def test_deposits_are_listed_page_by_page(stub: deposits_pb2_grpc.DepositServiceAsyncStub) -> None:
     await call_unary(stub.AddDepositAddress(an_address()))
     await call_unary(stub.RecordDeposits(a_range(*(a_deposit(log_index=log) for log in range(5)))))
@@ -131,6 +150,8 @@ REFUSED = [
     (a_range(cursor=deposits_pb2.DepositCursor(chain_id=1, token=TOKEN, watcher="")), "cursor.watcher"),
     (a_range(from_block=-1), "from_block"),
     (a_range(to_block=0), "to_block"),
+    (a_range(from_block=2, to_block=0, end_hash=hash_of(0)), "to_block"),
+    (a_range(a_deposit(), to_block=0, end_hash=hash_of(0)), "deposits.block_number"),
     (a_range(parent_hash="0x12"), "parent_hash"),
     (a_range(end_hash=hash_of(2) + "0"), "end_hash"),
     (a_range(a_deposit(tx_hash="")), "deposits.tx_hash"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +28,17 @@ from tests.integration.billing.deposits_for_tests import (
     hash_of,
     told,
 )
-from tests.integration.billing.operations_for_tests import assert_sound, code, commit, grant, one, reserve, rows, settle
+from tests.integration.billing.operations_for_tests import (
+    assert_sound,
+    code,
+    commit,
+    execute,
+    grant,
+    one,
+    reserve,
+    rows,
+    settle,
+)
 from tests.integration.billing.replica import Replica
 
 A, B, C = ACCOUNTS
@@ -141,6 +153,9 @@ async def test_strangers_are_nobody(store: LedgerStore, chains: DepositStore) ->
         (blocks(3, 5, deposit(3, 10_000), deposit(3, 50_000, tx=2)), "deposits"),
         (blocks(3, 5, deposit(3, 10_000), deposit(2, 50_000, B, tx=2)), "deposits"),
         (blocks(3, 5, deposit(3, 10_000), deposit(3, 20_000)), "deposits"),
+        # A transaction that is in another block now may have its logs at other places there.
+        (blocks(3, 5, deposit(3, 10_000), deposit(3, 50_000, tx=2, log=4)), "deposits"),
+        (blocks(3, 5, deposit(3, 10_000, tx=9), deposit(4, 10_000, tx=9, log=1)), "deposits"),
     ],
 )
 async def test_a_refused_range_changes_nothing(
@@ -153,6 +168,40 @@ async def test_a_refused_range_changes_nothing(
     assert await available(store) == {A: 5, B: 0, C: 0}
     assert await chains.place(CURSOR) == Place(3, hash_of(2))
     await assert_sound(store)
+
+
+async def test_the_runbook_for_a_changed_history_credits_nothing_twice(
+    store: LedgerStore, chains: DepositStore, database: Database
+) -> None:
+    other = Cursor(CHAIN, "0x" + "dd" * 20, "first")
+    await commit(store, blocks(1, 2, deposit(2, 50_000)), blocks(1, 2, cursor=SECOND), blocks(1, 2, cursor=other))
+    text = (Path(__file__).parents[3] / "docs/operations/runbooks/TiermeshDepositsStopped.md").read_text("utf-8")
+    [statement] = re.findall("```sql\n(.+?);\n```", text, re.DOTALL)
+
+    async def go_on_at(block: int, history: str = "") -> None:
+        known = {"123457": f"{block}", "0x… (hash of block 123456)": hash_of(block - 1, history)}
+        changed = statement
+        for old, new in {**known, "0x… (in lower case)": TOKEN}.items():
+            assert old in changed
+            changed = changed.replace(old, new)
+        await execute(database, changed)
+
+    await go_on_at(2)
+    moved = deposit(3, 50_000, tx=2, log=7, history="new"), deposit(3, 20_000, B, history="new")
+    for cursor in (CURSOR, SECOND):
+        answer, *_ = await commit(store, new_history(2, 3, *moved, cursor=cursor))
+        assert code(answer) is Code.CONFLICT
+    await go_on_at(4, "new")
+    for cursor in (CURSOR, SECOND):
+        assert await commit(store, blocks(4, 5, cursor=cursor, history="new")) == [Effect(0, 0, 0)]
+    assert await available(store) == {A: 5, B: 0, C: 0}
+    assert await chains.place(other) == Place(3, hash_of(2))
+    await assert_sound(store)
+
+
+def new_history(first: int, last: int, *deposits: Deposit, cursor: Cursor) -> RecordDeposits:
+    """What a watcher reads from the last block on that both histories have."""
+    return blocks(first, last, *deposits, cursor=cursor, history="new")._replace(parent_hash=hash_of(first - 1))
 
 
 async def test_more_than_can_be_added_up_is_refused(store: LedgerStore, chains: DepositStore) -> None:

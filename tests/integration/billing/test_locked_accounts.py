@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from services.billing.ledger.operations import Effect
+from services.common.errors import MeshError
 from tests.integration.billing.billing_client import BillingClient
 from tests.integration.billing.deposits_for_tests import add_addresses, blocks, deposit
 from tests.integration.billing.operations_for_tests import grant, reserve, settle
@@ -22,6 +23,11 @@ SOON = 1.0
 
 
 _CURSORS = "SELECT * FROM deposit_cursors WHERE watcher = $1 FOR UPDATE"
+# What a writer does, without any row.
+_WRITING = """
+    INSERT INTO entries (reference, kind, account_id, pocket, amount, at_ms)
+    SELECT '', 'grant', $1, 'available', 0, 0 WHERE false
+"""
 
 
 @asynccontextmanager
@@ -129,3 +135,14 @@ async def billing_on_postgres(
         BillingClient(process.address) as client,
     ):
         yield client
+
+
+async def test_an_audit_that_waits_for_a_writer_fails_no_charge(replica: Replica, postgres_database_url: str) -> None:
+    """Whoever writes entries waits behind the audit, which waits for all who are writing some."""
+    async with locked(postgres_database_url, "nobody", _WRITING):
+        audit = asyncio.create_task(replica.store.audit_new())
+        reserved = [await replica.do(reserve(f"other-{number}", "other")) for number in range(8)]
+        assert all(isinstance(effect, Effect) for effect in reserved), reserved
+        with pytest.raises(MeshError, match="held up"):
+            await audit
+    assert not (await replica.store.audit_new()).violations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from services.billing.ledger.deposits import MAX_ATOMIC
 from services.billing.store.deposit_history import DepositStore
 from services.billing.store.store import LedgerStore
 from services.billing.sweeps.store import SweepStore
@@ -72,11 +73,12 @@ async def test_a_sweep_is_recorded_once(sweeps: Sweeps) -> None:
         (sweep(5, 10_001), Code.CONFLICT),
         (sweep(5, 1, C), Code.CONFLICT),
         (sweep(4, 19_999), Code.CONFLICT),
+        (sweep(4, 1, log=7)._replace(block_number=5, block_hash=hash_of(5)), Code.CONFLICT),
         (sweep(5, 1)._replace(address=address_of("stranger")), Code.INVALID_REQUEST),
         (sweep(5, 0), Code.INVALID_REQUEST),
         (sweep(5, 1)._replace(tx_hash="0x1"), Code.INVALID_REQUEST),
     ],
-    ids=["too much", "never paid", "differs", "stranger", "nothing", "hash"],
+    ids=["too much", "never paid", "differs", "moved", "stranger", "nothing", "hash"],
 )
 async def test_what_cannot_be_changes_nothing(sweeps: Sweeps, wrong: Sweep, code: Code) -> None:
     await sweeps.record(CHAIN, TOKEN, [sweep(4, 20_000)])
@@ -84,6 +86,23 @@ async def test_what_cannot_be_changes_nothing(sweeps: Sweeps, wrong: Sweep, code
         await sweeps.record(CHAIN, TOKEN, [sweep(6, 1), wrong])
     assert caught.value.code is code
     assert (await sums(sweeps))[A] == (30_000, 20_000)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [sweep(5, 1), sweep(5, 2)],
+        [sweep(5, 1), sweep(5, 1, B)],
+        [sweep(5, 1), sweep(5, 1, log=1)._replace(block_hash=hash_of(6))],
+        [sweep(block, MAX_ATOMIC) for block in range(5, 16)],
+    ],
+    ids=["two amounts", "two addresses", "two blocks", "more than an integer"],
+)
+async def test_what_contradicts_itself_changes_nothing(sweeps: Sweeps, wrong: list[Sweep]) -> None:
+    with pytest.raises(MeshError) as caught:
+        await sweeps.record(CHAIN, TOKEN, wrong)
+    assert caught.value.code is Code.CONFLICT
+    assert await sums(sweeps) == {A: (30_000, 0), B: (9_999, 0), C: (0, 0)}
 
 
 async def test_a_sweep_of_another_token_counts_for_that_alone(sweeps: Sweeps) -> None:

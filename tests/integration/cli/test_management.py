@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import grpc
 import pytest
 
+from services.common.rpc.channels import channel_opener
+from services.common.rpc.interceptors import call_unary
+from services.common.settings import TlsSettings
 from tests.support.mesh import LocalMesh, run_tiermesh
+from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc
 
 
 async def text_of(mesh: LocalMesh, *arguments: str) -> str:
@@ -119,6 +126,37 @@ async def test_credits_are_granted_once_for_each_grant_id(mesh: LocalMesh) -> No
         assert granted == {"grant_id": "gift-1", "account_id": account, "available": 1250, "held": 0}
     assert "1,251 credits ($12.51)" in await text_of(mesh, "credits", "grant", account, "1")
     assert "1,251 credits ($12.51)" in await text_of(mesh, "balance", account)
+
+
+@asynccontextmanager
+async def losing_replies(billing: str) -> AsyncIterator[str]:
+    """Yields the address of billing as a command sees it whose connection breaks once the grant is made."""
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    async with channel_opener(TlsSettings())(billing) as channel:
+        stub = billing_pb2_grpc.BillingServiceStub(channel)
+
+        async def grant(request: billing_pb2.GrantRequest, context: Any) -> None:
+            await call_unary(stub.Grant(request))
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection is lost")
+
+        handler: Any = grpc.unary_unary_rpc_method_handler(grant, billing_pb2.GrantRequest.FromString)
+        service = grpc.method_handlers_generic_handler("tiermesh.billing.v1.BillingService", {"Grant": handler})
+        server.add_generic_rpc_handlers((service,))
+        await server.start()
+        yield f"127.0.0.1:{port}"
+        await server.stop(None)
+
+
+async def test_credits_whose_reply_is_lost_are_granted_once_by_what_the_command_says(mesh: LocalMesh) -> None:
+    account = (await mesh.command("account", "create", "unsure"))["id"]
+    async with losing_replies(mesh.addresses["billing"]) as address:
+        said = await error_of(mesh, "credits", "grant", account, "7", "--billing-address", address)
+    found = re.search("Repeat the command with (--grant-id) (grant_[0-9a-f]{24})", said)
+    assert found, said
+    for _ in range(2):
+        again = await mesh.command("credits", "grant", account, "7", *found.groups())
+        assert (again["grant_id"], again["available"]) == (found[2], 7)
 
 
 async def test_runners_and_models_are_listed(mesh: LocalMesh) -> None:

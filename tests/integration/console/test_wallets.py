@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from playwright.sync_api import Page
 
@@ -14,8 +15,11 @@ from tests.integration.console.test_pages import status_of
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 from tests.support.wallet import SoftwareWallet
+from tiermesh.auth.v1 import sign_in_pb2, sign_in_pb2_grpc
 
 SIGN_IN, SIGN_UP, ADD, CONFIRM = "/sign-in/wallet", "/sign-up/wallet", "/account/wallets", "/confirm/wallet"
+# What `tiermesh up` gives to an account that somebody opens.
+WELCOME = 1_000
 PAGES = {SIGN_IN: "/sign-in", SIGN_UP: "/sign-up", ADD: "/account", CONFIRM: "/confirm"}
 
 
@@ -186,3 +190,29 @@ def test_no_signature_is_written_anywhere(mesh: LocalMesh) -> None:
         assert send(person, SIGN_IN, asked["nonce"], signature).status == 303
     for path in [path for path in mesh.state_dir.rglob("*") if path.is_file()]:
         assert signature.encode() not in path.read_bytes(), path
+
+
+def test_first_credits_that_were_missed_come_with_the_next_sign_in(mesh: LocalMesh) -> None:
+    """The console ended between the opening of the account and its grant."""
+    wallet = SoftwareWallet()
+    with grpc.insecure_channel(mesh.addresses["auth"]) as channel:
+        auth = sign_in_pb2_grpc.SignInServiceStub(channel)
+        asked = sign_in_pb2.CreateWalletChallengeRequest(
+            purpose=sign_in_pb2.PASSKEY_PURPOSE_SIGN_UP,
+            origin=mesh.console_url,
+            chain_id=1,
+            browser_token="a browser",
+            address=wallet.address,
+            account_name="Zoë",
+        )
+        made = auth.CreateWalletChallenge(asked)
+        signed = sign_in_pb2.CreateAccountWithWalletRequest(
+            browser_token="a browser", nonce=made.nonce, signature=wallet.sign(made.message), label="Firefox"
+        )
+        account_id = auth.CreateAccountWithWallet(signed).session.account_id
+    assert mesh.command_now("balance", account_id)["available"] == 0
+    with Person(mesh.console_url) as owner:
+        for _ in range(2):
+            assert complete(owner, SIGN_IN, wallet).status == 303
+            assert mesh.command_now("balance", account_id)["available"] == WELCOME
+            owner.fill_in("/", "/sign-out")

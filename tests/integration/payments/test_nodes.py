@@ -145,6 +145,52 @@ async def test_logs_that_contradict_the_chain_are_an_error(world: World, lie: Ca
     await world.agrees()
 
 
+@pytest.mark.parametrize(
+    ("method", "lie"),
+    [
+        ("eth_getBlockByNumber", lambda head: {**head, "number": hex(int(head["number"], 16) + 1)}),
+        ("eth_getBlockByNumber", lambda head: {**head, "number": f"-{head['number']}"}),
+        ("eth_getBlockByNumber", lambda head: {**head, "number": hex(2**63)}),
+        ("eth_getBlockByNumber", lambda head: {**head, "hash": "0x"}),
+        ("eth_getLogs", lambda log: {**log, "transactionHash": "0x12"}),
+        ("eth_getLogs", lambda log: {**log, "topics": [log["topics"][0], "0x" + 64 * "z", log["topics"][2]]}),
+        ("eth_getLogs", lambda log: {**log, "logIndex": hex(2**64)}),
+        ("eth_getLogs", lambda log: {**log, "logIndex": "0x-1"}),
+        ("eth_getLogs", lambda log: {**log, "data": "0x" + 66 * "f"}),
+    ],
+    ids=["another", "negative", "large", "hash", "transaction", "sender", "index", "below", "amount"],
+)
+async def test_nothing_of_a_confused_node_reaches_billing(
+    world: World, method: str, lie: Callable[[Call], Call]
+) -> None:
+    """Billing would believe it, or refuse it and so have the watcher stop until a person has looked."""
+    world.token.transfer(world.addresses["ada"], 40_000)
+    world.finalize()
+    before = await world.billing.place("first")
+
+    def confused(call: Call, reply: Call) -> Call:
+        # Which block is final, only this reply says.
+        if call["method"] != method or call["params"][0] == "finalized":
+            return reply
+        result = reply["result"]
+        return {**reply, "result": [lie(each) for each in result] if isinstance(result, list) else lie(result)}
+
+    world.proxy.change = confused
+    watcher = world.watcher()
+    with pytest.raises(RpcError):
+        await watcher.step()
+    assert await world.billing.place("first") == before
+    world.proxy.change = honest
+    await world.read(watcher)
+    await world.agrees()
+
+
+async def test_a_reply_that_is_nested_without_end_is_an_error(world: World) -> None:
+    world.proxy.instead = 200, b'[{"id": 1, "result": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]"
+    with pytest.raises(RpcError):
+        await world.watcher().step()
+
+
 async def test_ranges_are_halved_until_the_node_takes_them_and_grow_again(world: World) -> None:
     for _ in range(9):
         world.token.transfer(world.addresses["ada"], 10_000)

@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from services.common.errors import Code, MeshError
+from services.payments import watcher as watching
+from services.payments.chain.node import Range
 from services.payments.watcher import HistoryChangedError
 from tests.integration.payments.world import World
 from tests.support.chain import TokenContract
@@ -138,3 +141,48 @@ async def test_final_history_that_changes_stops_the_watcher(own_world: World, re
         await world.read(watcher)
     # What was credited stays until a person has decided.
     assert await world.credits() == {"ada": 5, "grace": 0, "edsger": 0}
+
+
+@pytest.mark.parametrize("atomic", [10**18 + 1, 2**63, 2**255])
+async def test_more_than_the_ledger_can_add_up_stops_the_watcher(world: World, atomic: int) -> None:
+    watcher = world.watcher()
+    world.token.mint(world.addresses["ada"], atomic)
+    world.finalize()
+    with pytest.raises(HistoryChangedError, match="atomic"):
+        await world.read(watcher)
+    assert await world.credits() == {"ada": 0, "grace": 0, "edsger": 0}
+
+
+async def test_a_block_with_more_than_one_transaction_takes_is_recorded_in_parts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "GOOD_DEPOSITS", 2)
+    monkeypatch.setattr(watching, "MAX_DEPOSITS", 2)
+    watcher = world.watcher()
+    ada, grace, edsger = world.addresses.values()
+    world.token.transfer(ada, 10_000)
+    world.token.transfer_many([ada, grace, edsger, ada, grace], 10_000)
+    world.token.transfer(edsger, 10_000)
+    world.finalize()
+    record = world.billing.record
+    taken: list[int] = []
+
+    async def until_it_breaks(name: str, first: int, last: int, told: Range) -> int:
+        if last < first and taken[-1:] == [2]:
+            raise MeshError(Code.UNAVAILABLE, "killed")
+        taken.append(len(told.transfers))
+        return await record(name, first, last, told)
+
+    monkeypatch.setattr(world.billing, "record", until_it_breaks)
+    with pytest.raises(MeshError):
+        await world.read(watcher)
+    # Of the block with five, two are recorded, and the next watcher reads the whole of it.
+    assert [each for each in taken if each] == [1, 2]
+    assert sum((await world.credits()).values()) == 3
+    monkeypatch.setattr(world.billing, "record", record)
+    await world.read(world.watcher())
+    await world.agrees()
+    assert len(await world.deposits()) == 7
+    # The other watcher adds nothing.
+    await world.read(world.watcher("second"))
+    await world.agrees()

@@ -25,6 +25,7 @@ from services.billing.store.audit.checkpoint import (
     move_checkpoint,
     prove_slice,
     read_checkpoint,
+    read_findings,
     replace_findings,
 )
 from services.billing.store.audit.long_account import LongAccount
@@ -81,6 +82,8 @@ class Audits:
         """Checks every invariant over all rows: first every movement, then every account against all that it has."""
         async with self._all:
             work = _PacedWork(self._rest)
+            # Before the horizon: these are of entries that this audit reads.
+            former = await self._database.read(read_findings)
             horizon = await self._horizon()
             violations: list[str] = []
             sums = EntrySums(0, 0, 0, NO_FLOWS)
@@ -97,7 +100,8 @@ class Audits:
                 violations.extend(found if not checked.long else await self._check_long_account(checked, work))
                 first = checked.end or None
             del violations[_MOST:]
-            await self._database.transaction(partial(replace_findings, violations=violations, total=sums.total))
+            remember = partial(replace_findings, former=former, violations=violations, total=sums.total)
+            await self._database.transaction(remember)
             return await self._database.read(partial(make_report, violations=violations, sums=sums), Lane.WHOLE)
 
     async def _horizon(self) -> int:

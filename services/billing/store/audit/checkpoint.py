@@ -46,7 +46,8 @@ _COUNT_MOVES = sa.text("""
 _FINISH_MOVES = sa.text("DELETE FROM audit_moves WHERE request_id = :request_id")
 _FIND = sa.text("INSERT INTO audit_findings (sentence) VALUES (:sentence) ON CONFLICT (sentence) DO NOTHING")
 _FINDINGS = sa.text(f"SELECT sentence FROM audit_findings ORDER BY sentence LIMIT {MAX_NAMED}")  # noqa: S608 - constants only
-_FORGET_FINDINGS = sa.text("DELETE FROM audit_findings")
+_ALL_FINDINGS = sa.text("SELECT sentence FROM audit_findings")
+_FORGET_FINDING = sa.text("DELETE FROM audit_findings WHERE sentence = :sentence")
 
 _BALANCES = sa.text(f"""
     SELECT account_id, sum(balances) AS balances, sum(available) AS available, sum(held) AS held,
@@ -201,10 +202,18 @@ def forget_finished(connection: sa.Connection, verdict: Verdict) -> None:
         _finish(connection, verdict.finished)
 
 
-def replace_findings(connection: sa.Connection, violations: list[str], total: int) -> None:
-    """Remembers what an audit of the whole ledger has found instead of what was found before."""
+def read_findings(connection: sa.Connection) -> list[str]:
+    """Returns everything that is remembered as wrong."""
+    return list(connection.execute(_ALL_FINDINGS).scalars())
+
+
+def replace_findings(connection: sa.Connection, former: list[str], violations: list[str], total: int) -> None:
+    """Remembers what an audit of the whole ledger has found instead of what was found before it began.
+
+    What others have found meanwhile may be in entries that are newer than those that it has read, so it stays.
+    """
     connection.execute(_WHOLE_TOTAL, {"total": total})
-    connection.execute(_FORGET_FINDINGS)
+    _many(connection, _FORGET_FINDING, [{"sentence": sentence} for sentence in former])
     _many(connection, _FIND, [{"sentence": sentence} for sentence in violations])
 
 

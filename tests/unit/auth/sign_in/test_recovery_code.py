@@ -112,11 +112,23 @@ async def test_a_code_is_worth_no_more_than_its_key(world: World) -> None:
     code = await world.recovery_codes.create(token)
     [key] = [each for each in await world.issuer.list(account.id) if not each.has_secret]
     await world.issuer.revoke(key.id, account.id)
+    # Nobody relies on a code that does not work.
+    assert await world.recovery_codes.created_at_ms(account.id) == 0
     assert await works(world, code) == ""
     _, chats = await world.issuer.create(account.id, Wish())
     with pytest.raises(MeshError) as caught:
         await world.sessions.begin(account.id, chats.id, "")
     assert caught.value.code is Code.UNAUTHENTICATED
+
+
+async def test_a_code_ends_with_the_key_that_signed_in(world: World) -> None:
+    account, _, token = await world.owner(expires_at_ms=round((world.clock() + 60) * 1000))
+    code = await world.recovery_codes.create(token)
+    world.clock.advance(59)
+    assert await world.recovery_codes.created_at_ms(account.id) > 0
+    world.clock.advance(1)
+    assert await world.recovery_codes.created_at_ms(account.id) == 0
+    assert await works(world, code) == ""
 
 
 async def test_only_its_digest_is_kept(world: World, tmp_path: Path) -> None:
