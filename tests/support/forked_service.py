@@ -11,6 +11,7 @@ import runpy
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -24,20 +25,27 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _IMPORTED = ["__main__", *(f"services.{name}.__main__" for name in ("auth", "billing", "router", "runner", "edge"))]
 # These are imported when a service starts.
 _IMPORTED += ["services.runner.engines.simulated.engine", *(f"services.edge.{name}.routes" for name in ENDPOINTS)]
+# With one of them, coverage measures each process that starts.
+_COVERAGE_VARIABLES = {"COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"}
 # Starting a process looks at how all earlier ones have ended, which is told once.
 _LOCK = threading.Lock()
 
 
+@cache
 def import_services() -> None:
-    """Starts the process that the others are forked from, and returns once it has imported them; idempotent."""
+    """Starts the process that the others are forked from, and returns once it has imported them."""
     _CONTEXT.set_forkserver_preload(_IMPORTED)
     _fork(int).wait()
 
 
 class ForkedServiceProcess(ServiceProcess):
-    """Takes the same arguments, but for `python`. Call `import_services` before the first one starts."""
+    """Takes the same arguments, but for `python`. The first one waits for `import_services`."""
 
     def _launch(self) -> Child:
+        # What a forked process covers is not measured.
+        if _COVERAGE_VARIABLES & os.environ.keys():
+            return super()._launch()
+        import_services()
         return _fork(_serve, self._module, self._environment(), self._log)
 
 
