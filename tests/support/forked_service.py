@@ -21,8 +21,9 @@ from services.edge.endpoints import ENDPOINTS
 from tests.support.process import Child, ServiceProcess
 
 _CONTEXT = multiprocessing.get_context("forkserver")
+_SERVICES = ("auth", "billing", "console", "console.operators", "edge", "payments", "router", "runner")
 # The module of the caller is imported as well: each process would do it otherwise.
-_IMPORTED = ["__main__", *(f"services.{name}.__main__" for name in ("auth", "billing", "router", "runner", "edge"))]
+_IMPORTED = ["__main__", *(f"services.{name}.__main__" for name in _SERVICES)]
 # These are imported when a service starts.
 _IMPORTED += ["services.runner.engines.simulated.engine", *(f"services.edge.{name}.routes" for name in ENDPOINTS)]
 # With one of them, coverage measures each process that starts.
