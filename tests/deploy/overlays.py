@@ -81,7 +81,7 @@ def with_components(*names: str) -> list[Resource]:
 
 
 def _rendered(folder: str) -> tuple[Resource, ...]:
-    return tuple(yaml.safe_load_all(kubectl("kustomize", folder)))
+    return tuple(yaml.load_all(kubectl("kustomize", folder), Loader=yaml.CSafeLoader))
 
 
 def of_kind(name: str, *kinds: str) -> list[Resource]:

@@ -1,4 +1,7 @@
-"""One mesh with the real model for all tests of the public surface."""
+"""One mesh with the real model for all tests of the public surface.
+
+A mesh that is shared ends with this folder's last test, because idle ones slow down what runs beside them.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ TORCH_PYTHON = Path(__file__).parents[2] / ".venv-torch" / "bin" / "python"
 SHORT_CONTEXT = 400
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """`tiermesh up` as a person starts it."""
     with LocalMesh(tmp_path_factory.mktemp("real"), "--engine", "llamacpp", tiers=()) as mesh:
         yield mesh
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sample_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """The same with chat models of a short context: samples that set no bound run as they are, and yet end soon."""
     directory = tmp_path_factory.mktemp("samples")
@@ -41,7 +44,7 @@ def sample_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]
         yield mesh
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def image_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
     """A mesh that paints: its image runner is started in the environment that has torch, as an operator would."""
     directory = tmp_path_factory.mktemp("images")

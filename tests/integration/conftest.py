@@ -26,9 +26,12 @@ def postgres_url() -> Iterator[str]:
         server.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMesh]:
-    """One mesh for all tests that need no other settings and leave it as it was; each test opens its own accounts."""
+    """One mesh for all tests that need no other settings and leave it as it was; each test opens its own accounts.
+
+    It ends with this folder's last test, because an idle mesh slows down what runs beside it.
+    """
     mesh = LocalMesh(tmp_path_factory.mktemp("mesh"))
     asyncio.run(mesh.start())
     yield mesh

@@ -11,8 +11,8 @@ import httpx2
 import openai
 import pytest
 
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
 PROMPT: Any = [{"role": "user", "content": "Tell me about the bridge over the river"}]
@@ -88,7 +88,7 @@ async def test_the_first_request_to_a_sleeping_tier_waits_for_its_runner(
         "catalog_file": str(tmp_path / "models.yaml"),
         **mesh.etcd_settings,
     }
-    async with ServiceProcess("runner", tmp_path, fields | mesh.tls_settings("runner")):
+    async with ForkedServiceProcess("runner", tmp_path, fields | mesh.tls_settings("runner")):
         answer = await request
     assert answer.choices[0].finish_reason == "length"
 

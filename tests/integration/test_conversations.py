@@ -14,6 +14,7 @@ import httpx2
 import openai
 import pytest
 
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
@@ -78,9 +79,9 @@ async def runners(tmp_path: Path) -> AsyncIterator[Runners]:
     async with AsyncExitStack() as stack:
         mesh = await stack.enter_async_context(LocalMesh(tmp_path, environ={"TIERMESH_RUNNER_SIMULATED_SPEED": SPEED}))
         fields = {"engine": "simulated", "simulated_speed": SPEED, **mesh.etcd_settings}
-        others = {}
+        others: dict[str, ServiceProcess] = {}
         for name in ("second", "third"):
-            process = ServiceProcess("runner", tmp_path, {**fields, **mesh.tls_settings("runner"), "id": name})
+            process = ForkedServiceProcess("runner", tmp_path, {**fields, **mesh.tls_settings("runner"), "id": name})
             others[name] = await stack.enter_async_context(process)
         key = mesh.unlimited_key
         client = await stack.enter_async_context(openai.AsyncOpenAI(base_url=mesh.base_url, api_key=key, max_retries=0))

@@ -12,6 +12,7 @@ import pytest
 from openai.types import CreateEmbeddingResponse
 
 from tests.support.account import FundedAccount
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
@@ -110,7 +111,7 @@ async def test_a_client_that_leaves_frees_the_slot_and_pays_nothing(customer: Cu
 async def second(mesh: LocalMesh, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     """A second runner for embeddings."""
     fields = {"engine": "minilm", "tier": "embedding", **mesh.etcd_settings}
-    async with ServiceProcess("runner", tmp_path, fields) as runner:
+    async with ForkedServiceProcess("runner", tmp_path, fields) as runner:
         await eventually(lambda: len(_runners(mesh)) == 2)
         yield runner
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
 from tests.support.deadlines import stretched
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.ports import free_address
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
@@ -32,7 +33,7 @@ REVOCATIONS = 100
 class Mesh:
     """The processes, and one HTTP client for all of them. Nothing but authentication is needed here."""
 
-    def __init__(self, auths: list[ServiceProcess], edges: list[ServiceProcess], client: AuthClient) -> None:
+    def __init__(self, auths: Sequence[ServiceProcess], edges: Sequence[ServiceProcess], client: AuthClient) -> None:
         self.auths = auths
         self.edges = edges
         self.client = client
@@ -61,14 +62,14 @@ async def mesh(postgres_url: str, tmp_path: Path) -> AsyncIterator[Mesh]:
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(RedisServer())
         settings = {"database_url": url, "rate_limit_url": redis.url}
-        auths = [await stack.enter_async_context(ServiceProcess("auth", tmp_path, settings)) for _ in range(2)]
+        auths = [await stack.enter_async_context(ForkedServiceProcess("auth", tmp_path, settings)) for _ in range(2)]
         addresses = [auth.address for auth in auths]
         edges = []
         for number in range(EDGES):
             # An idle edge asks its first replica; so both get their share.
             order = addresses if number % 2 else addresses[::-1]
             nowhere = {"billing_addresses": free_address(), "router_addresses": free_address()}
-            edge = ServiceProcess("edge", tmp_path, {"auth_addresses": ",".join(order), **nowhere})
+            edge = ForkedServiceProcess("edge", tmp_path, {"auth_addresses": ",".join(order), **nowhere})
             await edge.start(ready=False)
             stack.push_async_callback(edge.kill)
             edges.append(edge)

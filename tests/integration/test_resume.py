@@ -10,6 +10,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
@@ -25,7 +26,7 @@ async def meshes(tmp_path: Path) -> AsyncIterator[tuple[LocalMesh, ServiceProces
     settings = {"TIERMESH_RUNNER_SIMULATED_SPEED": SPEED}
     async with LocalMesh(tmp_path, environ=settings) as mesh:
         fields = {"engine": "simulated", "simulated_speed": SPEED, **mesh.etcd_settings}
-        async with ServiceProcess("runner", tmp_path, fields) as second:
+        async with ForkedServiceProcess("runner", tmp_path, fields) as second:
             await eventually(lambda: len(mesh.command_now("runners")) == 2)
             yield mesh, second
 

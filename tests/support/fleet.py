@@ -13,8 +13,8 @@ from services.billing.store.store import MIGRATIONS as BILLING_MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from tests.support.etcd import EtcdServer
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.postgres import create_database
-from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
 _READY_SECONDS = 60.0
@@ -25,7 +25,7 @@ class Replicas:
 
     def __init__(self, name: str, directory: Path, settings: Mapping[str, str]) -> None:
         self.name = name
-        self.processes = [ServiceProcess(name, directory, settings) for _ in range(3)]
+        self.processes = [ForkedServiceProcess(name, directory, settings) for _ in range(3)]
         *self.live, self._spare = self.processes
         # Where a load balancer sends new connections.
         self.balanced = [process.address for process in self.live]
@@ -54,11 +54,11 @@ class Replicas:
         """Everything that the processes have logged."""
         return "".join(process.log() for process in self.processes)
 
-    def _join(self, process: ServiceProcess) -> None:
+    def _join(self, process: ForkedServiceProcess) -> None:
         self.live.append(process)
         self.balanced.append(process.address)
 
-    async def _end(self, process: ServiceProcess) -> None:
+    async def _end(self, process: ForkedServiceProcess) -> None:
         self.balanced.remove(process.address)
         code = await process.stop()
         assert code == 0, f"{self.name} ended with {code}:\n{process.log()}"

@@ -11,6 +11,7 @@ import runpy
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -20,27 +21,33 @@ from services.edge.endpoints import ENDPOINTS
 from tests.support.process import Child, ServiceProcess
 
 _CONTEXT = multiprocessing.get_context("forkserver")
+_SERVICES = ("auth", "billing", "console", "console.operators", "edge", "payments", "router", "runner")
 # The module of the caller is imported as well: each process would do it otherwise.
-_IMPORTED = ["__main__", *(f"services.{name}.__main__" for name in ("auth", "billing", "router", "runner", "edge"))]
+_IMPORTED = ["__main__", *(f"services.{name}.__main__" for name in _SERVICES)]
 # These are imported when a service starts.
-_IMPORTED += ["services.runner.engines.simulated.engine", *(f"services.edge.{name}.routes" for name in ENDPOINTS)]
+_IMPORTED += ["services.runner.engines.simulated.engine", "services.payments.x402.configured"]
+_IMPORTED += [f"services.edge.{name}.routes" for name in ENDPOINTS]
+# With one of them, coverage measures each process that starts.
+_COVERAGE_VARIABLES = {"COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"}
 # Starting a process looks at how all earlier ones have ended, which is told once.
 _LOCK = threading.Lock()
 
 
-def import_services(*more: str) -> None:
-    """Starts the process that the others are forked from, and returns once it has imported them and `more`; idempotent.
-
-    Only what the first call names is imported.
-    """
-    _CONTEXT.set_forkserver_preload([*_IMPORTED, *more])
+@cache
+def import_services() -> None:
+    """Starts the process that the others are forked from, and returns once it has imported them."""
+    _CONTEXT.set_forkserver_preload(_IMPORTED)
     _fork(int).wait()
 
 
 class ForkedServiceProcess(ServiceProcess):
-    """Takes the same arguments, but for `python`. Call `import_services` before the first one starts."""
+    """Takes the same arguments, but for `python`. The first one waits for `import_services`."""
 
     def _launch(self) -> Child:
+        # What a forked process covers is not measured.
+        if _COVERAGE_VARIABLES & os.environ.keys():
+            return super()._launch()
+        import_services()
         return _fork(_serve, self._module, self._environment(), self._log)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
-
 from services.cli.doctor.finding import Finding, failed, ok, warning
 from services.common.clock import Clock
 
@@ -18,6 +16,9 @@ _TOLERATED_SKEW = 3.0
 
 async def look_at_edge(base_url: str, api_key: str, clock: Clock) -> list[Finding]:
     """Asks for the models; without a key, a 401 proves as much as it can. `base_url` ends in /v1."""
+    # It takes longer to import than most commands run.
+    import aiohttp
+
     url = f"{base_url}/models"
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)

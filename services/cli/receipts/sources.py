@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import aiohttp
-
 from services.cli.errors import CliError
 
 STANDARD_INPUT = "-"
@@ -31,6 +29,9 @@ async def read_keys_source(name: str) -> bytes:
     """Returns the content of a file or of an http: or https: URL; raises CliError."""
     if not name.startswith(("http://", "https://")):
         return read_source(name)
+    # It takes longer to import than most commands run.
+    import aiohttp
+
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)
     try:
         async with aiohttp.ClientSession(timeout=timeout) as http, http.get(name) as response:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import sqlalchemy as sa
 
 from services.auth.store.store import MIGRATIONS
 from services.common.database.base import Database
@@ -14,6 +16,7 @@ from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.auth.sign_in_client import SignIn
 from tests.support.apart import run_apart
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
 
@@ -27,19 +30,36 @@ async def migrated(url: str) -> None:
     await database.close()
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file that tests copy, because migrating takes longer than most tests."""
+    path = tmp_path_factory.mktemp("auth") / "template.db"
+    run_apart(migrated(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> str:
+    """The name of a migrated database that tests copy."""
+    url = create_database(postgres_url)
+    run_apart(migrated(url))
+    return str(sa.make_url(url).database)
+
+
 def new_database(kind: str, directory: Path, request: pytest.FixtureRequest) -> str:
     """Makes a database of one kind with the newest schema and returns its URL."""
+    template = request.getfixturevalue(f"{kind}_template")
     if kind == "postgres":
-        url = create_database(request.getfixturevalue("postgres_url"))
-    else:
-        url = f"sqlite:///{directory / 'auth.db'}"
-    run_apart(migrated(url))
-    return url
+        return create_database(request.getfixturevalue("postgres_url"), template)
+    path = directory / "auth.db"
+    shutil.copy(template, path)
+    return f"sqlite:///{path}"
 
 
 def auth_process(directory: Path, database_url: str, **settings: str) -> ServiceProcess:
     """Returns a process that is ready to start on a database."""
-    return ServiceProcess("auth", directory, {"database_url": database_url, "last_used_seconds": "0.05", **settings})
+    settings = {"database_url": database_url, "last_used_seconds": "0.05", **settings}
+    return ForkedServiceProcess("auth", directory, settings)
 
 
 @pytest.fixture(params=_KINDS)

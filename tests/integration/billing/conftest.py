@@ -15,6 +15,7 @@ from services.common.database.migrations import migrate
 from tests.integration.billing.billing_client import BillingClient
 from tests.integration.billing.replica import Replica
 from tests.support.apart import run_apart
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
 
@@ -80,7 +81,7 @@ def store(database: Database) -> LedgerStore:
 @pytest.fixture
 async def billing(database_url: str, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
     """A process of the test's own."""
-    async with ServiceProcess("billing", tmp_path, {"database_url": database_url}) as process:
+    async with ForkedServiceProcess("billing", tmp_path, {"database_url": database_url}) as process:
         yield process
 
 
@@ -95,7 +96,7 @@ async def client(billing: ServiceProcess) -> AsyncIterator[BillingClient]:
 async def sqlite_client(sqlite_database_url: str, tmp_path: Path) -> AsyncIterator[BillingClient]:
     """A client of a process on SQLite, for what no database has a part in."""
     async with (
-        ServiceProcess("billing", tmp_path, {"database_url": sqlite_database_url}) as process,
+        ForkedServiceProcess("billing", tmp_path, {"database_url": sqlite_database_url}) as process,
         BillingClient(process.address) as client,
     ):
         yield client

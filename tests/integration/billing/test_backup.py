@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.integration.billing.billing_client import PRICE, BillingClient
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.postgres import client_program, create_database
-from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "operations" / "backup.md"
@@ -71,7 +71,7 @@ async def test_a_copy_made_under_load_is_a_ledger(database_url: str, client: Bil
         paid_before = len(paid)
         url = await copy(database_url, tmp_path)
     async with (
-        ServiceProcess("billing", tmp_path, {"database_url": url}) as process,
+        ForkedServiceProcess("billing", tmp_path, {"database_url": url}) as process,
         BillingClient(process.address) as restored,
     ):
         report = await restored.audit()

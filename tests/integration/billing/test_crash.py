@@ -8,6 +8,7 @@ from pathlib import Path
 
 from services.common.errors import MeshError
 from tests.integration.billing.billing_client import PRICE, BillingClient
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 from tiermesh.billing.v1 import billing_pb2
@@ -60,7 +61,7 @@ async def test_sigterm_answers_what_waits_and_exits_cleanly(billing: ServiceProc
 
 async def test_holds_of_a_dead_edge_are_released(sqlite_database_url: str, tmp_path: Path) -> None:
     settings = {"database_url": sqlite_database_url, "hold_ttl_seconds": "0.2", "sweep_seconds": "0.05"}
-    async with ServiceProcess("billing", tmp_path, settings) as process, BillingClient(process.address) as client:
+    async with ForkedServiceProcess("billing", tmp_path, settings) as process, BillingClient(process.address) as client:
         await client.grant(100)
         await client.reserve("forgotten")
 
@@ -77,8 +78,8 @@ async def test_holds_of_a_dead_edge_are_released(sqlite_database_url: str, tmp_p
 async def test_two_replicas_share_one_postgres(postgres_database_url: str, tmp_path: Path) -> None:
     settings = {"database_url": postgres_database_url}
     async with (
-        ServiceProcess("billing", tmp_path, settings) as one,
-        ServiceProcess("billing", tmp_path, settings) as two,
+        ForkedServiceProcess("billing", tmp_path, settings) as one,
+        ForkedServiceProcess("billing", tmp_path, settings) as two,
         BillingClient(one.address, two.address) as client,
     ):
         await eventually(lambda: client.stream.connected)

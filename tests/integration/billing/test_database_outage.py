@@ -13,8 +13,8 @@ from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from services.common.errors import Code, MeshError
 from tests.integration.billing.billing_client import PRICE, BillingClient
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.postgres import PostgresServer, create_database
-from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
 
@@ -45,7 +45,7 @@ async def more(things: Sized) -> None:
 
 async def test_postgres_dies_under_load_and_comes_back(server: PostgresServer, url: str, tmp_path: Path) -> None:
     async with (
-        ServiceProcess("billing", tmp_path, {"database_url": url}) as process,
+        ForkedServiceProcess("billing", tmp_path, {"database_url": url}) as process,
         BillingClient(process.address) as client,
     ):
         await client.grant(1_000 * PRICE)
@@ -94,7 +94,7 @@ async def test_postgres_dies_under_load_and_comes_back(server: PostgresServer, u
 
 async def test_the_service_waits_for_its_database(server: PostgresServer, url: str, tmp_path: Path) -> None:
     await asyncio.to_thread(server.stop)
-    process = ServiceProcess("billing", tmp_path, {"database_url": url})
+    process = ForkedServiceProcess("billing", tmp_path, {"database_url": url})
     await process.start(ready=False)
     await eventually(lambda: "waiting_for_database" in process.log())
     assert not await process.ready()
@@ -104,7 +104,7 @@ async def test_the_service_waits_for_its_database(server: PostgresServer, url: s
 
 
 async def test_a_service_that_waits_can_be_stopped(tmp_path: Path) -> None:
-    process = ServiceProcess("billing", tmp_path, {"database_url": "postgresql://postgres@127.0.0.1:1/nothing"})
+    process = ForkedServiceProcess("billing", tmp_path, {"database_url": "postgresql://postgres@127.0.0.1:1/nothing"})
     await process.start(ready=False)
     await eventually(lambda: "waiting_for_database" in process.log())
     assert await process.stop() == 0
@@ -121,7 +121,7 @@ async def test_the_service_refuses_another_schema(
     database: Database, database_url: str, tmp_path: Path, change: str, advice: str
 ) -> None:
     await database.transaction(lambda connection: connection.exec_driver_sql(change).close())
-    process = ServiceProcess("billing", tmp_path, {"database_url": database_url})
+    process = ForkedServiceProcess("billing", tmp_path, {"database_url": database_url})
     with pytest.raises(AssertionError, match="ended while it should run"):
         await process.start()
     assert "cannot start: the database" in process.log()

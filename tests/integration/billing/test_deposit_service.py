@@ -14,6 +14,7 @@ from services.common.rpc.interceptors import call_unary
 from services.common.settings import TlsSettings
 from tests.integration.billing.billing_client import BillingClient
 from tests.integration.billing.deposits_for_tests import ACCOUNTS, CHAIN, SENDER, TOKEN, address_of, hash_of
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.process import ServiceProcess
 from tiermesh.billing.v1 import deposits_pb2, deposits_pb2_grpc
 
@@ -23,7 +24,7 @@ CURSOR = deposits_pb2.DepositCursor(chain_id=CHAIN, token=TOKEN, watcher="first"
 
 @pytest.fixture
 async def process(sqlite_database_url: str, tmp_path: Path) -> AsyncIterator[ServiceProcess]:
-    async with ServiceProcess("billing", tmp_path, {"database_url": sqlite_database_url}) as process:
+    async with ForkedServiceProcess("billing", tmp_path, {"database_url": sqlite_database_url}) as process:
         yield process
 
 

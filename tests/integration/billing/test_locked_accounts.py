@@ -16,7 +16,7 @@ from tests.integration.billing.deposits_for_tests import add_addresses, blocks, 
 from tests.integration.billing.operations_for_tests import grant, reserve, settle
 from tests.integration.billing.replica import Replica
 from tests.support.deadlines import within
-from tests.support.process import ServiceProcess
+from tests.support.forked_service import ForkedServiceProcess
 
 # Others must be served within these seconds, which is much less than a lock is waited for by default.
 SOON = 1.0
@@ -131,7 +131,7 @@ async def billing_on_postgres(
 ) -> AsyncIterator[BillingClient]:
     directory = tmp_path_factory.mktemp("billing")
     async with (
-        ServiceProcess("billing", directory, {"database_url": postgres_database_url}) as process,
+        ForkedServiceProcess("billing", directory, {"database_url": postgres_database_url}) as process,
         BillingClient(process.address) as client,
     ):
         yield client

@@ -20,6 +20,7 @@ from services.edge.authentication import Principal
 from services.edge.paid.hold import BillingClient, billing_client
 from tests.integration.billing.billing_client import PRICE, PRO
 from tests.integration.billing.billing_client import BillingClient as Operator
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.process import ServiceProcess
 from tests.support.waiting import eventually
 
@@ -36,8 +37,8 @@ async def replicas(postgres_database_url: str, tmp_path: Path) -> AsyncIterator[
     for name in "ab":
         (tmp_path / name).mkdir()
     async with (
-        ServiceProcess("billing", tmp_path / "a", settings) as first,
-        ServiceProcess("billing", tmp_path / "b", settings) as second,
+        ForkedServiceProcess("billing", tmp_path / "a", settings) as first,
+        ForkedServiceProcess("billing", tmp_path / "b", settings) as second,
     ):
         yield [first, second]
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Page
 from tests.integration.console.person import beside
 from tests.support.chain import TOKEN_NAME, XPUB, Chain, TokenContract
 from tests.support.deadlines import stretched
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 
 _SECONDS = 15.0
 
@@ -42,8 +42,10 @@ class DepositMesh:
             "second_delay_seconds": "0",
             "pending_reads_per_minute": "100000",
         }
-        self._payments = ServiceProcess("payments", self._directory, settings | self.mesh.tls_settings("payments"))
-        self._console = ServiceProcess("console", self._directory, self.settings())
+        self._payments = ForkedServiceProcess(
+            "payments", self._directory, settings | self.mesh.tls_settings("payments")
+        )
+        self._console = ForkedServiceProcess("console", self._directory, self.settings())
         await self._payments.start()
         await self._console.start()
 

@@ -20,6 +20,7 @@ import httpx2
 
 from services.auth.keys import new_secret
 from tests.support.deadlines import stretched
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
 from tests.support.process import ServiceProcess
 
@@ -194,7 +195,7 @@ def beside(mesh: LocalMesh, part: str = "console") -> dict[str, str]:
 def operators_beside(mesh: LocalMesh, directory: Path, **settings: str) -> ServiceProcess:
     """Returns a further operators' console that is ready to start."""
     joined = beside(mesh, "operator-console") | settings
-    return ServiceProcess("operator_console", directory, joined, module="services.console.operators")
+    return ForkedServiceProcess("operator_console", directory, joined, module="services.console.operators")
 
 
 class Operator:

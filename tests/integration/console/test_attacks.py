@@ -15,8 +15,8 @@ from services.console.http.headers import CONTENT_SECURITY_POLICY
 from tests.integration.console.crawl import BODIES, MARKUP, Crawl, check_answer
 from tests.integration.console.person import FormOnPage, Owner, Person, beside, shown_as_text
 from tests.integration.console.test_pages import PAGES, key_page, make_key, status_of
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 
 EVIL = "https://evil.example"
 LONG_AND_STRANGE = "\N{HEBREW LETTER SHIN}\N{HEBREW LETTER LAMED} \N{PARTY POPPER}" + "W" * 99
@@ -113,7 +113,7 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(owner: Owner, mesh: Loc
 async def test_over_tls_the_cookie_is_bound_to_this_host(owner: Owner, mesh: LocalMesh, tmp_path: Path) -> None:
     addresses = beside(mesh)
     public = {**addresses, "public_url": "https://console.example.org"}
-    async with ServiceProcess("console", tmp_path, public) as console:
+    async with ForkedServiceProcess("console", tmp_path, public) as console:
         with Person(f"http://{console.address}") as person:
             headers = {"Host": "console.example.org"}
             page = person.open("/sign-in", headers=headers)
@@ -193,7 +193,7 @@ def test_a_session_ends_with_the_key_that_began_it(mesh: LocalMesh) -> None:
 async def test_guessing_is_slowed_down(owner: Owner, mesh: LocalMesh, tmp_path: Path) -> None:
     addresses = beside(mesh)
     limited = {**addresses, "sign_ins_per_minute": "3", "trusted_proxies": "1", "fresh_seconds": "0.000001"}
-    async with ServiceProcess("console", tmp_path, limited) as console:
+    async with ForkedServiceProcess("console", tmp_path, limited) as console:
         with Person(f"http://{console.address}") as person:
             person.http.headers["X-Forwarded-For"] = "1.2.3.4, 198.51.100.1"
             assert person.sign_in(owner.key).status == 303
@@ -218,14 +218,14 @@ async def test_guessing_is_slowed_down(owner: Owner, mesh: LocalMesh, tmp_path: 
 
 async def test_registration_is_off_or_limited_unless_somebody_opens_it(mesh: LocalMesh, tmp_path: Path) -> None:
     addresses = beside(mesh)
-    async with ServiceProcess("console", tmp_path, addresses) as console:
+    async with ForkedServiceProcess("console", tmp_path, addresses) as console:
         with Person(f"http://{console.address}") as person:
             assert person.open("/sign-up").status == 404
             assert "/sign-up" not in person.open("/sign-in").source
             token = {"form_token": person.token("/sign-in")}
             assert person.send("/sign-up", {**token, "name": "x"}).status in {404, 405}
     invited = {"registration": "code", "registration_code": "a guest of ours", "registrations_per_hour": "3"}
-    async with ServiceProcess("console", tmp_path, {**addresses, **invited}) as console:
+    async with ForkedServiceProcess("console", tmp_path, {**addresses, **invited}) as console:
         with Person(f"http://{console.address}") as person:
             before = len(mesh.command_now("account", "list"))
             for code in ("", "a guest of our"):

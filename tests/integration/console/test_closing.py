@@ -16,8 +16,8 @@ from tests.integration.cli.test_deposits import deposit
 from tests.integration.console.person import Owner, Person, beside
 from tests.integration.console.test_operator_pages import account_page, record_of
 from tests.integration.console.test_pages import make_key, status_of
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 
 CLOSE = "/account/close"
 CREDITS = 250
@@ -109,7 +109,7 @@ def test_a_key_with_less_rights_does_not_close_the_account(owner: Owner, mesh: L
 
 
 async def test_it_needs_what_signed_in_once_more(owner: Owner, mesh: LocalMesh, tmp_path: Path) -> None:
-    async with ServiceProcess("console", tmp_path, {**beside(mesh), "fresh_seconds": "0.000001"}) as console:
+    async with ForkedServiceProcess("console", tmp_path, {**beside(mesh), "fresh_seconds": "0.000001"}) as console:
         with Person(f"http://{console.address}") as person:
             person.sign_in(owner.key)
             again = f"/confirm?next={CLOSE}"

@@ -15,8 +15,8 @@ import httpx2
 import pytest
 
 from tests.integration.console.person import Owner, PageShown, Person, beside
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 
 # The most that a page may weigh with all that it loads, in bytes.
 MOST_BYTES = 100_000
@@ -416,14 +416,14 @@ def test_there_is_a_page_for_what_is_not_there(person: Person, method: str, path
 async def test_the_rest_is_shown_when_a_part_is_away(mesh: LocalMesh, tmp_path: Path) -> None:
     addresses = beside(mesh)
     nowhere = {"billing_addresses": "127.0.0.1:1", "router_addresses": "127.0.0.1:1"}
-    async with ServiceProcess("console", tmp_path, {**addresses, **nowhere, "call_timeout": "2"}) as console:
+    async with ForkedServiceProcess("console", tmp_path, {**addresses, **nowhere, "call_timeout": "2"}) as console:
         with Person(f"http://{console.address}") as person:
             assert person.sign_in(mesh.console_key).status == 303
             page = person.open("/")
             assert page.status == 200
             assert page.shows("The balance cannot be read at the moment")
             assert page.source.count(">unknown<") == page.source.count('data-label="Now"') > 1
-    async with ServiceProcess("console", tmp_path, {**addresses, "auth_addresses": "127.0.0.1:1"}) as console:
+    async with ForkedServiceProcess("console", tmp_path, {**addresses, "auth_addresses": "127.0.0.1:1"}) as console:
         with Person(f"http://{console.address}") as person:
             page = person.sign_in(mesh.console_key)
             assert (page.status, page.shows("A part of the service cannot be reached")) == (503, True)

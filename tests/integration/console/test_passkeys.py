@@ -12,8 +12,8 @@ from services.common.receipts.finding import covered
 from tests.integration.console.person import Owner, PageShown, Person, beside, session_key
 from tests.integration.console.test_pages import status_of
 from tests.support.authenticator import FLAG, Authenticator
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 
 SIGN_IN, SIGN_UP, ADD, CONFIRM = "/sign-in/passkey", "/sign-up/passkey", "/account/passkeys", "/confirm/passkey"
 
@@ -147,7 +147,7 @@ def test_a_stolen_cookie_is_worthless_after_signing_out_or_removing_the_passkey(
 
 async def test_what_is_not_fresh_is_confirmed_with_the_passkey(mesh: LocalMesh, tmp_path: Path) -> None:
     settings = {**beside(mesh), "registration": "open", "fresh_seconds": "0.000001"}
-    async with ServiceProcess("console", tmp_path, settings) as console:
+    async with ForkedServiceProcess("console", tmp_path, settings) as console:
         with Person(f"http://localhost:{console.address.rpartition(':')[2]}") as person:
             authenticator = sign_up(person)
             [remove] = [action for action in person.open("/account").forms if action.endswith("/remove")]
@@ -165,7 +165,7 @@ async def test_what_is_not_fresh_is_confirmed_with_the_passkey(mesh: LocalMesh, 
 
 async def test_attempts_are_limited(mesh: LocalMesh, tmp_path: Path) -> None:
     settings = {**beside(mesh), "sign_ins_per_minute": "3", "registration": "open", "registrations_per_hour": "2"}
-    async with ServiceProcess("console", tmp_path, settings) as console:
+    async with ForkedServiceProcess("console", tmp_path, settings) as console:
         with Person(f"http://localhost:{console.address.rpartition(':')[2]}") as person:
             token = {"form_token": person.token("/sign-in")}
             guesses = [person.send("/recover", {**token, "code": f"guess {number}"}) for number in range(4)]
@@ -184,7 +184,7 @@ async def test_attempts_are_limited(mesh: LocalMesh, tmp_path: Path) -> None:
 async def test_a_new_account_needs_the_invitation_code_and_a_name(mesh: LocalMesh, tmp_path: Path) -> None:
     settings = {**beside(mesh), "registration": "code", "registration_code": "a guest of ours"}
     before = len(mesh.command_now("account", "list"))
-    async with ServiceProcess("console", tmp_path, settings) as console:
+    async with ForkedServiceProcess("console", tmp_path, settings) as console:
         with Person(f"http://localhost:{console.address.rpartition(':')[2]}") as person:
             token = {"form_token": person.token("/sign-up")}
             for fields, status in (({"name": "x"}, 403), ({"code": "a guest of ours"}, 400)):
@@ -198,7 +198,7 @@ async def test_a_new_account_needs_the_invitation_code_and_a_name(mesh: LocalMes
 
 async def test_in_production_passkeys_are_for_the_public_name(mesh: LocalMesh, tmp_path: Path) -> None:
     public = {"public_url": "https://console.example.org", "passkey_domain": "example.org"}
-    async with ServiceProcess("console", tmp_path, {**beside(mesh), **public}) as console:
+    async with ForkedServiceProcess("console", tmp_path, {**beside(mesh), **public}) as console:
         with Person(f"http://{console.address}") as person:
             headers = {"Host": "console.example.org"}
             page = person.open("/sign-in", headers=headers)

@@ -16,8 +16,8 @@ from tests.integration.console.conftest import HOSTILE
 from tests.integration.console.person import Owner, Person, beside, session_key
 from tests.integration.console.test_pages import status_of
 from tests.support.deadlines import stretched
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 from tests.support.raw_http import connect
 from tests.support.waiting import eventually
 
@@ -208,7 +208,7 @@ def test_its_key_is_dead_when_the_session_has_ended(mesh: LocalMesh, how: str) -
 
 async def test_clients_that_are_too_slow_are_cut_off(mesh: LocalMesh, owner: Owner, tmp_path: Path) -> None:
     limits = {"head_seconds": "0.3", "body_seconds": "0.3", "drain_seconds": "1"}
-    async with ServiceProcess("console", tmp_path, beside(mesh) | limits) as console:
+    async with ForkedServiceProcess("console", tmp_path, beside(mesh) | limits) as console:
         async with connect(f"http://{console.address}") as connection:
             await connection.send(b"GET /sign-in HTTP/1.1\r\nX-Slow: lor")
             assert await connection.until_closed() == b""
@@ -228,7 +228,7 @@ async def test_clients_that_are_too_slow_are_cut_off(mesh: LocalMesh, owner: Own
 
 async def test_an_edge_that_is_away_costs_nothing(mesh: LocalMesh, owner: Owner, tmp_path: Path) -> None:
     nowhere = beside(mesh) | {"edge_url": "http://127.0.0.1:1/v1"}
-    async with ServiceProcess("console", tmp_path, nowhere) as console:
+    async with ForkedServiceProcess("console", tmp_path, nowhere) as console:
         with Person(f"http://{console.address}") as person:
             person.sign_in(owner.key)
             response = post(person, PRO)

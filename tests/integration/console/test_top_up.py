@@ -15,8 +15,8 @@ from tests.integration.console.deposit_mesh import DepositMesh
 from tests.integration.console.person import Owner, PageShown, Person
 from tests.integration.console.test_attacks import EVIL
 from tests.support.deadlines import stretched
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 
 CREATE = "/top-up/address"
 
@@ -137,7 +137,7 @@ async def test_while_payments_is_away_the_page_says_what_happens_to_the_money(
 ) -> None:
     owner = Owner(mesh, amount=777)
     away = deposit_mesh.settings(payments_addresses="127.0.0.1:1", call_timeout="1")
-    async with ServiceProcess("console", tmp_path, away) as console:
+    async with ForkedServiceProcess("console", tmp_path, away) as console:
         with owner.at_a_browser(f"http://localhost:{console.address.rpartition(':')[2]}") as person:
             page = person.open("/top-up")
             assert page.status == 200

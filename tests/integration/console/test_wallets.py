@@ -12,8 +12,8 @@ from playwright.sync_api import Page
 
 from tests.integration.console.person import Owner, PageShown, Person, beside
 from tests.integration.console.test_pages import status_of
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
-from tests.support.process import ServiceProcess
 from tests.support.wallet import SoftwareWallet
 from tiermesh.auth.v1 import sign_in_pb2, sign_in_pb2_grpc
 
@@ -155,7 +155,7 @@ def test_an_unknown_wallet_is_told_to_open_an_account(mesh: LocalMesh) -> None:
 
 async def test_what_is_not_fresh_is_confirmed_with_the_wallet(mesh: LocalMesh, tmp_path: Path) -> None:
     settings = {**beside(mesh), "registration": "open", "fresh_seconds": "0.000001", "wallet_chain_id": "8453"}
-    async with ServiceProcess("console", tmp_path, settings) as console:
+    async with ForkedServiceProcess("console", tmp_path, settings) as console:
         with Person(f"http://localhost:{console.address.rpartition(':')[2]}") as person:
             wallet = sign_up(person)
             assert "\nChain ID: 8453\n" in options(person, CONFIRM, wallet)["message"]
@@ -169,12 +169,12 @@ async def test_what_is_not_fresh_is_confirmed_with_the_wallet(mesh: LocalMesh, t
 
 
 async def test_wallets_can_be_turned_off_and_attempts_are_limited(mesh: LocalMesh, tmp_path: Path) -> None:
-    async with ServiceProcess("console", tmp_path, {**beside(mesh), "wallet_chain_id": "0"}) as console:
+    async with ForkedServiceProcess("console", tmp_path, {**beside(mesh), "wallet_chain_id": "0"}) as console:
         with Owner(mesh).at_a_browser(f"http://localhost:{console.address.rpartition(':')[2]}") as person:
             assert person.open("/account").shows("because the operator of this service has turned wallets off")
             assert person.send(f"{ADD}/options", {"form_token": person.token()}).status in {404, 405}
             assert "data-wallet" not in person.open("/confirm").source
-    async with ServiceProcess("console", tmp_path, {**beside(mesh), "sign_ins_per_minute": "2"}) as console:
+    async with ForkedServiceProcess("console", tmp_path, {**beside(mesh), "sign_ins_per_minute": "2"}) as console:
         with Person(f"http://localhost:{console.address.rpartition(':')[2]}") as person:
             token = {"form_token": person.token("/sign-in"), "address": SoftwareWallet().address}
             asked = [person.send(f"{SIGN_IN}/options", token).status for _ in range(3)]

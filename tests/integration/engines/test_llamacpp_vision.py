@@ -6,7 +6,7 @@ import asyncio
 import io
 import struct
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
@@ -150,17 +150,18 @@ def png(width: int, height: int, data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "image",
+    "made",
     [
-        png(8, 8, b"nonsense"),
-        plain_image()[:60],
-        plain_image(form="WEBP")[:40],
-        # Little to send, half a gigabyte to unpack.
-        png(8, 8, zlib.compress(bytes(1 << 29), 9)),
+        lambda: png(8, 8, b"nonsense"),
+        lambda: plain_image()[:60],
+        lambda: plain_image(form="WEBP")[:40],
+        # Little to send, half a gigabyte to unpack. Only the process that sends it makes it.
+        lambda: png(8, 8, zlib.compress(bytes(1 << 29), 9)),
     ],
     ids=["no data", "cut off", "cut WEBP", "bomb"],
 )
-async def test_a_bad_image_is_refused_and_hurts_no_other_job(engine: LlamaCppEngine, image: bytes) -> None:
+async def test_a_bad_image_is_refused_and_hurts_no_other_job(engine: LlamaCppEngine, made: Callable[[], bytes]) -> None:
+    image = made()
     other = submit(engine, job(engine, plain_image("red")))
     with pytest.raises(MeshError) as refusal:
         await generate(engine, job(engine, image))

@@ -9,7 +9,7 @@ import random
 import threading
 import wave
 from array import array
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -151,20 +151,22 @@ def noise(seconds: int, loudness: float) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "samples",
+    "recorded",
+    # They are made when they are needed: every process that runs tests reads this file.
     [
-        [0] * (6 * RATE),
-        [0] * (40 * RATE),
-        [0] * (90 * RATE),
-        [1, 0, -1, 0] * (10 * RATE),
-        noise(40, 1),
-        noise(40, 60),
-        noise(40, 3000),
-        [round(600 * math.sin(at / 50)) for at in range(40 * RATE)],
+        lambda: [0] * (6 * RATE),
+        lambda: [0] * (40 * RATE),
+        lambda: [0] * (90 * RATE),
+        lambda: [1, 0, -1, 0] * (10 * RATE),
+        lambda: noise(40, 1),
+        lambda: noise(40, 60),
+        lambda: noise(40, 3000),
+        lambda: [round(600 * math.sin(at / 50)) for at in range(40 * RATE)],
     ],
     ids=["6 s", "40 s", "90 s", "lowest bits", "faint noise", "hiss", "loud noise", "hum"],
 )
-async def test_where_nobody_speaks_nothing_is_written(engine: WhisperEngine, samples: list[int]) -> None:
+async def test_where_nobody_speaks_nothing_is_written(engine: WhisperEngine, recorded: Callable[[], list[int]]) -> None:
+    samples = recorded()
     writing = Writing(engine, wave_file(samples))
     last = await writing.end()
     assert writing.segments == []

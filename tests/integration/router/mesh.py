@@ -14,6 +14,7 @@ from services.common.etcd import EtcdClient
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from tests.support.etcd import EtcdServer
+from tests.support.forked_service import ForkedServiceProcess
 from tests.support.process import ServiceProcess
 from tests.support.runner_stub import RunnerStub
 from tests.support.waiting import eventually
@@ -135,7 +136,7 @@ async def router_mesh(directory: Path, *, etcd_up: bool = True, **settings: str)
             await etcd.start()
         client = EtcdClient([etcd.endpoint])
         stack.push_async_callback(client.close)
-        router = ServiceProcess("router", directory, {"etcd_endpoints": etcd.endpoint, **settings})
+        router = ForkedServiceProcess("router", directory, {"etcd_endpoints": etcd.endpoint, **settings})
         stack.push_async_callback(router.kill)
         await router.start(ready=etcd_up)
         mesh = RouterMesh(etcd, client, router, stack)

@@ -87,7 +87,7 @@ class Shop:
         self.chain.rpc("anvil_setBalance", GasKey(RELAYER_KEY).address, hex(10**19))
         self.chain.mine(2)
         # Payments is killed more than a dozen times.
-        import_services("services.payments.__main__", "services.payments.x402.configured")
+        import_services()
         await self.mesh.start()
         os.environ[VARIABLE] = str(self.failpoint)
         module = "tests.integration.x402.dying_payments"
