@@ -15,6 +15,7 @@ from services.cli.management.clients import (
     DepositClient,
     OperatorClient,
     PaymentsClient,
+    PayoutClient,
     RouterClient,
     SweepClient,
     address_advice,
@@ -23,6 +24,7 @@ from services.cli.management.clients import (
     deposit_client,
     operator_client,
     payments_client,
+    payout_client,
     router_client,
     sweep_client,
 )
@@ -61,6 +63,10 @@ class Session:
     def sweeps(self) -> SweepClient:
         """Returns a client of what billing keeps of sweeps."""
         return sweep_client(self.address("billing"), self._opener("billing"))
+
+    def payouts(self) -> PayoutClient:
+        """Returns a client of what billing owes to wallets."""
+        return payout_client(self.address("billing"), self._opener("billing"))
 
     def payments(self) -> PaymentsClient:
         """Returns a client of payments."""

@@ -42,31 +42,42 @@ class Settlements:
         quantity: int,
         atomic: int,
         idempotency_key: str,
-    ) -> None:
+    ) -> bool:
         """Takes a payment for a request, durably; raises INSUFFICIENT_CREDITS if it does not pay.
 
-        Raises CONFLICT if the wallet pays for the request already, and UNAVAILABLE if the chain cannot be asked.
+        Returns whether the balance of the wallet pays, so that nothing is to be sent. Raises CONFLICT if the wallet
+        pays for the request already, and UNAVAILABLE if the chain cannot be asked.
         """
         self._check.check(given, atomic)
-        position = await self._position(given)
-        if not position.settles:
-            raise _refused(position, atomic)
+        position: Position | None = None
         try:
-            promised = await self._books.claim(
+            position = await self._position(given)
+            refusal = _refused(position, atomic)
+        except MeshError as error:
+            # A balance does not need the chain.
+            refusal = error
+        if position is not None and position.used:
+            raise refusal
+        try:
+            claimed = await self._books.claim(
                 request_id,
                 given,
                 account_id=f"wallet:eip155:{self._chain_id}:{given.payer}",
                 model=model,
                 quantity=quantity,
                 idempotency_key=idempotency_key,
-                from_block=position.block,
+                from_block=position.block if position is not None else 0,
+                balance_only=position is None or not position.settles,
             )
         except MeshError as error:
-            raise _claim_error(error) from error
-        if promised > position.balance:
+            raise refusal if error.code is Code.INSUFFICIENT_CREDITS else _claim_error(error) from error
+        if claimed.covered or position is None:
+            return claimed.covered
+        if claimed.outstanding_atomic > position.balance:
             # Each of its payments would go through alone.
             await self._books.end(request_id, proto.WALLET_PAYMENT_STATE_RELEASED)
             raise not_paid("and others of this wallet in progress are more than it has. Add tokens to the wallet")
+        return False
 
     async def settle(self, request_id: str, given: Authorization) -> str:
         """Moves the tokens of a claimed payment; returns the transaction once they have moved and the price is held."""
