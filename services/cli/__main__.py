@@ -20,6 +20,7 @@ from services.cli.commands.prometheus_targets import prometheus_targets
 from services.cli.commands.up import up
 from services.cli.commands.usage import usage
 from services.cli.commands.x402.listing import x402
+from services.cli.commands.x402.pay import pay
 from services.cli.commands.x402.refund import refund
 from services.cli.receipts.commands import receipt
 from services.common.version import VERSION
@@ -39,7 +40,8 @@ _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
 
 for command in (check, sweep):
     deposits.add_command(command)
-x402.add_command(refund)
+for command in (pay, refund):
+    x402.add_command(command)
 
 for command in (*_MANAGEMENT, *_OPERATIONS):
     main.add_command(command)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from services.cli.chain.local_chain import ChainFiles
 from services.cli.errors import CliError
 from services.cli.invocation import program, state_option
 from services.cli.management.clients import (
@@ -83,6 +84,11 @@ class Session:
     def local_mesh(self) -> RunningMesh | None:
         """Returns where the local mesh listens, if one runs here."""
         return self._state.load_mesh()
+
+    @property
+    def chain_files(self) -> ChainFiles:
+        """Where the files of the local chain are."""
+        return ChainFiles(self._state.chain)
 
     def tls(self, service: str) -> TlsSettings:
         """Returns the operator's certificate files: those given, else the local mesh's for its own services."""
