@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.payments.chain.json_rpc import RpcError
 from services.payments.chain.settlement_node import Position, SettlementNode
+from services.payments.chain.transactions import Signed
 from services.payments.x402.authorization import Authorization, AuthorizationCheck, not_paid
 from services.payments.x402.books import Books
-from services.payments.x402.relayer import Relayer
 from tiermesh.billing.v1 import wallet_payments_pb2 as proto
 
 log = get_logger()
@@ -19,16 +21,34 @@ log = get_logger()
 _TOLD = frozenset({Code.INSUFFICIENT_CREDITS, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
 
 
+class Sender(Protocol):
+    """Brings payments to the chain: `Relayer`, or `Facilitator`."""
+
+    async def write_down(self, request_id: str, authorization: Authorization) -> Signed:
+        """Has billing keep that a payment is sent, before it is; raises MeshError and RpcError."""
+
+    async def follow(self, payment: proto.WalletPayment, raw: str, tx_hash: str) -> str:
+        """Returns the transaction that has moved the tokens; raises MeshError if none does."""
+
+
 class Settlements:
     """Every method raises MeshError. What was begun goes on when its caller has left."""
 
     def __init__(
-        self, check: AuthorizationCheck, node: SettlementNode, books: Books, relayer: Relayer, chain_id: int
+        self,
+        check: AuthorizationCheck,
+        node: SettlementNode,
+        books: Books,
+        sender: Sender,
+        chain_id: int,
+        verify: Callable[[Authorization], Awaitable[None]] | None = None,
     ) -> None:
+        """`verify` raises MeshError for a payment that somebody else would not send."""
         self._check = check
         self._node = node
         self._books = books
-        self._relayer = relayer
+        self._sender = sender
+        self._verify = verify
         self._chain_id = chain_id
         # By request.
         self._tasks: dict[str, asyncio.Task[str]] = {}
@@ -58,6 +78,8 @@ class Settlements:
             refusal = error
         if position is not None and position.used:
             raise refusal
+        if self._verify is not None and position is not None and position.settles:
+            await self._verify(given)
         try:
             claimed = await self._books.claim(
                 request_id,
@@ -123,7 +145,7 @@ class Settlements:
         if payment.state == proto.WALLET_PAYMENT_STATE_SETTLED:
             return payment.tx_hash
         if payment.state == proto.WALLET_PAYMENT_STATE_SENT:
-            return await self._relayer.follow(payment, payment.raw_transaction, payment.tx_hash)
+            return await self._sender.follow(payment, payment.raw_transaction, payment.tx_hash)
         if payment.state != proto.WALLET_PAYMENT_STATE_CLAIMED:
             raise not_paid("has ended without a transfer. Sign a new one")
         if given is None or (given.payer, given.nonce) != (payment.payer, payment.nonce):
@@ -137,7 +159,7 @@ class Settlements:
             # It would only cost gas. Somebody else may have sent the very authorization meanwhile.
             return await self._settled_by_others(payment, position)
         try:
-            signed = await self._relayer.write_down(payment.request_id, given)
+            signed = await self._sender.write_down(payment.request_id, given)
         except RpcError as error:
             raise _node_away() from error
         except MeshError as error:
@@ -145,7 +167,7 @@ class Settlements:
                 # Another process was faster.
                 return await self._settle(payment.request_id, None)
             raise
-        return await self._relayer.follow(payment, signed.raw, signed.tx_hash)
+        return await self._sender.follow(payment, signed.raw, signed.tx_hash)
 
     async def _settled_by_others(self, payment: proto.WalletPayment, position: Position) -> str:
         terms = payment.payer, payment.nonce, payment.pay_to, payment.atomic

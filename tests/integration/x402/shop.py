@@ -257,6 +257,15 @@ def encoded(value: object) -> str:
     return base64.b64encode(json.dumps(value).encode()).decode()
 
 
+def transfer_call(payload: dict[str, Any]) -> str:
+    """Returns the call that settles a payment, as anybody can make it."""
+    given, signature = payload["authorization"], payload["signature"].removeprefix("0x")
+    words = [int(given["from"], 16), int(given["to"], 16)]
+    words += [int(given[name]) for name in ("value", "validAfter", "validBefore")]
+    words += [int(given["nonce"], 16), int(signature[128:], 16), int(signature[:64], 16), int(signature[64:128], 16)]
+    return "0xe3ee160e" + "".join(f"{word:064x}" for word in words)
+
+
 def start_shop(directory: Path) -> Shop:
     """Returns a shop that serves, for a fixture of any scope."""
     shop = Shop(directory)
