@@ -33,6 +33,7 @@ _ORDER = (
     "billing/v1/deposits",
     "billing/v1/sweeps",
     "billing/v1/wallet_payments",
+    "billing/v1/payouts",
     "router/v1/router",
     "runner/v1/runner",
     "payments/v1/payments",

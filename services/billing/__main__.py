@@ -11,9 +11,12 @@ from services.billing.deposits import Deposits
 from services.billing.ledger.deposit_addresses import DepositAddresses
 from services.billing.ledger.prices import Prices
 from services.billing.observer import Observer
+from services.billing.payouts.payouts import Payouts
+from services.billing.payouts.service import PAYOUT_SERVICE_NAME, PayoutService
 from services.billing.service import LIMITED_CALLERS, SERVICE_NAME, BillingService
 from services.billing.settings import BillingSettings
 from services.billing.store.deposit_history import DepositStore
+from services.billing.store.payouts import PayoutStore
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.billing.store.wallet_payments import WalletPaymentStore
 from services.billing.sweeper import Sweeper
@@ -33,6 +36,7 @@ from services.common.rpc.server import GrpcServer
 from services.common.settings import load_settings
 from tiermesh.billing.v1.billing_pb2_grpc import add_BillingServiceServicer_to_server
 from tiermesh.billing.v1.deposits_pb2_grpc import add_DepositServiceServicer_to_server
+from tiermesh.billing.v1.payouts_pb2_grpc import add_PayoutServiceServicer_to_server
 from tiermesh.billing.v1.sweeps_pb2_grpc import add_SweepServiceServicer_to_server
 from tiermesh.billing.v1.wallet_payments_pb2_grpc import add_WalletPaymentServiceServicer_to_server
 
@@ -68,7 +72,9 @@ async def _serve_ledger(settings: BillingSettings, lifespan: Lifespan, database:
     add_SweepServiceServicer_to_server(SweepService(sweeps), grpc_server.server)
     payments = WalletPayments(committer, WalletPaymentStore(database), prices, system_clock)
     add_WalletPaymentServiceServicer_to_server(WalletPaymentService(payments), grpc_server.server)
-    names = [SERVICE_NAME, DEPOSIT_SERVICE_NAME, SWEEP_SERVICE_NAME, WALLET_PAYMENT_SERVICE_NAME]
+    payouts = Payouts(committer, PayoutStore(database))
+    add_PayoutServiceServicer_to_server(PayoutService(payouts), grpc_server.server)
+    names = [SERVICE_NAME, DEPOSIT_SERVICE_NAME, SWEEP_SERVICE_NAME, WALLET_PAYMENT_SERVICE_NAME, PAYOUT_SERVICE_NAME]
     await grpc_server.start(names)
     lifespan.run_in_background("committer", committer.run())
     sweeping = lifespan.run_in_background("sweeper", sweeper.run(settings.sweep_seconds))

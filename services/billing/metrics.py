@@ -8,7 +8,7 @@ from services.common.telemetry.metrics import Counter, Histogram
 
 CREDITS = Counter("tiermesh_billing_credits_total", "Credits that were moved.", ["movement"])
 # All from the start, so that the first movement of a kind is an increase and not a new series.
-for _movement in ("grant", "reserve", "capture", "release", "refund", "deposit"):
+for _movement in ("grant", "reserve", "capture", "release", "refund", "deposit", "payout"):
     CREDITS.labels(_movement)
 REFUSALS = Counter("tiermesh_billing_refusals_total", "Calls that were refused or failed.", ["code"])
 OPEN_HOLDS = Gauge("tiermesh_billing_open_holds", "Holds that are open.")

@@ -19,6 +19,9 @@ from services.cli.commands.operator import operator
 from services.cli.commands.prometheus_targets import prometheus_targets
 from services.cli.commands.up import up
 from services.cli.commands.usage import usage
+from services.cli.commands.x402.listing import x402
+from services.cli.commands.x402.pay import pay
+from services.cli.commands.x402.refund import refund
 from services.cli.receipts.commands import receipt
 from services.common.version import VERSION
 
@@ -31,12 +34,14 @@ def main() -> None:
 
 _MANAGEMENT = (
     *(account, operator, key, credits_group, balance, usage, receipt),
-    *(runners, runner_group, models, ledger, deposits, faucet),
+    *(runners, runner_group, models, ledger, deposits, x402, faucet),
 )
 _OPERATIONS = (up, certs, doctor, etcd, prometheus_targets)
 
 for command in (check, sweep):
     deposits.add_command(command)
+for command in (pay, refund):
+    x402.add_command(command)
 
 for command in (*_MANAGEMENT, *_OPERATIONS):
     main.add_command(command)

@@ -62,6 +62,13 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     # The private key that pays the gas for such payments: 0x and 64 hexadecimal digits. Use a key that owns nothing
     # else. It cannot move what others own.
     relayer_key: str = ""
+    # The URL of a facilitator that sends such payments to the chain, in place of a key for gas: it speaks the HTTP
+    # interface of x402 version 2, and this is its part before /verify and /settle.
+    facilitator_url: str = ""
+    # What the facilitator wants in the header Authorization. It is a secret. If it is empty, there is no such header.
+    facilitator_authorization: str = ""
+    # How long the facilitator may take to answer. Unit: seconds.
+    facilitator_timeout: Annotated[float, msgspec.Meta(gt=0)] = 30.0
     # The most gas that settling one payment may take. Unit: gas.
     relayer_gas: Annotated[int, msgspec.Meta(ge=21_000)] = 150_000
     # The version of the token, by which wallets sign: payments does not start if the contract has another one.
@@ -91,5 +98,7 @@ class PaymentsSettings(GrpcServiceSettings, frozen=True, kw_only=True):
             raise SettingsError("TOKEN must be the address of a contract: 0x and 40 hexadecimal digits")
         if self.x402_pay_to and not _ADDRESS.fullmatch(self.x402_pay_to):
             raise SettingsError("X402_PAY_TO must be an address: 0x and 40 hexadecimal digits")
-        if bool(self.x402_pay_to) != bool(self.relayer_key):
-            raise SettingsError("set X402_PAY_TO and RELAYER_KEY together: one needs the other")
+        if self.relayer_key and self.facilitator_url:
+            raise SettingsError("set RELAYER_KEY or FACILITATOR_URL and not both: one of them sends payments")
+        if bool(self.x402_pay_to) != bool(self.relayer_key or self.facilitator_url):
+            raise SettingsError("set X402_PAY_TO together with RELAYER_KEY or FACILITATOR_URL: one needs the other")

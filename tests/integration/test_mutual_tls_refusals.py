@@ -17,6 +17,7 @@ from services.common.etcd import EtcdClient, EtcdUnavailableError
 from services.common.rpc.channels import channel_opener
 from services.common.settings import TlsSettings
 from tests.integration.console.person import Person
+from tests.support import programs
 from tests.support.certificates import EXPIRED, CertificateAuthority
 from tests.support.deadlines import within
 from tests.support.mesh import LocalMesh
@@ -29,7 +30,17 @@ from tiermesh.auth.v1 import (
     sign_in_pb2,
     sign_in_pb2_grpc,
 )
-from tiermesh.billing.v1 import billing_pb2, billing_pb2_grpc, deposits_pb2, deposits_pb2_grpc
+from tiermesh.billing.v1 import (
+    billing_pb2,
+    billing_pb2_grpc,
+    deposits_pb2,
+    deposits_pb2_grpc,
+    payouts_pb2,
+    payouts_pb2_grpc,
+    wallet_payments_pb2,
+    wallet_payments_pb2_grpc,
+)
+from tiermesh.payments.v1 import payments_pb2, payments_pb2_grpc, x402_pb2, x402_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
@@ -161,6 +172,30 @@ async def list_grants(channel: grpc.aio.Channel) -> object:
     return await billing_pb2_grpc.BillingServiceStub(channel).ListGrants(asked)
 
 
+async def claim_wallet_payment(channel: grpc.aio.Channel) -> object:
+    asked = wallet_payments_pb2.ClaimWalletPaymentRequest()
+    return await answered(wallet_payments_pb2_grpc.WalletPaymentServiceStub(channel).ClaimWalletPayment(asked))
+
+
+async def open_payout(channel: grpc.aio.Channel) -> object:
+    asked = payouts_pb2.OpenPayoutRequest(account_id="wallet:of_nobody")
+    return await answered(payouts_pb2_grpc.PayoutServiceStub(channel).OpenPayout(asked))
+
+
+async def get_terms(channel: grpc.aio.Channel) -> object:
+    return await x402_pb2_grpc.X402ServiceStub(channel).GetTerms(x402_pb2.GetTermsRequest())
+
+
+async def settle_payment(channel: grpc.aio.Channel) -> object:
+    asked = x402_pb2.SettlePaymentRequest(request_id="req_of_nobody")
+    return await answered(x402_pb2_grpc.X402ServiceStub(channel).SettlePayment(asked))
+
+
+async def find_deposit_address(channel: grpc.aio.Channel) -> object:
+    asked = payments_pb2.FindDepositAddressRequest(account_id="acct_of_nobody")
+    return await answered(payments_pb2_grpc.PaymentsServiceStub(channel).FindDepositAddress(asked))
+
+
 async def watch_availability(channel: grpc.aio.Channel) -> object:
     stub = router_pb2_grpc.RouterServiceStub(channel)
     return await hello(stub.WatchAvailability(router_pb2.WatchAvailabilityRequest()))
@@ -288,8 +323,36 @@ METHODS: list[tuple[str, Call, tuple[str, ...], tuple[str, ...]]] = [
         ("operator-console", "operator"),
         ("edge", "console", "payments", "auth", "router", "runner", "billing"),
     ),
+    (
+        "billing",
+        claim_wallet_payment,
+        ("payments", "operator"),
+        ("edge", "console", "operator-console", "auth", "router", "runner", "billing"),
+    ),
+    (
+        "billing",
+        open_payout,
+        ("operator",),
+        ("edge", "console", "operator-console", "payments", "auth", "router", "runner", "billing"),
+    ),
+    *(
+        (
+            "payments",
+            call,
+            ("edge", "operator"),
+            ("console", "operator-console", "auth", "billing", "router", "runner", "payments"),
+        )
+        for call in (get_terms, settle_payment)
+    ),
+    (
+        "payments",
+        find_deposit_address,
+        ("console", "operator"),
+        ("edge", "operator-console", "auth", "billing", "router", "runner", "payments"),
+    ),
 ]
-ONE_EACH = [next(row for row in METHODS if row[1] is call) for call in (authenticate, audit, route, watch_status)]
+_CALLS = (authenticate, audit, route, watch_status, get_terms)
+ONE_EACH = [next(row for row in METHODS if row[1] is call) for call in _CALLS]
 
 
 class TlsMesh:
@@ -297,7 +360,8 @@ class TlsMesh:
 
     def __init__(self, directory: Path) -> None:
         self.authority = CertificateAuthority()
-        self.mesh = LocalMesh(directory, "--tls", "--console-port", "0")
+        chain = {"PATH": programs.path_with_anvil()}
+        self.mesh = LocalMesh(directory, "--tls", "--console-port", "0", "--chain", environ=chain)
         self._certificates = self.mesh.state_dir / "tls"
         self.authority.issue_all(self._certificates)
 
@@ -356,6 +420,11 @@ def test_the_consoles_can_call_all_that_their_pages_need(tls_mesh: TlsMesh) -> N
         assert operator.open("/record").source.count(">done<") == 7
 
 
+async def test_a_wallet_pays_through_all_parts(tls_mesh: TlsMesh) -> None:
+    paid = await tls_mesh.mesh.command("x402", "pay", "Name a colour.", "--max-tokens", "3")
+    assert paid["transaction"].startswith("0x")
+
+
 @pytest.mark.parametrize(("service", "call", "allowed", "refused"), ONE_EACH)
 async def test_a_certificate_that_is_not_good_is_refused(
     tls_mesh: TlsMesh, service: str, call: Call, allowed: tuple[str, ...], refused: tuple[str, ...], tmp_path: Path
@@ -387,7 +456,7 @@ async def test_a_server_of_another_name_is_not_talked_to(
     assert await tls_mesh.outcome(service, call, tls_mesh.files(allowed[0]), expect=wrong) is UNAVAILABLE
 
 
-@pytest.mark.parametrize("service", ["auth", "billing", "router", "runner"])
+@pytest.mark.parametrize("service", ["auth", "billing", "router", "runner", "payments"])
 async def test_health_is_told_to_everyone_in_the_mesh(tls_mesh: TlsMesh, service: str) -> None:
     async def check(channel: grpc.aio.Channel) -> object:
         return await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -51,7 +52,9 @@ def payments() -> dict[str, tuple[str, set[str]]]:
     """Returns those of the payments service, which is no part of a local mesh."""
     for metric in vars(payments_metrics).values():
         if not isinstance(metric, type) and hasattr(metric, "labels"):
-            metric.labels("first")
+            # One without labels says so, and is there already.
+            with suppress(ValueError):
+                metric.labels("first")
     found = families(generate_latest(REGISTRY).decode())
     return {name: (kind, labels) for name, kind, labels in found if name.startswith("tiermesh_payments_")}
 

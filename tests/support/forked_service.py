@@ -25,7 +25,8 @@ _SERVICES = ("auth", "billing", "console", "console.operators", "edge", "payment
 # The module of the caller is imported as well: each process would do it otherwise.
 _IMPORTED = ["__main__", *(f"services.{name}.__main__" for name in _SERVICES)]
 # These are imported when a service starts.
-_IMPORTED += ["services.runner.engines.simulated.engine", "services.payments.x402.configured"]
+_IMPORTED += ["services.runner.engines.simulated.engine"]
+_IMPORTED += ["services.edge.x402.configured", "services.payments.x402.configured"]
 _IMPORTED += [f"services.edge.{name}.routes" for name in ENDPOINTS]
 # With one of them, coverage measures each process that starts.
 _COVERAGE_VARIABLES = {"COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"}

@@ -9,6 +9,7 @@ whatever leaves a pocket arrives in another.
     release   account, held        -> account, available
     refund    system:revenue       -> account, available
     deposit   system:deposits      -> account, available
+    payout    account, available   -> system:deposits
 
 One more capture exists, from the available pocket: of a hold that the sweeper had released before its edge came back.
 A refund takes back the capture of an answer whose end its client never got (docs/decisions/0006).
@@ -25,7 +26,15 @@ from services.billing.ledger.holds import CHARGED, NO_ACCOUNT, Hold, Outcome, St
 from services.billing.ledger.idempotency import Claims
 from services.billing.ledger.operations import Effect, Expire, Grant, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending, capped_keys
-from services.billing.ledger.wallet_payments import IN_PROGRESS, PaymentBooks, PaymentState, SettleWalletPayment
+from services.billing.ledger.wallet_payments import (
+    IN_PROGRESS,
+    CoverWalletPayment,
+    PaymentBooks,
+    PaymentState,
+    PayOut,
+    SettleWalletPayment,
+    WalletPayment,
+)
 from services.common.errors import MeshError
 
 AVAILABLE = "available"
@@ -101,19 +110,24 @@ class Ledger:
     def apply(self, operation: Operation) -> Result:
         """Does one operation, or returns why not, having changed nothing."""
         try:
-            match operation:
-                case Reserve():
-                    return self._reserve(operation)
-                case Settle():
-                    return self._settle(operation)
-                case Expire():
-                    return self._expire(operation)
-                case Grant():
-                    return self._grant(operation)
-                case RecordDeposits() | SettleWalletPayment():
-                    return self._deposit(operation)
+            return self._do(operation)
         except MeshError as error:
             return error
+
+    def _do(self, operation: Operation) -> Effect:
+        match operation:
+            case Reserve():
+                return self._reserve(operation)
+            case Settle():
+                return self._settle(operation)
+            case Expire():
+                return self._expire(operation)
+            case Grant():
+                return self._grant(operation)
+            case RecordDeposits():
+                return self._record_deposits(operation)
+            case SettleWalletPayment() | CoverWalletPayment() | PayOut():
+                return self._of_wallet(operation)
 
     def _reserve(self, asked: Reserve) -> Effect:
         hold = self._holds.get(asked.request_id)
@@ -229,16 +243,20 @@ class Ledger:
             raise refusals.grant_id_taken()
         return self._receipt(asked.account_id, asked.credits)
 
-    def _deposit(self, asked: RecordDeposits | SettleWalletPayment) -> Effect:
-        if isinstance(asked, RecordDeposits):
-            return self._record_deposits(asked)
-        return self._settle_wallet_payment(asked)
-
     def _record_deposits(self, asked: RecordDeposits) -> Effect:
         taken = self._deposits.take(asked, self._now_ms)
         for deposit in taken:
             self._credit(deposit)
         return Effect(sum(deposit.credits for deposit in taken), 0, 0)
+
+    def _of_wallet(self, operation: SettleWalletPayment | CoverWalletPayment | PayOut) -> Effect:
+        match operation:
+            case SettleWalletPayment():
+                return self._settle_wallet_payment(operation)
+            case CoverWalletPayment():
+                return self._cover(operation)
+            case PayOut():
+                return self._pay_out(operation)
 
     def _settle_wallet_payment(self, asked: SettleWalletPayment) -> Effect:
         """Credits a payment once, whatever its state says: the chain shows it. A repeat changes nothing.
@@ -253,11 +271,36 @@ class Ledger:
                 self._deposits.take_payment(payment.chain_id, payment.token, deposit, payment.account_id, self._now_ms)
             )
             if payment.state in IN_PROGRESS and payment.request_id not in self._holds:
-                hold = payment.hold(self._now_ms)
-                self._holds[hold.request_id] = self.new_holds[hold.request_id] = hold
-                self._move(hold.request_id, "reserve", hold.account_id, amount, (AVAILABLE, HELD))
+                self._hold_price(payment)
             self._payments.settle(payment, asked)
         return self._receipt(payment.account_id, amount)
+
+    def _cover(self, asked: CoverWalletPayment) -> Effect:
+        """Holds the price of a claimed payment in the balance of its wallet; a repeat changes nothing."""
+        payment = self._payments.find(asked.request_id)
+        hold = self._holds.get(payment.request_id)
+        amount = payment.unit_price * payment.quantity
+        if payment.state == PaymentState.COVERED and hold is not None and hold.state == State.OPEN:
+            return self._receipt(payment.account_id, amount)
+        if payment.state != PaymentState.CLAIMED or hold is not None:
+            raise refusals.request_ended()
+        available = self._balance(payment.account_id).available
+        if amount > available:
+            raise refusals.insufficient_credits(payment.model, amount, available)
+        self._hold_price(payment)
+        self._payments.cover(payment)
+        return self._receipt(payment.account_id, amount)
+
+    def _hold_price(self, payment: WalletPayment) -> None:
+        hold = payment.hold(self._now_ms)
+        self._holds[hold.request_id] = self.new_holds[hold.request_id] = hold
+        self._move(hold.request_id, "reserve", hold.account_id, hold.amount, (AVAILABLE, HELD))
+
+    def _pay_out(self, asked: PayOut) -> Effect:
+        payout = self._payments.payouts.take(asked.account_id, self._balance(asked.account_id).available, self._now_ms)
+        if payout is not None:
+            self._move(payout.payout_id, "payout", payout.account_id, payout.credits, (AVAILABLE, DEPOSITS))
+        return self._receipt(asked.account_id, payout.credits if payout is not None else 0)
 
     def _credit(self, deposit: RecordedDeposit) -> None:
         if deposit.account_id not in self._balances:

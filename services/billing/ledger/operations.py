@@ -7,7 +7,7 @@ from typing import NamedTuple
 from services.billing.ledger.deposits import RecordDeposits
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.prices import Quote
-from services.billing.ledger.wallet_payments import SettleWalletPayment
+from services.billing.ledger.wallet_payments import CoverWalletPayment, PayOut, SettleWalletPayment
 from services.common.errors import MeshError
 
 
@@ -58,7 +58,7 @@ class Grant(NamedTuple):
     note: str = ""
 
 
-Operation = Reserve | Settle | Expire | Grant | RecordDeposits | SettleWalletPayment
+Operation = Reserve | Settle | Expire | Grant | RecordDeposits | SettleWalletPayment | CoverWalletPayment | PayOut
 
 
 class Effect(NamedTuple):

@@ -172,6 +172,26 @@ def pays_a_deposit_address() -> MeshError:
     return MeshError(Code.INVALID_REQUEST, message, param="pay_to")
 
 
+def nothing_to_pay_out(account_id: str) -> MeshError:
+    """The wallet has spent what it has paid, or has paid nothing."""
+    message = f"{account_id} has no credits that a wallet has paid for. `tiermesh x402 list` shows those that have."
+    return MeshError(Code.CONFLICT, message, param="account_id")
+
+
+def no_such_payout() -> MeshError:
+    """No payout has this id."""
+    return MeshError(Code.NOT_FOUND, "There is no payout with this id.", param="payout_id")
+
+
+def payout_differs(payout_id: str, tx_hash: str) -> MeshError:
+    """A payout is recorded with another transfer, or its transfer is that of another payout."""
+    message = (
+        f"{payout_id} is recorded with another transfer than that of {tx_hash}, or this transfer is that of another "
+        "payout. Compare both with the chain."
+    )
+    return MeshError(Code.CONFLICT, message, param="tx_hash")
+
+
 def deadline_exceeded() -> MeshError:
     """The caller has stopped waiting before a transaction took its call, so nothing was done."""
     return MeshError(Code.DEADLINE_EXCEEDED, "Billing was too busy to reply in time. Nothing was charged.")

@@ -1,10 +1,13 @@
 """Payments of wallets: an authorization to transfer tokens pays for one request, and is claimed for it once.
 
-    claimed ─▶ sent ─▶ settled        claimed ─▶ released        claimed, sent ─▶ failed
+    claimed ─▶ sent ─▶ settled    claimed ─▶ released    claimed ─▶ covered    claimed, sent ─▶ failed
 
 The ledger hears of a payment when the chain shows its transfer. Then the account of the wallet gets a deposit, and the
 price of the request is held in the same transaction. A request that has ended meanwhile is not paid for: its credits
 are the balance of the wallet.
+
+The balance pays first: a payment that it covers never reaches the chain. What is left of it can be paid out: it leaves
+the ledger before it moves on the chain, so that it is not spent meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from services.billing.ledger import refusals
-from services.billing.ledger.deposits import Deposit, DepositKey
+from services.billing.ledger.deposits import CREDIT_ATOMIC, Deposit, DepositKey
 from services.billing.ledger.holds import Hold
 
 # What requests of wallets have in place of an API key.
@@ -29,6 +32,7 @@ class PaymentState(StrEnum):
     SETTLED = "settled"
     FAILED = "failed"
     RELEASED = "released"
+    COVERED = "covered"
 
 
 # What a request may still be served for.
@@ -91,13 +95,89 @@ class SettleWalletPayment(NamedTuple):
     block_hash: str
 
 
+class CoverWalletPayment(NamedTuple):
+    """Take the price of a claimed payment from the balance of its wallet."""
+
+    request_id: str
+
+
+class PayOut(NamedTuple):
+    """Take what a wallet has not spent, for a transfer to it. A payout that is not made yet is not made larger."""
+
+    account_id: str
+
+
+class Payout(NamedTuple):
+    """What goes back to a wallet; the order is that of the columns. Addresses and hashes are in lower case."""
+
+    payout_id: str
+    account_id: str
+    chain_id: int
+    token: str
+    # Who receives, and who pays.
+    wallet: str
+    treasury: str
+    credits: int
+    atomic: int
+    at_ms: int
+    # Of its transfer, once that is final; None before.
+    tx_hash: str | None = None
+    log_index: int | None = None
+    block_number: int | None = None
+    block_hash: str | None = None
+
+
+class PaidWallet(NamedTuple):
+    """What one transaction knows of a wallet that may be paid out."""
+
+    # Of its last payment: chain, token, wallet and treasury; None if it has made none.
+    terms: tuple[int, str, str, str] | None
+    # In smallest units.
+    deposited: int
+    # How many payouts there were, of how many credits together, and whether one of them is not made yet.
+    payouts: int
+    paid_out: int
+    is_open: bool
+
+
+class PayoutBooks:
+    """What one transaction knows of the wallets that it pays out, by their accounts, and its new payouts."""
+
+    def __init__(self, wallets: Mapping[str, PaidWallet] | None = None) -> None:
+        self._wallets = dict(wallets or {})
+        self.new: list[Payout] = []
+
+    def take(self, account_id: str, available: int, now_ms: int) -> Payout | None:
+        """Returns the next payout of a wallet, None while one is not made yet; raises MeshError CONFLICT.
+
+        What was granted is not paid out: nobody has paid for it.
+        """
+        wallet = self._wallets[account_id]
+        if wallet.is_open:
+            return None
+        credits_left = min(available, wallet.deposited // CREDIT_ATOMIC - wallet.paid_out)
+        if wallet.terms is None or credits_left <= 0:
+            raise refusals.nothing_to_pay_out(account_id)
+        chain_id, token, address, treasury = wallet.terms
+        payout = Payout(
+            *(f"payout:{account_id}:{wallet.payouts + 1}", account_id, chain_id, token, address, treasury),
+            *(credits_left, credits_left * CREDIT_ATOMIC, now_ms),
+        )
+        self._wallets[account_id] = wallet._replace(is_open=True)
+        self.new.append(payout)
+        return payout
+
+
 class PaymentBooks:
-    """What one transaction knows of payments, by their requests, and which of them it settles."""
+    """What one transaction knows of payments, by their requests, and which of them it settles or covers."""
 
     def __init__(self, payments: Mapping[str, WalletPayment] | None = None) -> None:
         self._payments = dict(payments or {})
         # As they are afterwards.
         self.settled: list[WalletPayment] = []
+        self.covered: list[WalletPayment] = []
+        # What it pays out.
+        self.payouts = PayoutBooks()
 
     def find(self, request_id: str) -> WalletPayment:
         """Returns the payment of a request; raises MeshError NOT_FOUND."""
@@ -130,3 +210,9 @@ class PaymentBooks:
         after = payment._replace(state=PaymentState.SETTLED, tx_hash=transfer.tx_hash, log_index=transfer.log_index)
         self._payments[payment.request_id] = after
         self.settled.append(after)
+
+    def cover(self, payment: WalletPayment) -> None:
+        """Notes that the balance of its wallet pays."""
+        after = payment._replace(state=PaymentState.COVERED)
+        self._payments[payment.request_id] = after
+        self.covered.append(after)

@@ -18,7 +18,7 @@ from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
 from services.billing.ledger.operations import Expire, Grant, Locked, Operation, Reserve, Result, Settle
 from services.billing.ledger.spending import Spending, asked_months
 from services.billing.ledger.usage import GroupBy, UsageSums
-from services.billing.ledger.wallet_payments import PaymentBooks, SettleWalletPayment
+from services.billing.ledger.wallet_payments import CoverWalletPayment, PaymentBooks, PayOut, SettleWalletPayment
 from services.billing.metrics import CREDITS
 from services.billing.store import deposits as store_deposits
 from services.billing.store import postgresql as store_postgresql
@@ -29,10 +29,11 @@ from services.billing.store.deposits import NOTHING_CLAIMED, Claimed
 from services.billing.store.entries import read_balance, read_entries, read_horizon, read_newest, read_older
 from services.billing.store.grants import read_newest_grants
 from services.billing.store.idempotency import read_holders
+from services.billing.store.payouts import read_payouts, write_payouts
 from services.billing.store.spending import read_spent, write_spent
 from services.billing.store.usage import read_request, read_usage
 from services.billing.store.usage_backfill import backfill_usage, is_backfilled
-from services.billing.store.wallet_payments import NO_PAYMENTS, lock_payments, write_settled
+from services.billing.store.wallet_payments import NO_PAYMENTS, lock_payments, write_payments
 from services.common.database.base import Database
 from services.common.database.lanes import Lane
 
@@ -139,11 +140,12 @@ class LedgerStore:
     def _apply(
         self, operations: Sequence[Operation], now_ms: int, connection: sa.Connection, *, skip_locked: bool
     ) -> tuple[list[Result | Locked], dict[str, int]]:
-        requests, accounts, grants, ranges, transfers = _asked(operations)
-        # Nothing of deposits costs a statement without a range of blocks in the batch, nor anything of payments without
-        # a transfer.
+        asked = _asked(operations)
+        requests, accounts, grants, ranges, transfers = asked[:5]
+        # Nothing of deposits costs a statement without a range of blocks in the batch, nor anything of payments and
+        # payouts without one.
         claimed = store_deposits.claim(connection, ranges, skip_locked=skip_locked) if ranges else NOTHING_CLAIMED
-        payments = lock_payments(connection, transfers) if transfers else NO_PAYMENTS
+        payments = lock_payments(connection, asked.paid) if asked.paid or asked.paid_out else NO_PAYMENTS
         accounts.update(payments.accounts, *map(claimed.accounts, ranges))
         holds, balances, locked = self._sql.read_holds(connection, requests, accounts, skip_locked=skip_locked)
         left_out = {
@@ -159,6 +161,8 @@ class LedgerStore:
         claims = Claims(read_holders(connection, keys, holds)) if keys else None
         spending = Spending(read_spent(connection, months)) if months else None
         books = _read_books(connection, ranges, claimed, payments, transfers) if ranges or transfers else None
+        if asked.paid_out:
+            payments.payouts = read_payouts(connection, asked.paid_out)
         ledger = Ledger(
             *(holds, balances, known),
             now_ms=now_ms,
@@ -173,8 +177,10 @@ class LedgerStore:
             write_spent(connection, ledger.spending.changes)
         if books is not None:
             store_deposits.write_books(connection, books)
-        if payments.settled:
-            write_settled(connection, payments)
+        if payments.settled or payments.covered:
+            write_payments(connection, payments)
+        if payments.payouts.new:
+            write_payouts(connection, payments.payouts)
         done = iter(answers)
         return [left_out.get(at) or next(done) for at in range(len(answers) + len(left_out))], ledger.moved
 
@@ -187,10 +193,13 @@ class _Asked(NamedTuple):
     grants: set[str]
     ranges: list[RecordDeposits]
     transfers: list[SettleWalletPayment]
+    # The requests whose payments of wallets it locks, and the wallets that it pays out.
+    paid: list[str]
+    paid_out: set[str]
 
 
 def _asked(operations: Sequence[Operation]) -> _Asked:
-    asked = _Asked(set(), set(), set(), [], [])
+    asked = _Asked(set(), set(), set(), [], [], [], set())
     for operation in operations:
         match operation:
             case Reserve():
@@ -205,7 +214,14 @@ def _asked(operations: Sequence[Operation]) -> _Asked:
                 asked.ranges.append(operation)
             case SettleWalletPayment():
                 asked.transfers.append(operation)
+                asked.paid.append(operation.request_id)
                 asked.requests.add(operation.request_id)
+            case CoverWalletPayment():
+                asked.paid.append(operation.request_id)
+                asked.requests.add(operation.request_id)
+            case PayOut():
+                asked.paid_out.add(operation.account_id)
+                asked.accounts.add(operation.account_id)
     return asked
 
 
@@ -231,7 +247,7 @@ def _held_up(
         case RecordDeposits():
             watcher = {operation.cursor.watcher} if operation.cursor in claimed.locked else set()
             return watcher | (claimed.accounts(operation) & locked)
-        case SettleWalletPayment():
+        case SettleWalletPayment() | CoverWalletPayment():
             return payments.account(operation.request_id) & locked
         case Settle() | Expire():
             # A request that is unknown is nobody's.

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from services.billing.ledger import refusals
-from services.billing.ledger.wallet_payments import PaymentBooks, PaymentState, SettleWalletPayment, WalletPayment
+from services.billing.ledger.wallet_payments import PaymentBooks, PaymentState, WalletPayment
 from services.common.database.base import Database
 from services.common.database.statements import execute_many_sqlite, fetch_postgresql, fetch_sqlite
 from services.common.database.transactions import RetryTransaction
@@ -26,6 +27,8 @@ _LOCK_SQLITE = _READ + "IN (SELECT value FROM json_each(?))"
 _LOCK_POSTGRESQL = _READ + "= ANY ($1::text[]) ORDER BY request_id FOR UPDATE"
 _SETTLE_SQLITE = "UPDATE wallet_payments SET state = 'settled', tx_hash = ?, log_index = ? WHERE request_id = ?"
 _SETTLE_POSTGRESQL = "UPDATE wallet_payments SET state = 'settled', tx_hash = $1, log_index = $2 WHERE request_id = $3"
+_COVER_SQLITE = "UPDATE wallet_payments SET state = 'covered' WHERE request_id = ?"
+_COVER_POSTGRESQL = "UPDATE wallet_payments SET state = 'covered' WHERE request_id = $1"
 
 _OF_REQUEST = sa.text(_READ + "= :request_id")
 _OF_AUTHORIZATION = sa.text(f"""
@@ -34,8 +37,17 @@ _OF_AUTHORIZATION = sa.text(f"""
 """)
 _PAID_ALREADY = sa.text("""
     SELECT request_id FROM wallet_payments
-    WHERE payer = :payer AND idempotency_key = :idempotency_key AND state IN ('claimed', 'sent', 'settled')
+    WHERE payer = :payer AND idempotency_key = :idempotency_key AND state IN ('claimed', 'sent', 'settled', 'covered')
 """)
+# An answer that has failed for good gives its name back. One that has expired may still be charged.
+_GIVE_BACK_NAME = sa.text("""
+    UPDATE wallet_payments SET idempotency_key = NULL
+    WHERE payer = :payer AND idempotency_key = :idempotency_key AND state IN ('settled', 'covered') AND EXISTS (
+        SELECT 1 FROM holds
+        WHERE holds.request_id = wallet_payments.request_id AND holds.state = 'released' AND holds.outcome <> 'expired'
+    )
+""")
+_AVAILABLE = sa.text("SELECT available FROM balances WHERE account_id = :account_id")
 _DEPOSIT_ADDRESS = sa.text("SELECT 1 FROM deposit_addresses WHERE chain_id = :chain_id AND address = :pay_to")
 _CLAIM = sa.text(f"""
     INSERT INTO wallet_payments ({_COLUMNS}) VALUES ({", ".join(f":{name}" for name in WalletPayment._fields)})
@@ -72,9 +84,8 @@ _PAGE = " ORDER BY request_id LIMIT :limit"
 NO_PAYMENTS = PaymentBooks()
 
 
-def lock_payments(connection: sa.Connection, transfers: Sequence[SettleWalletPayment]) -> PaymentBooks:
-    """Locks and reads the payments that these transfers settle, for a ledger transaction."""
-    request_ids = [transfer.request_id for transfer in transfers]
+def lock_payments(connection: sa.Connection, request_ids: Sequence[str]) -> PaymentBooks:
+    """Locks and reads the payments of these requests, for a ledger transaction."""
     if connection.dialect.name == "sqlite":
         rows = fetch_sqlite(connection, _LOCK_SQLITE, json.dumps(request_ids))
     else:
@@ -83,14 +94,27 @@ def lock_payments(connection: sa.Connection, transfers: Sequence[SettleWalletPay
     return PaymentBooks({payment.request_id: payment for payment in payments})
 
 
-def write_settled(connection: sa.Connection, books: PaymentBooks) -> None:
-    """Writes which payments a ledger transaction has settled."""
-    rows = [(payment.tx_hash, payment.log_index, payment.request_id) for payment in books.settled]
+def write_payments(connection: sa.Connection, books: PaymentBooks) -> None:
+    """Writes which payments a ledger transaction has settled, and which the balances of wallets pay."""
+    settled = [(payment.tx_hash, payment.log_index, payment.request_id) for payment in books.settled]
+    covered = [(payment.request_id,) for payment in books.covered]
     if connection.dialect.name == "sqlite":
-        execute_many_sqlite(connection, _SETTLE_SQLITE, rows)
+        execute_many_sqlite(connection, _SETTLE_SQLITE, settled)
+        execute_many_sqlite(connection, _COVER_SQLITE, covered)
         return
-    for row in rows:
-        fetch_postgresql(connection, _SETTLE_POSTGRESQL, *row)
+    for settling in settled:
+        fetch_postgresql(connection, _SETTLE_POSTGRESQL, *settling)
+    for covering in covered:
+        fetch_postgresql(connection, _COVER_POSTGRESQL, *covering)
+
+
+class Claim(NamedTuple):
+    """What a claimed payment finds."""
+
+    # What the wallet has promised with it, in smallest units.
+    outstanding: int
+    # The credits of the wallet.
+    available: int
 
 
 class WalletPaymentStore:
@@ -102,12 +126,12 @@ class WalletPaymentStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, payment: WalletPayment) -> int:
-        """Takes a payment for its request; returns what its wallet has promised, in smallest units.
+    async def claim(self, payment: WalletPayment, *, balance_only: bool = False) -> Claim:
+        """Takes a payment for its request; raises MeshError CONFLICT.
 
-        Raises MeshError CONFLICT.
+        With `balance_only`, it raises INSUFFICIENT_CREDITS, having taken nothing, if the wallet's balance does not pay.
         """
-        return await self._database.transaction(partial(_claim, payment))
+        return await self._database.transaction(partial(_claim, payment, balance_only))
 
     async def send(
         self, request_id: str, *, relayer: str, relayer_nonce: int, raw_transaction: str, tx_hash: str
@@ -170,23 +194,32 @@ class WalletPaymentStore:
         )
 
 
-def _claim(payment: WalletPayment, connection: sa.Connection) -> int:
+def _claim(payment: WalletPayment, balance_only: bool, connection: sa.Connection) -> Claim:
     row = payment._asdict()
     found = connection.execute(_OF_AUTHORIZATION, row).first()
+    available = int(connection.execute(_AVAILABLE, row).scalar() or 0)
     if found is None:
+        price = payment.unit_price * payment.quantity
+        if balance_only and available < price:
+            raise refusals.insufficient_credits(payment.model, price, available)
         _check_new(connection, payment)
         if connection.execute(_CLAIM, row).first() is None:
             # Another process was faster, and what it has claimed is there now.
             raise RetryTransaction
-    elif (found.request_id, found.state) != (payment.request_id, PaymentState.CLAIMED):
+    elif found.request_id != payment.request_id or found.state not in {PaymentState.CLAIMED, PaymentState.COVERED}:
         raise refusals.authorization_claimed()
-    return int(connection.execute(_OUTSTANDING, row).scalar_one())
+    elif found.state == PaymentState.COVERED:
+        # Asked again, and paid by the balance, whatever is left of that.
+        available = payment.unit_price * payment.quantity
+    return Claim(int(connection.execute(_OUTSTANDING, row).scalar_one()), available)
 
 
 def _check_new(connection: sa.Connection, payment: WalletPayment) -> None:
     if connection.execute(_OF_REQUEST, {"request_id": payment.request_id}).first() is not None:
         raise refusals.request_id_taken()
     row = payment._asdict()
+    if payment.idempotency_key is not None:
+        connection.execute(_GIVE_BACK_NAME, row)
     if payment.idempotency_key is not None and (paid := connection.execute(_PAID_ALREADY, row).first()) is not None:
         raise refusals.paid_already(paid.request_id)
     if connection.execute(_DEPOSIT_ADDRESS, row).first() is not None:

@@ -16,9 +16,15 @@ from services.billing.ledger.identifiers import (
     check_text,
 )
 from services.billing.ledger.prices import Prices
-from services.billing.ledger.wallet_payments import PaymentState, SettleWalletPayment, WalletPayment
+from services.billing.ledger.wallet_payments import (
+    CoverWalletPayment,
+    PaymentState,
+    SettleWalletPayment,
+    WalletPayment,
+)
 from services.billing.store.wallet_payments import WalletPaymentStore
 from services.common.clock import Clock, to_ms
+from services.common.errors import Code, MeshError
 
 # How long a transfer may wait for its transaction, in seconds.
 SETTLE_TIMEOUT = 30.0
@@ -36,17 +42,18 @@ class WalletPayments:
         self._prices = prices
         self._clock = clock
 
-    async def claim(self, asked: WalletPayment) -> int:
-        """Takes a payment for its request; returns what its wallet has promised, in smallest units.
+    async def claim(self, asked: WalletPayment, *, balance_only: bool = False) -> tuple[int, bool]:
+        """Takes a payment for its request.
 
+        Returns what its wallet has promised, in smallest units, and whether its balance pays: then the price is held.
         Raises CONFLICT for an authorization that is used, and for a request that is paid for under the same
-        idempotency key.
+        idempotency key; with `balance_only`, INSUFFICIENT_CREDITS if the balance does not pay.
         """
         quote = self._prices.quote(asked.model, asked.quantity)
         price = quote.unit_price * quote.quantity * CREDIT_ATOMIC
         if asked.atomic != price or not price:
             raise refusals.wrong_price(asked.atomic, price)
-        return await self._store.claim(
+        claim = await self._store.claim(
             WalletPayment(
                 chain_id=check_chain(asked.chain_id),
                 token=check_address("token", asked.token),
@@ -63,8 +70,25 @@ class WalletPayments:
                 unit_price=quote.unit_price,
                 idempotency_key=check_text("idempotency_key", asked.idempotency_key or "") or None,
                 claimed_ms=to_ms(self._clock()),
-            )
+            ),
+            balance_only=balance_only,
         )
+        if claim.available < quote.unit_price * quote.quantity:
+            return claim.outstanding, False
+        return claim.outstanding, await self._cover(asked.request_id, balance_only=balance_only)
+
+    async def _cover(self, request_id: str, *, balance_only: bool) -> bool:
+        """Has the balance pay for a claimed payment, unless another request was faster."""
+        try:
+            await self._committer.execute(CoverWalletPayment(request_id), SETTLE_TIMEOUT)
+        except MeshError as error:
+            if error.code is not Code.INSUFFICIENT_CREDITS:
+                raise
+            if balance_only:
+                await self._store.end(request_id, PaymentState.RELEASED)
+                raise
+            return False
+        return True
 
     async def send(
         self, request_id: str, *, relayer: str, relayer_nonce: int, raw_transaction: str, tx_hash: str

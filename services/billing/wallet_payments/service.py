@@ -30,8 +30,8 @@ class WalletPaymentService(wallet_payments_pb2_grpc.WalletPaymentServiceServicer
         self, request: proto.ClaimWalletPaymentRequest, context: Context
     ) -> proto.ClaimWalletPaymentResponse:
         del context
-        outstanding = await self._payments.claim(_payment(request.payment))
-        return proto.ClaimWalletPaymentResponse(outstanding_atomic=outstanding)
+        outstanding, covered = await self._payments.claim(_payment(request.payment), balance_only=request.balance_only)
+        return proto.ClaimWalletPaymentResponse(outstanding_atomic=outstanding, covered=covered)
 
     async def SendWalletPayment(
         self, request: proto.SendWalletPaymentRequest, context: Context

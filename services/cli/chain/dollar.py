@@ -20,6 +20,7 @@ _CODE = Path(__file__).with_name("token") / "token.json"
 # More than any transaction here needs.
 _GAS = hex(6_000_000)
 _MINED_SECONDS = 10.0
+_COINS = 100
 _POLL_SECONDS = 0.02
 
 
@@ -36,6 +37,17 @@ def ensure_test_dollar(rpc: Rpc) -> None:
     _send(rpc, {"data": creation_code()})
     if rpc.call("eth_getCode", ADDRESS, "latest") == "0x":
         raise NodeError("The test token is not where it should be on the local chain. Delete the chain's directory.")
+
+
+def balance(rpc: Rpc, of: str) -> int:
+    """Returns what an address has, in smallest units; raises NodeError."""
+    data = call_data("balanceOf(address)", int(of, 16))
+    return int(rpc.call("eth_call", {"to": ADDRESS, "data": data}, "latest"), 16)
+
+
+def give_gas(rpc: Rpc, address: str) -> None:
+    """Gives an address coins for gas out of nothing, as the node of a local chain can; raises NodeError."""
+    rpc.call("anvil_setBalance", address, hex(_COINS * 10**18))
 
 
 def mint(rpc: Rpc, to: str, atomic: int) -> str:

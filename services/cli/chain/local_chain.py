@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from services.cli.chain.program import find_anvil
-from services.cli.chain.wallet import Wallet
+from services.cli.chain.wallet import Wallet, read_key
 from services.cli.errors import CliError
 from services.cli.state import read_json, write_private, write_private_json
 from services.common.extras import how_to_install
@@ -50,6 +51,21 @@ class ChainFiles:
         return self.directory / "mnemonic"
 
     @property
+    def treasury_key(self) -> Path:
+        """The private key of the address that wallets pay for requests, for the operator's commands alone."""
+        return self.directory / "treasury-key"
+
+    @property
+    def relayer_key(self) -> Path:
+        """The private key by which payments pays gas."""
+        return self.directory / "relayer-key"
+
+    @property
+    def wallet_key(self) -> Path:
+        """The private key of a wallet with test tokens, for the command that pays for a request."""
+        return self.directory / "wallet-key"
+
+    @property
     def record(self) -> Path:
         """What is known of the last start."""
         return self.directory / "chain.json"
@@ -73,6 +89,9 @@ class LocalChain:
     chain_id: int
     # The extended public key that payments derives addresses from.
     xpub: str = field(repr=False)
+    # Whom wallets pay for requests, and the key that pays the gas for it.
+    treasury: str
+    relayer_key: str = field(repr=False)
     files: ChainFiles
     # Whether the chain of the last start goes on.
     goes_on: bool
@@ -119,7 +138,30 @@ def prepare_chain(directory: Path, say: Callable[[str], None]) -> LocalChain:
             f"the local chain {record.chain_id} was not saved, because the last start did not end in good order; "
             f"chain {chain_id} begins, with no tokens and with new deposit addresses; credits stay"
         )
-    return LocalChain(program=program, chain_id=chain_id, xpub=xpub, files=files, goes_on=goes_on)
+    return LocalChain(
+        program=program,
+        chain_id=chain_id,
+        xpub=xpub,
+        treasury=own_key(files.treasury_key).address,
+        relayer_key=own_key(files.relayer_key).hexadecimal,
+        files=files,
+        goes_on=goes_on,
+    )
+
+
+class OwnKey(NamedTuple):
+    """A private key of a file, with 0x, and its address."""
+
+    hexadecimal: str
+    address: str
+
+
+def own_key(path: Path) -> OwnKey:
+    """Returns the private key of a file, which is drawn if there is none; raises CliError and OSError."""
+    if not path.exists():
+        write_private(path, f"0x{secrets.token_hex(32)}\n".encode())
+    text = path.read_text(encoding="utf-8").strip()
+    return OwnKey(text, read_key(text).address)
 
 
 def _read_record(path: Path) -> _Record | None:

@@ -123,8 +123,12 @@ class Greeting:
     def _top_up(self) -> str:
         if self.chain is None:
             return ""
-        command = f"{self.program} faucet {self.account_id} 25{self.option}"
-        return f"Deposit 25 test tokens, which are 2,500 credits:\n\n  {command}\n\n"
+        deposit = f"{self.program} faucet {self.account_id} 25{self.option}"
+        pay = f"{self.program} x402 pay 'What is the capital of France?'{self.option}"
+        return (
+            f"Deposit 25 test tokens, which are 2,500 credits:\n\n  {deposit}\n\n"
+            f"Pay for one request without an account, from a wallet with test tokens (x402):\n\n  {pay}\n\n"
+        )
 
     def _console(self) -> str:
         if not self.console_url:

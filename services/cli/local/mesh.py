@@ -251,6 +251,7 @@ def _service(
     if service == PAYMENTS:
         # A block is final at once here, so a deposit counts at once.
         defaults |= {"POLL_SECONDS": "0.5", "SECOND_POLL_SECONDS": "5", "SECOND_DELAY_SECONDS": "60"}
+        defaults |= {"RECEIPT_POLL_SECONDS": "0.1", "RECONCILE_SECONDS": "2"}
     return Process(
         name=name,
         command=_python(_MODULES.get(service, f"services.{service}")),
@@ -278,6 +279,8 @@ def _specific(name: str, addresses: Addresses, chain: LocalChain | None) -> dict
             "TOKEN": dollar.ADDRESS,
             "TOKEN_NAME": dollar.NAME,
             "XPUB": chain.xpub,
+            "X402_PAY_TO": chain.treasury,
+            "RELAYER_KEY": chain.relayer_key,
         }
     if name in {"edge", *SITES}:
         found = {f"{other.upper()}_ADDRESSES": addresses.listen[other] for other in ("auth", "billing", "router")}
@@ -286,8 +289,8 @@ def _specific(name: str, addresses: Addresses, chain: LocalChain | None) -> dict
         if name == CONSOLE:
             api_url = f"http://{addresses.listen['edge']}/v1"
             found |= {"API_URL": api_url, "EDGE_URL": api_url}
-            if chain is not None:
-                found["PAYMENTS_ADDRESSES"] = addresses.listen[PAYMENTS]
+        if name in {"edge", CONSOLE} and chain is not None:
+            found["PAYMENTS_ADDRESSES"] = addresses.listen[PAYMENTS]
         return found
     return {"ETCD_ENDPOINTS": addresses.listen["etcd"]} if name == "router" else {}
 

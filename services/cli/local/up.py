@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from services.cli.chain.dollar import ensure_test_dollar
+from services.cli.chain.dollar import ensure_test_dollar, give_gas
+from services.cli.chain.local_chain import LocalChain, own_key
 from services.cli.chain.rpc import Rpc
 from services.cli.invocation import program, state_option
 from services.cli.local.account import LocalAccount, ensure_local_account
@@ -129,9 +130,9 @@ class LocalMesh:
         addresses = self._plan.addresses.listen
         tls = self._plan.tls
         await self._protect_etcd()
-        if self._plan.chain is not None:
+        if self._plan.chain is not None and self._plan.choices.chain is not None:
             await self._supervisor.ready(CHAIN)
-            await asyncio.to_thread(ensure_test_dollar, Rpc(self._plan.chain.url))
+            await asyncio.to_thread(_prepare_chain, Rpc(self._plan.chain.url), self._plan.choices.chain)
         await self._supervisor.ready("auth", "billing")
         async with (
             auth_client(addresses["auth"], channel_opener(tls, "auth")) as auth,
@@ -207,3 +208,9 @@ class LocalMesh:
 
     def _processes_changed(self) -> None:
         self._ready_file.update(self._supervisor.pids)
+
+
+def _prepare_chain(rpc: Rpc, chain: LocalChain) -> None:
+    """Makes what people try the chain with: a token, and gas for the relayer of payments."""
+    ensure_test_dollar(rpc)
+    give_gas(rpc, own_key(chain.files.relayer_key).address)

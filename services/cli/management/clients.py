@@ -13,7 +13,7 @@ from services.common.errors import ERROR_METADATA_KEY, MeshError
 from services.common.retry.pause import pause
 from services.common.rpc.channels import OpenChannel
 from tiermesh.auth.v1 import auth_pb2_grpc, operators_pb2_grpc
-from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc, sweeps_pb2_grpc
+from tiermesh.billing.v1 import billing_pb2_grpc, deposits_pb2_grpc, payouts_pb2_grpc, sweeps_pb2_grpc
 from tiermesh.payments.v1 import payments_pb2_grpc
 from tiermesh.router.v1 import router_pb2, router_pb2_grpc
 
@@ -76,6 +76,7 @@ AuthClient: TypeAlias = "ServiceClient[auth_pb2_grpc.AuthServiceAsyncStub]"
 OperatorClient: TypeAlias = "ServiceClient[operators_pb2_grpc.OperatorServiceAsyncStub]"
 BillingClient: TypeAlias = "ServiceClient[billing_pb2_grpc.BillingServiceAsyncStub]"
 DepositClient: TypeAlias = "ServiceClient[deposits_pb2_grpc.DepositServiceAsyncStub]"
+PayoutClient: TypeAlias = "ServiceClient[payouts_pb2_grpc.PayoutServiceAsyncStub]"
 SweepClient: TypeAlias = "ServiceClient[sweeps_pb2_grpc.SweepServiceAsyncStub]"
 PaymentsClient: TypeAlias = "ServiceClient[payments_pb2_grpc.PaymentsServiceAsyncStub]"
 RouterClient: TypeAlias = "ServiceClient[router_pb2_grpc.RouterServiceAsyncStub]"
@@ -114,6 +115,11 @@ def deposit_client(address: str, open_channel: OpenChannel) -> DepositClient:
 def sweep_client(address: str, open_channel: OpenChannel) -> SweepClient:
     """Returns a client of billing, for what it keeps of sweeps."""
     return ServiceClient("billing", address, open_channel, sweeps_pb2_grpc.SweepServiceStub)
+
+
+def payout_client(address: str, open_channel: OpenChannel) -> PayoutClient:
+    """Returns a client of billing, for what it owes to wallets."""
+    return ServiceClient("billing", address, open_channel, payouts_pb2_grpc.PayoutServiceStub)
 
 
 def payments_client(address: str, open_channel: OpenChannel) -> PaymentsClient:

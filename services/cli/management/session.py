@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from services.cli.chain.local_chain import ChainFiles
 from services.cli.errors import CliError
 from services.cli.invocation import program, state_option
 from services.cli.management.clients import (
@@ -15,6 +16,7 @@ from services.cli.management.clients import (
     DepositClient,
     OperatorClient,
     PaymentsClient,
+    PayoutClient,
     RouterClient,
     SweepClient,
     address_advice,
@@ -23,6 +25,7 @@ from services.cli.management.clients import (
     deposit_client,
     operator_client,
     payments_client,
+    payout_client,
     router_client,
     sweep_client,
 )
@@ -63,6 +66,10 @@ class Session:
         """Returns a client of what billing keeps of sweeps."""
         return sweep_client(self.address("billing"), self._opener("billing"))
 
+    def payouts(self) -> PayoutClient:
+        """Returns a client of what billing owes to wallets."""
+        return payout_client(self.address("billing"), self._opener("billing"))
+
     def payments(self) -> PaymentsClient:
         """Returns a client of payments."""
         return payments_client(self.address("payments"), self._opener("payments"))
@@ -78,6 +85,11 @@ class Session:
     def local_mesh(self) -> RunningMesh | None:
         """Returns where the local mesh listens, if one runs here."""
         return self._state.load_mesh()
+
+    @property
+    def chain_files(self) -> ChainFiles:
+        """Where the files of the local chain are."""
+        return ChainFiles(self._state.chain)
 
     def tls(self, service: str) -> TlsSettings:
         """Returns the operator's certificate files: those given, else the local mesh's for its own services."""

@@ -8,32 +8,24 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from services.cli.chain.authorization import Address, Domain, Hash, Number, Signature, SignedTransfer, Transfer
 from services.cli.errors import CliError
 from services.cli.state import read_json
-
-_Address = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{40}$")]
-_Hash = Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{64}$")]
-_Number = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-
-
-class Domain(msgspec.Struct, frozen=True, kw_only=True):
-    """What a signature is valid for, as the token says it (EIP-712)."""
-
-    chain_id: Annotated[int, msgspec.Meta(gt=0)]
-    token: _Address
-    name: str
-    version: str
 
 
 class PlannedSweep(msgspec.Struct, frozen=True, kw_only=True):
     """One address, and what is moved away from it, in smallest units."""
 
-    address: _Address
+    address: Address
     # Where the address was derived, and from which extended public key.
-    index: _Number
+    index: Number
     xpub_id: str
     atomic: Annotated[int, msgspec.Meta(gt=0)]
-    nonce: _Hash
+    nonce: Hash
+
+    def transfer(self, receiver: str, valid_before: int) -> Transfer:
+        """Returns what is signed."""
+        return Transfer(self.address, receiver, self.atomic, valid_before, self.nonce)
 
 
 class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,22 +34,22 @@ class SweepPlan(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["tiermesh-sweep-plan"] = "tiermesh-sweep-plan"
     domain: Domain
     # The balances are those after this block.
-    block: _Number
-    block_hash: _Hash
+    block: Number
+    block_hash: Hash
     # Signatures are valid until then, Unix time.
-    valid_before: _Number
+    valid_before: Number
     sweeps: tuple[PlannedSweep, ...]
 
 
 class SignedSweep(msgspec.Struct, frozen=True, kw_only=True):
     """One address with its signature."""
 
-    address: _Address
+    address: Address
     atomic: Annotated[int, msgspec.Meta(gt=0)]
-    nonce: _Hash
+    nonce: Hash
     v: Literal[27, 28]
-    r: _Hash
-    s: _Hash
+    r: Hash
+    s: Hash
 
 
 class SignedSweeps(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,10 +58,21 @@ class SignedSweeps(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["tiermesh-signed-sweeps"] = "tiermesh-signed-sweeps"
     domain: Domain
     # The first block that can have a transfer of these.
-    block: _Number
-    valid_before: _Number
-    receiver: _Address
+    block: Number
+    valid_before: Number
+    receiver: Address
     sweeps: tuple[SignedSweep, ...]
+
+    @property
+    def transfers(self) -> list[SignedTransfer]:
+        """What can be sent."""
+        return [
+            SignedTransfer(
+                Transfer(each.address, self.receiver, each.atomic, self.valid_before, each.nonce),
+                Signature(each.v, each.r, each.s),
+            )
+            for each in self.sweeps
+        ]
 
 
 def sweep_nonce(domain: Domain, address: str, swept: int) -> str:
@@ -82,11 +85,11 @@ def sweep_nonce(domain: Domain, address: str, swept: int) -> str:
     return "0x" + hashlib.sha256(text.encode()).hexdigest()
 
 
-FileT = TypeVar("FileT", SweepPlan, SignedSweeps)
+FileT = TypeVar("FileT", bound=msgspec.Struct)
 
 
 def read_file(path: Path, kind: type[FileT]) -> FileT:
-    """Reads a plan or signed sweeps; raises CliError."""
+    """Reads a plan, or what was signed; raises CliError."""
     try:
         found = read_json(path, kind)
     except (OSError, ValueError) as error:

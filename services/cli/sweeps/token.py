@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 from services.cli.chain.abi import call_data, decode_string
 from services.cli.chain.rpc import NodeError, Rpc
@@ -14,6 +15,8 @@ TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523
 # As many addresses as nodes take in one filter, and as many blocks as most take in one call.
 _FILTER_ADDRESSES = 1_000
 _BLOCKS = 2_000
+
+T = TypeVar("T")
 
 
 class Token:
@@ -59,12 +62,16 @@ class Token:
 
     def transfers_from(self, addresses: Sequence[str], first: int, last: int) -> list[sweeps_pb2.Sweep]:
         """Returns every transfer away from these addresses in a range of blocks."""
-        found: list[sweeps_pb2.Sweep] = []
+        return self.in_ranges(first, last, partial(self._transfers_from, addresses))
+
+    def in_ranges(self, first: int, last: int, read: Callable[[int, int], list[T]]) -> list[T]:
+        """Reads a range of blocks in parts that the node takes, and returns what all of them have."""
+        found: list[T] = []
         span = _BLOCKS
         while first <= last:
             until = min(last, first + span - 1)
             try:
-                part = self._transfers_from(addresses, first, until)
+                part = read(first, until)
             except NodeError:
                 if span == 1:
                     raise

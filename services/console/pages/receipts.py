@@ -30,6 +30,7 @@ OUTCOMES = {
 KINDS = {
     "grant": "Credits granted",
     "deposit": "Deposit",
+    "payout": "Paid out to the wallet",
     "reserve": "Price of a request",
     "release": "Returned, because the request was not charged",
     "refund": "Refunded",

@@ -58,9 +58,9 @@ class PaymentsClient:
                 log.debug("terms_unknown", reason=error.message)
             await backoff.pause()
 
-    async def claim(self, asked: x402_pb2.ClaimPaymentRequest) -> None:
-        """Takes a payment for a request, durably."""
-        await self._replicas.call(lambda stub: stub.ClaimPayment, asked)
+    async def claim(self, asked: x402_pb2.ClaimPaymentRequest) -> bool:
+        """Takes a payment for a request, durably; returns whether the balance of the wallet pays."""
+        return (await self._replicas.call(lambda stub: stub.ClaimPayment, asked)).covered
 
     async def settle(self, asked: x402_pb2.SettlePaymentRequest) -> str:
         """Returns the transaction that has moved the tokens, asking again while it is on its way."""

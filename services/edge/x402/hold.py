@@ -4,6 +4,8 @@
 - The answer shows something: the payment is sent to the chain, while the rest is generated. Billing holds the price as
   soon as the tokens have moved, and from then on everything is as for an account.
 - The answer fails later: billing releases the hold, or makes none. The credits are the balance of the wallet.
+
+A payment that the balance covers has its hold from the claim on, and nothing of it reaches the chain.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ class WalletHold:
     """The payment of one request, which was claimed; only the first end counts.
 
     `amount` is what it pays, in credits. `refused` makes the error for a payment that the chain has refused, and `paid`
-    is called when the tokens have moved.
+    is called when the tokens have moved, or the balance has paid.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class WalletHold:
         self._paid = paid
         # None before the payment is sent.
         self._settling: asyncio.Task[str] | None = None
+        # Whether the balance of the wallet pays.
+        self._covered = False
         # Whether billing decides from now on, and whether it has ended without that.
         self._handed_over = False
         self._ended = False
@@ -56,19 +60,30 @@ class WalletHold:
         """The id of the request."""
         return self._hold.request_id
 
+    def cover(self) -> None:
+        """Notes that the balance of the wallet pays: billing holds the price already."""
+        self._covered = self._handed_over = True
+
     def begin(self, fail: Callable[[MeshError], None]) -> None:
         """Sends the payment to the chain; `fail` ends an answer that is not paid for."""
-        self._begin().add_done_callback(lambda task: _tell(task, fail))
+        if not self._covered:
+            self._begin().add_done_callback(lambda task: _tell(task, fail))
 
     async def settle(self, outcome: Outcome, counts: TokenCounts, trace: TraceContext | None = None) -> Receipt:
         """Returns once the tokens have moved and the charge is durable; an empty answer moves none."""
-        if outcome != billing_pb2.OUTCOME_COMPLETED and self._settling is None:
-            self._release()
-            return Receipt(0, 0)
-        transaction = await asyncio.shield(self._begin())
-        self._handed_over = True
+        transaction = ""
+        if not self._covered:
+            if outcome != billing_pb2.OUTCOME_COMPLETED and self._settling is None:
+                self._release()
+                return Receipt(0, 0)
+            transaction = await asyncio.shield(self._begin())
+            self._handed_over = True
         receipt = await self._hold.settle(outcome, counts, trace)
-        told = payment_response(self._terms, self._asked.authorization.payer, transaction)
+        if self._covered and receipt.charged:
+            self._paid()
+        told = ""
+        if transaction or receipt.charged:
+            told = payment_response(self._terms, self._asked.authorization.payer, transaction)
         return Receipt(receipt.charged, receipt.remaining, transaction, told)
 
     def abandon(self, outcome: Outcome, counts: TokenCounts = NO_TOKENS) -> None:

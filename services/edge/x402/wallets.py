@@ -11,7 +11,7 @@ from services.common.errors import Code, MeshError
 from services.common.http.attempt_limits import AttemptLimits
 from services.edge.authentication import NO_KEY, Principal
 from services.edge.http.errors import refused
-from services.edge.paid.hold import BillingClient
+from services.edge.paid.hold import BillingClient, Hold
 from services.edge.paid.path import Order
 from services.edge.x402.client import PaymentsClient
 from services.edge.x402.discovery import Discovery
@@ -24,6 +24,7 @@ from services.edge.x402.terms import (
     payment_required,
     payment_response,
 )
+from tiermesh.billing.v1 import billing_pb2
 from tiermesh.payments.v1 import x402_pb2
 
 # Who sends a request without a key, before it has paid.
@@ -111,25 +112,32 @@ class Wallets:
             idempotency_key=idempotency_key,
         )
         try:
-            await self._client.claim(asked)
+            covered = await self._client.claim(asked)
         except MeshError as error:
             if error.code is Code.INSUFFICIENT_CREDITS:
                 raise self._invalid(order, error.message) from error
             if error.code is not Code.CONFLICT:
-                # Whether it was taken is unknown.
-                self._client.release_later(request_id)
+                self._give_up(request_id)
             raise
         except BaseException:
-            self._client.release_later(request_id)
+            self._give_up(request_id)
             raise
-        return WalletHold(
+        hold = WalletHold(
             *(self._client, self._billing, request_id, _credits(order), authorization, self._client.terms),
             refused=lambda error: self._failed(order, offered, error),
             paid=lambda: self._limits.forget(self.address(order.request), attempts),
         )
+        if covered:
+            hold.cover()
+        return hold
 
     def _invalid(self, order: Order, message: str) -> MeshError:
         return self._required(order, message, "payment_invalid")
+
+    def _give_up(self, request_id: str) -> None:
+        """Ends what a claim may have made, because whether it was made is unknown: a claim, or a hold of a balance."""
+        self._client.release_later(request_id)
+        Hold(self._billing, request_id).abandon(billing_pb2.OUTCOME_FAILED)
 
     def _failed(self, order: Order, offered: Offered, error: MeshError) -> MeshError:
         told = payment_response(self._client.terms, offered.authorization.payer, "", "settlement_failed")

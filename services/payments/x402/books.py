@@ -41,8 +41,12 @@ class Books:
         quantity: int,
         idempotency_key: str,
         from_block: int,
-    ) -> int:
-        """Takes an authorization for a request; returns what its wallet has promised, in smallest units."""
+        balance_only: bool,
+    ) -> proto.ClaimWalletPaymentResponse:
+        """Takes an authorization for a request; says what its wallet has promised, and whether its balance pays.
+
+        With `balance_only`, it raises INSUFFICIENT_CREDITS if the balance does not pay.
+        """
         payment = proto.WalletPayment(
             chain_id=self._chain_id,
             token=self._token,
@@ -58,8 +62,8 @@ class Books:
             quantity=quantity,
             idempotency_key=idempotency_key,
         )
-        asked = proto.ClaimWalletPaymentRequest(payment=payment)
-        return (await self._replicas.call(lambda stub: stub.ClaimWalletPayment, asked)).outstanding_atomic
+        asked = proto.ClaimWalletPaymentRequest(payment=payment, balance_only=balance_only)
+        return await self._replicas.call(lambda stub: stub.ClaimWalletPayment, asked)
 
     async def write_down(self, request_id: str, relayer_nonce: int, signed: Signed) -> None:
         """Keeps the transaction that will settle a payment; CONFLICT with `relayer_nonce` if the nonce is used."""

@@ -20,10 +20,11 @@ from services.payments.chain.transactions import GasKey
 from services.payments.settings import PaymentsSettings
 from services.payments.x402.authorization import AuthorizationCheck, domain_separator
 from services.payments.x402.books import Books
+from services.payments.x402.facilitator import NOBODY, Facilitator, FacilitatorClient, FacilitatorTerms
 from services.payments.x402.reconciliation import Reconciliation
 from services.payments.x402.relayer import Relayer
 from services.payments.x402.service import X402_SERVICE_NAME, X402Service
-from services.payments.x402.settlements import Settlements
+from services.payments.x402.settlements import Sender, Settlements
 from tiermesh.billing.v1 import wallet_payments_pb2_grpc
 from tiermesh.payments.v1 import x402_pb2
 from tiermesh.payments.v1.x402_pb2_grpc import add_X402ServiceServicer_to_server
@@ -35,11 +36,32 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 
 def add_x402(settings: PaymentsSettings, lifespan: Lifespan, server: GrpcServer) -> str:
     """Adds the service of payments by wallets to a server, and returns its name; raises SettingsError."""
-    key = GasKey(settings.relayer_key)
-    node = SettlementNode(JsonRpc(settings.rpc_url, settings.rpc_timeout), settings.token, key.address)
+    key = GasKey(settings.relayer_key) if settings.relayer_key else None
+    gas_payer = key.address if key else NOBODY
+    node = SettlementNode(JsonRpc(settings.rpc_url, settings.rpc_timeout), settings.token, gas_payer)
     lifespan.close_at_end(node.close)
-    books = _books(settings, lifespan, key.address)
-    relayer = Relayer(
+    books = _books(settings, lifespan, gas_payer)
+    sender: Sender
+    verify = None
+    if key is not None:
+        sender = _relayer(settings, node, books, key)
+    else:
+        client = _facilitator(settings, lifespan)
+        verify = client.verify
+        sender = Facilitator(client, node, books, system_clock, poll_seconds=settings.receipt_poll_seconds)
+    check = AuthorizationCheck(
+        _domain(settings), settings.x402_pay_to, system_clock, least_seconds=settings.x402_least_seconds
+    )
+    settlements = Settlements(check, node, books, sender, settings.chain_id, verify)
+    add_X402ServiceServicer_to_server(X402Service(settlements, _terms(settings)), server.server)
+    reconciliation = Reconciliation(books, node, settlements, system_clock, pays_gas=key is not None)
+    lifespan.run_in_background("reconciliation", reconciliation.follow(settings.reconcile_seconds))
+    log.info("x402_on", relayer=key.address if key else "facilitator", pay_to=settings.x402_pay_to)
+    return X402_SERVICE_NAME
+
+
+def _relayer(settings: PaymentsSettings, node: SettlementNode, books: Books, key: GasKey) -> Relayer:
+    return Relayer(
         node,
         books,
         key,
@@ -49,15 +71,18 @@ def add_x402(settings: PaymentsSettings, lifespan: Lifespan, server: GrpcServer)
         gas=settings.relayer_gas,
         poll_seconds=settings.receipt_poll_seconds,
     )
-    check = AuthorizationCheck(
-        _domain(settings), settings.x402_pay_to, system_clock, least_seconds=settings.x402_least_seconds
+
+
+def _facilitator(settings: PaymentsSettings, lifespan: Lifespan) -> FacilitatorClient:
+    terms = FacilitatorTerms(
+        *(settings.chain_id, with_checksum(settings.token), settings.token_name, settings.token_version),
+        *(with_checksum(settings.x402_pay_to), settings.x402_valid_seconds),
     )
-    settlements = Settlements(check, node, books, relayer, settings.chain_id)
-    add_X402ServiceServicer_to_server(X402Service(settlements, _terms(settings)), server.server)
-    reconciliation = Reconciliation(books, node, settlements, system_clock)
-    lifespan.run_in_background("reconciliation", reconciliation.follow(settings.reconcile_seconds))
-    log.info("x402_on", relayer=key.address, pay_to=settings.x402_pay_to)
-    return X402_SERVICE_NAME
+    client = FacilitatorClient(
+        settings.facilitator_url, settings.facilitator_authorization, settings.facilitator_timeout, terms
+    )
+    lifespan.close_at_end(client.close)
+    return client
 
 
 async def check_domain(settings: PaymentsSettings) -> None:

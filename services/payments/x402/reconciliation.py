@@ -11,6 +11,7 @@ from services.payments.chain.json_rpc import RpcError
 from services.payments.chain.settlement_node import SettlementNode
 from services.payments.metrics import GAS, PAYMENTS
 from services.payments.x402.books import Books
+from services.payments.x402.facilitator import NO_TRANSACTION
 from services.payments.x402.settlements import Settlements
 from tiermesh.billing.v1 import wallet_payments_pb2 as proto
 
@@ -23,13 +24,16 @@ _WEI = 10**18
 
 
 class Reconciliation:
-    """`follow` it in a task; `clock` is Unix time."""
+    """`follow` it in a task; `clock` is Unix time. `pays_gas` says whether there is a relayer of our own."""
 
-    def __init__(self, books: Books, node: SettlementNode, settlements: Settlements, clock: Clock) -> None:
+    def __init__(
+        self, books: Books, node: SettlementNode, settlements: Settlements, clock: Clock, *, pays_gas: bool
+    ) -> None:
         self._books = books
         self._node = node
         self._settlements = settlements
         self._clock = clock
+        self._pays_gas = pays_gas
         self._outage = Outage()
 
     async def follow(self, interval: float) -> None:
@@ -55,7 +59,8 @@ class Reconciliation:
                 await self._settlements.release(payment.request_id)
         PAYMENTS.labels("claimed").set(len(claimed))
         PAYMENTS.labels("sent").set(len(sent))
-        GAS.set(await self._node.gas() / _WEI)
+        if self._pays_gas:
+            GAS.set(await self._node.gas() / _WEI)
         await self._finish()
 
     async def _finish(self) -> None:
@@ -74,6 +79,9 @@ class Reconciliation:
                 await self._forget(payment)
 
     async def _send_again(self, payment: proto.WalletPayment) -> None:
+        if payment.raw_transaction == NO_TRANSACTION:
+            # A facilitator has sent it, and only that can do it again.
+            return
         try:
             await self._node.send(payment.raw_transaction)
         except RpcError as error:

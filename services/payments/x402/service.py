@@ -32,7 +32,7 @@ class X402Service(x402_pb2_grpc.X402ServiceServicer):
         self, request: x402_pb2.ClaimPaymentRequest, context: Context
     ) -> x402_pb2.ClaimPaymentResponse:
         del context
-        await self._settlements.claim(
+        covered = await self._settlements.claim(
             request.request_id,
             _authorization(request.authorization),
             model=request.model,
@@ -40,7 +40,7 @@ class X402Service(x402_pb2_grpc.X402ServiceServicer):
             atomic=request.atomic,
             idempotency_key=request.idempotency_key,
         )
-        return x402_pb2.ClaimPaymentResponse()
+        return x402_pb2.ClaimPaymentResponse(covered=covered)
 
     async def SettlePayment(
         self, request: x402_pb2.SettlePaymentRequest, context: Context

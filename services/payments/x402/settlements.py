@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
 from services.payments.chain.json_rpc import RpcError
 from services.payments.chain.settlement_node import Position, SettlementNode
+from services.payments.chain.transactions import Signed
 from services.payments.x402.authorization import Authorization, AuthorizationCheck, not_paid
 from services.payments.x402.books import Books
-from services.payments.x402.relayer import Relayer
 from tiermesh.billing.v1 import wallet_payments_pb2 as proto
 
 log = get_logger()
@@ -19,16 +21,34 @@ log = get_logger()
 _TOLD = frozenset({Code.INSUFFICIENT_CREDITS, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED})
 
 
+class Sender(Protocol):
+    """Brings payments to the chain: `Relayer`, or `Facilitator`."""
+
+    async def write_down(self, request_id: str, authorization: Authorization) -> Signed:
+        """Has billing keep that a payment is sent, before it is; raises MeshError and RpcError."""
+
+    async def follow(self, payment: proto.WalletPayment, raw: str, tx_hash: str) -> str:
+        """Returns the transaction that has moved the tokens; raises MeshError if none does."""
+
+
 class Settlements:
     """Every method raises MeshError. What was begun goes on when its caller has left."""
 
     def __init__(
-        self, check: AuthorizationCheck, node: SettlementNode, books: Books, relayer: Relayer, chain_id: int
+        self,
+        check: AuthorizationCheck,
+        node: SettlementNode,
+        books: Books,
+        sender: Sender,
+        chain_id: int,
+        verify: Callable[[Authorization], Awaitable[None]] | None = None,
     ) -> None:
+        """`verify` raises MeshError for a payment that somebody else would not send."""
         self._check = check
         self._node = node
         self._books = books
-        self._relayer = relayer
+        self._sender = sender
+        self._verify = verify
         self._chain_id = chain_id
         # By request.
         self._tasks: dict[str, asyncio.Task[str]] = {}
@@ -42,31 +62,44 @@ class Settlements:
         quantity: int,
         atomic: int,
         idempotency_key: str,
-    ) -> None:
+    ) -> bool:
         """Takes a payment for a request, durably; raises INSUFFICIENT_CREDITS if it does not pay.
 
-        Raises CONFLICT if the wallet pays for the request already, and UNAVAILABLE if the chain cannot be asked.
+        Returns whether the balance of the wallet pays, so that nothing is to be sent. Raises CONFLICT if the wallet
+        pays for the request already, and UNAVAILABLE if the chain cannot be asked.
         """
         self._check.check(given, atomic)
-        position = await self._position(given)
-        if not position.settles:
-            raise _refused(position, atomic)
+        position: Position | None = None
         try:
-            promised = await self._books.claim(
+            position = await self._position(given)
+            refusal = _refused(position, atomic)
+        except MeshError as error:
+            # A balance does not need the chain.
+            refusal = error
+        if position is not None and position.used:
+            raise refusal
+        if self._verify is not None and position is not None and position.settles:
+            await self._verify(given)
+        try:
+            claimed = await self._books.claim(
                 request_id,
                 given,
                 account_id=f"wallet:eip155:{self._chain_id}:{given.payer}",
                 model=model,
                 quantity=quantity,
                 idempotency_key=idempotency_key,
-                from_block=position.block,
+                from_block=position.block if position is not None else 0,
+                balance_only=position is None or not position.settles,
             )
         except MeshError as error:
-            raise _claim_error(error) from error
-        if promised > position.balance:
+            raise refusal if error.code is Code.INSUFFICIENT_CREDITS else _claim_error(error) from error
+        if claimed.covered or position is None:
+            return claimed.covered
+        if claimed.outstanding_atomic > position.balance:
             # Each of its payments would go through alone.
             await self._books.end(request_id, proto.WALLET_PAYMENT_STATE_RELEASED)
             raise not_paid("and others of this wallet in progress are more than it has. Add tokens to the wallet")
+        return False
 
     async def settle(self, request_id: str, given: Authorization) -> str:
         """Moves the tokens of a claimed payment; returns the transaction once they have moved and the price is held."""
@@ -112,7 +145,7 @@ class Settlements:
         if payment.state == proto.WALLET_PAYMENT_STATE_SETTLED:
             return payment.tx_hash
         if payment.state == proto.WALLET_PAYMENT_STATE_SENT:
-            return await self._relayer.follow(payment, payment.raw_transaction, payment.tx_hash)
+            return await self._sender.follow(payment, payment.raw_transaction, payment.tx_hash)
         if payment.state != proto.WALLET_PAYMENT_STATE_CLAIMED:
             raise not_paid("has ended without a transfer. Sign a new one")
         if given is None or (given.payer, given.nonce) != (payment.payer, payment.nonce):
@@ -126,7 +159,7 @@ class Settlements:
             # It would only cost gas. Somebody else may have sent the very authorization meanwhile.
             return await self._settled_by_others(payment, position)
         try:
-            signed = await self._relayer.write_down(payment.request_id, given)
+            signed = await self._sender.write_down(payment.request_id, given)
         except RpcError as error:
             raise _node_away() from error
         except MeshError as error:
@@ -134,7 +167,7 @@ class Settlements:
                 # Another process was faster.
                 return await self._settle(payment.request_id, None)
             raise
-        return await self._relayer.follow(payment, signed.raw, signed.tx_hash)
+        return await self._sender.follow(payment, signed.raw, signed.tx_hash)
 
     async def _settled_by_others(self, payment: proto.WalletPayment, position: Position) -> str:
         terms = payment.payer, payment.nonce, payment.pay_to, payment.atomic

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.common.database.base import Database
 from tests.integration.billing.operations_for_tests import execute, rows
 
-_GUARDED = "entries", "grants", "holds", "deposits", "deposit_addresses", "sweeps"
+_GUARDED = "entries", "grants", "holds", "deposits", "deposit_addresses", "sweeps", "payouts"
 
 
 async def drop_guards(database: Database) -> None:

@@ -10,7 +10,7 @@ import pytest
 from services.billing.ledger.holds import Outcome
 from services.billing.ledger.wallet_payments import PaymentState, SettleWalletPayment, WalletPayment
 from services.billing.store.store import LedgerStore
-from services.billing.store.wallet_payments import WalletPaymentStore
+from services.billing.store.wallet_payments import Claim, WalletPaymentStore
 from services.common.database.base import Database
 from services.common.errors import Code, MeshError
 from tests.integration.billing.deposits_for_tests import ACCOUNTS, CHAIN, TOKEN, add_addresses, address_of, hash_of
@@ -72,23 +72,23 @@ async def refusal(work: Any) -> MeshError:
 
 
 async def test_an_authorization_is_claimed_once(payments: WalletPaymentStore) -> None:
-    assert await payments.claim(payment(1)) == 100_000
+    assert (await payments.claim(payment(1))).outstanding == 100_000
     # The same caller asks again, as it did not hear the answer.
-    assert await payments.claim(payment(1)) == 100_000
-    assert await payments.claim(payment(2)) == 200_000
+    assert (await payments.claim(payment(1))).outstanding == 100_000
+    assert (await payments.claim(payment(2))).outstanding == 200_000
     assert (await refusal(payments.claim(payment(1, request_id="req_other")))).param == "nonce"
     assert (await refusal(payments.claim(payment(3, request_id="req_1")))).param == "request_id"
     await payments.end("req_1", PaymentState.RELEASED)
     # What was given up stays used: its signature may be known.
     assert (await refusal(payments.claim(payment(1)))).param == "nonce"
-    assert await payments.claim(payment(4)) == 200_000
+    assert (await payments.claim(payment(4))).outstanding == 200_000
 
 
 async def test_of_many_claims_at_once_one_is_taken(payments: WalletPaymentStore) -> None:
     claims = [payments.claim(payment(1, request_id=f"req_{number}")) for number in range(8)]
     results = await asyncio.gather(*claims, return_exceptions=True)
-    assert sum(result == 100_000 for result in results) == 1
-    assert all(isinstance(result, (int, MeshError)) for result in results)
+    assert sum(result == (100_000, 0) for result in results) == 1
+    assert all(isinstance(result, (Claim, MeshError)) for result in results)
 
 
 async def test_an_idempotency_key_is_paid_for_once_until_the_payment_has_ended_without_a_transfer(

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from services.cli.chain.dollar import balance
 from services.cli.chain.local_chain import ChainFiles
 from services.cli.chain.program import OLDEST, find_anvil, version_of
 from services.cli.chain.rpc import Rpc
+from services.cli.chain.wallet import read_key
 from tests.support import programs
 from tests.support.mesh import LocalMesh, any_alive, run_tiermesh
 from tests.support.waiting import eventually
@@ -55,7 +57,15 @@ async def test_a_deposit_is_made_in_one_command_at_each_start(tmp_path: Path) ->
     assert (paid["credits"], paid["available"]) == (2_500, 1_002_500)
     to_nobody = await mesh.command("faucet", STRANGER, "0.50")
     assert to_nobody["atomic"] == 500_000
-    for path in (files.mnemonic, files.record, mesh.state_dir / "mesh.json"):
+    # And one request is paid by a wallet, without an account.
+    assert "x402 pay 'What is the capital of France?'" in mesh.output
+    bought = await mesh.command("x402", "pay", "Name a colour.", "--max-tokens", "3")
+    assert bought["answer"]
+    assert bought["transaction"].startswith("0x")
+    treasury = read_key(files.treasury_key.read_text()).address
+    assert balance(Rpc(first["url"]), treasury) == bought["atomic"] == 100_000
+    keys = (files.treasury_key, files.relayer_key, files.wallet_key)
+    for path in (files.mnemonic, *keys, files.record, mesh.state_dir / "mesh.json"):
         assert path.stat().st_mode & 0o777 == 0o600
     # No web page that a browser on this machine shows reads the answers of the chain.
     assert "Access-Control-Allow-Origin" not in await asyncio.to_thread(headers_for_a_page, first["url"])
@@ -86,11 +96,13 @@ async def test_a_deposit_is_made_in_one_command_at_each_start(tmp_path: Path) ->
         assert metric(mesh, 'tiermesh_payments_stopped{watcher="first"} 0.0')
         assert not (await mesh.command("ledger", "audit"))["violations"]
         assert Rpc(second["url"]).call("eth_chainId") == hex(second["chain_id"])
-        # The mnemonic is in one file: in no log, no database and no description of the mesh.
-        mnemonic = files.mnemonic.read_bytes().strip()
-        told = [path for path in mesh.state_dir.rglob("*") if path.is_file() and mnemonic in path.read_bytes()]
-        assert told == [files.mnemonic]
-        assert mnemonic.decode() not in mesh.output
+        assert (await mesh.command("x402", "pay", "Name a colour.", "--max-tokens", "3"))["transaction"]
+        # Each secret is in one file: in no log, no database and no description of the mesh.
+        for file in (files.mnemonic, *keys):
+            secret = file.read_bytes().strip().removeprefix(b"0x")
+            told = [path for path in mesh.state_dir.rglob("*") if path.is_file() and secret in path.read_bytes()]
+            assert told == [file]
+            assert secret.decode() not in mesh.output
 
 
 async def test_a_mesh_without_a_chain_has_no_faucet(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.x402.mortal_shop import MortalShop
 from tests.integration.x402.shop import Shop, Wallet, start_shop
 
 
@@ -16,6 +17,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     shop = start_shop(tmp_path_factory.mktemp("x402"))
     yield shop
     asyncio.run(shop.stop())
+
+
+@pytest.fixture(scope="session")
+def mortal(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalShop]:
+    """A shop in the same mesh whose edge, payments and billing may die."""
+    mortal = MortalShop(shop, tmp_path_factory.mktemp("mortal"))
+    asyncio.run(mortal.start())
+    yield mortal
+    asyncio.run(mortal.stop())
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +31,6 @@ from services.common.rpc.interceptors import call_unary
 from services.common.settings import TlsSettings
 from services.payments.chain.transactions import GasKey
 from tests.integration.billing.billing_client import BillingClient
-from tests.integration.x402.dying_payments import VARIABLE
 from tests.support.chain import TOKEN_NAME, XPUB, Chain, TokenContract
 from tests.support.deadlines import stretched
 from tests.support.forked_service import ForkedServiceProcess, import_services
@@ -69,29 +67,30 @@ STATES = ("CLAIMED", "SENT", "FAILED", "RELEASED")
 class Shop:
     """A chain, a mesh and payments in processes of their own."""
 
-    def __init__(self, directory: Path) -> None:
-        self.chain = Chain(chain_id=CHAIN_ID)
+    # Who is paid, and who pays for gas.
+    treasury = TREASURY
+    relayer_key = RELAYER_KEY
+
+    def __init__(self, directory: Path, host: Shop | None = None) -> None:
+        """With a `host`, it is on the chain and in the mesh of that one."""
+        self.chain: Chain = host.chain if host else Chain(chain_id=CHAIN_ID)
         self._directory = directory
         # The wallets whose edges were killed: claims last as long as their authorizations, and move nothing.
         self.orphans: set[str] = set()
-        # The point at which payments dies, while it exists.
-        self.failpoint = directory / "failpoint"
         self.payments_address = free_address()
         environ = {**SETTINGS, "TIERMESH_EDGE_PAYMENTS_ADDRESSES": self.payments_address}
-        self.mesh = LocalMesh(directory, environ=environ)
+        self.mesh: LocalMesh = host.mesh if host else LocalMesh(directory, environ=environ)
 
     async def start(self) -> None:
         """Returns once a wallet can pay."""
         await self.chain.start()
         self.token = _token_at(self.chain, TOKEN)
-        self.chain.rpc("anvil_setBalance", GasKey(RELAYER_KEY).address, hex(10**19))
+        self.chain.rpc("anvil_setBalance", GasKey(self.relayer_key).address, hex(10**19))
         self.chain.mine(2)
-        # Payments is killed more than a dozen times.
+        # What wallets need is killed dozens of times.
         import_services()
         await self.mesh.start()
-        os.environ[VARIABLE] = str(self.failpoint)
-        module = "tests.integration.x402.dying_payments"
-        self.payments = ForkedServiceProcess("payments", self._directory, self._settings(), module=module)
+        self.payments = ForkedServiceProcess("payments", self._directory, self.payments_settings())
         await self.payments.start()
         await eventually(self.asks_for_payment)
 
@@ -102,21 +101,35 @@ class Shop:
         await self.mesh.stop()
         self.chain.stop()
 
+    @property
+    def base_url(self) -> str:
+        """For OpenAI's clients, with /v1."""
+        return self.mesh.base_url
+
+    @property
+    def billing_address(self) -> str:
+        """Where billing listens."""
+        return self.mesh.addresses["billing"]
+
+    def audit(self) -> Any:
+        """Audits the whole ledger, and returns what the command says of it."""
+        return self.mesh.command_now("ledger", "audit")
+
     def taken(self) -> int:
         """Returns what the treasury has received, in smallest units."""
-        return self.token.balance(TREASURY)
+        return self.token.balance(self.treasury)
 
     async def post(
         self, headers: Mapping[str, str] | None = None, path: str = "chat/completions", **changes: Any
     ) -> httpx.Response:
         """Sends the usual request with changes."""
         async with httpx.AsyncClient(verify=NO_TLS, timeout=stretched(30)) as http:
-            return await http.post(f"{self.mesh.base_url}/{path}", json={**BODY, **changes}, headers=headers or {})
+            return await http.post(f"{self.base_url}/{path}", json={**BODY, **changes}, headers=headers or {})
 
     async def receipt(self, answer: httpx.Response) -> ReceiptClaims:
         """Returns what the genuine receipt of an answer says, whole or streamed."""
         async with httpx.AsyncClient(verify=NO_TLS, timeout=stretched(30)) as http:
-            keys = await http.get(self.mesh.base_url.removesuffix("/v1") + "/.well-known/jwks.json")
+            keys = await http.get(self.base_url.removesuffix("/v1") + "/.well-known/jwks.json")
         token = answer.headers.get("x-tiermesh-receipt") or find_token(answer.content)
         return verify(token, read_public_keys(keys.content))
 
@@ -127,7 +140,7 @@ class Shop:
 
     async def payments_in(self, state: str) -> Sequence[payments_pb2.WalletPayment]:
         """Returns the payments in a state; of the settled ones, those that are not known to be final."""
-        async with channel_opener(TlsSettings())(self.mesh.addresses["billing"]) as channel:
+        async with channel_opener(TlsSettings())(self.billing_address) as channel:
             stub = payments_grpc.WalletPaymentServiceStub(channel)
             value = payments_pb2.WalletPaymentState.Value(f"WALLET_PAYMENT_STATE_{state}")
             asked = payments_pb2.ListWalletPaymentsRequest(state=value, page_size=1000)
@@ -139,14 +152,14 @@ class Shop:
 
     async def deposited(self) -> int:
         """Returns what wallets have paid, as billing knows it, in smallest units."""
-        async with channel_opener(TlsSettings())(self.mesh.addresses["billing"]) as channel:
+        async with channel_opener(TlsSettings())(self.billing_address) as channel:
             stub = deposits_pb2_grpc.DepositServiceStub(channel)
             found = await call_unary(stub.ListDeposits(deposits_pb2.ListDepositsRequest(page_size=1000)))
-        return sum(each.deposit.atomic for each in found.deposits if each.deposit.address == TREASURY)
+        return sum(each.deposit.atomic for each in found.deposits if each.deposit.address == self.treasury)
 
     async def balance(self, account_id: str) -> tuple[int, int]:
         """Returns the available and the held credits of a wallet."""
-        async with BillingClient(self.mesh.addresses["billing"]) as client:
+        async with BillingClient(self.billing_address) as client:
             return await client.balance(account_id)
 
     async def agrees(self) -> None:
@@ -157,24 +170,25 @@ class Shop:
             return not claims and not await self.payments_in("SENT")
 
         await eventually(at_rest)
-        assert self.mesh.command_now("ledger", "audit")["violations"] == []
+        assert self.audit()["violations"] == []
         assert await self.deposited() == self.taken()
 
     async def asks_for_payment(self) -> bool:
         """Whether the edge knows the terms."""
         return (await self.post()).status_code == 402
 
-    def _settings(self) -> dict[str, str]:
+    def payments_settings(self) -> dict[str, str]:
+        """Returns the settings of payments."""
         return {
             "listen": self.payments_address,
-            "billing_addresses": self.mesh.addresses["billing"],
+            "billing_addresses": self.billing_address,
             "rpc_url": self.chain.url,
             "chain_id": str(CHAIN_ID),
             "token": TOKEN,
             "token_name": TOKEN_NAME,
             "xpub": XPUB,
-            "x402_pay_to": TREASURY,
-            "relayer_key": RELAYER_KEY,
+            "x402_pay_to": self.treasury,
+            "relayer_key": self.relayer_key,
             "receipt_poll_seconds": "0.05",
             "reconcile_seconds": "0.2",
         }
@@ -198,7 +212,7 @@ class Wallet:
 
     def client(self, **options: Any) -> openai.AsyncOpenAI:
         """Returns OpenAI's client over the official paying transport."""
-        base_url = self.shop.mesh.base_url
+        base_url = self.shop.base_url
         return openai.AsyncOpenAI(
             **{"base_url": base_url, "api_key": "x402", "max_retries": 0, "http_client": self.http(), **options}
         )
@@ -239,6 +253,15 @@ def decoded(header: str) -> Any:
 def encoded(value: object) -> str:
     """Returns a value as headers of the protocol hold it."""
     return base64.b64encode(json.dumps(value).encode()).decode()
+
+
+def transfer_call(payload: dict[str, Any]) -> str:
+    """Returns the call that settles a payment, as anybody can make it."""
+    given, signature = payload["authorization"], payload["signature"].removeprefix("0x")
+    words = [int(given["from"], 16), int(given["to"], 16)]
+    words += [int(given[name]) for name in ("value", "validAfter", "validBefore")]
+    words += [int(given["nonce"], 16), int(signature[128:], 16), int(signature[:64], 16), int(signature[64:128], 16)]
+    return "0xe3ee160e" + "".join(f"{word:064x}" for word in words)
 
 
 def start_shop(directory: Path) -> Shop:

@@ -28,6 +28,7 @@ from tests.integration.x402.shop import (
     decoded,
     encoded,
     is_whole,
+    transfer_call,
 )
 from tests.support.account import FundedAccount
 from tests.support.forked_service import ForkedServiceProcess
@@ -224,7 +225,7 @@ async def test_an_authorization_that_somebody_else_sends_counts_as_paid(shop: Sh
     serving = asyncio.create_task(shop.post(headers, stream=True))
     await _until_claimed(shop, wallet)
     payload = decoded(next(iter(headers.values())))["payload"]
-    transaction = shop.chain.send(TOKEN, _transfer_call(payload))
+    transaction = shop.chain.send(TOKEN, transfer_call(payload))
     answer = await serving
     assert is_whole(answer.text), answer.text
     assert (await shop.receipt(answer)).transaction == transaction
@@ -346,12 +347,3 @@ async def _until_claimed(shop: Shop, wallet: Wallet) -> None:
         return any(each.payer == wallet.address.lower() for each in await shop.payments_in("CLAIMED"))
 
     await eventually(claimed)
-
-
-def _transfer_call(payload: dict[str, Any]) -> str:
-    """Returns the call that settles a payment, as anybody can make it."""
-    given, signature = payload["authorization"], payload["signature"].removeprefix("0x")
-    words = [int(given["from"], 16), int(given["to"], 16)]
-    words += [int(given[name]) for name in ("value", "validAfter", "validBefore")]
-    words += [int(given["nonce"], 16), int(signature[128:], 16), int(signature[:64], 16), int(signature[64:128], 16)]
-    return "0xe3ee160e" + "".join(f"{word:064x}" for word in words)

@@ -42,8 +42,15 @@ WALLETS = {"X402_PAY_TO": "0x" + 40 * "7", "RELAYER_KEY": "0x" + 64 * "5"}
 @pytest.mark.parametrize("name", WALLETS)
 def test_what_wallets_pay_by_is_given_whole(name: str) -> None:
     assert load(**WALLETS).x402_pay_to == WALLETS["X402_PAY_TO"]
-    with pytest.raises(SettingsError, match="set X402_PAY_TO and RELAYER_KEY together"):
+    with pytest.raises(SettingsError, match="set X402_PAY_TO together with RELAYER_KEY or FACILITATOR_URL"):
         load(**{**WALLETS, name: ""})
+
+
+def test_a_facilitator_takes_the_place_of_the_relayer() -> None:
+    with pytest.raises(SettingsError, match="RELAYER_KEY or FACILITATOR_URL and not both"):
+        load(**WALLETS, FACILITATOR_URL="https://facilitator.example")
+    found = load(**{**WALLETS, "RELAYER_KEY": "", "FACILITATOR_URL": "https://facilitator.example"})
+    assert found.facilitator_url == "https://facilitator.example"
 
 
 def test_the_receiver_is_an_address() -> None:

@@ -27,7 +27,7 @@ _STATEMENTS = [
         unit_price BIGINT NOT NULL CHECK (unit_price > 0),
         idempotency_key TEXT,
         claimed_ms BIGINT NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('claimed', 'sent', 'settled', 'failed', 'released')),
+        state TEXT NOT NULL CHECK (state IN ('claimed', 'sent', 'settled', 'failed', 'released', 'covered')),
         relayer TEXT,
         relayer_nonce BIGINT,
         raw_transaction TEXT,
@@ -41,7 +41,7 @@ _STATEMENTS = [
     # What a client repeats under one name is paid for once.
     """
     CREATE UNIQUE INDEX wallet_payments_once ON wallet_payments (payer, idempotency_key)
-    WHERE idempotency_key IS NOT NULL AND state IN ('claimed', 'sent', 'settled')
+    WHERE idempotency_key IS NOT NULL AND state IN ('claimed', 'sent', 'settled', 'covered')
     """,
     # No two transactions of a relayer take each other's place.
     "CREATE UNIQUE INDEX wallet_payments_by_relayer ON wallet_payments (chain_id, relayer, relayer_nonce)",

@@ -47,7 +47,7 @@ _VIEWS = """
             count(CASE WHEN kind = 'capture' THEN 1 END) AS captures,
             count(CASE WHEN kind = 'release' AND pocket = 'available' THEN 1 END) AS releases,
             count(CASE WHEN kind = 'refund' THEN 1 END) AS refunds
-        FROM own WHERE kind NOT IN ('grant', 'deposit') GROUP BY reference
+        FROM own WHERE kind NOT IN ('grant', 'deposit', 'payout') GROUP BY reference
     ), moves AS (
         SELECT h.request_id, h.state, coalesce(m.reserves, 0) AS reserves, coalesce(m.captures, 0) AS captures,
             coalesce(m.releases, 0) AS releases, coalesce(m.refunds, 0) AS refunds
@@ -58,6 +58,8 @@ _VIEWS = """
         SELECT account_id, reference, amount FROM own WHERE kind = 'grant'
     ), deposit_movements AS MATERIALIZED (
         SELECT account_id, reference, amount FROM own WHERE kind = 'deposit'
+    ), payout_movements AS (
+        SELECT account_id, reference, amount FROM own WHERE kind = 'payout'
     ), own_deposits AS MATERIALIZED (
         SELECT {reference} AS reference, account_id, credits FROM deposits WHERE {range}
     ), counted AS (
@@ -142,6 +144,14 @@ _OF_ENTRIES = [
         """,
         lambda row: disagreement(row.reference, row.account_id, row.credits, row.amount, row.credited),
     ),
+    Check(
+        """
+        SELECT p.payout_id, p.credits, coalesce(-m.amount, 0) AS taken FROM payouts p LEFT JOIN payout_movements m
+            ON m.reference = p.payout_id AND m.account_id = p.account_id
+        WHERE {payouts} AND p.credits <> coalesce(-m.amount, 0)
+        """,
+        lambda row: f"{row.payout_id} pays out {row.credits}, but its entries take {row.taken}",
+    ),
 ]
 _OF_CAPS = [
     Check(
@@ -202,6 +212,7 @@ def _run(
     words = {
         "range": accounts.condition(),
         "grants": accounts.condition("g.account_id"),
+        "payouts": accounts.condition("p.account_id"),
         "reference": REFERENCE.format(table="deposits"),
         "elements": _ELEMENTS[connection.dialect.name],
         "made": "AND reserved_ms >= :first_ms AND reserved_ms < :end_ms" if period else "",

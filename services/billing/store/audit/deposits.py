@@ -1,4 +1,4 @@
-"""Checks what accounts have deposited: against what they were credited, their totals and their addresses.
+"""Checks what accounts have deposited: against what they were credited or paid out, their totals and addresses.
 
 An audit of what is new does it for the accounts that deposits of a slice have credited. A deposit of less than a credit
 has no entries. It is read with the next one of its account, or by an audit of the whole ledger.
@@ -31,6 +31,8 @@ _VIEWS = f"""
         SELECT account_id, atomic FROM deposit_totals WHERE {{range}}
     ), own_sweeps AS (
         SELECT chain_id, tx_hash, token, address, account_id, atomic FROM sweeps WHERE {{range}}
+    ), own_payouts AS (
+        SELECT payout_id, account_id, credits, atomic FROM payouts WHERE {{range}}
     ), own_payments AS (
         SELECT request_id, chain_id, tx_hash, log_index, account_id, atomic FROM wallet_payments
         WHERE {{range}} AND state = 'settled'
@@ -101,6 +103,19 @@ _CHECKS = [
         WHERE p.atomic <> coalesce(d.atomic, 0)
         """,
         lambda row: f"a wallet has paid {row.atomic} for {row.request_id}, but deposited {row.deposited}",
+    ),
+    Check(
+        f"SELECT payout_id, credits, atomic FROM own_payouts WHERE atomic <> credits * {CREDIT_ATOMIC}",  # noqa: S608 - constants only
+        lambda row: f"{row.payout_id} takes {row.credits} credits for {row.atomic} smallest units",
+    ),
+    Check(
+        """
+        SELECT p.account_id, p.credits, coalesce(d.credits, 0) AS deposited FROM (
+            SELECT account_id, sum(credits) AS credits FROM own_payouts GROUP BY account_id
+        ) p LEFT JOIN deposited d ON d.account_id = p.account_id
+        WHERE p.credits > coalesce(d.credits, 0)
+        """,
+        lambda row: f"{row.credits} were paid out of {row.account_id}, but {row.deposited} were deposited",
     ),
 ]
 

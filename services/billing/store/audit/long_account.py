@@ -23,7 +23,9 @@ _SUMS = sa.text("""
         count(CASE WHEN kind = 'grant' THEN 1 END) AS grants,
         coalesce(sum(CASE WHEN kind = 'grant' THEN amount ELSE 0 END), 0) AS granted,
         count(CASE WHEN kind = 'deposit' THEN 1 END) AS deposits,
-        coalesce(sum(CASE WHEN kind = 'deposit' THEN amount ELSE 0 END), 0) AS deposited
+        coalesce(sum(CASE WHEN kind = 'deposit' THEN amount ELSE 0 END), 0) AS deposited,
+        count(CASE WHEN kind = 'payout' THEN 1 END) AS payouts,
+        coalesce(sum(CASE WHEN kind = 'payout' THEN -amount ELSE 0 END), 0) AS paid_out
     FROM account_entries WHERE account_id = :account_id AND entry_id > :after AND entry_id <= :upto
 """)
 _BALANCE = sa.text("SELECT available, held FROM balances WHERE account_id = :account_id")
@@ -35,6 +37,7 @@ _GRANTS = sa.text("SELECT count(*), coalesce(sum(credits), 0) FROM grants WHERE 
 _DEPOSITS = sa.text("""
     SELECT count(*), coalesce(sum(credits), 0) FROM deposits WHERE account_id = :account_id AND credits > 0
 """)
+_PAYOUTS = sa.text("SELECT count(*), coalesce(sum(credits), 0) FROM payouts WHERE account_id = :account_id")
 # When the hold was made that comes after so many; on SQLite, where holds are indexed by days, the beginning of its day.
 _NEXT_HOLD = {
     "sqlite": f"""
@@ -78,7 +81,7 @@ class LongAccount:
         self._id = account.first
         self._entries = entries
         self._after = 0
-        self._sums = _Sums(0, 0, 0, 0, 0, 0, 0)
+        self._sums = _Sums(*[0] * len(_Sums._fields))
         # The holds that have not ended, as far as their entries were read.
         self._running: dict[str, Moves] = {}
         # Where the comparison of usage goes on, and the months whose caps are left; None before it begins.
@@ -146,6 +149,12 @@ class LongAccount:
                 f"account {self._id} has {deposits} deposits of {int(deposited)} credits, "
                 f"but {sums.deposits} deposit movements of {sums.deposited}"
             )
+        payouts, paid_out = connection.execute(_PAYOUTS, account).one()
+        if (payouts, int(paid_out)) != (sums.payouts, sums.paid_out):
+            yield (
+                f"account {self._id} has {payouts} payouts of {int(paid_out)} credits, "
+                f"but {sums.payouts} payout movements of {sums.paid_out}"
+            )
         yield from check_deposits_of(connection, self._account)
 
     def _read_days(self, connection: sa.Connection) -> None:
@@ -166,6 +175,8 @@ class _Sums(NamedTuple):
     granted: int
     deposits: int
     deposited: int
+    payouts: int
+    paid_out: int
 
 
 def _disagreements(connection: sa.Connection, running: dict[str, Moves]) -> Iterator[str]:

@@ -47,15 +47,18 @@ _REFERENCE = REFERENCE.format(table="d").replace(":", r"\:")
 _SUSPICIOUS = sa.text(f"""
     {_MOVEMENTS}
     SELECT m.*, h.request_id, h.amount AS price, h.account_id AS payer, g.grant_id, g.credits, g.account_id AS granted,
-        d.deposit_id, d.credits AS deposited, d.account_id AS depositor
+        d.deposit_id, d.credits AS deposited, d.account_id AS depositor,
+        p.payout_id, p.credits AS paid_out, p.account_id AS paid_to
     FROM movements m LEFT JOIN holds h ON {_OF_A_HOLD} AND h.request_id = m.reference
         LEFT JOIN grants g ON m.kind = 'grant' AND g.grant_id = m.reference
         LEFT JOIN deposits d ON m.kind = 'deposit' AND {_REFERENCE} = m.reference
+        LEFT JOIN payouts p ON m.kind = 'payout' AND p.payout_id = m.reference
     WHERE m.line_count <> 2 OR m.total <> 0 OR m.account_id IS NULL OR m.account_id <> m.other_account_id
         OR ({_OF_A_HOLD} AND (h.request_id IS NULL OR m.amount <> h.amount OR m.account_id <> h.account_id))
         OR (m.kind = 'grant' AND (g.grant_id IS NULL OR m.amount <> g.credits OR m.account_id <> g.account_id))
         OR (m.kind = 'deposit'
             AND (d.deposit_id IS NULL OR m.amount <> d.credits OR m.account_id <> d.account_id))
+        OR (m.kind = 'payout' AND (p.payout_id IS NULL OR m.amount <> p.credits OR m.account_id <> p.account_id))
     ORDER BY m.reference, m.kind LIMIT {MAX_NAMED}
 """)  # noqa: S608 - constants only
 _LINES = sa.text("""
@@ -65,7 +68,10 @@ _LINES = sa.text("""
 
 
 class Flows(NamedTuple):
-    """Credits that some entries have granted, deposited and charged; what was refunded is not charged."""
+    """Credits that some entries have granted, deposited and charged.
+
+    What was paid out is not deposited any more, and what was refunded is not charged.
+    """
 
     granted: int
     deposited: int
@@ -135,14 +141,15 @@ def _sentence(connection: sa.Connection, row: Any, after: int, upto: int) -> str
 
 
 def _disagreement(row: Any, name: str) -> str:
-    """Returns what a movement has other than its hold, grant or deposit."""
+    """Returns what a movement has other than its hold, grant, deposit or payout."""
     if row.kind == "grant":
         known = row.grant_id is not None
         return f"grant {row.reference} and its entries disagree" if known else f"{name} belongs to no grant"
+    owner = {"deposit": row.deposit_id, "payout": row.payout_id}.get(row.kind, row.request_id)
+    if owner is None:
+        return f"{name} belongs to no {row.kind if row.kind in {'deposit', 'payout'} else 'hold'}"
     if row.kind == "deposit":
-        if row.deposit_id is None:
-            return f"{name} belongs to no deposit"
         return disagreement(row.reference, row.depositor, row.deposited, row.amount, row.account_id)
-    if row.request_id is None:
-        return f"{name} belongs to no hold"
+    if row.kind == "payout":
+        return f"{name} takes {row.amount} of {row.account_id}, but it is {row.paid_out} to {row.paid_to}"
     return f"{name} moves {row.amount} of {row.account_id}, but its hold is {row.price} of {row.payer}"

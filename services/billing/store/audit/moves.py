@@ -19,7 +19,7 @@ _COUNTS = """
     count(CASE WHEN kind = 'release' AND pocket = 'available' THEN 1 END) AS releases,
     count(CASE WHEN kind = 'refund' THEN 1 END) AS refunds
 """
-_OF_A_HOLD = "kind NOT IN ('grant', 'deposit')"
+_OF_A_HOLD = "kind NOT IN ('grant', 'deposit', 'payout')"
 _OWN = f"{_OF_A_HOLD} AND account_id NOT LIKE 'system:%'"
 # All but the holds that have ended, and whose movements are all in the slice and agree with them.
 _UNFINISHED = f"""

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from services.cli.chain.rpc import Rpc
-from services.cli.chain.wallet import Wallet, read_key
+from services.cli.chain.authorization import Domain
+from services.cli.chain.wallet import Wallet
+from services.cli.commands.chain_options import (
+    ADDRESS,
+    chosen_sender,
+    chosen_token,
+    gas_key_option,
+    node_option,
+    say,
+    token_option,
+    write_file,
+)
 from services.cli.commands.options import management
-from services.cli.errors import CliError
 from services.cli.management.output import Columns, to_row
 from services.cli.management.session import Session
-from services.cli.state import write_private_json
 from services.cli.sweeps.authorization import sign_plan
 from services.cli.sweeps.comparison import Compared, Comparison, compare, record
-from services.cli.sweeps.plan import Domain, PlannedSweep, SignedSweeps, SweepPlan, read_file, sweep_nonce
-from services.cli.sweeps.sender import KeySender, LocalSender, Sender
+from services.cli.sweeps.plan import PlannedSweep, SignedSweeps, SweepPlan, read_file, sweep_nonce
+from services.cli.sweeps.sender import Sender
 from services.cli.sweeps.sending import Sent, check_domain, final_transfers, send_all
 from services.cli.sweeps.token import Token
 from services.common.ethereum.addresses import with_checksum
 from services.common.token_amount import parse_amount, token_text
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _HOURS = 72
-_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
-_NODE_VARIABLE = "TIERMESH_CLI_RPC_URL"
 
 _COMPARED: Columns = {
     "address": lambda row: row["address"],
@@ -49,30 +51,16 @@ _SENT: Columns = {
 }
 
 
-def _node_option(function: F) -> F:
-    return click.option(
-        "--rpc-url",
-        default="",
-        envvar=_NODE_VARIABLE,
-        show_envvar=True,
-        help="The URL of a node that has the state of final blocks. Default: the local chain's.",
-    )(function)
-
-
-def _token_option(function: F) -> F:
-    return click.option("--token", default="", help="The address of the token. Default: the local chain's.")(function)
-
-
 @click.command()
-@_node_option
-@_token_option
+@node_option
+@token_option
 @management("billing")
 async def check(session: Session, rpc_url: str, token: str) -> None:
     """Compare the balance of each deposit address with the ledger.
 
     The ledger expects deposits minus sweeps. Exits with status 1 if an address has something else.
     """
-    found = await compare(session, _token(session, rpc_url, token))
+    found = await compare(session, chosen_token(session, rpc_url, token))
     total = sum(each.expected for each in found.addresses)
     session.output.rows(
         [_compared_row(each) for each in found.differences],
@@ -81,7 +69,7 @@ async def check(session: Session, rpc_url: str, token: str) -> None:
         f"{found.chain_id}: {token_text(total)} together.",
     )
     if found.differences:
-        _say(f"{len(found.differences)} addresses have something else than deposits minus sweeps (docs/payments.md).")
+        say(f"{len(found.differences)} addresses have something else than deposits minus sweeps (docs/payments.md).")
         sys.exit(1)
 
 
@@ -96,15 +84,15 @@ def sweep() -> None:
 @click.option(
     "--hours", type=click.IntRange(1, 720), default=_HOURS, show_default=True, help="How long signatures are valid."
 )
-@_node_option
-@_token_option
+@node_option
+@token_option
 @management("billing")
 async def plan(session: Session, output: Path, least: str, hours: int, rpc_url: str, token: str) -> None:
     """Write a plan of what can be swept.
 
     It has every deposit address with its balance in the last block that payments has read.
     """
-    asked = _token(session, rpc_url, token)
+    asked = chosen_token(session, rpc_url, token)
     try:
         smallest = max(1, parse_amount(least))
     except ValueError as error:
@@ -113,9 +101,9 @@ async def plan(session: Session, output: Path, least: str, hours: int, rpc_url: 
     name, version = await asyncio.to_thread(asked.name_and_version)
     domain = Domain(chain_id=found.chain_id, token=asked.address, name=name, version=version)
     made = _plan(found, domain, smallest, hours)
-    _write(output, made)
+    write_file(output, made)
     for each in found.differences:
-        _say(
+        say(
             f"{each.books.address} has {token_text(each.balance)}, but should have {token_text(each.expected)}: "
             "see `tiermesh deposits check`"
         )
@@ -142,9 +130,9 @@ def sign(file: Path, to: str, output: Path, mnemonic_file: Path | None) -> None:
     receiver = _receiver(to)
     words = mnemonic_file.read_text(encoding="utf-8") if mnemonic_file else _asked_for_mnemonic()
     signed, left_out = sign_plan(found, Wallet(words), receiver)
-    _write(output, signed)
+    write_file(output, signed)
     if left_out:
-        _say(f"{left_out} addresses belong to another mnemonic. Sign the plan again with that one.")
+        say(f"{left_out} addresses belong to another mnemonic. Sign the plan again with that one.")
     total = sum(each.atomic for each in signed.sweeps)
     click.echo(
         f"{output} moves {token_text(total)} {found.domain.name} on the chain {found.domain.chain_id} from "
@@ -154,12 +142,8 @@ def sign(file: Path, to: str, output: Path, mnemonic_file: Path | None) -> None:
 
 @sweep.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--gas-key-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A file with the private key that pays for gas. Default: an account of the local chain.",
-)
-@_node_option
+@gas_key_option
+@node_option
 @management("billing")
 async def send(session: Session, file: Path, gas_key_file: Path | None, rpc_url: str) -> None:
     """Send signed sweeps, and have billing record them.
@@ -168,14 +152,14 @@ async def send(session: Session, file: Path, gas_key_file: Path | None, rpc_url:
     not sent.
     """
     signed = read_file(file, SignedSweeps)
-    asked = _token(session, rpc_url, signed.domain.token)
-    await asyncio.to_thread(check_domain, signed, asked)
-    sender = _sender(session, asked.rpc, gas_key_file, signed.domain.chain_id, local=not rpc_url)
+    asked = chosen_token(session, rpc_url, signed.domain.token)
+    await asyncio.to_thread(check_domain, signed.domain, asked)
+    sender = chosen_sender(session, asked.rpc, gas_key_file, signed.domain.chain_id, local=not rpc_url)
     sent = await asyncio.to_thread(_send_all, signed, asked, sender)
     if any(each.moved for each in sent):
         transfers = await asyncio.to_thread(final_transfers, signed, asked)
         recorded = await record(session, signed.domain.chain_id, signed.domain.token, transfers)
-        _say(f"billing has recorded {recorded} more sweeps")
+        say(f"billing has recorded {recorded} more sweeps")
     session.output.rows([_sent_row(each) for each in sent], _SENT, empty="The file has no sweeps.")
     if not all(each.moved for each in sent):
         sys.exit(1)
@@ -183,9 +167,9 @@ async def send(session: Session, file: Path, gas_key_file: Path | None, rpc_url:
 
 def _send_all(signed: SignedSweeps, token: Token, sender: Sender) -> list[Sent]:
     sent = []
-    for each in send_all(signed, token, sender):
+    for each in send_all(signed.transfers, token, sender):
         sent.append(each)
-        _say(f"{each.sweep.address}: {each.state}{f' ({each.reason})' if each.reason else ''}")
+        say(f"{each.signed.transfer.sender}: {each.state}{f' ({each.reason})' if each.reason else ''}")
     return sent
 
 
@@ -209,32 +193,9 @@ def _plan(found: Comparison, domain: Domain, smallest: int, hours: int) -> Sweep
     )
 
 
-def _token(session: Session, rpc_url: str, address: str) -> Token:
-    """Returns the token on the node that was named, else on the local chain."""
-    if not rpc_url or not address:
-        mesh = session.local_mesh()
-        if mesh is None or mesh.chain is None:
-            raise click.UsageError(
-                f"Give --rpc-url (or {_NODE_VARIABLE}) and --token, because no local chain runs here."
-            )
-        rpc_url, address = rpc_url or mesh.chain.url, address or mesh.chain.token
-    if not _ADDRESS.fullmatch(address):
-        raise click.UsageError("--token must be the address of a contract: 0x and 40 hexadecimal digits.")
-    return Token(Rpc(rpc_url), address)
-
-
-def _sender(session: Session, rpc: Rpc, gas_key_file: Path | None, chain_id: int, *, local: bool) -> Sender:
-    if gas_key_file is not None:
-        return KeySender(rpc, read_key(gas_key_file.read_text(encoding="utf-8")), chain_id)
-    mesh = session.local_mesh()
-    if local and mesh is not None and mesh.chain is not None:
-        return LocalSender(rpc)
-    raise click.UsageError("--gas-key-file is missing. Only a local chain pays for gas itself.")
-
-
 def _receiver(text: str) -> str:
     """Returns the address; a typing error must not send tokens to nobody."""
-    if not _ADDRESS.fullmatch(text):
+    if not ADDRESS.fullmatch(text):
         raise click.UsageError("--to must be an address: 0x and 40 hexadecimal digits.")
     if with_checksum(text) != text:
         raise click.UsageError(
@@ -247,26 +208,15 @@ def _asked_for_mnemonic() -> str:
     return str(click.prompt("Mnemonic of the deposit addresses", hide_input=True, err=True))
 
 
-def _write(path: Path, content: Any) -> None:
-    try:
-        write_private_json(path, content)
-    except OSError as error:
-        raise CliError(f"Cannot write {path}: {error.strerror}. Choose another file with --output.") from error
-
-
 def _compared_row(each: Compared) -> dict[str, Any]:
     return {**to_row(each.books), "balance": each.balance}
 
 
 def _sent_row(each: Sent) -> dict[str, Any]:
     return {
-        "address": each.sweep.address,
-        "atomic": each.sweep.atomic,
-        "nonce": each.sweep.nonce,
+        "address": each.signed.transfer.sender,
+        "atomic": each.signed.transfer.atomic,
+        "nonce": each.signed.transfer.nonce,
         "state": each.state,
         "reason": each.reason,
     }
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

@@ -79,7 +79,15 @@ def test_everything_is_started_and_stopped() -> None:
 
 def with_chain(*, goes_on: bool = False) -> Choices:
     files = ChainFiles(Path("/state/chain"))
-    chain = LocalChain(program=Path("/anvil"), chain_id=313_370_007, xpub="xpub7", files=files, goes_on=goes_on)
+    chain = LocalChain(
+        program=Path("/anvil"),
+        chain_id=313_370_007,
+        xpub="xpub7",
+        treasury="0x" + 20 * "7e",
+        relayer_key="0x" + 32 * "5a",
+        files=files,
+        goes_on=goes_on,
+    )
     return replace(choices(), chain=chain)
 
 
@@ -105,7 +113,14 @@ def test_payments_watches_the_chain_beside_it_and_nobody_else_listens_there() ->
     assert payments.billing_addresses == settings("billing", chosen=chosen).listen
     console = settings("console", chosen=chosen)
     assert isinstance(console, ConsoleSettings)
-    assert console.payments_addresses == payments.listen
+    edge = settings("edge", chosen=chosen)
+    assert isinstance(edge, EdgeSettings)
+    # Wallets can pay for requests, too.
+    assert console.payments_addresses == edge.payments_addresses == payments.listen
+    assert (payments.x402_pay_to, payments.relayer_key) == ("0x" + 20 * "7e", "0x" + 32 * "5a")
+    without = settings("edge")
+    assert isinstance(without, EdgeSettings)
+    assert not without.payments_addresses
     assert (command[command.index("--host") + 1], command[command.index("--chain-id") + 1]) == (
         *("127.0.0.1", "313370007"),
     )

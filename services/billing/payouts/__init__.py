@@ -1,0 +1,1 @@
+"""Payouts: what wallets have paid and not spent goes back to them."""

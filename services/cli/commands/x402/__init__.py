@@ -1,0 +1,1 @@
+"""Commands about wallets that pay for single requests: `tiermesh x402 …`."""
