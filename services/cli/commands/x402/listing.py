@@ -30,7 +30,10 @@ def x402() -> None:
 @x402.command("list")
 @management("billing")
 async def list_wallets(session: Session) -> None:
-    """Show the wallets that have credits, and what they are owed by refunds that are not made yet."""
+    """Show the wallets that have credits.
+
+    It also shows what they are owed by refunds that are not made yet.
+    """
     async with session.payouts() as client:
         found = [to_row(each) async for each in wallet_balances(client)]
     session.output.rows(found, _WALLETS, empty="No wallet has credits.")

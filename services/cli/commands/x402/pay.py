@@ -44,7 +44,7 @@ class Paid(NamedTuple):
 )
 @management("billing")
 async def pay(session: Session, prompt: str, model: str, max_tokens: int | None, key_file: Path | None) -> None:
-    """Ask PROMPT without an account, and pay for the answer from a wallet (x402).
+    """Pay for the answer to PROMPT from a wallet, without an account.
 
     `tiermesh up --chain` starts the chain and the mesh for it.
     """

@@ -48,7 +48,7 @@ _SENT: Columns = {
 
 @click.group()
 def refund() -> None:
-    """Give wallets back what they have paid and not spent: plan, sign offline, send."""
+    """Give wallets back what they have not spent."""
 
 
 @refund.command()
@@ -61,9 +61,10 @@ def refund() -> None:
 @token_option
 @management("billing")
 async def plan(session: Session, accounts: tuple[str, ...], output: Path, hours: int, rpc_url: str, token: str) -> None:
-    """Take the credits of wallets out of the ledger, and write what the wallets get back.
+    """Write a plan of refunds.
 
-    ACCOUNTS are those that `tiermesh x402 list` shows. Without any, all wallets of the chain get back what they have.
+    The credits of the wallets leave the ledger, and the plan has what the wallets get back. ACCOUNTS are those that
+    `tiermesh x402 list` shows. Without any, all wallets of the chain get back what they have.
     """
     asked = chosen_token(session, rpc_url, token)
     chain_id = await asyncio.to_thread(asked.chain_id)
@@ -92,7 +93,10 @@ async def plan(session: Session, accounts: tuple[str, ...], output: Path, hours:
     help="A file with the private key of the address that wallets have paid. Default: it is asked for.",
 )
 def sign(file: Path, output: Path, key_file: Path | None) -> None:
-    """Sign a plan with the private key of the address that wallets have paid. This command needs no network."""
+    """Sign a plan of refunds.
+
+    The private key is that of the address that wallets have paid. This command needs no network.
+    """
     found = read_file(file, RefundPlan)
     key = read_key(key_file.read_text(encoding="utf-8") if key_file else _asked_for_key())
     signed, left_out = sign_refunds(found, key)
@@ -114,9 +118,10 @@ def sign(file: Path, output: Path, key_file: Path | None) -> None:
 @node_option
 @management("billing")
 async def send(session: Session, file: Path, gas_key_file: Path | None, rpc_url: str) -> None:
-    """Send signed refunds, wait until they are final, and have billing record them.
+    """Send signed refunds, and have billing record them.
 
-    Sending a file again moves nothing twice. The command fails if a refund was not made.
+    The command waits until they are final. Sending a file again moves nothing twice. Exits with status 1 if a refund
+    was not made.
     """
     signed = read_file(file, SignedRefunds)
     asked = chosen_token(session, rpc_url, signed.domain.token)
