@@ -8,42 +8,28 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import sqlalchemy as sa
 
 from services.auth.store.store import MIGRATIONS
-from services.common.database.base import Database
-from services.common.database.migrations import migrate
 from tests.integration.auth.auth_client import AuthClient
 from tests.integration.auth.sign_in_client import SignIn
-from tests.support.apart import run_apart
 from tests.support.forked_service import ForkedServiceProcess
+from tests.support.migrated import migrated_database, migrated_file
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
 
 _KINDS = ("sqlite", "postgres")
 
 
-async def migrated(url: str) -> None:
-    """Brings a database to the newest schema."""
-    database = Database(url)
-    await migrate(database, MIGRATIONS)
-    await database.close()
-
-
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database file that tests copy, because migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("auth") / "template.db"
-    run_apart(migrated(f"sqlite:///{path}"))
-    return path
+    """A migrated database file that tests copy."""
+    return migrated_file(tmp_path_factory.mktemp("auth") / "template.db", MIGRATIONS)
 
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_url: str) -> str:
     """The name of a migrated database that tests copy."""
-    url = create_database(postgres_url)
-    run_apart(migrated(url))
-    return str(sa.make_url(url).database)
+    return migrated_database(postgres_url, MIGRATIONS)
 
 
 def new_database(kind: str, directory: Path, request: pytest.FixtureRequest) -> str:

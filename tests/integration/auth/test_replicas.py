@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from services.auth.store.store import MIGRATIONS
 from services.common.errors import Code, MeshError
 from services.common.rpc.interceptors import call_unary
 from services.common.scopes import ENDPOINTS
 from tests.integration.auth.auth_client import AuthClient
-from tests.integration.auth.conftest import auth_process, migrated, new_database
+from tests.integration.auth.conftest import auth_process, new_database
 from tests.support.apart import run_apart
 from tests.support.deadlines import stretched
+from tests.support.migrated import migrated
 from tests.support.partition import Partition
 from tests.support.postgres import PostgresServer, create_database
 from tests.support.process import ServiceProcess
@@ -161,7 +163,7 @@ async def test_warm_keys_outlive_postgres_and_changes_are_noticed_when_it_is_bac
     server: PostgresServer, tmp_path: Path
 ) -> None:
     url = create_database(server.url)
-    run_apart(migrated(url))
+    run_apart(migrated(url, MIGRATIONS))
     first, second = (auth_process(tmp_path, url) for _ in range(2))
     async with first, second, AuthClient(first.address) as one, AuthClient(second.address) as other:
         created = await one.create_key((await one.create_account()).id, requests_per_minute=0)

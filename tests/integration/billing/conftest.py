@@ -7,39 +7,27 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from services.billing.store.store import MIGRATIONS, LedgerStore
 from services.common.database.base import Database
-from services.common.database.migrations import migrate
 from tests.integration.billing.billing_client import BillingClient
 from tests.integration.billing.replica import Replica
-from tests.support.apart import run_apart
 from tests.support.forked_service import ForkedServiceProcess
+from tests.support.migrated import migrated_database, migrated_file
 from tests.support.postgres import create_database
 from tests.support.process import ServiceProcess
 
 
-async def _migrate(url: str) -> None:
-    database = Database(url)
-    await migrate(database, MIGRATIONS)
-    await database.close()
-
-
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database file that tests copy, because migrating takes longer than most tests."""
-    path = tmp_path_factory.mktemp("ledger") / "template.db"
-    run_apart(_migrate(f"sqlite:///{path}"))
-    return path
+    """A migrated database file that tests copy."""
+    return migrated_file(tmp_path_factory.mktemp("ledger") / "template.db", MIGRATIONS)
 
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_url: str) -> str:
     """The name of a migrated database that tests copy."""
-    url = create_database(postgres_url)
-    run_apart(_migrate(url))
-    return str(sa.make_url(url).database)
+    return migrated_database(postgres_url, MIGRATIONS)
 
 
 @pytest.fixture
