@@ -18,8 +18,10 @@ T = TypeVar("T")
 # The most that one reply may have, in bytes: no node may fill this process's memory.
 MAX_REPLY_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 16
-# No chain has so many blocks, seconds or logs; amounts of tokens may be larger.
+# No chain has so many blocks, seconds or logs.
 _MOST = 2**53
+# The most that a word of a contract holds: an amount of tokens or coins may be any.
+MOST_WORD = 2**256 - 1
 _NUMBER = re.compile("0x[0-9a-fA-F]{1,64}")
 
 

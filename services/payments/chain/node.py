@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.payments.chain.json_rpc import Call, JsonRpc, RpcError, read_number, read_result
+from services.payments.chain.json_rpc import MOST_WORD, Call, JsonRpc, RpcError, read_number, read_result
 
 # The topic of `Transfer(address,address,uint256)`, the event of ERC-20.
 TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
@@ -18,7 +18,6 @@ MAX_FILTER_ADDRESSES = 1_000
 _NAME, _DECIMALS = "0x06fdde03", "0x313ce567"
 # A hash, or an address with zeros before it.
 _WORD = re.compile("0x[0-9a-f]{64}")
-_MOST_WORD = 2**256 - 1
 
 
 class Block(NamedTuple):
@@ -174,7 +173,7 @@ class Node:
         for log in logs:
             if log.address.lower() != self._token or log.removed or len(log.topics) != 3:
                 continue
-            number, atomic = read_number(log.block_number), read_number(log.data, most=_MOST_WORD)
+            number, atomic = read_number(log.block_number), read_number(log.data, most=MOST_WORD)
             if log.topics[0].lower() == TRANSFER_TOPIC and first <= number <= last and atomic:
                 yield Transfer(
                     *(_word(log.transaction_hash), read_number(log.log_index), number, _word(log.block_hash)),

@@ -7,7 +7,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.payments.chain.json_rpc import Call, JsonRpc, RpcError, RpcRefusedError, read_number, read_result
+from services.payments.chain.json_rpc import (
+    MOST_WORD,
+    Call,
+    JsonRpc,
+    RpcError,
+    RpcRefusedError,
+    read_number,
+    read_result,
+)
 from services.payments.chain.node import TRANSFER_TOPIC
 
 # The selectors of `balanceOf(address)`, `authorizationState(address,bytes32)` and `DOMAIN_SEPARATOR()`.
@@ -89,7 +97,7 @@ class SettlementNode:
                 simulated,
             ]
         )
-        is_used, owned = _number(used) != 0, _number(balance)
+        is_used, owned = _amount(used) != 0, _amount(balance)
         if isinstance(outcome, RpcRefusedError) and outcome.code != _REVERTED and not is_used and owned:
             # Some nodes have other codes for what a contract refuses, and all have some for what is no answer.
             raise outcome
@@ -103,12 +111,12 @@ class SettlementNode:
     async def gas_price(self) -> int:
         """Returns what gas costs now, in wei."""
         (result,) = await self._rpc.batch([Call("eth_gasPrice", [])])
-        return _number(result)
+        return _amount(result)
 
     async def gas(self) -> int:
         """Returns what the relayer has left for gas, in wei."""
         (result,) = await self._rpc.batch([Call("eth_getBalance", [self._relayer, "latest"])])
-        return _number(result)
+        return _amount(result)
 
     async def send(self, raw: str) -> None:
         """Sends a signed transaction. One that the node knows already is refused."""
@@ -145,8 +153,8 @@ class SettlementNode:
             if topics == [_USED_TOPIC, "0x" + _word(payer), nonce.lower()]:
                 used = True
             elif used and topics[0] == TRANSFER_TOPIC:
-                made = topics[1:] == ["0x" + _word(payer), "0x" + _word(pay_to)] and read_number(log.data) == atomic
-                if not made:
+                parties = ["0x" + _word(payer), "0x" + _word(pay_to)]
+                if topics[1:] != parties or read_number(log.data, most=MOST_WORD) != atomic:
                     return None
                 return Transfer(
                     *(receipt.transaction_hash.lower(), read_number(log.log_index)),
@@ -163,9 +171,17 @@ class SettlementNode:
 
 
 def _number(result: msgspec.Raw | RpcRefusedError) -> int:
+    return read_number(_text(result))
+
+
+def _amount(result: msgspec.Raw | RpcRefusedError) -> int:
+    return read_number(_text(result), most=MOST_WORD)
+
+
+def _text(result: msgspec.Raw | RpcRefusedError) -> str:
     if isinstance(result, RpcRefusedError):
         raise result
-    return read_number(read_result(result, str))
+    return read_result(result, str)
 
 
 def _word(value: str) -> str:

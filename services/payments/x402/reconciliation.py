@@ -7,7 +7,7 @@ from services.common.errors import Code, MeshError
 from services.common.retry.outage import Outage
 from services.common.retry.pause import pause
 from services.common.telemetry.logs import get_logger
-from services.payments.chain.json_rpc import RpcError
+from services.payments.chain.json_rpc import RpcError, read_number
 from services.payments.chain.settlement_node import SettlementNode
 from services.payments.metrics import GAS, PAYMENTS
 from services.payments.x402.books import Books
@@ -75,7 +75,7 @@ class Reconciliation:
             if receipt is None:
                 log.warning("settlement_dropped", request_id=payment.request_id)
                 await self._send_again(payment)
-            elif int(receipt.block_number, 16) <= finalized:
+            elif read_number(receipt.block_number) <= finalized:
                 await self._forget(payment)
 
     async def _send_again(self, payment: proto.WalletPayment) -> None:
