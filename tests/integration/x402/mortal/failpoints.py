@@ -21,7 +21,12 @@ def plant(service: str, owner: type, **methods: str) -> None:
 def die_at(point: str) -> None:
     """Ends the process if the file names the point. Its successor goes on."""
     file = Path(os.environ[VARIABLE])
-    if file.exists() and file.read_text() == point:
+    try:
+        named = file.read_text() == point
+    except FileNotFoundError:
+        # No point is named, or another process has died at it just now.
+        return
+    if named:
         file.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
 
