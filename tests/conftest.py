@@ -59,6 +59,14 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> Any:
     return pytest_timeout.pytest_timeout_set_timer(item, settings._replace(timeout=stretched(settings.timeout)))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with what one process runs for minutes: if it came last, all others would wait for it."""
+    if importlib.util.find_spec("xdist") is not None:
+        from tests.support.scheduling import is_long
+
+        items.sort(key=lambda item: not is_long(item.nodeid))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     """Gives the files of some folders to one process together, so that what they share is started once."""

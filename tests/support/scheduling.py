@@ -41,6 +41,11 @@ SHARED: dict[str, tuple[str, ...]] = {
 _SHARED_BY = {file: fixture for fixture, files in SHARED.items() for file in files}
 
 
+def is_long(nodeid: str) -> bool:
+    """Returns whether a test is one of many that one process runs."""
+    return nodeid.startswith(TOGETHER) or nodeid.partition("::")[0] in _SHARED_BY
+
+
 class ByFileOrFolder(LoadFileScheduling):  # type: ignore[misc]  # Its package publishes no types.
     """Those of a file, of all files of a folder that is named here, or of all files that share a mesh."""
 

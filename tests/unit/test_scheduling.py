@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scheduling import SHARED, TOGETHER, ByFileOrFolder
+from tests.support.scheduling import SHARED, TOGETHER, ByFileOrFolder, is_long
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +26,14 @@ ROOT = Path(__file__).parents[2]
 def test_the_innermost_folder_counts(nodeid: str, scope: str) -> None:
     # It looks at nothing but the name.
     assert ByFileOrFolder._split_scope(object.__new__(ByFileOrFolder), nodeid) == scope
+
+
+def test_what_one_process_runs_for_minutes_comes_first(request: pytest.FixtureRequest) -> None:
+    assert is_long("tests/integration/x402/test_kills.py::test_x")
+    assert is_long("tests/e2e/test_chat.py::test_x")
+    assert not is_long("tests/unit/test_scheduling.py::test_x")
+    order = [is_long(item.nodeid) for item in request.session.items]
+    assert order == sorted(order, reverse=True)
 
 
 def test_the_folders_are_there() -> None:
