@@ -1,21 +1,29 @@
-"""What commands that work with a chain share: which node, which token, and who pays for gas."""
+"""What commands that work with a chain share: which node, which token, who pays for gas, and how a file is sent."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from services.cli.chain.authorization import Transfer
 from services.cli.chain.rpc import Rpc
 from services.cli.chain.wallet import read_key
 from services.cli.errors import CliError
+from services.cli.management.output import Columns
 from services.cli.management.session import Session
+from services.cli.payouts.plan import SignedRefunds
 from services.cli.state import write_private_json
+from services.cli.sweeps.plan import SignedSweeps
 from services.cli.sweeps.sender import KeySender, LocalSender, Sender
+from services.cli.sweeps.sending import Sent, check_domain, send_all
 from services.cli.sweeps.token import Token
+from services.common.token_amount import token_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +78,55 @@ def chosen_sender(session: Session, rpc: Rpc, gas_key_file: Path | None, chain_i
     if local and mesh is not None and mesh.chain is not None:
         return LocalSender(rpc)
     raise click.UsageError("--gas-key-file is missing. Only a local chain pays for gas itself.")
+
+
+async def send_file(
+    session: Session,
+    signed: SignedSweeps | SignedRefunds,
+    named: Callable[[Transfer], str],
+    *,
+    gas_key_file: Path | None,
+    rpc_url: str,
+) -> tuple[Token, list[Sent]]:
+    """Sends what was signed, and says what became of each transfer, by the address that `named` returns.
+
+    Returns the token too. Raises CliError, and NodeError, after which the command can be run again.
+    """
+    token = chosen_token(session, rpc_url, signed.domain.token)
+    await asyncio.to_thread(check_domain, signed.domain, token)
+    sender = chosen_sender(session, token.rpc, gas_key_file, signed.domain.chain_id, local=not rpc_url)
+
+    def send() -> list[Sent]:
+        sent = []
+        for each in send_all(signed.transfers, token, sender):
+            sent.append(each)
+            say(f"{named(each.signed.transfer)}: {each.state}{f' ({each.reason})' if each.reason else ''}")
+        return sent
+
+    return token, await asyncio.to_thread(send)
+
+
+def show_sent(session: Session, sent: Sequence[Sent], name: str, named: Callable[[Transfer], str], empty: str) -> None:
+    """Shows what became of each transfer, its address under a `name`; exits with status 1 unless all have moved."""
+    rows = [
+        {
+            name: named(each.signed.transfer),
+            "atomic": each.signed.transfer.atomic,
+            "nonce": each.signed.transfer.nonce,
+            "state": each.state,
+            "reason": each.reason,
+        }
+        for each in sent
+    ]
+    columns: Columns = {
+        name: lambda row: row[name],
+        "amount": lambda row: token_text(row["atomic"]),
+        "state": lambda row: row["state"],
+        "reason": lambda row: row["reason"],
+    }
+    session.output.rows(rows, columns, empty=empty)
+    if not all(each.moved for each in sent):
+        sys.exit(1)
 
 
 def write_file(path: Path, content: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from services.cli.chain.authorization import Domain
 from services.cli.chain.wallet import Wallet
 from services.cli.commands.chain_options import (
     ADDRESS,
-    chosen_sender,
     chosen_token,
     gas_key_option,
     node_option,
     say,
+    send_file,
+    show_sent,
     token_option,
     write_file,
 )
@@ -27,9 +29,7 @@ from services.cli.management.session import Session
 from services.cli.sweeps.authorization import sign_plan
 from services.cli.sweeps.comparison import Compared, Comparison, compare, record
 from services.cli.sweeps.plan import PlannedSweep, SignedSweeps, SweepPlan, read_file, sweep_nonce
-from services.cli.sweeps.sender import Sender
-from services.cli.sweeps.sending import Sent, check_domain, final_transfers, send_all
-from services.cli.sweeps.token import Token
+from services.cli.sweeps.sending import final_transfers
 from services.common.ethereum.addresses import with_checksum
 from services.common.token_amount import parse_amount, token_text
 
@@ -42,12 +42,6 @@ _COMPARED: Columns = {
     "swept": lambda row: token_text(row["swept"]),
     "should have": lambda row: token_text(row["deposited"] - row["swept"]),
     "has": lambda row: token_text(row["balance"]),
-}
-_SENT: Columns = {
-    "address": lambda row: row["address"],
-    "amount": lambda row: token_text(row["atomic"]),
-    "state": lambda row: row["state"],
-    "reason": lambda row: row["reason"],
 }
 
 
@@ -152,25 +146,13 @@ async def send(session: Session, file: Path, gas_key_file: Path | None, rpc_url:
     not sent.
     """
     signed = read_file(file, SignedSweeps)
-    asked = chosen_token(session, rpc_url, signed.domain.token)
-    await asyncio.to_thread(check_domain, signed.domain, asked)
-    sender = chosen_sender(session, asked.rpc, gas_key_file, signed.domain.chain_id, local=not rpc_url)
-    sent = await asyncio.to_thread(_send_all, signed, asked, sender)
+    address = attrgetter("sender")
+    token, sent = await send_file(session, signed, address, gas_key_file=gas_key_file, rpc_url=rpc_url)
     if any(each.moved for each in sent):
-        transfers = await asyncio.to_thread(final_transfers, signed, asked)
+        transfers = await asyncio.to_thread(final_transfers, signed, token)
         recorded = await record(session, signed.domain.chain_id, signed.domain.token, transfers)
         say(f"billing has recorded {recorded} more sweeps")
-    session.output.rows([_sent_row(each) for each in sent], _SENT, empty="The file has no sweeps.")
-    if not all(each.moved for each in sent):
-        sys.exit(1)
-
-
-def _send_all(signed: SignedSweeps, token: Token, sender: Sender) -> list[Sent]:
-    sent = []
-    for each in send_all(signed.transfers, token, sender):
-        sent.append(each)
-        say(f"{each.signed.transfer.sender}: {each.state}{f' ({each.reason})' if each.reason else ''}")
-    return sent
+    show_sent(session, sent, "address", address, "The file has no sweeps.")
 
 
 def _plan(found: Comparison, domain: Domain, smallest: int, hours: int) -> SweepPlan:
@@ -210,13 +192,3 @@ def _asked_for_mnemonic() -> str:
 
 def _compared_row(each: Compared) -> dict[str, Any]:
     return {**to_row(each.books), "balance": each.balance}
-
-
-def _sent_row(each: Sent) -> dict[str, Any]:
-    return {
-        "address": each.signed.transfer.sender,
-        "atomic": each.signed.transfer.atomic,
-        "nonce": each.signed.transfer.nonce,
-        "state": each.state,
-        "reason": each.reason,
-    }

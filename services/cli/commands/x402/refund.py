@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import click
 
 from services.cli.chain.authorization import Domain
 from services.cli.chain.wallet import read_key
 from services.cli.commands.chain_options import (
-    chosen_sender,
     chosen_token,
     gas_key_option,
     node_option,
     say,
+    send_file,
+    show_sent,
     token_option,
     write_file,
 )
 from services.cli.commands.options import management
 from services.cli.commands.x402.listing import wallet_balances
 from services.cli.errors import CliError
-from services.cli.management.output import Columns
 from services.cli.management.session import Session
 from services.cli.payouts.plan import RefundPlan, SignedRefunds, plan_refunds, sign_refunds
 from services.cli.payouts.transfers import block_at, find_transfer
 from services.cli.sweeps.plan import read_file
-from services.cli.sweeps.sender import Sender
-from services.cli.sweeps.sending import Sent, check_domain, send_all, until_final
+from services.cli.sweeps.sending import Sent, until_final
 from services.cli.sweeps.token import Token
 from services.common.token_amount import token_text
 from tiermesh.billing.v1 import payouts_pb2
@@ -38,12 +36,6 @@ from tiermesh.billing.v1 import payouts_pb2
 _HOURS = 72
 # By how much the clocks of billing and of the chain may differ, in seconds.
 _SKEW_SECONDS = 3600
-_SENT: Columns = {
-    "wallet": lambda row: row["wallet"],
-    "amount": lambda row: token_text(row["atomic"]),
-    "state": lambda row: row["state"],
-    "reason": lambda row: row["reason"],
-}
 
 
 @click.group()
@@ -124,16 +116,11 @@ async def send(session: Session, file: Path, gas_key_file: Path | None, rpc_url:
     was not made.
     """
     signed = read_file(file, SignedRefunds)
-    asked = chosen_token(session, rpc_url, signed.domain.token)
-    await asyncio.to_thread(check_domain, signed.domain, asked)
-    sender = chosen_sender(session, asked.rpc, gas_key_file, signed.domain.chain_id, local=not rpc_url)
-    sent = await asyncio.to_thread(_send_all, signed, asked, sender)
+    wallet = attrgetter("receiver")
+    token, sent = await send_file(session, signed, wallet, gas_key_file=gas_key_file, rpc_url=rpc_url)
     if any(each.moved for each in sent):
-        sent = await _record(session, signed, asked, sent)
-    rows = [_row(each) for each in sent]
-    session.output.rows(rows, _SENT, empty="The file has no refunds.")
-    if not all(each.moved for each in sent):
-        sys.exit(1)
+        sent = await _record(session, signed, token, sent)
+    show_sent(session, sent, "wallet", wallet, "The file has no refunds.")
 
 
 async def _open_payouts(session: Session, domain: Domain, accounts: Sequence[str]) -> list[payouts_pb2.Payout]:
@@ -157,14 +144,6 @@ async def _open_payouts(session: Session, domain: Domain, accounts: Sequence[str
     return found
 
 
-def _send_all(signed: SignedRefunds, token: Token, sender: Sender) -> list[Sent]:
-    sent = []
-    for each in send_all(signed.transfers, token, sender):
-        sent.append(each)
-        say(f"{each.signed.transfer.receiver}: {each.state}{f' ({each.reason})' if each.reason else ''}")
-    return sent
-
-
 async def _record(session: Session, signed: SignedRefunds, token: Token, sent: Sequence[Sent]) -> list[Sent]:
     """Has billing record what has moved, once it is final; a nonce that was used otherwise has moved nothing."""
     head = await asyncio.to_thread(until_final, token)
@@ -181,17 +160,6 @@ async def _record(session: Session, signed: SignedRefunds, token: Token, sent: S
             found.append(each if made is not None or not each.moved else Sent(each.signed, "refused", reason))
     say(f"billing has recorded {recorded} more refunds")
     return found
-
-
-def _row(each: Sent) -> dict[str, Any]:
-    transfer = each.signed.transfer
-    return {
-        "wallet": transfer.receiver,
-        "atomic": transfer.atomic,
-        "nonce": transfer.nonce,
-        "state": each.state,
-        "reason": each.reason,
-    }
 
 
 def _asked_for_key() -> str:
