@@ -153,6 +153,8 @@ class Checker:
         if row is not None and row.outcome == "expired" and self._edge_lost(record, row):
             # The edge died before it could say how the request ended: nobody is left who knows.
             return EITHER
+        if row is None and self._hold_lost(record):
+            return EITHER
         if row is not None and row.outcome == "failed" and self._disturbed(record):
             # The answer failed between the client's last look and the edge's noticing that it had left.
             return EITHER
@@ -240,6 +242,16 @@ class Checker:
         return any(
             hit.overlaps(stop.began - self._noticed, stop.dead) for stop in stops for hit in self._hits_of(_BILLING)
         )
+
+    def _hold_lost(self, record: Record) -> bool:
+        """Tells whether a hold may be gone that its edge could not make again: there was no edge, or no money, for it.
+
+        A crash of the database takes the holds of the last moment with it (docs/decisions/0056).
+        """
+        ever = float("inf")
+        crashed = overlapping(self._hits, record.sent, ever, roles=("database",), kinds=(Kind.KILL,))
+        ended = overlapping(self._hits, record.sent, ever, roles=("edge",), kinds=_ENDS)
+        return bool(crashed) and (record.plan.account >= _POOR or bool(ended))
 
     def _edge_ended(self, since: float, until: float, kind: Kind) -> bool:
         """Whether the edge ended like this between two times."""

@@ -43,6 +43,7 @@ class Faults:
             "slow": self._slow,
             "cut": self._cut,
             "database away": self._database_away,
+            "database crash": self._database_crash,
             "database slow": self._database_slow,
             "clock": self._clock,
         }
@@ -91,6 +92,10 @@ class Faults:
 
     async def _database_away(self, fault: Fault) -> None:
         self._database.away_until = self._loop.now + fault.seconds
+        await asyncio.sleep(fault.seconds)
+
+    async def _database_crash(self, fault: Fault) -> None:
+        self._database.crash(fault.seconds)
         await asyncio.sleep(fault.seconds)
 
     async def _database_slow(self, fault: Fault) -> None:

@@ -119,8 +119,8 @@ def _outage(chance: random.Random, at: float) -> list[Fault]:
 
 def _fault(chance: random.Random, at: float) -> Fault:
     kind = chance.choices(
-        ("kill", "stop", "hold", "slow", "cut", "drain", "database away", "database slow", "clock"),
-        (4, 6, 5, 3, 2, 5, 2, 3, 1),
+        ("kill", "stop", "hold", "slow", "cut", "drain", "database away", "database crash", "database slow", "clock"),
+        (4, 6, 5, 3, 2, 5, 1, 2, 3, 1),
     )[0]
     target, other, seconds = "", "", chance.choice((0.1, 0.5, 1.5, 3.0, 8.0, 15.0)) * chance.uniform(0.5, 1.5)
     if kind in {"kill", "stop"}:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulator.planted import drain_as_client, late_reserve, late_settle, reopened_hold, swallowing_runner
+from tests.simulator.planted import (
+    drain_as_client,
+    late_reserve,
+    late_settle,
+    reopened_hold,
+    swallowing_runner,
+    unsynced_settle,
+)
 from tests.simulator.search import Mistake, search
 
 # Most are found in the first few. A search for one that few seeds show begins near such a seed, and yet goes on for as
@@ -20,6 +27,7 @@ _SEEDS = 1200
         (reopened_hold.planted, "wrong charge", 600),
         (swallowing_runner.planted, "it failed although nothing was wrong", 0),
         (late_settle.planted, "the ledger had charged 0", 0),
+        (unsynced_settle.planted, "wrong charge", 0),
     ],
     ids=lambda value: getattr(value, "__module__", "").rpartition(".")[2] or None,
 )

@@ -64,7 +64,7 @@ class Run:
         self._loop = new_loop()
         self._network = Network(self._loop, chance)
         self._loop.serve = partial(Listener, self._network)
-        self._database = DatabaseServer(self._loop, chance)
+        self._database = DatabaseServer(self._loop, chance, ledger)
         ledger.empty()
         self._mesh = Mesh(self._loop, self._network, ledger, chance)
         self._mesh.accounts = {number: request.account for number, request in enumerate(plan.requests)}

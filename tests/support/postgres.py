@@ -7,6 +7,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,12 @@ class PostgresServer:
     """A server in a temporary directory. `stop` and `kill` keep its data for the next `start`.
 
     With `durable=False` commits are not synced to the disk: tests that kill processes, not machines, lose nothing.
-    With `kept`, a folder, the databases are there, and stay when the rest is removed.
+    With `kept`, a folder, the databases are there, and stay when the rest is removed. `settings` are more of its own.
     """
 
-    def __init__(self, *, durable: bool = False, kept: Path | None = None) -> None:
+    def __init__(
+        self, *, durable: bool = False, kept: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         # The path of a socket may have 107 characters, fewer than many a temporary folder of a test has.
         self.directory = Path(tempfile.mkdtemp(prefix="tiermesh-pg-", dir="/tmp"))
         self._user = _NOBODY if os.geteuid() == 0 else None
@@ -39,7 +42,7 @@ class PostgresServer:
             os.chown(self.directory, self._user, self._user)
         self._programs = self._find_programs()
         self._data = (kept or self.directory) / "data"
-        self._durable = durable
+        self._settings = {"fsync": "on" if durable else "off"} | dict(settings or {})
         if self._data.exists():
             return
         if kept is not None and self._user is not None:
@@ -55,7 +58,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Starts the server and waits until it answers."""
-        settings = [f"-k {self.directory}", "-h ''", f"-c fsync={'on' if self._durable else 'off'}"]
+        settings = [f"-k {self.directory}", "-h ''", *(f"-c {name}={value}" for name, value in self._settings.items())]
         self._run(
             *("pg_ctl", "start", "--pgdata", self._data, "--wait", f"--timeout={stretched(_START_SECONDS):.0f}"),
             *("--log", self.directory / "log", "--options", " ".join(settings)),

@@ -61,6 +61,15 @@ class Grant(NamedTuple):
 Operation = Reserve | Settle | Expire | Grant | RecordDeposits | SettleWalletPayment | CoverWalletPayment | PayOut
 
 
+def needs_sync(operation: Operation) -> bool:
+    """Whether what it did must be on the disk before it is answered.
+
+    A hold need not be: nothing was paid yet, and the edge that still serves the request makes it again (decision 56).
+    But an idempotency key keeps its repeats out from the first moment on, also from an edge that knows nothing of it.
+    """
+    return not isinstance(operation, Reserve) or bool(operation.idempotency_key)
+
+
 class Effect(NamedTuple):
     """What an operation did: credits held, charged, granted or deposited, and the account's balance after it.
 

@@ -15,7 +15,7 @@ from services.billing.ledger.grants import GrantedCredits
 from services.billing.ledger.holds import Hold
 from services.billing.ledger.idempotency import Claims, asked_keys
 from services.billing.ledger.ledger import Balance, Ledger, OpenHolds
-from services.billing.ledger.operations import Expire, Grant, Locked, Operation, Reserve, Result, Settle
+from services.billing.ledger.operations import Expire, Grant, Locked, Operation, Reserve, Result, Settle, needs_sync
 from services.billing.ledger.spending import Spending, asked_months
 from services.billing.ledger.usage import GroupBy, UsageSums
 from services.billing.ledger.wallet_payments import CoverWalletPayment, PaymentBooks, PayOut, SettleWalletPayment
@@ -56,14 +56,16 @@ class LedgerStore:
     async def commit(self, operations: Sequence[Operation], now_ms: int) -> list[Result]:
         """Does all operations in one transaction and returns what became of each, once that is durable.
 
+        Operations of which none needs that are not durable before the next transaction with others (`needs_sync`).
         Raises RowLockedError if another process has locked one of the accounts for long.
         """
         work = partial(self._apply, operations, now_ms, skip_locked=False)
-        return [answer for answer in await self._transact(work) if not isinstance(answer, Locked)]
+        answers = await self._transact(work, operations)
+        return [answer for answer in answers if not isinstance(answer, Locked)]
 
     async def commit_unlocked(self, operations: Sequence[Operation], now_ms: int) -> list[Result | Locked]:
         """Does the same, but leaves out what is of accounts that another process has locked, and waits for none."""
-        return await self._transact(partial(self._apply, operations, now_ms, skip_locked=True))
+        return await self._transact(partial(self._apply, operations, now_ms, skip_locked=True), operations)
 
     async def balance(self, account_id: str) -> Balance:
         """Reads one account's balance; zero if it has none."""
@@ -130,9 +132,11 @@ class LedgerStore:
         return await self._audits.audit_new()
 
     async def _transact(
-        self, work: Callable[[sa.Connection], tuple[list[Result | Locked], dict[str, int]]]
+        self,
+        work: Callable[[sa.Connection], tuple[list[Result | Locked], dict[str, int]]],
+        operations: Sequence[Operation],
     ) -> list[Result | Locked]:
-        answers, moved = await self._database.transaction(work)
+        answers, moved = await self._database.transaction(work, synced=any(map(needs_sync, operations)))
         for kind, moved_credits in moved.items():
             CREDITS.labels(kind).inc(moved_credits)
         return answers

@@ -37,7 +37,7 @@ LOCK_SECONDS = 5.0
 class Backend(Protocol):
     """One kind of database."""
 
-    async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
+    async def transaction(self, work: Callable[[sa.Connection], T], *, synced: bool) -> T:
         """Runs the function in one committed transaction; raises MeshError UNAVAILABLE if the database is gone."""
 
     async def read(self, work: Callable[[sa.Connection], T], lane: Lane) -> T:
@@ -83,8 +83,12 @@ class Database:
         """The URL without its password, for logs."""
         return self.url.render_as_string(hide_password=True)
 
-    async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
+    async def transaction(self, work: Callable[[sa.Connection], T], *, synced: bool = True) -> T:
         """Runs the function in one transaction and returns its result after the commit.
+
+        A commit that is not `synced` does not wait for the disk. Until the next synced commit, which puts everything
+        before it on the disk as well, it can be undone: on SQLite by a machine that loses power, on PostgreSQL by any
+        crash of the server. With it goes every later commit that was not synced, so that what is left is consistent.
 
         The function may run more than once, each time in a new transaction: when a deadlock or a broken connection
         undid the one before, or when it raised RetryTransaction. After a connection broke during the commit nobody
@@ -92,7 +96,7 @@ class Database:
         UNAVAILABLE when the database cannot be reached or does not answer, which is a RowLockedError if a row stays
         locked.
         """
-        return await self._backend.transaction(work)
+        return await self._backend.transaction(work, synced=synced)
 
     async def read(self, work: Callable[[sa.Connection], T], lane: Lane = Lane.SHORT) -> T:
         """Runs a function that only reads, on one consistent snapshot.

@@ -67,30 +67,35 @@ _POOLS = {
 }
 
 
+# For transactions that do not wait for the disk. Connections of their own save a statement in each of them.
+_UNSYNCED = _Pool(1, CONNECT_SECONDS, 10.0, {**_HOT_SETTINGS, "synchronous_commit": "off"})
+
+
 class PostgresqlBackend:
     """Runs each transaction on a connection of its lane's pool."""
 
     def __init__(self, url: sa.URL, lock_seconds: float) -> None:
         self._engines = {lane: _engine(url, pool, lock_seconds) for lane, pool in _POOLS.items()}
+        self._unsynced = _engine(url, _UNSYNCED, lock_seconds)
 
-    async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
+    async def transaction(self, work: Callable[[sa.Connection], T], *, synced: bool) -> T:
         """Runs the function on the event loop; see `Database.transaction`."""
-        return await self._retry(work, Lane.SHORT)
+        return await self._retry(work, self._engines[Lane.SHORT] if synced else self._unsynced)
 
     async def read(self, work: Callable[[sa.Connection], T], lane: Lane) -> T:
         """Runs the function on a snapshot."""
-        return await self._retry(work, lane, isolation="repeatable_read", readonly=True)
+        return await self._retry(work, self._engines[lane], isolation="repeatable_read", readonly=True)
 
     async def close(self) -> None:
         """Closes every connection."""
-        for engine in self._engines.values():
+        for engine in (*self._engines.values(), self._unsynced):
             await engine.dispose()
 
-    async def _retry(self, work: Callable[[sa.Connection], T], lane: Lane, **options: Any) -> T:
+    async def _retry(self, work: Callable[[sa.Connection], T], engine: AsyncEngine, **options: Any) -> T:
         reconnected = False
         for _ in range(ATTEMPTS):
             try:
-                return await self._attempt(work, self._engines[lane], options)
+                return await self._attempt(work, engine, options)
             except RetryTransaction:
                 continue
             except (DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, PoolTimeout) as error:

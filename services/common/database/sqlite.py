@@ -1,4 +1,4 @@
-"""SQLite: one connection in one thread, one writer at a time, every commit on disk before it is reported."""
+"""SQLite: one connection in one thread, one writer at a time, each synced commit on disk before it is reported."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ BUSY_SECONDS = 5.0
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
-    # FULL syncs the log at each commit; NORMAL may lose the last ones when the machine loses power.
-    "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
 )
+# Beginning with the write lock means that no transaction fails half-way for want of it. FULL syncs the whole log at the
+# commit, with all that was written before; NORMAL may lose the last commits when the machine loses power.
+_SYNCED, _UNSYNCED = (f"PRAGMA synchronous={level}; BEGIN IMMEDIATE" for level in ("FULL", "NORMAL"))
 
 
 def _create_engine(url: sa.URL) -> sa.Engine:
@@ -49,17 +50,16 @@ class SqliteBackend:
     """Runs transactions one after another; reads run beside them, as write-ahead logging allows."""
 
     def __init__(self, url: sa.URL) -> None:
-        # Beginning with the write lock means that no transaction fails half-way for want of it.
-        self._writer = _Worker(_create_engine(url), "BEGIN IMMEDIATE", "sqlite-writer")
-        self._readers = {lane: _Worker(_create_engine(url), "BEGIN", f"sqlite-{lane.value}") for lane in Lane}
+        self._writer = _Worker(_create_engine(url), "sqlite-writer")
+        self._readers = {lane: _Worker(_create_engine(url), f"sqlite-{lane.value}") for lane in Lane}
 
-    async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
+    async def transaction(self, work: Callable[[sa.Connection], T], *, synced: bool) -> T:
         """Runs the function with the write lock. Cancelling the caller does not stop a transaction that runs."""
-        return await self._writer.run(work)
+        return await self._writer.run(work, _SYNCED if synced else _UNSYNCED)
 
     async def read(self, work: Callable[[sa.Connection], T], lane: Lane) -> T:
         """Runs the function on a snapshot, in the thread of its lane."""
-        return await self._readers[lane].run(work)
+        return await self._readers[lane].run(work, "BEGIN")
 
     async def close(self) -> None:
         """Closes the connections; the last one folds the write-ahead log into the database file."""
@@ -71,23 +71,22 @@ class SqliteBackend:
 class _Worker:
     """One connection in its own thread. Connecting costs more than a transaction, so the connection is kept."""
 
-    def __init__(self, engine: sa.Engine, begin: str, name: str) -> None:
+    def __init__(self, engine: sa.Engine, name: str) -> None:
         self._engine = engine
-        self._begin = begin
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._connection: sa.Connection | None = None
 
-    async def run(self, work: Callable[[sa.Connection], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+    async def run(self, work: Callable[[sa.Connection], T], begin: str) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work, begin)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown()
 
-    def _run(self, work: Callable[[sa.Connection], T]) -> T:
+    def _run(self, work: Callable[[sa.Connection], T], begin: str) -> T:
         for _ in range(ATTEMPTS):
             try:
-                return self._attempt(work)
+                return self._attempt(work, begin)
             except RetryTransaction:
                 continue
             except (OperationalError, sqlite3.OperationalError) as error:
@@ -97,12 +96,13 @@ class _Worker:
                 raise unavailable() from error
         raise unavailable()
 
-    def _attempt(self, work: Callable[[sa.Connection], T]) -> T:
+    def _attempt(self, work: Callable[[sa.Connection], T], begin: str) -> T:
         if self._connection is None:
             self._connection = self._engine.connect()
         connection = self._connection
         driver = cast("sqlite3.Connection", connection.connection.driver_connection)
-        driver.execute(self._begin)
+        # Not `execute`, which would keep the statement: the setting is made where the text is compiled.
+        driver.executescript(begin)
         try:
             result = work(connection)
             driver.execute("COMMIT")

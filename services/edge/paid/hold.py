@@ -91,7 +91,6 @@ class BillingClient:
         Raises MeshError INSUFFICIENT_CREDITS, CONFLICT if the idempotency key is in use, or UNAVAILABLE if billing
         cannot be asked.
         """
-        hold = Hold(self, request_id)
         reserve = billing_pb2.Reserve(
             request_id=request_id,
             account_id=principal.account_id,
@@ -103,6 +102,7 @@ class BillingClient:
         )
         if principal.caps:
             reserve.caps.extend(billing_pb2.MonthlyCap(key_id=key, credits=cap) for key, cap in principal.caps)
+        hold = Hold(self, request_id, reserve)
         try:
             call = billing_pb2.TransactCall(reserve=reserve, trace=trace)
             hold.amount = (await self._transact(call, self._reserve_timeout)).amount
@@ -117,14 +117,14 @@ class BillingClient:
             raise
         return hold
 
-    async def settle(self, call: billing_pb2.TransactCall) -> Receipt:
-        """Ends a hold and returns when that is durable."""
-        reply = await self._settle_until_told(call, self._settle_timeout)
+    async def settle(self, call: billing_pb2.TransactCall, reserve: billing_pb2.Reserve | None) -> Receipt:
+        """Ends a hold and returns when that is durable. `reserve` is what made it, if that was this edge."""
+        reply = await self._settle_until_told(call, reserve, self._settle_timeout)
         return Receipt(reply.amount, reply.available)
 
-    def settle_later(self, call: billing_pb2.TransactCall) -> None:
+    def settle_later(self, call: billing_pb2.TransactCall, reserve: billing_pb2.Reserve | None) -> None:
         """Ends a hold that nobody waits for."""
-        task = asyncio.get_running_loop().create_task(self._settle_quietly(call))
+        task = asyncio.get_running_loop().create_task(self._settle_quietly(call, reserve))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -133,26 +133,37 @@ class BillingClient:
         if self._background:
             await asyncio.wait(self._background, timeout=seconds)
 
-    async def _settle_quietly(self, call: billing_pb2.TransactCall) -> None:
+    async def _settle_quietly(self, call: billing_pb2.TransactCall, reserve: billing_pb2.Reserve | None) -> None:
         try:
-            await self._settle_until_told(call, self._release_timeout)
+            await self._settle_until_told(call, reserve, self._release_timeout)
         except MeshError as error:
             log.warning("settle_failed", request_id=call.settle.request_id, error=error.message)
         except Exception:
             # Nobody waits for this task; billing's sweeper releases the hold.
             log.exception("settle_failed", request_id=call.settle.request_id)
 
-    async def _settle_until_told(self, call: billing_pb2.TransactCall, timeout: float) -> billing_pb2.TransactReply:
-        """Asks again while billing says that its database is away: settling is idempotent, giving up loses money."""
+    async def _settle_until_told(
+        self, call: billing_pb2.TransactCall, reserve: billing_pb2.Reserve | None, timeout: float
+    ) -> billing_pb2.TransactReply:
+        """Asks again while billing says that its database is away: settling is idempotent, giving up loses money.
+
+        A hold that billing does not know any more was lost when its database crashed, and is made once more.
+        """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
         # Made when it is needed, which is hardly ever.
         backoff: Backoff | None = None
+        lost: billing_pb2.Reserve | None = None
         while True:
             try:
+                if lost is not None:
+                    await self._transact(billing_pb2.TransactCall(reserve=lost), deadline - clock())
                 return await self._transact(call, deadline - clock())
             except MeshError as error:
-                if error.code is not Code.UNAVAILABLE:
+                lost = reserve if error.code is Code.NOT_FOUND else None
+                if lost is not None:
+                    log.warning("hold_lost", request_id=lost.request_id)
+                elif error.code is not Code.UNAVAILABLE:
                     raise
                 backoff = backoff or Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, jitter=0.0)
                 pause = backoff.next()
@@ -195,8 +206,10 @@ class PaymentHold(AnyHold, Protocol):
 class Hold:
     """The hold of one request; only the first `settle` or `abandon` counts, but for a charge that is undone."""
 
-    def __init__(self, billing: BillingClient, request_id: str) -> None:
+    def __init__(self, billing: BillingClient, request_id: str, reserve: billing_pb2.Reserve | None = None) -> None:
+        """`reserve` is what it was made by, if this edge has made it."""
         self._billing = billing
+        self._reserve = reserve
         self.request_id = request_id
         # The credits that it sets aside, once billing has told them.
         self.amount = 0
@@ -208,16 +221,17 @@ class Hold:
         self._outcome = outcome
         call = self._call(outcome, counts, trace)
         try:
-            return await self._billing.settle(call)
+            return await self._billing.settle(call, self._reserve)
         except asyncio.CancelledError:
-            self._billing.settle_later(call)
+            self._billing.settle_later(call, self._reserve)
             raise
         except MeshError as error:
             # The client gets an error, so it must not pay. Whether billing has captured the price is unknown: it
             # releases the hold if not, and refunds the price if so.
             self._outcome = billing_pb2.OUTCOME_FAILED
-            self._billing.settle_later(self._call(billing_pb2.OUTCOME_FAILED, counts))
-            if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}:
+            self._billing.settle_later(self._call(billing_pb2.OUTCOME_FAILED, counts), self._reserve)
+            if error.code in {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.NOT_FOUND}:
+                # A hold that is not found was lost in a crash of the database, and there was no time to make another.
                 raise _unavailable("so the answer could not be completed") from error
             raise
 
@@ -229,7 +243,7 @@ class Hold:
         undone = (outcome, self._outcome) == (billing_pb2.OUTCOME_FAILED, billing_pb2.OUTCOME_COMPLETED)
         if self._outcome is None or undone:
             self._outcome = outcome
-            self._billing.settle_later(self._call(outcome, counts))
+            self._billing.settle_later(self._call(outcome, counts), self._reserve)
 
     def _call(
         self, outcome: Outcome, counts: TokenCounts, trace: TraceContext | None = None

@@ -14,52 +14,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from services.billing.ledger.holds import Outcome
-from services.billing.ledger.operations import Operation, Result
+from services.billing.ledger.operations import Result
 from services.billing.store.store import LedgerStore
 from services.common.database.base import Database
 from services.common.errors import MeshError
 from tests.integration.billing.ledger_model import LedgerModel
-from tests.integration.billing.operations_for_tests import NOW_MS, expire, grant, reserve, settle
+from tests.integration.billing.ledger_steps import ACCOUNTS, Step, steps_of_requests
+from tests.integration.billing.operations_for_tests import NOW_MS
 from tests.support.postgres import create_database
 
 T = TypeVar("T")
-
-ACCOUNTS = [f"acct{number}" for number in range(3)]
-REQUESTS = [f"r{number}" for number in range(8)]
-
-# An operation, and what the model does for it.
-Step = tuple[Operation, Callable[[LedgerModel], int | str]]
-
-
-def _reserve(request: str, account: str) -> Step:
-    return reserve(request, account), lambda model: model.reserve(request, account)
-
-
-def _settle(request: str, outcome: Outcome) -> Step:
-    return settle(request, outcome), lambda model: model.settle(request, outcome)
-
-
-def _expire(request: str) -> Step:
-    return expire(request), lambda model: model.expire(request)
-
-
-def _grant(number: int, account: str, amount: int) -> Step:
-    name = f"grant{number}"
-    return grant(amount, account, name), lambda model: model.grant(name, account, amount)
-
-
-_requests = st.sampled_from(REQUESTS)
-_accounts = st.sampled_from(ACCOUNTS)
-_outcomes = st.sampled_from([outcome for outcome in Outcome if outcome not in {Outcome.NONE, Outcome.EXPIRED}])
-_steps = st.one_of(
-    st.builds(_reserve, _requests, _accounts),
-    st.builds(_reserve, _requests, st.just(ACCOUNTS[0])),
-    st.builds(_settle, _requests, _outcomes),
-    st.builds(_settle, _requests, st.sampled_from([Outcome.COMPLETED, Outcome.FAILED])),
-    st.builds(_expire, _requests),
-    st.builds(_grant, st.integers(0, 5), _accounts, st.sampled_from([5, 15, 25])),
-)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -74,18 +38,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.url = type(self).new_url()
         self.database = Database(self.url)
 
-    @rule(steps=st.lists(_steps, min_size=1, max_size=6))
+    @rule(steps=st.lists(steps_of_requests, min_size=1, max_size=6))
     def commit(self, steps: list[Step]) -> None:
         assert self.run(self._commit(steps)) == [model(self.model) for _, model in steps]
 
-    @rule(steps=st.lists(_steps, min_size=1, max_size=3))
+    @rule(steps=st.lists(steps_of_requests, min_size=1, max_size=3))
     def commit_but_lose_the_reply_and_restart(self, steps: list[Step]) -> None:
         self.commit(steps)
         self.restart()
         # What the model says to the repeat is what the ledger must say to it as well.
         self.commit(steps)
 
-    @rule(steps=st.lists(_steps, min_size=1, max_size=3))
+    @rule(steps=st.lists(steps_of_requests, min_size=1, max_size=3))
     def crash_before_the_commit(self, steps: list[Step]) -> None:
         async def fail() -> None:
             store = LedgerStore(self.database)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import sqlalchemy as sa
+
 from services.billing.store.store import MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
@@ -27,6 +29,27 @@ _CHARGED = "SELECT coalesce(-sum(amount), 0) FROM entries WHERE reference = ? AN
 _OPEN = "SELECT request_id FROM holds WHERE state = 'open'"
 
 
+class _WatchedDatabase(Database):
+    """Says what it is about to do, and what it has put on the disk."""
+
+    def __init__(self, url: str, ledger: LedgerFile) -> None:
+        super().__init__(url)
+        self._ledger = ledger
+
+    async def transaction(self, work: Callable[[sa.Connection], T], *, synced: bool = True) -> T:
+        def watched(connection: sa.Connection) -> T:
+            if not synced:
+                self._ledger.keep_synced()
+            driver: Any = connection.connection.driver_connection
+            changes = driver.total_changes
+            result = work(connection)
+            if synced and driver.total_changes != changes:
+                self._ledger.forget_synced()
+            return result
+
+        return await super().transaction(watched, synced=synced)
+
+
 class LedgerFile:
     """A migrated database in memory, if the machine has a file system there; it serves one run after the other."""
 
@@ -37,7 +60,9 @@ class LedgerFile:
         self.url = f"sqlite:///{path}"
         asyncio.run(self._migrate())
         # Everything runs in this thread, so the connections of the store are made here too.
-        self.database = Database(self.url)
+        self.database: Database = _WatchedDatabase(self.url, self)
+        # What a crash leaves, if that is less than everything.
+        self._synced: sqlite3.Connection | None = None
         self._reader = sqlite3.connect(path)
         self._empty = sqlite3.connect(":memory:")
         self._reader.backup(self._empty)
@@ -49,7 +74,26 @@ class LedgerFile:
 
     def empty(self) -> None:
         """Makes it as it was at first: rows of a ledger cannot be deleted."""
+        self.forget_synced()
         self._empty.backup(self._reader)
+
+    def keep_synced(self) -> None:
+        """Keeps what is on the disk, before something is committed that is not."""
+        if self._synced is None:
+            self._synced = sqlite3.connect(":memory:")
+            self._reader.backup(self._synced)
+
+    def forget_synced(self) -> None:
+        """Notes that everything is on the disk now."""
+        if self._synced is not None:
+            self._synced.close()
+            self._synced = None
+
+    def crash(self) -> None:
+        """Loses every commit that is not on the disk."""
+        if self._synced is not None:
+            self._synced.backup(self._reader)
+            self.forget_synced()
 
     def charged(self, request_id: str) -> int:
         """What a request has cost so far, in credits."""
@@ -68,8 +112,9 @@ class LedgerFile:
 class DatabaseServer:
     """Does what the services' threads would do, each piece at one moment."""
 
-    def __init__(self, loop: VirtualLoop, chance: random.Random) -> None:
+    def __init__(self, loop: VirtualLoop, chance: random.Random, ledger: LedgerFile) -> None:
         self._loop = loop
+        self._ledger = ledger
         self._chance = chance
         self._process = loop.process("database")
         # Until when it answers nothing but errors.
@@ -79,6 +124,11 @@ class DatabaseServer:
         # What it was asked and has not done.
         self.in_progress = 0
         loop.execute = self._execute
+
+    def crash(self, seconds: float) -> None:
+        """Loses what is not on the disk, and is away for so long."""
+        self._ledger.crash()
+        self.away_until = self._loop.now + seconds
 
     def _execute(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
         future = self._loop.create_future()
