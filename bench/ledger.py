@@ -1,6 +1,6 @@
 """Prints what a charge costs: Reserve and Settle of one request, durably committed, through a real billing process.
 
-`python -m bench.ledger` runs it on SQLite and on PostgreSQL, both syncing every commit to the disk. CPU is the kernel's
+`python -m bench.ledger` runs it on SQLite and on PostgreSQL, both syncing every charge to the disk. CPU is the kernel's
 count of user and system time. Machines and disks are noisy: compare figures of one run.
 """
 

@@ -26,6 +26,8 @@ _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 1.0
 
 Outcome: TypeAlias = billing_pb2.Outcome.ValueType
+# What is paid for; every other end needs no hold.
+_CHARGED = frozenset({billing_pb2.OUTCOME_COMPLETED, billing_pb2.OUTCOME_CLIENT_LEFT_LATE})
 
 
 class Receipt(Struct, frozen=True):
@@ -147,7 +149,7 @@ class BillingClient:
     ) -> billing_pb2.TransactReply:
         """Asks again while billing says that its database is away: settling is idempotent, giving up loses money.
 
-        A hold that billing does not know any more was lost when its database crashed, and is made once more.
+        A hold that is to be charged and is not known was lost when billing's database crashed. It is made again.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout
@@ -160,7 +162,7 @@ class BillingClient:
                     await self._transact(billing_pb2.TransactCall(reserve=lost), deadline - clock())
                 return await self._transact(call, deadline - clock())
             except MeshError as error:
-                lost = reserve if error.code is Code.NOT_FOUND else None
+                lost = reserve if error.code is Code.NOT_FOUND and call.settle.outcome in _CHARGED else None
                 if lost is not None:
                     log.warning("hold_lost", request_id=lost.request_id)
                 elif error.code is not Code.UNAVAILABLE:
