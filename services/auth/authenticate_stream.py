@@ -24,6 +24,9 @@ AuthenticateStream = BatchStream[auth_pb2.AuthenticateReply]
 _ALLOWED = AUTHENTICATIONS.labels("allowed")
 _UNAUTHENTICATED = AUTHENTICATIONS.labels("unauthenticated")
 _RATE_LIMITED = AUTHENTICATIONS.labels("rate_limited")
+# For how long an edge may let requests in by one reply, if nothing counts them and the key does not expire, in
+# milliseconds. A revocation takes so much longer to hold everywhere, of the second that it may take.
+VALID_MS = 100
 # Why a stream is ended, or not begun.
 STALE = "this replica has not been able to follow changes of keys for too long"
 
@@ -97,6 +100,8 @@ def _reply(call_id: int, credential: Credential, state: RateLimitState) -> auth_
     reply.key_id = credential.key_id
     reply.account_id = credential.account_id
     reply.monthly_credit_cap = credential.monthly_credit_cap
+    if not state.limit and not credential.expires_at_ms:
+        reply.valid_ms = VALID_MS
     # Most keys have none of them, and then nothing is spent on them.
     if credential.models:
         reply.models.extend(credential.models)

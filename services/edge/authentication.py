@@ -52,6 +52,37 @@ class Verdict(Struct, frozen=True):
     rate_limit: RateLimit | None
 
 
+class Passes:
+    """Verdicts by which further requests come in without asking, each until a moment of the clock."""
+
+    def __init__(self) -> None:
+        # By key, the oldest first.
+        self._passes: dict[str, tuple[Verdict, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._passes)
+
+    def find(self, key: str, now: float) -> Verdict | None:
+        """Returns the verdict for a key that holds now, if there is one."""
+        found = self._passes.get(key)
+        return found[0] if found is not None and now < found[1] else None
+
+    def keep(self, key: str, verdict: Verdict, until: float, now: float) -> None:
+        """Keeps a verdict, and forgets those that hold no more: no key is kept for much longer than it is used."""
+        passes = self._passes
+        passes.pop(key, None)
+        while passes:
+            oldest = next(iter(passes))
+            if now < passes[oldest][1]:
+                break
+            del passes[oldest]
+        passes[key] = verdict, until
+
+    def drop(self, key: str) -> None:
+        """Forgets the verdict for a key, if there is one."""
+        self._passes.pop(key, None)
+
+
 def auth_client(
     addresses: list[str], open_channel: OpenChannel, *, clock: Callable[[], float] = time.monotonic
 ) -> AuthBatch:
@@ -68,17 +99,26 @@ def auth_client(
 
 
 class Authenticator:
-    """Verifies the keys of requests."""
+    """Verifies the keys of requests. `clock` counts seconds and never goes back."""
 
-    def __init__(self, client: AuthBatch, timeout: float) -> None:
+    def __init__(self, client: AuthBatch, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._timeout = timeout
+        self._clock = clock
+        self._passes = Passes()
 
     async def authenticate(self, headers: Mapping[str, str], context: RequestContext) -> Verdict:
-        """Returns what auth says of the key in a request's headers; raises MeshError only if auth cannot be asked."""
+        """Returns what auth says of the key in a request's headers; raises MeshError only if auth cannot be asked.
+
+        What it has just said of a key holds for further requests, for as long as it has allowed.
+        """
         key = _key(headers)
         if not key:
             return Verdict(MeshError(Code.UNAUTHENTICATED, NO_KEY), None)
+        now = self._clock()
+        # A trace shows every stage.
+        if context.trace is None and (known := self._passes.find(key, now)) is not None:
+            return known
         with step(context.trace, "authenticate") as span:
             call = auth_pb2.AuthenticateCall(api_key=key, request_id=context.request_id, trace=context_of(span))
             reply = await self._client.request(call, self._timeout)
@@ -87,8 +127,12 @@ class Authenticator:
             state = reply.rate_limit
             limit = RateLimit(state.limit, state.remaining, state.reset_ms / 1000)
         if reply.HasField("error"):
+            self._passes.drop(key)
             return Verdict(MeshError.from_proto(reply.error), limit)
-        return Verdict(_principal(reply), limit)
+        verdict = Verdict(_principal(reply), limit)
+        if reply.valid_ms:
+            self._passes.keep(key, verdict, now + reply.valid_ms / 1000, self._clock())
+        return verdict
 
 
 def _principal(reply: auth_pb2.AuthenticateReply) -> Principal:

@@ -91,6 +91,9 @@ class RouteHandler:
         if attempt.result == router_pb2.Attempt.RESULT_STALLED:
             self._table.stall(attempt.runner_id)
             return False
+        if attempt.result == router_pb2.Attempt.RESULT_UNUSED:
+            self._table.give_back(attempt.runner_id)
+            return False
         self._table.refuse(attempt.runner_id)
         return True
 

@@ -1,7 +1,8 @@
-"""The path of every paid request, whatever it asks for: price → route → reserve → generate; its reply settles."""
+"""The path of every paid request, whatever it asks for: price → reserve and route → generate; its reply settles."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,8 +34,11 @@ from services.edge.paid.spans import begin_generation
 from services.edge.receipts.issuing import OpenReceipt, Purchase, ReceiptIssuer
 from services.edge.scopes import check_model
 from services.edge.settings import EdgeSettings
+from tiermesh.router.v1 import router_pb2
 from tiermesh.runner.v1 import runner_pb2
 
+# How long a place may take to be told of that nobody will use, in seconds: then it is a slot that is waited for.
+_PLACE_UNDER_WAY = 0.5
 # Where each kind of model is used, for those who took the wrong one.
 _URLS = {
     "chat": "/v1/chat/completions",
@@ -115,6 +119,7 @@ class PaidPath:
         self._receipts = receipts
         # Of the requests in progress, for an edge that stops.
         self.cut_off = CutOff()
+        self._crowds = _Crowds()
 
     def find_model(self, name: str, kind: Kind, principal: Principal) -> Model:
         """Returns the model that a request names; raises MeshError if it does not exist, fit or belong to the key."""
@@ -133,8 +138,27 @@ class PaidPath:
         if self._wallets is not None:
             order = self._wallets.accept(order)
         return OpenOrder(
-            *(order, self._mesh, self._settings, self._monotonic, self.cut_off), self._receipts, self._wallets
+            *(order, self._mesh, self._settings, self._monotonic, self.cut_off, self._crowds),
+            *(self._receipts, self._wallets),
         )
+
+
+class _Crowds:
+    """Knows for which models requests wait for a slot or are refused one, as far as this edge has been told."""
+
+    def __init__(self) -> None:
+        self._models: set[str] = set()
+
+    def at(self, model: str) -> bool:
+        """Whether the next request for a model is likely to get no slot at once."""
+        return model in self._models
+
+    def note(self, model: str, *, waits: bool) -> None:
+        """Hears whether a request waits or has waited, perhaps in vain."""
+        if waits:
+            self._models.add(model)
+        else:
+            self._models.discard(model)
 
 
 class OpenOrder:
@@ -150,6 +174,7 @@ class OpenOrder:
         settings: EdgeSettings,
         monotonic: Callable[[], float],
         cut_off: CutOff,
+        crowds: _Crowds,
         receipts: ReceiptIssuer | None,
         wallets: Wallets | None,
     ) -> None:
@@ -159,10 +184,15 @@ class OpenOrder:
         self._settings = settings
         self._monotonic = monotonic
         self._cut_off = cut_off
+        self._crowds = crowds
         self._receipts = receipts
         self._generation = self._new_generation()
         # None before the price is held.
         self._charge: Charge | None = None
+        # The search for a place that goes on beside the hold.
+        self._placing: asyncio.Task[Assignment] | None = None
+        # Up to when its overhead is counted, on the monotonic clock.
+        self._noted = 0.0
 
     @property
     def account_id(self) -> str:
@@ -171,12 +201,13 @@ class OpenOrder:
 
     async def __aenter__(self) -> Delivery:
         order, generation = self._order, self._generation
+        order.context.model = order.model.id
+        if order.model.kind == "chat":
+            for call in order.calls:
+                call.cache_scope = cache_scope(order.principal.account_id)
         try:
-            charge, assignment = await self._pay()
-            self._charge = charge
-            if assignment is None:
-                with self._cut_off.while_waiting():
-                    assignment = await self._place()
+            with self._cut_off.while_waiting():
+                charge, assignment = await self._pay_and_place()
             charge.start(order.calls, assignment, begin_generation(order.context, order.model, order.calls))
             self._cut_off.add(generation.fail)
         except BaseException as error:
@@ -189,6 +220,8 @@ class OpenOrder:
     ) -> None:
         try:
             self._cut_off.remove(self._generation.fail)
+            if self._placing is not None:
+                self._withdraw(self._placing)
             if error is not None and self._charge is not None:
                 await self._charge.__aexit__(kind, error, trace)
         finally:
@@ -196,29 +229,47 @@ class OpenOrder:
             self._generation.forget()
             self._order.calls.clear()
 
-    async def _pay(self) -> tuple[Charge, Assignment | None]:
-        """Holds the price of the order; returns where it is placed too, unless that must come after the price."""
+    async def _pay_and_place(self) -> tuple[Charge, Assignment]:
+        """Holds the price of the order and finds its runner, at the same time if no slot has to be waited for."""
         order = self._order
-        order.context.model = order.model.id
-        if order.model.kind == "chat":
-            for call in order.calls:
-                call.cache_scope = cache_scope(order.principal.account_id)
         key = idempotency_key(order.request.headers, order.principal.account_id)
-        # With an idempotency key the price is held first: a repeat must not wait for a slot, perhaps the very one that
-        # the first request has, to be told that it is a repeat.
-        hold: AnyHold
-        on_output = None
-        with self._cut_off.while_waiting():
-            if order.payment is not None:
-                # A payment that does not pay must not wait for a slot either.
-                payment = await order.payment.claim(order, key)
-                hold, assignment = payment, None
-                if order.quantity == 1 and not order.calls[0].whole:
-                    on_output = partial(payment.begin, self._generation.fail)
-            else:
-                assignment = None if key else await self._place()
-                hold = await self._reserve(key)
-        return Charge(
+        if order.payment is not None:
+            # A payment that does not pay must not wait for a slot.
+            payment = await order.payment.claim(order, key)
+            begin = partial(payment.begin, self._generation.fail)
+            charge = self._begin_charge(payment, begin if order.quantity == 1 and not order.calls[0].whole else None)
+            return charge, await self._place()
+        if self._crowds.at(order.model.id) or not self._mesh.available_models[order.model.id]:
+            if key:
+                # A repeat must not wait for a slot, perhaps the very one that the first request has, to be told that it
+                # is a repeat.
+                return self._begin_charge(await self._reserve(key)), await self._place()
+            # What waits holds no money.
+            assignment = await self._place()
+            return self._begin_charge(await self._reserve("")), assignment
+        placing = self._placing = asyncio.get_running_loop().create_task(self._place())
+        # The refusal to pay counts for more than that of a place, and comes without waiting for one.
+        charge = self._begin_charge(await self._reserve(key))
+        if not placing.done():
+            self._crowds.note(order.model.id, waits=True)
+        assignment = await placing
+        self._placing = None
+        return charge, assignment
+
+    def _withdraw(self, placing: asyncio.Task[Assignment]) -> None:
+        """Gives up a place that nobody will use. One that is being told of is waited for, to be given back."""
+        asyncio.get_running_loop().call_later(_PLACE_UNDER_WAY, placing.cancel)
+        placing.add_done_callback(self._give_back)
+
+    def _give_back(self, placing: asyncio.Task[Assignment]) -> None:
+        if not placing.cancelled() and placing.exception() is None:
+            unused = router_pb2.Attempt(runner_id=placing.result().runner_id, result=router_pb2.Attempt.RESULT_UNUSED)
+            self._mesh.placer.report(unused, self._order.context.request_id)
+
+    def _begin_charge(self, hold: AnyHold, on_output: Callable[[], None] | None = None) -> Charge:
+        """Lets the hold end with the order, however that ends."""
+        order = self._order
+        charge = self._charge = Charge(
             self._generation,
             hold,
             order.context,
@@ -227,7 +278,8 @@ class OpenOrder:
             by_piece=order.quantity > 1,
             on_output=on_output,
             while_waiting=self._cut_off.while_waiting,
-        ), assignment
+        )
+        return charge
 
     async def _reserve(self, key: str) -> Hold:
         order, began = self._order, self._monotonic()
@@ -242,10 +294,11 @@ class OpenOrder:
                     trace=context_of(span),
                 )
         except MeshError as error:
+            order.context.placing = False
             if self._wallets is None or error.code is not Code.INSUFFICIENT_CREDITS:
                 raise
             raise self._wallets.offer(order, error) from error
-        _note(RESERVE, order.context, self._monotonic() - began)
+        self._note(RESERVE, began)
         return hold
 
     async def _place(self) -> Assignment:
@@ -253,20 +306,32 @@ class OpenOrder:
         # The first request to a tier that is scaled to zero waits for its runner.
         timeout = max(self._settings.queue_timeout, order.model.cold_start_seconds)
         began, order.context.placing = self._monotonic(), True
-        with step(order.context.trace, "place") as span:
-            assignment = await self._mesh.placer.place(
-                order.model,
-                order.principal.account_id,
-                timeout,
-                capabilities=order.capabilities,
-                prefix_hashes=self._prefix_hashes(),
-                request_id=order.context.request_id,
-                trace=context_of(span),
-            )
+        try:
+            with step(order.context.trace, "place") as span:
+                assignment = await self._mesh.placer.place(
+                    order.model,
+                    order.principal.account_id,
+                    timeout,
+                    capabilities=order.capabilities,
+                    prefix_hashes=self._prefix_hashes(),
+                    request_id=order.context.request_id,
+                    trace=context_of(span),
+                )
+        except MeshError:
+            self._crowds.note(order.model.id, waits=True)
+            raise
         order.context.placing = False
+        self._crowds.note(order.model.id, waits=assignment.waited > 0)
         # Waiting for a free slot is no overhead: the router has a metric for that.
-        _note(PLACE, order.context, max(0.0, self._monotonic() - began - assignment.waited))
+        self._note(PLACE, began, assignment.waited)
         return assignment
+
+    def _note(self, stage: Sum, began: float, waited: float = 0.0) -> None:
+        """Counts a stage that has ended. What two stages take at the same time is added once."""
+        seconds = max(0.0, self._monotonic() - began - waited)
+        stage.observe(seconds)
+        self._order.context.overhead += max(0.0, seconds - max(0.0, self._noted - began))
+        self._noted = max(self._noted, began + seconds)
 
     def _prefix_hashes(self) -> Sequence[int]:
         """Returns what tells the router where the order's prompt is warm; of several prompts, the first counts."""
@@ -323,11 +388,6 @@ class OpenOrder:
 def _has_left(request: web.Request) -> bool:
     """Tells whether the connection of a request is gone: aiohttp cancels handlers when it stops, too."""
     return request.transport is None or request.transport.is_closing()
-
-
-def _note(stage: Sum, context: RequestContext, seconds: float) -> None:
-    stage.observe(seconds)
-    context.overhead += seconds
 
 
 def find_model(catalog: Catalog, name: str) -> Model:

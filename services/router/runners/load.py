@@ -99,6 +99,10 @@ class Load:
         self._forget(min(1, len(self._placed)))
         self._full_until = now + FULL_LIFE
 
+    def give_back(self) -> None:
+        """Forgets a placement that will not be used."""
+        self._forget(min(1, len(self._placed)))
+
     def current(self, now: float) -> int:
         """Returns how many requests the runner has, as far as can be known."""
         placed = self._placed

@@ -210,6 +210,13 @@ class Table:
         if runner is not None:
             runner.load.refuse(self._clock())
 
+    def give_back(self, runner_id: str) -> None:
+        """Notes that a request that was placed on a runner will not be sent to it."""
+        runner = self._runners.get(runner_id)
+        if runner is not None:
+            runner.load.give_back()
+            self.on_change()
+
     def _changed(self) -> None:
         """Sorts the serving runners by model anew: seldom done, so that each placement finds them ready."""
         serving: dict[str, list[LiveRunner]] = {}

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from prometheus_client import REGISTRY
 
-from services.auth.authenticate_stream import AuthenticateHandler, Authenticator
+from services.auth.authenticate_stream import VALID_MS, AuthenticateHandler, Authenticator
 from services.auth.key_cache import KeyCache
 from services.auth.last_used import LastUsed
 from services.auth.lineage import Ancestor
@@ -80,6 +80,29 @@ async def test_no_limit_shows_as_zero(stream: Stream) -> None:
     for reply in await stream.ask(*[SECRET] * 100):
         assert reply.rate_limit == auth_pb2.RateLimit()
         assert not reply.HasField("error")
+
+
+@pytest.mark.parametrize(
+    ("fields", "valid_ms"),
+    [
+        ({}, VALID_MS),
+        ({"monthly_credit_cap": 9, "models": ("tiermesh-pro",)}, VALID_MS),
+        ({"requests_per_minute": 1_000_000}, 0),
+        # Its own limit is none, but that of a key above it is.
+        ({"id": "key_2", "ancestors": (Ancestor("key_1", 0, 3),)}, 0),
+        ({"id": "key_2", "ancestors": (Ancestor("key_1", 9, 0),)}, VALID_MS),
+        ({"expires_at_ms": 1_900_000_000_000}, 0),
+        ({"revoked_at_ms": 1}, 0),
+        ({"suspended_at_ms": 1}, 0),
+    ],
+)
+async def test_a_reply_holds_for_a_while_if_no_request_has_to_be_counted(
+    stream: Stream, fields: dict[str, str | int | tuple[object, ...]], valid_ms: int
+) -> None:
+    stream.keys.put(api_key(SECRET, **fields))
+    (reply,) = await stream.ask(SECRET)
+    assert reply.valid_ms == valid_ms
+    assert not valid_ms or not reply.HasField("error")
 
 
 async def test_scopes_and_cap_travel_with_the_answer(stream: Stream) -> None:

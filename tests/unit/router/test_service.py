@@ -6,6 +6,7 @@ from tiermesh.common.v1 import error_pb2
 from tiermesh.router.v1 import router_pb2
 
 FAILED, FULL = router_pb2.Attempt.RESULT_FAILED, router_pb2.Attempt.RESULT_FULL
+UNUSED = router_pb2.Attempt.RESULT_UNUSED
 
 
 def attempt(runner_id: str, result: router_pb2.Attempt.Result.ValueType) -> router_pb2.Attempt:
@@ -161,3 +162,23 @@ async def test_a_call_that_takes_no_slot_is_placed_on_a_full_runner() -> None:
     free.slotless = True
     edge.send(call(2), free)
     assert [(reply.id, reply.runner_id) for reply in edge.replies()] == [(1, "a")]
+
+
+async def test_a_place_that_is_given_back_goes_to_who_waits_for_one() -> None:
+    world = World()
+    edge = Edge(world)
+    world.up("a", slots=1)
+    edge.send(call(1), call(2))
+    assert [(reply.id, reply.runner_id) for reply in edge.replies()] == [(1, "a")]
+    unused = call(3, attempt("a", UNUSED))
+    unused.report_only = True
+    edge.send(unused)
+    assert sorted((reply.id, reply.runner_id) for reply in edge.replies()) == [(2, "a"), (3, "")]
+    # Nothing was wrong with the runner, and one that has left is not missed.
+    unused = call(4, attempt("gone", UNUSED))
+    unused.report_only = True
+    edge.send(unused)
+    assert [reply.HasField("error") for reply in edge.replies()] == [False]
+    world.clock.now += PLACEMENT_LIFE
+    edge.send(call(5))
+    assert [reply.runner_id for reply in edge.replies()] == ["a"]

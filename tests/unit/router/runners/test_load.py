@@ -99,6 +99,19 @@ def test_a_refusal_makes_it_full_until_the_next_status_or_a_short_time() -> None
     assert load.has_room(now=2.0)
 
 
+def test_a_placement_that_is_given_back_counts_no_more() -> None:
+    load = Load(1)
+    load.give_back()
+    load.place(now=1.0)
+    assert not load.has_room(now=1.0)
+    load.give_back()
+    assert load.has_room(now=1.0)
+    load.place(now=1.5)
+    # It is not forgotten once more.
+    assert load.current(now=1.5) == 1
+    assert load.current(now=1.5 + PLACEMENT_LIFE) == 0
+
+
 def test_advertised_slots_are_believed_up_to_a_bound() -> None:
     load = Load(1_000_000, most_slots=100)
     assert (load.slots, load.proven_slots) == (100, FIRST_SLOTS)
