@@ -21,8 +21,8 @@ from services.common.telemetry.logs import get_logger
 
 log = get_logger()
 
-# So many keys are loaded at a time: few milliseconds of the event loop.
-_PAGE = 2000
+# So many keys are loaded at a time: about five milliseconds of the event loop, ten with PostgreSQL.
+_PAGE = 500
 
 
 class Changes(NamedTuple):
