@@ -26,7 +26,7 @@ import sqlalchemy as sa
 
 from bench.machine import describe_machine
 from services.auth.changes import ChangeFollower
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import KeyCache, KeyLookup, NotInMemory
 from services.auth.keys import ApiKey, digest_of, hint_of
 from services.auth.labels import new_id
 from services.auth.store.store import MIGRATIONS, AuthStore
@@ -34,6 +34,7 @@ from services.auth.store.tables import accounts, api_keys, to_row
 from services.common.clock import system_clock, to_ms
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
+from tests.support.process import ServiceProcess
 
 KEYS_AN_ACCOUNT = 5
 BATCH = 10_000
@@ -45,16 +46,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale.keys", description=__doc__)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--limit", type=int, default=1_000_000, help="how many keys are held in memory")
+    parser.add_argument("--database", default="", help="the URL of an empty database; a SQLite file if there is none")
     arguments = parser.parse_args()
     print(describe_machine())
-    asyncio.run(measure(arguments.keys, arguments.limit))
+    asyncio.run(measure(arguments.keys, arguments.limit, arguments.database))
 
 
-async def measure(count: int, limit: int) -> None:
+async def measure(count: int, limit: int, url: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
-        database = Database(f"sqlite:///{Path(folder) / 'auth.db'}")
+        url = url or f"sqlite:///{Path(folder) / 'auth.db'}"
+        database = Database(url)
         await migrate(database, MIGRATIONS)
         secrets = await fill(database, count)
+        await report_process(url, Path(folder), limit)
         gc.collect()
         cache, before = KeyCache(limit), rss_megabytes()
         follower = ChangeFollower(AuthStore(database), cache, interval=1.0, max_stale=30.0)
@@ -73,12 +77,16 @@ async def measure(count: int, limit: int) -> None:
         with longest_collection() as collections:
             gc.collect()
         report("a full garbage collection", f"{max(collections) * 1000:.0f} ms")
+        elsewhere = [digest for secret in secrets if (digest := digest_elsewhere(cache, secret))]
         async with noted_pauses() as pauses:
             await cache.prune(to_ms(system_clock()))
         report_pauses("while pruning", pauses)
+        secrets = [secret for secret in secrets if digest_of(secret) not in set(elsewhere)]
         verify(cache, secrets, "verifying a key for the first time")
         used = secrets[-1000:]
         verify(cache, used, "verifying a key that is in use")
+        if elsewhere:
+            await look_up(KeyLookup(cache, AuthStore(database)), elsewhere)
         await database.close()
 
 
@@ -183,8 +191,39 @@ def verify(cache: KeyCache, secrets: list[str], what: str) -> None:
     report(what, f"{seconds / len(secrets) * 1e6:.1f} µs")
 
 
-def rss_megabytes() -> float:
-    return psutil.Process().memory_info().rss / 1e6
+def digest_elsewhere(cache: KeyCache, secret: str) -> bytes:
+    """Returns the digest of a key that is not in memory; nothing for one that is."""
+    try:
+        cache.verify(secret, 1)
+    except NotInMemory as unread:
+        return unread.digest
+    return b""
+
+
+async def look_up(lookup: KeyLookup, digests: list[bytes]) -> None:
+    """Reads keys that are not in memory: one at a time, and as many as one query takes."""
+    for size in (1, 250):
+        frames = [digests[first : first + size] for first in range(0, 20 * size, size)]
+        began, began_at = time.process_time(), time.perf_counter()
+        async with noted_pauses() as pauses:
+            for frame in frames:
+                await lookup.read(frame)
+        cpu, wall = time.process_time() - began, time.perf_counter() - began_at
+        keys = len(frames) * size
+        report(
+            f"a lookup of {size} keys", f"{wall / len(frames) * 1000:.1f} ms; {cpu / keys * 1e6:.0f} µs of CPU a key"
+        )
+        report_pauses(f"of lookups of {size}", pauses)
+
+
+async def report_process(url: str, folder: Path, limit: int) -> None:
+    """Starts auth itself on the database, and prints what it takes once it is ready."""
+    async with ServiceProcess("auth", folder, {"database_url": url, "max_keys_in_memory": str(limit)}) as auth:
+        report("memory of the whole process of auth", f"{rss_megabytes(auth.pid):.0f} MB")
+
+
+def rss_megabytes(pid: int | None = None) -> float:
+    return psutil.Process(pid).memory_info().rss / 1e6
 
 
 def report(what: str, figure: str) -> None:

@@ -5,7 +5,6 @@ This is a Bloom filter (Bloom, 1970). A digest is as good as random, so its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
 
 # Four bits for each digest.
@@ -30,11 +29,11 @@ class DigestFilter:
 
     def add(self, digest: bytes) -> None:
         """Remembers a digest; it is never forgotten."""
-        for bit in self._chosen(digest):
-            self._bits[bit >> 3] |= 1 << (bit & 7)
+        bits, size = self._bits, self._size
+        for word in _WORDS.unpack_from(digest, _OFFSET):
+            bit = word % size
+            bits[bit >> 3] |= 1 << (bit & 7)
 
     def __contains__(self, digest: bytes) -> bool:
-        return all(self._bits[bit >> 3] >> (bit & 7) & 1 for bit in self._chosen(digest))
-
-    def _chosen(self, digest: bytes) -> Iterator[int]:
-        return (word % self._size for word in _WORDS.unpack_from(digest, _OFFSET))
+        chosen = (word % self._size for word in _WORDS.unpack_from(digest, _OFFSET))
+        return all(self._bits[bit >> 3] >> (bit & 7) & 1 for bit in chosen)

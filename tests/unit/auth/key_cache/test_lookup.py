@@ -124,15 +124,23 @@ async def test_a_revocation_that_the_store_has_lost_outlives_loading() -> None:
         replica.cache.verify(secret, 0)
 
 
-async def test_who_waits_is_served_though_the_one_who_asked_has_gone() -> None:
+async def test_who_waits_is_served_though_the_one_who_reads_for_both_has_gone() -> None:
     replica = Replica(20, limit=1)
-    replica.store.answer.clear()
+    store = replica.store
+    store.answer.clear()
     busy, first, second = (asyncio.ensure_future(replica.verify(secret)) for secret in replica.secrets[:3])
-    await eventually(lambda: len(replica.store.asked) == 1)
+    await eventually(lambda: len(store.asked) == 1)
+    # Only who waits already is answered.
+    store.answer.set()
+    store.answer.clear()
+    assert (await busy).key_id == replica.keys[0].id
+    await eventually(lambda: len(store.asked) == 2)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
-    replica.store.answer.set()
-    assert ((await busy).key_id, (await second).key_id) == (replica.keys[0].id, replica.keys[2].id)
+    store.answer.set()
+    assert (await second).key_id == replica.keys[2].id
+    both = [replica.keys[1].digest, replica.keys[2].digest]
+    assert store.asked[1:] == [both, both]
 
 
 @pytest.mark.parametrize("error", [MeshError(Code.UNAVAILABLE, "the database does not answer"), ZeroDivisionError()])
