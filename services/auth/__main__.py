@@ -11,7 +11,7 @@ from services.auth.changes import ChangeFollower
 from services.auth.closing.closing import Closing
 from services.auth.issuing.bounds import KeyBounds
 from services.auth.issuing.issuer import KeyIssuer
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import KeyCache, KeyLookup
 from services.auth.last_used import LastUsed
 from services.auth.metrics import KEYS, STALENESS
 from services.auth.operators.actions import ActionRecord
@@ -53,7 +53,7 @@ async def serve(stop: asyncio.Event) -> None:
     settings = load_settings(AuthSettings, "auth")
     async with Lifespan("auth", settings, stop) as lifespan:
         database = Database(settings.database_url)
-        store, keys = AuthStore(database), KeyCache()
+        store, keys = AuthStore(database), KeyCache(settings.max_keys_in_memory)
         follower = ChangeFollower(
             store, keys, interval=settings.change_poll_seconds, max_stale=settings.max_stale_seconds
         )
@@ -71,8 +71,9 @@ async def _serve_keys(
     keys: KeyCache,
     follower: ChangeFollower,
 ) -> None:
+    # What is there by now stays. A collection that looked at all of it would hold everything up, loading too.
+    gc.freeze()
     await follower.load()
-    # What is there by now stays. A collection that looked at all of it would hold every request up.
     gc.collect()
     gc.freeze()
     KEYS.set_function(lambda: len(keys))
@@ -80,7 +81,7 @@ async def _serve_keys(
     last_used = LastUsed(store, settings.last_used_seconds)
     limiter = open_limiter(settings.rate_limit_url)
     lifespan.close_at_end(limiter.close)
-    authenticator = Authenticator(keys, last_used)
+    authenticator = Authenticator(keys, KeyLookup(keys, store), last_used)
     authenticate = authenticate_server(authenticator, limiter, lambda: follower.fresh, lifespan.tracing)
     bounds = KeyBounds(settings.max_keys_per_account, settings.max_dead_keys_per_account)
     issuer = KeyIssuer(

@@ -8,7 +8,12 @@ from services.common.telemetry.metrics import Counter
 
 AUTHENTICATIONS = Counter(
     "tiermesh_auth_authentications_total",
-    "Authenticate calls by result: allowed, unauthenticated or rate_limited.",
+    "Authenticate calls by result: allowed, unauthenticated, rate_limited or unavailable.",
+    ["result"],
+)
+LOOKUPS = Counter(
+    "tiermesh_auth_key_lookups_total",
+    "Keys that were not in memory and were read from the database, by result: found, unknown or unavailable.",
     ["result"],
 )
 KEYS = Gauge("tiermesh_auth_keys", "Keys held in memory, revoked and expired ones included until they are pruned.")

@@ -35,6 +35,9 @@ class AuthSettings(GrpcServiceSettings, frozen=True, kw_only=True):
     rate_limit_url: Annotated[str, msgspec.Meta(pattern=r"^(memory|rediss?|valkeys?|(redis|valkey)\+unix)://")] = (
         "memory://"
     )
+    # How many keys a replica holds in memory: a million take about 130 MB. Of more keys, it holds those that were used
+    # last, and reads the others from the database when they are used.
+    max_keys_in_memory: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
     # How many working keys an account may have before it can create no more through the API.
     max_keys_per_account: Annotated[int, msgspec.Meta(ge=1)] = 1000
     # How many revoked and expired keys an account may have before it can create no more through the API.

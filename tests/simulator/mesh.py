@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from services.auth.authenticate_stream import Authenticator as KeyChecker
 from services.auth.authenticate_stream import authenticate_server
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import KeyCache, KeyLookup
 from services.auth.keys import ApiKey, digest_of
 from services.auth.last_used import LastUsed
 from services.auth.rate_limits.local import RateLimits
@@ -203,7 +203,9 @@ class Mesh:
             )
             for number, account in self.accounts.items()
         )
-        checker = KeyChecker(keys, LastUsed(cast("Any", None), 60.0), clock=self.wall_clock)
+        # All keys are in memory, so nothing is looked up in a store.
+        lookup = KeyLookup(keys, cast("Any", None))
+        checker = KeyChecker(keys, lookup, LastUsed(cast("Any", None), 60.0), clock=self.wall_clock)
         authenticate = authenticate_server(checker, RateLimits(self.loop.time), lambda: True, clock=self.loop.time)
         server = self._server(process)
         unused = cast("Any", None)

@@ -1,6 +1,7 @@
-"""Every key in memory, so that no request waits for the database."""
+"""Keys in memory, so that no request waits for the database as long as there are not too many."""
 
-from services.auth.key_cache.cache import KeyCache
+from services.auth.key_cache.cache import NOTHING, KeyCache, NotInMemory, Reads
 from services.auth.key_cache.credential import Credential
+from services.auth.key_cache.lookup import KeyLookup
 
-__all__ = ["Credential", "KeyCache"]
+__all__ = ["NOTHING", "Credential", "KeyCache", "KeyLookup", "NotInMemory", "Reads"]

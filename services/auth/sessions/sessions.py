@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from services.common.scopes import MANAGEMENT, may_use
 # How often the time of last use is written, in milliseconds.
 USE_STEP_MS = 60_000
 # Returns whose key a secret is; raises MeshError UNAUTHENTICATED.
-Authenticate = Callable[[str], Credential]
+Authenticate = Callable[[str], Awaitable[Credential]]
 # Is told of every key that was changed, after the store has committed.
 OnChange = Callable[[ApiKey], None]
 
@@ -90,7 +90,7 @@ class Sessions:
         its account, and INVALID_REQUEST for a label that cannot be shown.
         """
         check_label(label)
-        credential = self._managing(api_key)
+        credential = await self._managing(api_key)
         return await self.begin(credential.account_id, credential.key_id, label)
 
     async def begin(
@@ -137,7 +137,7 @@ class Sessions:
     async def confirm(self, token: str, api_key: str) -> FoundSession:
         """Notes that the owner has shown the session's key once more; raises MeshError as `create` and `find` do."""
         found = await self.find(token)
-        if self._managing(api_key).key_id != found.session.key_id:
+        if (await self._managing(api_key)).key_id != found.session.key_id:
             message = "This is not the key that you signed in with. Use that key, or sign out and in again."
             raise MeshError(Code.PERMISSION_DENIED, message)
         return await self.note_confirmed(found)
@@ -171,8 +171,8 @@ class Sessions:
     def _idle_ms(self) -> int:
         return round(self._limits.idle * 1000)
 
-    def _managing(self, api_key: str) -> Credential:
-        credential = self._authenticate(api_key)
+    async def _managing(self, api_key: str) -> Credential:
+        credential = await self._authenticate(api_key)
         if not may_use(credential.endpoints, MANAGEMENT):
             message = f"This API key lacks the scope '{MANAGEMENT}', so it cannot sign in. Use a key with that scope."
             raise MeshError(Code.PERMISSION_DENIED, message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -263,6 +263,13 @@ class AuthStore:
             return number, [to_key(row) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
+
+    async def find_keys(self, digests: Collection[bytes]) -> list[ApiKey]:
+        """Returns the keys that there are of the digests given."""
+        query = api_keys.select().where(api_keys.c.digest.in_(digests))
+        return await self._database.read(
+            lambda connection: [to_key(row) for row in connection.execute(query).mappings()]
+        )
 
     async def changed_since(self, number: int) -> Changes:
         """Returns the number of the last change, and the keys that changed after the one given."""

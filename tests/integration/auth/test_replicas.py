@@ -44,7 +44,8 @@ async def partition(database_url: str) -> AsyncIterator[Partition]:
 async def replicas(tmp_path: Path, database_url: str, partition: Partition) -> AsyncIterator[list[ServiceProcess]]:
     stale = {"max_stale_seconds": str(MAX_STALE)}
     first = auth_process(tmp_path, database_url, **stale)
-    second = auth_process(tmp_path, partition.url, **stale)
+    # It has room for one key, so it reads most keys from the database.
+    second = auth_process(tmp_path, partition.url, max_keys_in_memory="1", **stale)
     async with first, second:
         yield [first, second]
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 from prometheus_client import REGISTRY
 
+from services.auth.accounts import Account
 from services.auth.authenticate_stream import VALID_MS, AuthenticateHandler, Authenticator
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import KeyCache, KeyLookup
+from services.auth.keys import ApiKey, digest_of
 from services.auth.last_used import LastUsed
 from services.auth.lineage import Ancestor
 from services.auth.rate_limits.local import RateLimits
@@ -23,18 +26,27 @@ SECRET = "sk-tiermesh-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 class Stream:
     """The handler under test with a real session; `ask` returns what a client would read."""
 
-    def __init__(self, store: AuthStore, clock: ManualClock) -> None:
-        self.keys = KeyCache()
+    def __init__(self, store: AuthStore, clock: ManualClock, limit: int = 1000) -> None:
+        self.store = store
+        self.keys = KeyCache(limit)
         self.last_used = LastUsed(store, 60)
-        authenticator = Authenticator(self.keys, self.last_used, clock=clock)
+        authenticator = Authenticator(self.keys, KeyLookup(self.keys, self), self.last_used, clock=clock)
         self.fresh = True
+        self.asked: list[list[bytes]] = []
         self.handler = AuthenticateHandler(authenticator, RateLimits(clock), lambda: self.fresh)
         self.session = BatchStream(auth_pb2.AuthenticateReply, 1000)
+
+    async def find_keys(self, digests: Collection[bytes]) -> list[ApiKey]:
+        """Reads from the real store, and notes what for."""
+        self.asked.append(list(digests))
+        return await self.store.find_keys(digests)
 
     async def ask(self, *secrets: str) -> list[auth_pb2.AuthenticateReply]:
         calls = [auth_pb2.AuthenticateCall(id=number, api_key=secret) for number, secret in enumerate(secrets, 1)]
         self.handler.on_calls(calls, self.session)
         taken = await self.session.outbox.take()
+        while len(taken) < len(calls):
+            taken += await self.session.outbox.take()
         assert sorted(reply.id for reply in taken) == [call.id for call in calls]
         return sorted(taken, key=lambda reply: reply.id)
 
@@ -146,3 +158,40 @@ async def test_caps_and_rates_of_a_line_bind_its_keys_together(stream: Stream) -
     # A key that only its own cap binds needs no list.
     assert caps == [[], [("key_1", 9), ("key_2", 5)], [("key_1", 9)]]
     assert [reply.monthly_credit_cap for reply in replies[:3]] == [9, 5, 9]
+
+
+async def test_keys_of_a_frame_that_are_not_in_memory_are_read_together(store: AuthStore, clock: ManualClock) -> None:
+    stream = Stream(store, clock, limit=1)
+    await store.insert_account(Account("acct_1", "", 1))
+    for number in range(6):
+        secret, rate = f"sk-x-{number}", 2 if number == 1 else 0
+        stream.keys.put(await store.insert_key(api_key(secret, id=f"key_{number}", requests_per_minute=rate)))
+    await store.revoke_key("key_0", 5)
+    secrets = [f"sk-x-{number}" for number in (5, 0, 1, 2, 1, 1)]
+    held, revoked, first, other, second, refused = (await stream.ask(*secrets, "sk-wrong"))[:6]
+    assert [sorted(asked) for asked in stream.asked] == [sorted({digest_of(secret) for secret in secrets[1:]})]
+    assert (held.key_id, other.key_id) == ("key_5", "key_2")
+    assert "was revoked" in revoked.error.message
+    assert (first.rate_limit.remaining, second.rate_limit.remaining) == (1, 0)
+    assert MeshError.from_proto(refused.error).code is Code.RATE_LIMITED
+
+
+async def test_a_key_that_cannot_be_read_is_refused_and_the_others_are_not(
+    store: AuthStore, clock: ManualClock
+) -> None:
+    stream = Stream(store, clock, limit=1)
+    for number in range(3):
+        stream.keys.put(api_key(f"sk-x-{number}", id=f"key_{number}"))
+
+    async def away(digests: Collection[bytes]) -> list[ApiKey]:
+        raise MeshError(Code.UNAVAILABLE, "the database does not answer")
+
+    stream.find_keys = away  # type: ignore[method-assign]  # The database goes away.
+    before = count("unavailable")
+    held, one, other = await stream.ask("sk-x-2", "sk-x-0", "sk-x-1")
+    assert held.key_id == "key_2"
+    for reply in (one, other):
+        error = MeshError.from_proto(reply.error)
+        assert (error.code, error.retry_after) == (Code.UNAVAILABLE, 1.0)
+        assert "Nothing was charged" in error.message
+    assert count("unavailable") - before == 2

@@ -28,6 +28,7 @@ def test_every_spelling_of_a_shared_server_is_taken(url: str) -> None:
         ("CHANGE_POLL_SECONDS", "0"),
         ("CHANGE_POLL_SECONDS", "1.5"),
         ("MAX_STALE_SECONDS", "1"),
+        ("MAX_KEYS_IN_MEMORY", "0"),
         ("RATE_LIMIT_URL", "memcached://localhost"),
     ],
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.auth.authenticate_stream import VALID_MS, AuthenticateHandler
 from services.auth.authenticate_stream import Authenticator as KeyAuthenticator
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import KeyCache, KeyLookup
 from services.auth.last_used import LastUsed
 from services.auth.rate_limits.local import RateLimits
 from services.common.batch import BatchStream
@@ -47,7 +47,9 @@ class Auth:
         for secret, fields in self._fields.items():
             self.keys.put(api_key(secret, **fields))
         self.last_used = LastUsed(cast("Any", None), 60)
-        authenticator = KeyAuthenticator(self.keys, self.last_used, clock=self.clock)
+        # All keys are in memory, so no store is asked.
+        lookup = KeyLookup(self.keys, cast("Any", None))
+        authenticator = KeyAuthenticator(self.keys, lookup, self.last_used, clock=self.clock)
         self._handler = AuthenticateHandler(authenticator, RateLimits(self.clock), lambda: True)
         # When auth was asked, by key.
         self.asked: dict[str, list[float]] = {secret: [] for secret in self._fields}

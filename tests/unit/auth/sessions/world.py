@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from services.auth.accounts import Account, Accounts
 from services.auth.issuing.bounds import KeyBounds
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import Credential, KeyCache
 from services.auth.keys import ApiKey, digest_of
 from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
@@ -37,12 +37,15 @@ class World:
         limits = SessionLimits(LIFETIME, IDLE, MOST)
         self.sessions = Sessions(
             self.store,
-            lambda secret: self.keys.verify(secret, to_ms(clock())),
+            self._authenticate,
             limits,
             on_change=self.keys.put,
             clock=clock,
         )
         self.session_keys = self.replica()
+
+    async def _authenticate(self, secret: str) -> Credential:
+        return self.keys.verify(secret, to_ms(self.clock()))
 
     def replica(self, keys: int = 1000) -> SessionKeys:
         """Returns what makes keys of sessions, as another process would."""

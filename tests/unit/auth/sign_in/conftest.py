@@ -11,7 +11,7 @@ from services.auth.accounts import Account, Accounts
 from services.auth.issuing.bounds import KeyBounds
 from services.auth.issuing.issuer import KeyIssuer
 from services.auth.issuing.rights import Wish
-from services.auth.key_cache import KeyCache
+from services.auth.key_cache import Credential, KeyCache
 from services.auth.keys import ApiKey
 from services.auth.sessions.session_keys import KeyTerms, SessionKeys
 from services.auth.sessions.sessions import SessionLimits, Sessions
@@ -59,7 +59,7 @@ class World:
         )
         self.sessions = Sessions(
             SessionStore(database),
-            lambda secret: self.keys.verify(secret, to_ms(clock())),
+            self._authenticate,
             SessionLimits(3600.0, 3600.0, 20),
             on_change=self.keys.put,
             clock=clock,
@@ -77,6 +77,9 @@ class World:
         self.passkeys = Passkeys(self.methods, *signing_in, clock=clock)
         self.wallets = Wallets(self.methods, *signing_in, clock=clock)
         self.recovery_codes = RecoveryCodes(self.methods, self.issuer, self.sessions, clock=clock)
+
+    async def _authenticate(self, secret: str) -> Credential:
+        return self.keys.verify(secret, to_ms(self.clock()))
 
     def _note(self, key_id: str, now_ms: int) -> None:
         del now_ms
