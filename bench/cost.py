@@ -64,9 +64,9 @@ def _cpu_seconds(mesh: RunningMesh) -> dict[str, float]:
     return used
 
 
-def measure_relay(requests: int, streams: int, in_flight: int) -> tuple[float, float]:
+def measure_relay(requests: int, streams: int, in_flight: int, python: str = sys.executable) -> tuple[float, float]:
     """Returns the bare relay's CPU-milliseconds for one request and for one stream."""
-    with running_relay() as relay:
+    with running_relay(python) as relay:
         return relay.measure(requests, in_flight, stream=False), relay.measure(streams, in_flight, stream=True)
 
 
@@ -87,13 +87,13 @@ class RunningRelay:
 
 
 @contextmanager
-def running_relay() -> Iterator[RunningRelay]:
-    """Starts the relay and its server, and stops them at the end."""
+def running_relay(python: str = sys.executable) -> Iterator[RunningRelay]:
+    """Starts the relay, which the interpreter at the path `python` runs, and its server, and stops them at the end."""
     upstream_port, port = str(free_port()), str(free_port())
-    command = [sys.executable, "-m", "bench.relay"]
+    command = ["-m", "bench.relay"]
     processes = [
-        subprocess.Popen([*command, "upstream", upstream_port]),
-        subprocess.Popen([*command, "relay", port, upstream_port]),
+        subprocess.Popen([sys.executable, *command, "upstream", upstream_port]),
+        subprocess.Popen([python, *command, "relay", port, upstream_port]),
     ]
     try:
         for each in (upstream_port, port):

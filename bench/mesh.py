@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent.parent
-TIERMESH = str(Path(sys.executable).with_name("tiermesh"))
 START_SECONDS = 60.0
 
 
@@ -78,24 +77,27 @@ def running_mesh(
     slots: int,
     engine: str = "simulated",
     checkout: Path = HERE,
+    python: str = sys.executable,
     settings: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> Iterator[RunningMesh]:
     """Starts `tiermesh up` with an engine and a fresh state directory, and stops it at the end.
 
-    Its code is that of the checkout. `settings` join the environment, and `options` the command.
+    Its code is that of the checkout, and the interpreter at the path `python` runs all of it. `settings` join the
+    environment, and `options` the command.
     """
     # What a process runs by name it finds in its folder first, and what it imports otherwise on this path.
     environment = os.environ | dict(settings or {}) | {"PYTHONPATH": str(checkout)}
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         state, ready = Path(folder) / "state", Path(folder) / "ready.json"
-        command = [TIERMESH, "up", "--engine", engine, "--tier", "pro", "--slots", str(slots), "--port", "0"]
+        tiermesh = [python, "-m", "services.cli"]
+        command = [*tiermesh, "up", "--engine", engine, "--tier", "pro", "--slots", str(slots), "--port", "0"]
         command += ["--state-dir", str(state), "--ready-file", str(ready), *options]
         with (Path(folder) / "up.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=checkout)
             try:
                 _wait_until_ready(process, ready, Path(folder) / "up.log")
-                yield _describe(ready, state, environment, checkout)
+                yield _describe(tiermesh, ready, state, environment, checkout)
             finally:
                 process.terminate()
                 process.wait(60)
@@ -119,9 +121,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) 
         time.sleep(0.05)
 
 
-def _describe(ready: Path, state: Path, environment: dict[str, str], checkout: Path) -> RunningMesh:
+def _describe(
+    tiermesh: list[str], ready: Path, state: Path, environment: dict[str, str], checkout: Path
+) -> RunningMesh:
     facts = json.loads(ready.read_text())
-    create = [TIERMESH, "key", "create", facts["account_id"], "--rpm", "0", "--state-dir", str(state), "--json"]
+    create = [*tiermesh, "key", "create", facts["account_id"], "--rpm", "0", "--state-dir", str(state), "--json"]
     created = subprocess.run(create, check=True, capture_output=True, env=environment, cwd=checkout)
     key = json.loads(created.stdout)
     return RunningMesh(facts["base_url"], key["api_key"], facts["pids"], facts["metrics"], state)

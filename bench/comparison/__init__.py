@@ -1,1 +1,1 @@
-"""Two checkouts of this repository, measured in turn on one noisy machine."""
+"""Two checkouts of this repository, or two interpreters, measured in turn on one noisy machine."""

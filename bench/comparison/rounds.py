@@ -1,18 +1,20 @@
-"""Measures two checkouts in turn.
+"""Measures two checkouts, or one on two interpreters, in turn.
 
 A noisy machine changes from second to second, by more than most changes to the code make. So both run at once, and in
 each round one of them gets a second or so of load, then the bare relay, then the other: what counts is the median of
-the ratios within a round. The one that comes first changes.
+the ratios within a round. The one that comes first changes. With two interpreters, each has a relay of its own.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from bench.cost import measure_mesh, running_relay
+from bench.cost import RunningRelay, measure_mesh, running_relay
 from bench.mesh import RunningMesh, running_mesh
 from bench.pace import STREAM_SPEED
 from bench.report import mesh_total
@@ -26,18 +28,35 @@ class Load(NamedTuple):
     in_flight: int
 
 
+class Side(NamedTuple):
+    """One of the two that are compared."""
+
+    checkout: Path
+    # The path of the interpreter.
+    python: str = sys.executable
+
+
+class Memory(NamedTuple):
+    """Resident megabytes by process, after the load of a round."""
+
+    other: dict[str, float]
+    here: dict[str, float]
+
+
 class Round(NamedTuple):
     """What one round has shown, in CPU-milliseconds of one request."""
 
     relay: float
     other: float
     here: float
-    # Whether the other checkout was measured before this one.
+    # Whether the other side was measured before this one.
     other_first: bool
+    # The relay on the other interpreter, if there is one.
+    other_relay: float | None = None
 
     @property
     def ratio(self) -> float:
-        """What this checkout costs beside the other one."""
+        """What this side costs beside the other one."""
         return self.here / self.other
 
 
@@ -65,34 +84,47 @@ def medians(rounds: list[Round]) -> Medians:
 
 
 def run_rounds(
-    count: int, *, relay: Callable[[], float], other: Callable[[], float], here: Callable[[], float]
+    count: int,
+    *,
+    relay: Callable[[], float],
+    other: Callable[[], float],
+    here: Callable[[], float],
+    other_relay: Callable[[], float] | None = None,
 ) -> Iterator[Round]:
-    """Yields each round as it ends; `relay`, `other` and `here` measure."""
+    """Yields each round as it ends; `relay`, `other`, `here` and `other_relay` measure."""
     for number in range(count):
         if number % 2 == 0:
-            first, between, second = other(), relay(), here()
-            yield Round(between, first, second, other_first=True)
+            first, between, beside, second = other(), relay(), other_relay and other_relay(), here()
+            yield Round(between, first, second, other_first=True, other_relay=beside)
         else:
-            first, between, second = here(), relay(), other()
-            yield Round(between, second, first, other_first=False)
+            first, beside, between, second = here(), other_relay and other_relay(), relay(), other()
+            yield Round(between, second, first, other_first=False, other_relay=beside)
 
 
-def compare(other: Path, here: Path, count: int, load: Load, *, stream: bool) -> Iterator[Round]:
-    """Measures two checkouts in so many rounds; the load is that of one round."""
+def compare(other: Side, here: Side, count: int, load: Load, memory: Memory, *, stream: bool) -> Iterator[Round]:
+    """Measures both sides in so many rounds, and fills `memory`; the load is that of one round."""
     settings = {"TIERMESH_RUNNER_SIMULATED_SPEED": str(STREAM_SPEED)} if stream else {}
     requests = load.streams if stream else load.requests
 
-    def cost(mesh: RunningMesh) -> float:
-        return mesh_total(measure_mesh(mesh, requests, load.in_flight, stream=stream).cpu)
+    def mesh_cost(mesh: RunningMesh, rss: dict[str, float]) -> float:
+        cost = measure_mesh(mesh, requests, load.in_flight, stream=stream)
+        rss.update(cost.rss)
+        return mesh_total(cost.cpu)
 
-    with (
-        running_relay() as relay,
-        running_mesh(slots=64, checkout=other, settings=settings) as theirs,
-        running_mesh(slots=64, checkout=here, settings=settings) as ours,
-    ):
+    def relay_cost(relay: RunningRelay) -> float:
+        return relay.measure(requests, load.in_flight, stream=stream)
+
+    with ExitStack() as stack:
+        relay = stack.enter_context(running_relay(here.python))
+        other_relay = stack.enter_context(running_relay(other.python)) if other.python != here.python else None
+        theirs, ours = (
+            stack.enter_context(running_mesh(slots=64, checkout=side.checkout, python=side.python, settings=settings))
+            for side in (other, here)
+        )
         yield from run_rounds(
             count,
-            relay=lambda: relay.measure(requests, load.in_flight, stream=stream),
-            other=lambda: cost(theirs),
-            here=lambda: cost(ours),
+            relay=lambda: relay_cost(relay),
+            other=lambda: mesh_cost(theirs, memory.other),
+            here=lambda: mesh_cost(ours, memory.here),
+            other_relay=(lambda: relay_cost(other_relay)) if other_relay else None,
         )

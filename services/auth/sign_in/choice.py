@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -19,16 +21,34 @@ if TYPE_CHECKING:
 
 LIBRARY = "fido2"
 
+FindPasskeys = Callable[[], "Awaitable[Passkeys]"]
+
 
 def open_passkeys(
     store: PasskeyStore, challenges: Challenges, sessions: Sessions, enrolment: Enrolment, note_use: NoteUse
-) -> Passkeys | None:
-    """Returns what does the work of passkeys; None if the extra is not installed."""
+) -> FindPasskeys | None:
+    """Returns where to find what does the work of passkeys; None if the extra is not installed.
+
+    The library takes 10 MB, which a process does without until somebody asks for a passkey.
+    """
     if find_spec(LIBRARY) is None:
         return None
-    from services.auth.sign_in.passkeys import Passkeys
+    found: Passkeys | None = None
 
-    return Passkeys(store, challenges, sessions, enrolment, note_use)
+    def load() -> Passkeys:
+        from services.auth.sign_in.passkeys import Passkeys
+
+        return Passkeys(store, challenges, sessions, enrolment, note_use)
+
+    async def find() -> Passkeys:
+        nonlocal found
+        if found is None:
+            # It is long enough to be noticed by whom the event loop answers meanwhile.
+            loaded = await asyncio.to_thread(load)
+            found = found or loaded
+        return found
+
+    return find
 
 
 def open_wallets(

@@ -11,6 +11,7 @@ import grpc
 from services.auth.keys import ApiKey
 from services.auth.sessions.proto import to_proto as session_to_proto
 from services.auth.sign_in.challenge import RelyingParty
+from services.auth.sign_in.choice import FindPasskeys
 from services.auth.sign_in.passkey import FoundPasskey
 from services.auth.sign_in.recovery_code import RecoveryCodes
 from services.auth.sign_in.wallet import FoundWallet
@@ -34,18 +35,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class SignInService(sign_in_pb2_grpc.SignInServiceServicer):
     """Answers every rpc of tiermesh.auth.v1.SignInService."""
 
-    def __init__(self, passkeys: Passkeys | None, wallets: Wallets | None, recovery_codes: RecoveryCodes) -> None:
+    def __init__(self, passkeys: FindPasskeys | None, wallets: Wallets | None, recovery_codes: RecoveryCodes) -> None:
         """Without `passkeys` or `wallets`, those who ask for them are told how to install what they need."""
-        self._found_passkeys = passkeys
+        self._find_passkeys = passkeys
         self._found_wallets = wallets
         self._recovery_codes = recovery_codes
 
-    @property
-    def _passkeys(self) -> Passkeys:
-        if self._found_passkeys is None:
+    async def _passkeys(self) -> Passkeys:
+        if self._find_passkeys is None:
             message = f"There are no passkeys at this installation; {how_to_install('passkeys')}."
             raise MeshError(Code.INVALID_REQUEST, message)
-        return self._found_passkeys
+        return await self._find_passkeys()
 
     @property
     def _wallets(self) -> Wallets:
@@ -61,13 +61,13 @@ class SignInService(sign_in_pb2_grpc.SignInServiceServicer):
         party, token = RelyingParty(request.relying_party.id, request.relying_party.origin), request.browser_token
         match request.purpose:
             case sign_in_pb2.PASSKEY_PURPOSE_SIGN_IN:
-                options = await self._passkeys.begin_sign_in(party, token)
+                options = await (await self._passkeys()).begin_sign_in(party, token)
             case sign_in_pb2.PASSKEY_PURPOSE_CONFIRM:
-                options = await self._passkeys.begin_confirmation(party, token)
+                options = await (await self._passkeys()).begin_confirmation(party, token)
             case sign_in_pb2.PASSKEY_PURPOSE_ADD:
-                options = await self._passkeys.begin_adding(party, token)
+                options = await (await self._passkeys()).begin_adding(party, token)
             case sign_in_pb2.PASSKEY_PURPOSE_SIGN_UP:
-                options = await self._passkeys.begin_sign_up(party, token, request.account_name)
+                options = await (await self._passkeys()).begin_sign_up(party, token, request.account_name)
             case _:
                 raise _without_purpose()
         return sign_in_pb2.CreatePasskeyChallengeResponse(options_json=options)
@@ -76,28 +76,32 @@ class SignInService(sign_in_pb2_grpc.SignInServiceServicer):
         self, request: sign_in_pb2.CreateAccountWithPasskeyRequest, context: Context
     ) -> sign_in_pb2.CreateAccountWithPasskeyResponse:
         del context
-        token, found = await self._passkeys.sign_up(request.browser_token, request.credential_json, request.label)
+        token, found = await (await self._passkeys()).sign_up(
+            request.browser_token, request.credential_json, request.label
+        )
         return sign_in_pb2.CreateAccountWithPasskeyResponse(session_token=token, session=session_to_proto(found))
 
     async def AddPasskey(
         self, request: sign_in_pb2.AddPasskeyRequest, context: Context
     ) -> sign_in_pb2.AddPasskeyResponse:
         del context
-        added, token = await self._passkeys.add(request.browser_token, request.credential_json, request.name)
+        added, token = await (await self._passkeys()).add(request.browser_token, request.credential_json, request.name)
         return sign_in_pb2.AddPasskeyResponse(passkey=_passkey(added), session_token=token)
 
     async def CreateSessionWithPasskey(
         self, request: sign_in_pb2.CreateSessionWithPasskeyRequest, context: Context
     ) -> sign_in_pb2.CreateSessionWithPasskeyResponse:
         del context
-        token, found = await self._passkeys.sign_in(request.browser_token, request.credential_json, request.label)
+        token, found = await (await self._passkeys()).sign_in(
+            request.browser_token, request.credential_json, request.label
+        )
         return sign_in_pb2.CreateSessionWithPasskeyResponse(session_token=token, session=session_to_proto(found))
 
     async def ConfirmSessionWithPasskey(
         self, request: sign_in_pb2.ConfirmSessionWithPasskeyRequest, context: Context
     ) -> sign_in_pb2.ConfirmSessionWithPasskeyResponse:
         del context
-        found = await self._passkeys.confirm(request.browser_token, request.credential_json)
+        found = await (await self._passkeys()).confirm(request.browser_token, request.credential_json)
         return sign_in_pb2.ConfirmSessionWithPasskeyResponse(session=session_to_proto(found))
 
     async def CreateWalletChallenge(
@@ -163,7 +167,7 @@ class SignInService(sign_in_pb2_grpc.SignInServiceServicer):
         self, request: sign_in_pb2.ListSignInMethodsRequest, context: Context
     ) -> sign_in_pb2.ListSignInMethodsResponse:
         del context
-        found = await self._found_passkeys.list(request.account_id) if self._found_passkeys is not None else ()
+        found = await (await self._find_passkeys()).list(request.account_id) if self._find_passkeys is not None else ()
         wallets = await self._found_wallets.list(request.account_id) if self._found_wallets is not None else ()
         created_at_ms = await self._recovery_codes.created_at_ms(request.account_id)
         return sign_in_pb2.ListSignInMethodsResponse(

@@ -12,7 +12,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import asyncpg
 import sqlalchemy as sa
 
 from services.billing.ledger.deposits import (
@@ -25,7 +24,7 @@ from services.billing.ledger.deposits import (
     RecordedDeposit,
 )
 from services.common.database.statements import copy_postgresql, execute_many_sqlite, fetch_postgresql, fetch_sqlite
-from services.common.database.transactions import RetryTransaction
+from services.common.database.transactions import RetryTransaction, retry_if_row_exists
 
 _CURSOR = "chain_id, token, watcher"
 _DEPOSIT = "chain_id, tx_hash, log_index, block_number, block_hash, sender, address, atomic"
@@ -143,7 +142,7 @@ def read_books(
 
 def write_books(connection: sa.Connection, books: DepositBooks) -> None:
     """Writes what the ranges have changed, or has the transaction begin again because another process was faster."""
-    try:
+    with retry_if_row_exists():
         for cursor, (before, after) in books.moved.items():
             if before is None:
                 _fetch(connection, "insert_cursor", *cursor, *after)
@@ -151,8 +150,6 @@ def write_books(connection: sa.Connection, books: DepositBooks) -> None:
                 raise RetryTransaction
         if books.new_deposits:
             _write_deposits(connection, books.new_deposits, sorted(books.new_totals.items()))
-    except asyncpg.UniqueViolationError as error:
-        raise RetryTransaction from error
 
 
 def _write_deposits(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from services.common.errors import Code, MeshError
 
 # How often one transaction is tried before its caller is told to come back later.
@@ -10,6 +13,24 @@ ATTEMPTS = 5
 
 class RetryTransaction(Exception):  # noqa: N818 - it is an instruction
     """Raised inside a transaction whose decision another process has overtaken: undo it and run it again."""
+
+
+# What PostgreSQL says of a row whose key another row has (unique_violation).
+_UNIQUE_VIOLATION = "23505"
+
+
+@contextmanager
+def retry_if_row_exists() -> Iterator[None]:
+    """Raises RetryTransaction if PostgreSQL finds that another process has inserted a row with the same key.
+
+    The error is known by its code, so that a process that uses SQLite does without the driver of PostgreSQL.
+    """
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "sqlstate", None) == _UNIQUE_VIOLATION:
+            raise RetryTransaction from error
+        raise
 
 
 class RowLockedError(MeshError):

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from services.common.errors import Code, MeshError
+from services.common.limits.json_nesting import check_nesting
 from services.edge.http.type_words import describe, describe_choices, describe_given
 
 BodyT = TypeVar("BodyT")
@@ -35,6 +36,7 @@ def json_response(body: object) -> web.Response:
 def parse_body(body: bytes, decoder: msgspec.json.Decoder[BodyT]) -> BodyT:
     """Decodes a JSON body; raises MeshError INVALID_REQUEST, with `param` where one field is at fault."""
     try:
+        check_nesting(body)
         return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise _field_error(str(error), decoder.type) from None

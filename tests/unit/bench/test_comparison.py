@@ -1,4 +1,4 @@
-"""A comparison says which of two checkouts costs less, however noisy the machine is."""
+"""A comparison says which of two checkouts or interpreters costs less, however noisy the machine is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.comparison.checkout import NoRevisionError, checkout_of
-from bench.comparison.report import comparison_table
-from bench.comparison.rounds import Round, run_rounds
+from bench.comparison.report import comparison_table, memory_comparison
+from bench.comparison.rounds import Memory, Round, run_rounds
 
 
 def test_the_checkout_that_comes_first_changes_and_the_relay_lies_between() -> None:
@@ -43,6 +43,45 @@ def test_the_ratio_is_the_median_of_the_rounds_and_not_of_the_seconds() -> None:
     assert cells["median"] == ["0.500", "1.400", "1.200", "0.800"]
     assert cells["median ÷ relay"] == ["1.000", "2.000", "2.400", ""]
     assert cells["2, here first"] == ["0.400", "2.000", "1.600", "0.800"]
+
+
+def test_with_two_interpreters_each_relay_is_measured_beside_its_mesh() -> None:
+    order: list[str] = []
+    clock = count(1)
+
+    def measured(name: str) -> float:
+        order.append(name)
+        return next(clock)
+
+    rounds = list(
+        run_rounds(
+            2,
+            relay=lambda: measured("relay"),
+            other=lambda: measured("other"),
+            here=lambda: measured("here"),
+            other_relay=lambda: measured("other relay"),
+        )
+    )
+    assert order == ["other", "relay", "other relay", "here", "here", "other relay", "relay", "other"]
+    assert [(each.other, each.relay, each.other_relay, each.here) for each in rounds] == [(1, 2, 3, 4), (8, 7, 6, 5)]
+
+
+def test_each_mesh_is_told_beside_either_relay() -> None:
+    rounds = [
+        Round(1.0, 4.0, 3.0, other_first=True, other_relay=2.0),
+        Round(2.0, 8.0, 6.0, other_first=False, other_relay=2.0),
+        Round(2.0, 4.0, 2.0, other_first=True, other_relay=4.0),
+    ]
+    cells = cells_by_row(comparison_table(rounds, "old", "CPU-ms"))
+    assert cells["2, here first"] == ["2.000", "2.000", "8.000", "6.000", "0.750"]
+    assert cells["median"] == ["2.000", "2.000", "4.000", "3.000", "0.750"]
+    assert cells["median ÷ relay"] == ["1.000", "", "4.000", "3.000", ""]
+    assert cells["median ÷ relay, old"] == ["", "1.000", "2.000", "1.500", ""]
+
+
+def test_memory_is_told_by_process_whatever_a_revision_lacks() -> None:
+    cells = cells_by_row(memory_comparison(Memory({"edge": 70.4}, {"edge": 80.6, "console": 60.0}), "v1"))
+    assert cells == {"console": ["", "60"], "edge": ["70", "81"]}
 
 
 def cells_by_row(table: Table) -> dict[str, list[str]]:

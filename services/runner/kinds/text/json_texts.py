@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from services.common.limits.json_counts import LEAST_BYTES, MOST_COUNTS, JsonCounts, count_json
+from services.common.limits.json_nesting import check_nesting
 
 
 class JsonTexts:
@@ -28,6 +29,7 @@ class JsonTexts:
             if self._counts.excess(MOST_COUNTS):
                 return None
         try:
+            check_nesting(content)
             value = msgspec.json.decode(content)
         except (msgspec.DecodeError, RecursionError):
             return None
