@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from services.router.metrics import PLACEMENTS
 from services.router.runners.live_runner import LiveRunner
+from services.router.runners.room import draw_two
 from services.router.runners.table import Table
 from services.router.warm_prefixes import WarmPrefixes
 
@@ -54,11 +55,10 @@ class Needs(NamedTuple):
             return False
         return runner.id not in self.excluded and self.capabilities <= runner.capabilities
 
-    def can_go_to(self, runner: LiveRunner, now: float) -> bool:
-        """Whether a runner that serves the model can take this request now."""
-        if (self.capabilities or self.excluded or self.vocabulary) and not self.met_by(runner):
-            return False
-        return self.slotless or runner.load.has_room(now)
+    @property
+    def are_plain(self) -> bool:
+        """Whether every runner that serves the model can serve this request."""
+        return not (self.capabilities or self.excluded or self.vocabulary)
 
 
 class Lack(Enum):
@@ -93,7 +93,7 @@ class Placement:
         # One runner alone leaves nothing to choose.
         hashes = prefix_hashes if len(runners) > 1 and not needs.slotless else ()
         warm = self._warm_one(needs, hashes, now) if hashes else None
-        pair = (warm, warm) if warm else self._draw(needs, runners, now)
+        pair = (warm, warm) if warm else self._draw(needs, now)
         if pair is None:
             return self.lack(needs)
         chosen = _less_loaded(*pair, now)
@@ -107,10 +107,8 @@ class Placement:
 
     def lack(self, needs: Needs) -> Lack:
         """Says why a request waits, without choosing."""
-        return Lack.BUSY if self._able(needs) else self._why_none(needs)
-
-    def _able(self, needs: Needs) -> list[LiveRunner]:
-        return [runner for runner in self._table.serving(needs.model) if needs.met_by(runner)]
+        able = any(needs.met_by(runner) for runner in self._table.serving(needs.model))
+        return Lack.BUSY if able else self._why_none(needs)
 
     def _warm_one(self, needs: Needs, prefix_hashes: Sequence[int], now: float) -> LiveRunner | None:
         """Returns the runner that has read most of the prompt among those that are not too busy, if there is one."""
@@ -132,30 +130,26 @@ class Placement:
             self._mean_shares[model] = now + MEAN_LIFE, share
         return share
 
-    def _draw(self, needs: Needs, runners: Sequence[LiveRunner], now: float) -> tuple[LiveRunner, LiveRunner] | None:
+    def _draw(self, needs: Needs, now: float) -> tuple[LiveRunner, LiveRunner] | None:
         """Draws two different runners among those that can take a request, or the only one twice.
 
         Returns None if there is none. A pair with one that cannot is put back, so that a few of them cost no look at
-        every runner.
+        every runner with room.
         """
-        for _ in range(_TRIES if runners else 0):
-            one, other = self._two_of(runners)
-            if needs.can_go_to(one, now) and needs.can_go_to(other, now):
-                return one, other
-        # Most of them are full. The one that had room last is likely to have it still.
-        freed = self._table.freed
-        if freed and self._table.serves(freed, needs.model) and needs.can_go_to(freed, now):
-            return freed, freed
-        able = [runner for runner in runners if needs.can_go_to(runner, now)]
-        return self._two_of(able) if able else None
+        room = self._table.room(needs.model)
+        for _ in range(_TRIES):
+            pair = self._any_two(needs.model) if needs.slotless else room.draw(now, self._random)
+            if pair is None:
+                return None
+            if needs.are_plain or (needs.met_by(pair[0]) and needs.met_by(pair[1])):
+                return pair
+        runners = self._table.serving(needs.model) if needs.slotless else room.all(now)
+        able = [runner for runner in runners if needs.met_by(runner)]
+        return draw_two(able, self._random) if able else None
 
-    def _two_of(self, runners: Sequence[LiveRunner]) -> tuple[LiveRunner, LiveRunner]:
-        """Draws two different runners, or the only one twice."""
-        count = len(runners)
-        first = int(self._random() * count)
-        if count == 1:
-            return runners[0], runners[0]
-        return runners[first], runners[(first + 1 + int(self._random() * (count - 1))) % count]
+    def _any_two(self, model: str) -> tuple[LiveRunner, LiveRunner] | None:
+        runners = self._table.serving(model)
+        return draw_two(runners, self._random) if runners else None
 
     def _why_none(self, needs: Needs) -> Lack:
         if not self._table.synced:

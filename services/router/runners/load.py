@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -106,7 +107,7 @@ class Load:
     def current(self, now: float) -> int:
         """Returns how many requests the runner has, as far as can be known."""
         placed = self._placed
-        while placed and placed[0] <= now - PLACEMENT_LIFE:
+        while placed and now >= placed[0] + PLACEMENT_LIFE:
             self._forget(1)
         if now >= self._least_since + PLACEMENT_LIFE:
             self._forget(self._least)
@@ -122,3 +123,14 @@ class Load:
     def has_room(self, now: float) -> bool:
         """Whether one more request fits."""
         return self.current(now) < self.slots and now >= self._full_until
+
+    def full_until(self) -> float:
+        """Returns before which moment a full runner gets no room, unless a status says so; infinite if none is known.
+
+        For the moment after `has_room` has been false.
+        """
+        if self.active >= self.slots:
+            return math.inf
+        if self.active + len(self._placed) < self.slots:
+            return self._full_until
+        return max(self._full_until, min(self._placed[0], self._least_since) + PLACEMENT_LIFE)

@@ -18,8 +18,10 @@ from services.common.telemetry.logs import get_logger
 from services.router.metrics import EJECTIONS, Runner
 from services.router.runners.live_runner import Health, LiveRunner
 from services.router.runners.load import MOST_SLOTS, Report
+from services.router.runners.room import Room
 
 log = get_logger()
+_NO_ROOM = Room(())
 
 
 class StatusStreams(Protocol):
@@ -45,8 +47,7 @@ class Table:
         self._most_slots = most_slots
         self._runners: dict[str, LiveRunner] = {}
         self._serving: dict[str, list[LiveRunner]] = {}
-        # The runner that said last that it has room.
-        self.freed: LiveRunner | None = None
+        self._room: dict[str, Room] = {}
         # The IDs of runners that operators have drained, of runners that are not known too.
         self._drained: set[str] = set()
 
@@ -70,6 +71,10 @@ class Table:
     def serving(self, model: str) -> list[LiveRunner]:
         """Returns the runners on which requests for a model may be placed; not to be changed by the caller."""
         return self._serving.get(model, [])
+
+    def room(self, model: str) -> Room:
+        """Returns which of these runners may have room; until the next change of the table."""
+        return self._room.get(model, _NO_ROOM)
 
     def serves(self, runner: LiveRunner, model: str) -> bool:
         """Whether requests for a model may be placed on a runner, which may have left."""
@@ -163,9 +168,10 @@ class Table:
             self.remove(runner)
         elif not was_up or was_draining != runner.draining:
             self._changed()
-        elif runner.load.has_room(self._clock()):
-            self.freed = runner
-            self.on_change()
+        else:
+            self._look_for_room(runner)
+            if runner.load.has_room(self._clock()):
+                self.on_change()
 
     def lost(self, runner: LiveRunner, reason: str) -> None:
         """Takes a runner out because its stream broke or could not be opened."""
@@ -209,6 +215,12 @@ class Table:
         runner = self._runners.get(runner_id)
         if runner is not None:
             runner.load.refuse(self._clock())
+            self._look_for_room(runner)
+
+    def _look_for_room(self, runner: LiveRunner) -> None:
+        """Lets the next placements see whether a runner has room now."""
+        for model in runner.record.models:
+            self.room(model).open(runner)
 
     def give_back(self, runner_id: str) -> None:
         """Notes that a request that was placed on a runner will not be sent to it."""
@@ -225,4 +237,5 @@ class Table:
                 for model in runner.record.models:
                     serving.setdefault(model, []).append(runner)
         self._serving = serving
+        self._room = {model: Room(runners) for model, runners in serving.items()}
         self.on_change()

@@ -1,11 +1,14 @@
 import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
 
 from services.router.placement import Lack, Needs
 from services.router.runners.live_runner import LiveRunner
-from services.router.runners.load import Report
+from services.router.runners.load import FULL_LIFE, PLACEMENT_LIFE, Load, Report
 from tests.unit.router.world import World, record
 
 SMALL = Needs("small")
@@ -150,7 +153,7 @@ def test_those_who_fail_a_few_requests_do_not_crowd_the_others() -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_a_runner_is_chosen_exactly_if_one_can_take_the_request(seed: int) -> None:
-    """Whatever was drawn, and whoever said last that it has room: a runner may have left, be drained or be full."""
+    """Whatever was drawn before: a runner may have left, be drained, be full, or have room again by time alone."""
     rng = random.Random(seed)
     world = World()
     for number in range(rng.randint(1, 30)):
@@ -160,7 +163,7 @@ def test_a_runner_is_chosen_exactly_if_one_can_take_the_request(seed: int) -> No
         world.up(f"r{number}", *models, slots=slots, active=active, capabilities=rng.choice(((), ("vision",))))
     for _ in range(200):
         runner = rng.choice(world.table.all())
-        match rng.randrange(6):
+        match rng.randrange(8):
             case 0:
                 world.table.remove(runner)
                 world.up(runner.id, *runner.record.models, slots=runner.load.slots, active=runner.load.slots)
@@ -170,6 +173,14 @@ def test_a_runner_is_chosen_exactly_if_one_can_take_the_request(seed: int) -> No
                 active = rng.randint(0, runner.load.slots)
                 admitted = runner.load.slots * 10
                 world.table.report(runner, Report(slots=runner.load.slots, active=active, admitted=admitted))
+            case 4:
+                # It told this before some of what was placed on it arrived.
+                admitted = runner.load.slots * 10
+                world.table.report(runner, Report(slots=runner.load.slots, active=0, admitted=admitted))
+            case 5:
+                world.table.refuse(runner.id)
+            case 6:
+                world.clock.now += rng.choice((0.1, FULL_LIFE, PLACEMENT_LIFE / 2, PLACEMENT_LIFE))
             case _:
                 pass
         needs = Needs(
@@ -185,3 +196,41 @@ def test_a_runner_is_chosen_exactly_if_one_can_take_the_request(seed: int) -> No
             assert outcome in free
         else:
             assert outcome is (Lack.BUSY if able else Lack.NONE)
+
+
+def test_a_full_runner_is_looked_at_once_and_not_for_each_request() -> None:
+    world = World()
+    full = [world.up(f"full{number}", slots=1, active=1) for number in range(500)]
+    free = [world.up(f"free{number}", slots=1000) for number in range(4)]
+    with counted_looks() as looks:
+        counts = Counter(choose(world) for _ in range(1000))
+    assert counts.keys() == {runner.id for runner in free}
+    assert max(counts.values()) - min(counts.values()) <= 10
+    assert max(looks[runner.load] for runner in full) == 1
+
+
+def test_a_full_tier_is_not_searched_again_before_something_changes() -> None:
+    world = World()
+    runners = [world.up(f"r{number}", slots=1, active=1) for number in range(500)]
+    assert world.placement.choose(SMALL) is Lack.BUSY
+    with counted_looks() as looks:
+        assert {world.placement.choose(SMALL) for _ in range(100)} == {Lack.BUSY}
+        assert not looks
+        world.table.report(runners[7], Report(slots=1, active=0, admitted=1))
+        assert choose(world) == "r7"
+        assert world.placement.choose(SMALL) is Lack.BUSY
+    assert set(looks) == {runners[7].load}
+
+
+@contextmanager
+def counted_looks() -> Iterator[Counter[Load]]:
+    """Counts how often the router looks at the load of each runner."""
+    looks: Counter[Load] = Counter()
+
+    def current(load: Load, now: float) -> int:
+        looks[load] += 1
+        return original(load, now)
+
+    original = Load.current
+    with patch.object(Load, "current", current):
+        yield looks

@@ -73,14 +73,15 @@ def test_a_warm_runner_is_no_reason_to_wait_for_it() -> None:
 
 def test_nobody_jumps_the_queue() -> None:
     world = World()
-    runner = world.up("a", slots=1, active=1)
+    world.up("a", slots=1)
+    world.ask("never came")
     world.ask("first")
     # Time makes room unnoticed until the next tick: only the queue may use it.
-    runner.load.active = 0
+    world.clock.now += PLACEMENT_LIFE
     world.ask("second")
-    assert world.placed() == []
+    assert world.placed() == [("never came", "a")]
     world.routing.tick()
-    assert world.placed() == [("first", "a")]
+    assert world.placed() == [("never came", "a"), ("first", "a")]
 
 
 def test_a_busy_tier_does_not_hold_up_another_model_of_it() -> None:
