@@ -271,6 +271,8 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: 
     try:
         if not steps:
             stream.write(renderer.open() + _render(renderer, await delivery.next_steps()))
+        # Each message of a runner keeps the whole frame that it came in, and this one would do so until the end.
+        steps.clear()
         await _send_steps(delivery, renderer, stream)
         await _send_end(delivery, renderer, stream)
     except MeshError as error:
