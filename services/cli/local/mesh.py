@@ -47,8 +47,9 @@ def etcd_command(
         # Whoever looks after it has no certificate.
         "--listen-metrics-urls": f"http://{metrics_address}",
         "--initial-cluster": f"local={peer}",
-        # A cluster of one elects itself; a short election makes a short start.
-        "--heartbeat-interval": "20",
+        # A cluster of one elects itself; a short election makes a short start. Heartbeats are most of what an idle etcd
+        # does, and there have to be five in an election.
+        "--heartbeat-interval": "40",
         "--election-timeout": "200",
         # It holds only what runners register anew by themselves: waiting for the disk would protect nothing.
         "--unsafe-no-fsync": "true",

@@ -136,13 +136,14 @@ class ChunkRenderer:
     def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
         """Returns the chunks for one step, empty if the step shows nothing."""
         if not reply.reasoning and not reply.tool_calls and not self._logprobs:
-            if not reply.text:
+            text = reply.text
+            if not text:
                 return b""
             head = self._text_head.get(choice)
             if head is None:
                 head = self._head + b'{"index":%d,"delta":{"content":' % choice
                 self._text_head[choice] = head
-            return head + encode(reply.text) + self._text_tail
+            return head + encode(text) + self._text_tail
         return self._rich_step(choice, reply)
 
     def end(self, finished: Finished, receipt: Receipt) -> bytes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from aiohttp import HttpVersion11, web
 
+from services.edge.http.gathering import Gathering
 from services.edge.http.keep_alive import COMMENT, KeepAlive, write_now
 
 # JSON may hold these characters as they are, but readers that split lines as Unicode says end a line at each of them.
@@ -61,13 +63,20 @@ class EventStream:
         keep_alive_seconds: float,
         keep_alive: bytes = COMMENT,
         note: Callable[[bytes], None] | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
-        """`note` is given all bytes of the body in their order, except those that close it."""
+        """`note` is given all bytes of the body in their order, except those that close it.
+
+        With the `gathering` of its event loop, events leave in fewer writes while the loop is behind.
+        """
         self.response = streamed_response(request, headers, "text/event-stream")
         self._request = request
         self._max_unread_bytes = max_unread_bytes
         self._keep_alive = KeepAlive(request, self.response, keep_alive_seconds, keep_alive, note)
         self._note = note
+        self._gathering = gathering if gathering is not None else Gathering()
+        # Events that wait for those that follow.
+        self._waiting: list[bytes] = []
 
     async def open(self, first: bytes) -> None:
         """Sends the status line, the headers and the first events; raises ConnectionError if the client is gone."""
@@ -77,6 +86,7 @@ class EventStream:
             raise ConnectionResetError("the client has left")
         # Below the bound a write never waits, so a slow client does not slow its own generation down either.
         transport.set_write_buffer_limits(high=self._max_unread_bytes)
+        self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._writer = self._request.writer
         self._chunked = self.response.chunked
@@ -94,6 +104,27 @@ class EventStream:
         gone, or that is cut off here because it does not read, is nobody's error: aiohttp cancels the handler of the
         request.
         """
+        gathering = self._gathering
+        if gathering.waits:
+            gathering.came = True
+            if not self._waiting:
+                gathering.add(self)
+            self._waiting.append(data)
+            return
+        # All tokens of a turn come at the same time of the loop's clock, so this is noted once a turn.
+        now = self._loop.time()
+        if now != gathering.written_at:
+            gathering.note(now)
+        self._write(data)
+
+    def flush(self) -> None:
+        """Sends what waits, in one write."""
+        if self._waiting:
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         transport = self._transport
         if transport.get_write_buffer_size() > self._max_unread_bytes:
             transport.abort()
@@ -113,8 +144,9 @@ class EventStream:
         await self.response.write_eof()
 
     def stop(self) -> None:
-        """Sends no more comments: whatever happens to the response, nothing may be written into the next one."""
+        """Sends what waits, and no comments any more: nothing may be written into the next response."""
         self._keep_alive.stop()
+        self.flush()
 
     def _send(self, data: bytes) -> None:
         write_now(self._transport, self._writer, chunked=self._chunked, data=in_lines(data))

@@ -14,6 +14,7 @@ from services.common.receipts.claims import Outcome as ReceiptOutcome
 from services.common.telemetry.logs import get_logger
 from services.edge.http.errors import internal_error
 from services.edge.http.event_stream import EventStream, in_lines
+from services.edge.http.gathering import Gathering
 from services.edge.http.keep_alive import COMMENT
 from services.edge.metrics import of_model
 from services.edge.paid.charge import Charge
@@ -119,6 +120,8 @@ class Delivery(Struct):
     max_unread_bytes: int
     # How long a stream may be silent before a comment keeps its connection alive, in seconds.
     keep_alive_seconds: float
+    # Of the streams of this edge; None if this one has none to share.
+    gathering: Gathering | None = None
     # The receipt that is signed at the end; None if none is.
     open_receipt: OpenReceipt | None = None
     finished: dict[int, GenerateReply] = field(default_factory=dict)
@@ -261,18 +264,21 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: 
         keep_alive_seconds=delivery.keep_alive_seconds,
         keep_alive=keep_alive,
         note=delivery.note_sent,
+        gathering=delivery.gathering,
     )
     steps = await delivery.next_steps(delivery.keep_alive_seconds)
     await stream.open(renderer.open() + _render(renderer, steps) if steps else keep_alive)
     try:
         if not steps:
             stream.write(renderer.open() + _render(renderer, await delivery.next_steps()))
+        # Each message of a runner keeps the whole frame that it came in, and this one would do so until the end.
+        steps.clear()
         await _send_steps(delivery, renderer, stream)
         await _send_end(delivery, renderer, stream)
     except MeshError as error:
         log.warning("stream_failed", request_id=delivery.charge.request_id, code=error.code.name)
         delivery.fail()
-        await stream.close(delivery.with_comment(renderer.error(error)))
+        await _close(delivery, stream, renderer.error(error))
     except Exception:
         # A defect: whoever logs it closes the connection, since nothing more can be said of this stream.
         stream.write(renderer.error(internal_error()))
@@ -302,4 +308,10 @@ def _render(renderer: Renderer, steps: list[ChoiceStep]) -> bytes:
 
 async def _send_end(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
     receipt = await delivery.settle()
-    await stream.close(delivery.with_comment(renderer.end(delivery.finished, receipt)))
+    await _close(delivery, stream, renderer.end(delivery.finished, receipt))
+
+
+async def _close(delivery: Delivery, stream: EventStream, last: bytes) -> None:
+    # A receipt is about all that precedes it, so nothing may wait any more, and no comment may come.
+    stream.stop()
+    await stream.close(delivery.with_comment(last))

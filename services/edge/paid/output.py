@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 
 from services.common.catalog import Model
 from services.common.text_digest import text_digest
@@ -26,15 +27,16 @@ _FIELDS = {
 class Output:
     """The tokens and texts of one choice, over all runners that had a part in it."""
 
-    __slots__ = ("_fields", "_most_size", "_most_tokens", "_size", "_streamed", "_texts", "final", "token_ids")
+    __slots__ = ("_fields", "_most_size", "_most_tokens", "_size", "_streamed", "_text", "final", "token_ids")
 
     def __init__(self, model: Model, call: GenerateCall) -> None:
-        # Another runner goes on after these.
-        self.token_ids: list[int] = []
+        # Another runner goes on after these. A list of tokens and one of their texts would take ten times as much, for
+        # each answer in progress.
+        self.token_ids = array("I")
+        self._text = bytearray()
         # Whether something has come after which no other runner could go on: audio, or text without its tokens.
         self.final = False
         self._streamed = model.kind == "chat" and not call.whole
-        self._texts: list[str] = []
         self._size = 0
         self._fields = _FIELDS[model.kind]
         # Other kinds are bounded by the size of their frames.
@@ -62,13 +64,13 @@ class Output:
         if not new and (reply.audio or (self._streamed and (text or reply.tool_calls))):
             self.final = True
         self._size = size
-        self.token_ids += new
-        self._texts.append(text)
+        self.token_ids.extend(new)
+        self._text += text.encode()
         return ""
 
     def text_digest(self) -> bytes:
         """Returns a digest of reasoning and answer, for a runner that is to go on after the tokens."""
-        return text_digest("".join(self._texts))
+        return text_digest(self._text.decode())
 
     def _has_only_its_kind(self, reply: GenerateReply) -> bool:
         for field, _ in reply.ListFields():  # noqa: SIM110 - a generator takes twice as long, for each whole answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Protocol
@@ -19,6 +19,7 @@ from services.common.telemetry.tracing import context_of, step
 from services.edge.authentication import Principal
 from services.edge.context import RequestContext
 from services.edge.http.bodies.incoming import BODY
+from services.edge.http.gathering import Gathering
 from services.edge.metrics import PLACE, RESERVE
 from services.edge.paid.charge import Charge
 from services.edge.paid.cut_off import CutOff
@@ -59,6 +60,7 @@ class Mesh:
     billing: BillingClient
     runners: RunnerPool
     progress: ProgressWatch
+    gathering: Gathering = field(default_factory=Gathering)
 
 
 class Payment(Protocol):
@@ -352,6 +354,7 @@ class OpenOrder:
             elapsed=lambda: monotonic() - order.context.arrived,
             max_unread_bytes=self._settings.max_unread_bytes,
             keep_alive_seconds=self._settings.keep_alive_seconds,
+            gathering=self._mesh.gathering,
             open_receipt=self._open_receipt(charge),
         )
 

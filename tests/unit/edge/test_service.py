@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,15 +14,19 @@ from aiohttp import web
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.receipts.claims import ReceiptClaims
+from services.common.receipts.finding import covered
 from services.edge.authentication import Authenticator, Principal, Verdict
 from services.edge.context import RequestContext
 from services.edge.http.bodies.arriving import SlowBodyError
 from services.edge.http.errors import error_body
 from services.edge.http.event_stream import EventStream
+from services.edge.http.gathering import Gathering
 from services.edge.http.server import HttpServer
 from services.edge.paid.delivery import Delivery, deliver_stream
 from services.edge.paid.hold import Outcome
 from services.edge.paid.routing import Assignment
+from services.edge.receipts.issuing import Purchase, ReceiptIssuer
 from services.edge.route import AnyRoute, Handler, Route
 from services.edge.service import EdgeService
 from services.edge.settings import EdgeSettings
@@ -33,6 +38,7 @@ from tiermesh.billing.v1 import billing_pb2
 from tiermesh.runner.v1 import runner_pb2
 
 FAILURES = [RuntimeError("defect"), MeshError(Code.UNAVAILABLE, "away"), SlowBodyError()]
+PURCHASE = Purchase(request_id="req_1", model="m", unit_price=4, quantity=1, request_sha256="r")
 COMPLETED, FAILED = billing_pb2.OUTCOME_COMPLETED, billing_pb2.OUTCOME_FAILED
 
 
@@ -101,15 +107,15 @@ class Runner(Backend):
     """Answers in three steps, each in a turn of the event loop."""
 
     pause = 0.01
+    last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
 
     def start(self, _call: object, sink: Callable[[Any], None], _timeout: float) -> int:
-        last = runner_pb2.GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)
         speaks = self.model.kind == "speech"
         replies = [
             runner_pb2.GenerateReply(audio=text.encode()) if speaks else runner_pb2.GenerateReply(text=text)
             for text in ("one", "two")
         ]
-        replies.append(last)
+        replies.append(self.last)
 
         def send() -> None:
             sink(replies.pop(0))
@@ -151,7 +157,11 @@ class Renderer:
 
 
 def streaming(
-    backend: Backend, send: Callable[[Delivery], Awaitable[web.StreamResponse]], keep_alive_seconds: float = 10
+    backend: Backend,
+    send: Callable[[Delivery], Awaitable[web.StreamResponse]],
+    keep_alive_seconds: float = 10,
+    gathering: Gathering | None = None,
+    issuer: ReceiptIssuer | None = None,
 ) -> Handler:
     """Returns a handler that sends the answer of the backend."""
 
@@ -168,6 +178,8 @@ def streaming(
                 prompts=1,
                 max_unread_bytes=1024 * 1024,
                 keep_alive_seconds=keep_alive_seconds,
+                gathering=gathering,
+                open_receipt=issuer.begin(PURCHASE) if issuer is not None else None,
             )
             return await send(reply)
 
@@ -228,6 +240,38 @@ async def test_a_stream_that_is_written_ends_and_is_charged(serve: Callable[[Han
         await connection.send(request("POST", "/v1/chat/completions"))
         assert (await connection.response()).body == b"data: one\n\ndata: two\n\ndata: end\n\n"
     assert backend.outcomes == [COMPLETED]
+
+
+class FailingRunner(Runner):
+    """Fails after two steps, of the request itself."""
+
+    last = runner_pb2.GenerateReply(error=MeshError(Code.INVALID_REQUEST, "It fails.").to_proto())
+
+
+@pytest.mark.parametrize(
+    ("backend", "outcome", "end"),
+    [(Runner, "completed", b"data: end\n\n"), (FailingRunner, "failed", b'"message":"It fails."')],
+)
+async def test_a_receipt_is_about_what_waited_until_the_end(
+    serve: Callable[[Handler], Awaitable[str]], backend: type[Runner], outcome: str, end: bytes
+) -> None:
+    signed: list[ReceiptClaims] = []
+
+    def sign(claims: ReceiptClaims) -> str:
+        signed.append(claims)
+        return "token"
+
+    gathering = Gathering()
+    # As if the loop were behind until the end, and for longer.
+    gathering.waits = True
+    handler = streaming(backend(), text("nothing"), gathering=gathering, issuer=ReceiptIssuer(sign, b"", lambda: 12.9))
+    async with connect(await serve(handler)) as connection:
+        await connection.send(request("POST", "/v1/chat/completions"))
+        body = (await connection.response()).body
+    assert body.startswith(b"data: one\n\ndata: two\n\n")
+    assert end in body
+    (claims,) = signed
+    assert (claims.outcome, claims.answer_sha256) == (outcome, hashlib.sha256(covered(body)).hexdigest())
 
 
 class SlowRunner(Runner):
