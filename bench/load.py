@@ -1,12 +1,14 @@
-"""A closed-loop client in a process of its own: `python -m bench.load` reads a JSON order and prints a JSON result.
+"""A client in a process of its own: `python -m bench.load` reads a JSON order and prints a JSON result.
 
-It keeps a fixed number of requests in flight and speaks just enough HTTP to be cheap; its own CPU is counted nowhere.
+It keeps a fixed number of requests in flight, or sends them at random moments. It speaks just enough HTTP to be cheap;
+its own CPU is counted nowhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import sys
 import time
@@ -35,6 +37,8 @@ class Order(msgspec.Struct, kw_only=True):
     in_flight: int
     stream: bool
     max_tokens: int
+    # Requests a second that come at random moments, while fewer than `in_flight` are; 0 to keep so many in flight.
+    rate: float = 0.0
     # What joins the body of each request.
     extra: dict[str, Any] = {}
 
@@ -76,10 +80,15 @@ async def run(order: Order) -> Result:
     body = request_body(order)
     headers = {"Authorization": f"Bearer {order.api_key}", "Content-Type": "application/json"}
 
+    moments, due = random.Random(1), time.perf_counter()
+
     async def worker(session: aiohttp.ClientSession) -> None:
-        nonlocal left
+        nonlocal left, due
         while left > 0:
             left -= 1
+            if order.rate:
+                due += moments.expovariate(order.rate)
+                await asyncio.sleep(due - time.perf_counter())
             began = time.perf_counter()
             async with await post(session, order.url, data=body, headers=headers) as response:
                 content = await response.read()

@@ -8,6 +8,9 @@ The runners are part of the sum, without what their engines do. In a deployment 
 processors are busy with little else, so the sum without them is shown too. What runners, routers and etcd tell each
 other at rest is spent by the second and not by the request, so it weighs more the fewer requests a machine can do. It
 is measured apart, before the rounds.
+
+With a number of requests in flight, each burst of answers brings a burst of requests, and what a process does for all
+of them it does at once. With `--rate` they come at random moments, as from many clients.
 """
 
 from __future__ import annotations
@@ -60,10 +63,11 @@ class Crowd:
     # CPU-milliseconds of a second at rest by process.
     rest: dict[str, float] = field(default_factory=dict)
 
-    def measure(self, requests: int, in_flight: int) -> None:
-        """Measures one round."""
+    def measure(self, requests: int, in_flight: int, rate: float = 0.0) -> None:
+        """Measures one round; with a `rate`, of requests that come at random moments."""
         order = Order(url=self.mesh.base_url + "/chat/completions", api_key=self.mesh.api_key, model=_MODEL,
-                      requests=requests, in_flight=in_flight, stream=False, max_tokens=1)  # fmt: skip
+                      requests=requests, in_flight=in_flight, stream=False, max_tokens=1,
+                      rate=rate)  # fmt: skip
         before = self.used()
         result = send(order)
         after = self.used()
@@ -100,6 +104,7 @@ def main() -> None:
     parser.add_argument("--runners", default="1,10,100", help="how many runners, comma-separated")
     parser.add_argument("--requests", type=int, default=500, help="requests of each mesh in a round")
     parser.add_argument("--in-flight", type=int, default=32, help="requests in flight")
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second that come at random moments")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--against", metavar="REVISION", help="measure a revision of git in the same rounds")
     arguments = parser.parse_args()
@@ -126,10 +131,11 @@ def main() -> None:
         relays = []
         for number in range(arguments.rounds):
             for crowd in crowds if number % 2 else reversed(crowds):
-                crowd.measure(arguments.requests, arguments.in_flight)
+                crowd.measure(arguments.requests, arguments.in_flight, arguments.rate)
             relays.append(relay.measure(arguments.requests, arguments.in_flight, stream=False))
             console.print(f"round {number + 1} of {arguments.rounds}")
-    console.print(cost_table(crowds, median(relays), arguments.in_flight))
+    coming = f"at {arguments.rate:g} a second" if arguments.rate else f"at {arguments.in_flight} in flight"
+    console.print(cost_table(crowds, median(relays), coming))
 
 
 def measure_rest(crowds: list[Crowd]) -> None:
@@ -140,9 +146,9 @@ def measure_rest(crowds: list[Crowd]) -> None:
         crowd.rest = {name: (seconds - used[name]) * 1000 / _REST for name, seconds in crowd.used().items()}
 
 
-def cost_table(crowds: list[Crowd], relay: float, in_flight: int) -> Table:
-    """Returns the medians of all rounds."""
-    table = Table(title=f"CPU-ms of a unary request at {in_flight} in flight; bare relay {relay:.3f}")
+def cost_table(crowds: list[Crowd], relay: float, coming: str) -> Table:
+    """Returns the medians of all rounds; `coming` says how the requests came."""
+    table = Table(title=f"CPU-ms of a unary request {coming}; bare relay in bursts {relay:.3f}")
     table.add_column("")
     for crowd in crowds:
         table.add_column(f"{crowd.count} runners, {crowd.revision}", justify="right")
