@@ -227,6 +227,7 @@ class Table:
         runner = self._runners.get(runner_id)
         if runner is not None:
             runner.load.give_back()
+            self._look_for_room(runner)
             self.on_change()
 
     def _changed(self) -> None:
