@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -59,13 +59,12 @@ class LedgerStore:
         Operations of which none needs that are not durable before the next transaction with others (`needs_sync`).
         Raises RowLockedError if another process has locked one of the accounts for long.
         """
-        work = partial(self._apply, operations, now_ms, skip_locked=False)
-        answers = await self._transact(work, operations)
+        answers = await self._transact(operations, now_ms, skip_locked=False)
         return [answer for answer in answers if not isinstance(answer, Locked)]
 
     async def commit_unlocked(self, operations: Sequence[Operation], now_ms: int) -> list[Result | Locked]:
         """Does the same, but leaves out what is of accounts that another process has locked, and waits for none."""
-        return await self._transact(partial(self._apply, operations, now_ms, skip_locked=True), operations)
+        return await self._transact(operations, now_ms, skip_locked=True)
 
     async def balance(self, account_id: str) -> Balance:
         """Reads one account's balance; zero if it has none."""
@@ -132,10 +131,9 @@ class LedgerStore:
         return await self._audits.audit_new()
 
     async def _transact(
-        self,
-        work: Callable[[sa.Connection], tuple[list[Result | Locked], dict[str, int]]],
-        operations: Sequence[Operation],
+        self, operations: Sequence[Operation], now_ms: int, *, skip_locked: bool
     ) -> list[Result | Locked]:
+        work = partial(self._apply, operations, now_ms, skip_locked=skip_locked)
         answers, moved = await self._database.transaction(work, synced=any(map(needs_sync, operations)))
         for kind, moved_credits in moved.items():
             CREDITS.labels(kind).inc(moved_credits)

@@ -99,8 +99,8 @@ def die_at(failpoint: int) -> None:
         point()
         return answers
 
-    async def transact(store: LedgerStore, *arguments: Any) -> Any:
-        answers = await _transact(store, *arguments)
+    async def transact(store: LedgerStore, *arguments: Any, **options: Any) -> Any:
+        answers = await _transact(store, *arguments, **options)
         point()
         return answers
 
