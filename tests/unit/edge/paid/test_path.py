@@ -210,6 +210,38 @@ async def test_what_waits_for_a_slot_holds_no_money_once_it_is_known_that_one_wa
         assert world.asked == asked
 
 
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("pays", PAYS)
+async def test_nothing_stays_taken_where_requests_wait(pays: Code | None, places: Code | None) -> None:
+    for leaves, keyed in itertools.product(LEAVES, [True, False]):
+        world = World()
+        world.available = False
+        case = f"{pays=} {places=} {leaves=} {keyed=}"
+        asking = asyncio.create_task(world.open(keyed=keyed))
+        await turns()
+        # One after the other: a place before the price, unless a repeat is to be told so first.
+        answers = [("pay", world.pays, pays), ("place", world.places, places)]
+        (first, one, code), (second, other, later) = answers if keyed else answers[::-1]
+        assert world.asked == [first], case
+        if leaves == "first":
+            asking.cancel()
+        else:
+            one.set_result(code)
+        await turns()
+        assert world.asked == ([first, second] if leaves != "first" and code is None else [first]), case
+        if leaves == "between":
+            asking.cancel()
+        elif not other.done():
+            other.set_result(later)
+        outcome = (await asyncio.gather(asking, return_exceptions=True))[0]
+        await turns()
+        if leaves == "never":
+            assert (outcome.code if isinstance(outcome, MeshError) else None) == (code or later), case
+        served = outcome is None
+        assert served == (pays is None and places is None and leaves == "never"), case
+        assert (world.started, world.held, world.placed) == ((1, 1, 1) if served else (0, 0, 0)), case
+
+
 async def test_a_repeat_is_told_so_before_it_asks_for_a_slot_that_others_wait_for() -> None:
     world = World()
     world.available = False
