@@ -60,13 +60,15 @@ class World(Backend):
             runners=cast("RunnerPool", self),
             progress=ProgressWatch(time.monotonic),
         )
-        self.path = PaidPath(mesh, EdgeSettings(), time.monotonic)
-        self.context = RequestContext("req_1", time.monotonic())
+        # Seconds, as the edge's clock tells them.
+        self.now = 0.0
+        self.path = PaidPath(mesh, EdgeSettings(), lambda: self.now)
+        self.context = RequestContext("req_1", self.now)
 
     async def open(self, *, keyed: bool = False) -> None:
         """Brings one request to the point where its answer is awaited."""
         headers = {"Idempotency-Key": "k"} if keyed else {}
-        self.context = RequestContext("req_1", time.monotonic())
+        self.context = RequestContext("req_1", self.now)
         order = Order(
             request=make_mocked_request("POST", "/v1/chat/completions", headers),
             context=self.context,
@@ -291,13 +293,29 @@ async def test_an_edge_that_stops_gives_everything_back() -> None:
         assert world.started == 0
 
 
-async def test_what_two_stages_take_at_the_same_time_counts_once() -> None:
+@pytest.mark.parametrize(
+    ("available", "paid_at", "placed_at", "waited", "overhead"),
+    [
+        (True, 3.0, 2.0, 0.0, 3.0),
+        (True, 2.0, 3.0, 0.0, 3.0),
+        # Waiting for a slot is no overhead: finding this one took a second, while the price was held.
+        (True, 2.0, 10.0, 9.0, 2.0),
+        (True, 2.0, 10.0, 7.0, 3.0),
+        # One after the other.
+        (False, 5.0, 2.0, 0.0, 5.0),
+        (False, 5.0, 4.0, 3.0, 2.0),
+    ],
+)
+async def test_what_two_stages_take_at_the_same_time_counts_once(
+    available: bool, paid_at: float, placed_at: float, waited: float, overhead: float
+) -> None:
     world = World()
+    world.available, world.waited_ms = available, int(waited * 1000)
     asking = asyncio.create_task(world.open())
     await turns()
-    begin = world.context.arrived
-    world.places.set_result(None)
-    await turns()
-    world.pays.set_result(None)
+    for moment, future in sorted([(paid_at, world.pays), (placed_at, world.places)], key=lambda each: each[0]):
+        world.now = moment
+        future.set_result(None)
+        await turns()
     await asking
-    assert 0 < world.context.overhead <= time.monotonic() - begin
+    assert world.context.overhead == pytest.approx(overhead)
