@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -103,6 +104,14 @@ class Customer(FundedAccount):
         return time.monotonic() - left
 
 
+def waits_for_slots(mesh: LocalMesh) -> int:
+    """Returns how many requests have waited for a slot."""
+    found = re.findall(
+        r"^tiermesh_router_queue_wait_seconds_count\S* (\S+)$", httpx2.get(mesh.metrics["router"]).text, re.MULTILINE
+    )
+    return sum(int(float(count)) for count in found)
+
+
 def active_slots(mesh: LocalMesh) -> int:
     for line in httpx2.get(mesh.metrics["runner-pro"]).text.splitlines():
         if line.startswith("tiermesh_runner_slots_active "):
@@ -123,6 +132,25 @@ async def test_k_finished_answers_cost_k_times_the_price(customer: Customer) -> 
         completion = customer.client.chat.completions.create(model="tiermesh-pro", messages=PROMPT, max_tokens=2)
         assert completion.choices[0].message.content
     assert customer.balance() == (3 * PRICE, 0)
+
+
+async def test_requests_that_cannot_be_paid_for_keep_no_slot(customer: Customer) -> None:
+    poor = customer.mesh.command_now("account", "create", "poor")["id"]
+    key = customer.mesh.command_now("key", "create", poor, "--rpm", "0")["api_key"]
+    body = {"model": "tiermesh-pro", "messages": PROMPT, "max_tokens": 2}
+
+    async def nobody_waits() -> bool:
+        """Whether a request gets a slot at once after so many that were refused; other work may delay a message."""
+        before = waits_for_slots(customer.mesh)
+        async with httpx2.AsyncClient(timeout=60, headers={"Authorization": f"Bearer {key}"}) as http:
+            for _ in range(8):
+                refused = await http.post(f"{customer.mesh.base_url}/chat/completions", json=body)
+                assert refused.status_code == 402
+        assert (await customer.ask_whole(max_tokens=2)).status_code == 200
+        return waits_for_slots(customer.mesh) == before
+
+    await eventually(nobody_waits)
+    assert customer.mesh.command_now("balance", poor) == {"account_id": poor, "available": 0, "held": 0}
 
 
 async def test_several_choices_are_one_request_with_one_price(customer: Customer) -> None:

@@ -193,6 +193,8 @@ class OpenOrder:
         self._charge: Charge | None = None
         # The search for a place that goes on beside the hold.
         self._placing: asyncio.Task[Assignment] | None = None
+        # A place that was found before the price is held.
+        self._unused: Assignment | None = None
         # Up to when its overhead is counted, on the monotonic clock.
         self._noted = 0.0
 
@@ -224,6 +226,8 @@ class OpenOrder:
             self._cut_off.remove(self._generation.fail)
             if self._placing is not None:
                 self._withdraw(self._placing)
+            if self._unused is not None:
+                self._give_back(self._unused)
             if error is not None and self._charge is not None:
                 await self._charge.__aexit__(kind, error, trace)
         finally:
@@ -247,8 +251,10 @@ class OpenOrder:
                 # is a repeat.
                 return self._begin_charge(await self._reserve(key)), await self._place()
             # What waits holds no money.
-            assignment = await self._place()
-            return self._begin_charge(await self._reserve("")), assignment
+            assignment = self._unused = await self._place()
+            charge = self._begin_charge(await self._reserve(""))
+            self._unused = None
+            return charge, assignment
         placing = self._placing = asyncio.get_running_loop().create_task(self._place())
         # The refusal to pay counts for more than that of a place, and comes without waiting for one.
         charge = self._begin_charge(await self._reserve(key))
@@ -261,12 +267,15 @@ class OpenOrder:
     def _withdraw(self, placing: asyncio.Task[Assignment]) -> None:
         """Gives up a place that nobody will use. One that is being told of is waited for, to be given back."""
         asyncio.get_running_loop().call_later(_PLACE_UNDER_WAY, placing.cancel)
-        placing.add_done_callback(self._give_back)
+        placing.add_done_callback(self._on_withdrawn)
 
-    def _give_back(self, placing: asyncio.Task[Assignment]) -> None:
+    def _on_withdrawn(self, placing: asyncio.Task[Assignment]) -> None:
         if not placing.cancelled() and placing.exception() is None:
-            unused = router_pb2.Attempt(runner_id=placing.result().runner_id, result=router_pb2.Attempt.RESULT_UNUSED)
-            self._mesh.placer.report(unused, self._order.context.request_id)
+            self._give_back(placing.result())
+
+    def _give_back(self, place: Assignment) -> None:
+        unused = router_pb2.Attempt(runner_id=place.runner_id, result=router_pb2.Attempt.RESULT_UNUSED)
+        self._mesh.placer.report(unused, self._order.context.request_id)
 
     def _begin_charge(self, hold: AnyHold, on_output: Callable[[], None] | None = None) -> Charge:
         """Lets the hold end with the order, however that ends."""

@@ -18,6 +18,7 @@ from tests.integration.console.test_operator_pages import account_page, record_o
 from tests.integration.console.test_pages import make_key, status_of
 from tests.support.forked_service import ForkedServiceProcess
 from tests.support.mesh import LocalMesh
+from tests.support.waiting import eventually
 
 CLOSE = "/account/close"
 CREDITS = 250
@@ -59,6 +60,8 @@ def test_a_closed_account_lets_nobody_in_and_loses_nothing(desk_of_operator: Per
         for each in (person, elsewhere):
             assert each.open("/").location == "/sign-in?next=/"
         assert "session" not in " ".join(person.cookies)
+    # For a moment, the edge goes by what it was told when the stream began.
+    asyncio.run(eventually(lambda: status_of(mesh, owner.key, "/balance") == 403, 1))
     refused_request = httpx2.post(f"{mesh.base_url}/chat/completions", json={**body, "stream": False}, headers=headers)
     assert (refused_request.status_code, refused_request.json()["error"]["code"]) == (403, "permission_denied")
     assert "The account is closed. Its credits are kept." in refused_request.json()["error"]["message"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,8 @@ def test_a_suspended_account_is_refused_everywhere_and_loses_nothing(desk_of_ope
             assert person.fill_in(path, f"{path}/suspend", reason="").status == 400
             assert person.fill_in(path, f"{path}/suspend", reason="unpaid").location == path
             assert person.open(path).shows("suspended")
+            # For a moment, the edge goes by what it was told when the stream began.
+            asyncio.run(eventually(lambda: status_of(mesh, owner.key, "/balance") == 403, 1))
             refused = httpx2.post(url, json={**body, "stream": False}, headers=headers)
             # What has begun is finished.
             assert "data: [DONE]" in list(lines)

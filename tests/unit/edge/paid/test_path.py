@@ -60,13 +60,15 @@ class World(Backend):
             runners=cast("RunnerPool", self),
             progress=ProgressWatch(time.monotonic),
         )
-        self.path = PaidPath(mesh, EdgeSettings(), time.monotonic)
-        self.context = RequestContext("req_1", time.monotonic())
+        # Seconds, as the edge's clock tells them.
+        self.now = 0.0
+        self.path = PaidPath(mesh, EdgeSettings(), lambda: self.now)
+        self.context = RequestContext("req_1", self.now)
 
     async def open(self, *, keyed: bool = False) -> None:
         """Brings one request to the point where its answer is awaited."""
         headers = {"Idempotency-Key": "k"} if keyed else {}
-        self.context = RequestContext("req_1", time.monotonic())
+        self.context = RequestContext("req_1", self.now)
         order = Order(
             request=make_mocked_request("POST", "/v1/chat/completions", headers),
             context=self.context,
@@ -210,6 +212,38 @@ async def test_what_waits_for_a_slot_holds_no_money_once_it_is_known_that_one_wa
         assert world.asked == asked
 
 
+@pytest.mark.parametrize("places", PLACES)
+@pytest.mark.parametrize("pays", PAYS)
+async def test_nothing_stays_taken_where_requests_wait(pays: Code | None, places: Code | None) -> None:
+    for leaves, keyed in itertools.product(LEAVES, [True, False]):
+        world = World()
+        world.available = False
+        case = f"{pays=} {places=} {leaves=} {keyed=}"
+        asking = asyncio.create_task(world.open(keyed=keyed))
+        await turns()
+        # One after the other: a place before the price, unless a repeat is to be told so first.
+        answers = [("pay", world.pays, pays), ("place", world.places, places)]
+        (first, one, code), (second, other, later) = answers if keyed else answers[::-1]
+        assert world.asked == [first], case
+        if leaves == "first":
+            asking.cancel()
+        else:
+            one.set_result(code)
+        await turns()
+        assert world.asked == ([first, second] if leaves != "first" and code is None else [first]), case
+        if leaves == "between":
+            asking.cancel()
+        elif not other.done():
+            other.set_result(later)
+        outcome = (await asyncio.gather(asking, return_exceptions=True))[0]
+        await turns()
+        if leaves == "never":
+            assert (outcome.code if isinstance(outcome, MeshError) else None) == (code or later), case
+        served = outcome is None
+        assert served == (pays is None and places is None and leaves == "never"), case
+        assert (world.started, world.held, world.placed) == ((1, 1, 1) if served else (0, 0, 0)), case
+
+
 async def test_a_repeat_is_told_so_before_it_asks_for_a_slot_that_others_wait_for() -> None:
     world = World()
     world.available = False
@@ -259,13 +293,29 @@ async def test_an_edge_that_stops_gives_everything_back() -> None:
         assert world.started == 0
 
 
-async def test_what_two_stages_take_at_the_same_time_counts_once() -> None:
+@pytest.mark.parametrize(
+    ("available", "paid_at", "placed_at", "waited", "overhead"),
+    [
+        (True, 3.0, 2.0, 0.0, 3.0),
+        (True, 2.0, 3.0, 0.0, 3.0),
+        # Waiting for a slot is no overhead: finding this one took a second, while the price was held.
+        (True, 2.0, 10.0, 9.0, 2.0),
+        (True, 2.0, 10.0, 7.0, 3.0),
+        # One after the other.
+        (False, 5.0, 2.0, 0.0, 5.0),
+        (False, 5.0, 4.0, 3.0, 2.0),
+    ],
+)
+async def test_what_two_stages_take_at_the_same_time_counts_once(
+    available: bool, paid_at: float, placed_at: float, waited: float, overhead: float
+) -> None:
     world = World()
+    world.available, world.waited_ms = available, int(waited * 1000)
     asking = asyncio.create_task(world.open())
     await turns()
-    begin = world.context.arrived
-    world.places.set_result(None)
-    await turns()
-    world.pays.set_result(None)
+    for moment, future in sorted([(paid_at, world.pays), (placed_at, world.places)], key=lambda each: each[0]):
+        world.now = moment
+        future.set_result(None)
+        await turns()
     await asking
-    assert 0 < world.context.overhead <= time.monotonic() - begin
+    assert world.context.overhead == pytest.approx(overhead)
