@@ -185,11 +185,8 @@ class KeyLoad:
         """Takes some of them."""
         for key in keys:
             credential = _put(self._records, key, self._known)
-            if (
-                credential is not None
-                and credential.revoked_at_ms
-                and (not key.revoked_at_ms or key.digest in self._revoked)
-            ):
+            lost = not key.revoked_at_ms or key.digest in self._revoked
+            if lost and credential is not None and credential.revoked_at_ms:
                 self._revoked[key.digest] = credential
 
     def finish(self) -> None:

@@ -121,8 +121,8 @@ class KeyRecords:
             record = shard[place : place + _RECORD.size]
             del shard[place : place + _RECORD.size]
             shard.extend(record)
-        elif digest in self._others[index]:
-            self._others[index][digest] = self._others[index].pop(digest)
+        elif digest in (others := self._others.get(index, {})):
+            others[digest] = others.pop(digest)
 
     def prune(self, before_ms: int) -> Iterator[None]:
         """Drops what was revoked or expired at that time or before, in slices: everybody may use it between two."""

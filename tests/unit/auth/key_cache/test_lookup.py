@@ -58,6 +58,13 @@ class Replica:
         except NotInMemory as unread:
             return self.cache.verify(secret, 0, await self.lookup.read([unread.digest]))
 
+    async def begin_to_read(self, secret: str) -> asyncio.Task[Credential]:
+        """Returns a verification for which the store was asked and has not answered."""
+        self.store.answer.clear()
+        reading = asyncio.ensure_future(self.verify(secret))
+        await eventually(lambda: len(self.store.asked) == 1)
+        return reading
+
     def held(self, secret: str) -> bool:
         try:
             self.cache.verify(secret, 0)
@@ -87,10 +94,8 @@ async def test_what_is_wanted_at_one_time_is_read_by_one_query_and_the_next_afte
 
 async def test_a_change_that_comes_during_a_read_is_not_undone_by_it() -> None:
     replica = Replica(20, limit=1)
-    replica.store.answer.clear()
     secret, key = replica.secrets[0], replica.keys[0]
-    reading = asyncio.ensure_future(replica.verify(secret))
-    await eventually(lambda: bool(replica.store.asked))
+    reading = await replica.begin_to_read(secret)
     replica.cache.put(replace(key, revoked_at_ms=5, change_number=30))
     # Another change takes the only place.
     replica.cache.put(replace(replica.keys[1], change_number=31))
@@ -103,10 +108,8 @@ async def test_a_change_that_comes_during_a_read_is_not_undone_by_it() -> None:
 
 async def test_keys_that_are_all_loaded_during_a_read_are_read_again() -> None:
     replica = Replica(20, limit=1)
-    replica.store.answer.clear()
     secret, key = replica.secrets[0], replica.keys[0]
-    reading = asyncio.ensure_future(replica.verify(secret))
-    await eventually(lambda: bool(replica.store.asked))
+    reading = await replica.begin_to_read(secret)
     revoked = replica.store.keys[key.digest] = replace(key, revoked_at_ms=5, change_number=30)
     replica.cache.load([revoked, *replica.keys[1:]])
     replica.store.answer.set()
@@ -158,9 +161,7 @@ async def test_a_store_that_is_away_refuses_only_what_is_not_in_memory(error: Ex
 async def test_not_too_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.auth.key_cache.lookup._MOST_WAITING", 2)
     replica = Replica(20, limit=1)
-    replica.store.answer.clear()
-    reading = [asyncio.ensure_future(replica.verify(replica.secrets[0]))]
-    await eventually(lambda: len(replica.store.asked) == 1)
+    reading = [await replica.begin_to_read(replica.secrets[0])]
     reading += [asyncio.ensure_future(replica.verify(secret)) for secret in replica.secrets[1:4]]
     await asyncio.gather(reading[3], return_exceptions=True)
     assert isinstance(reading[3].exception(), MeshError)
