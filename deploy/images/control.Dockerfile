@@ -7,6 +7,8 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# Another base is welcome, but not an interpreter that takes more CPU for everything (docs/performance.md).
+RUN python -c "import sys, sysconfig; '--enable-optimizations' in sysconfig.get_config_var('CONFIG_ARGS') or sys.exit('The Python of this base was built without profile-guided optimisation. Choose another PYTHON_IMAGE.')"
 WORKDIR /src
 COPY requirements requirements
 # What makes the wheel stays here; what runs goes to an environment of its own, without pip.
@@ -30,6 +32,8 @@ LABEL org.opencontainers.image.title="tiermesh control" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/tiermesh /opt/tiermesh
+# The base has no bytecode of the standard library, and nothing is written when it runs: each process would compile it.
+RUN python -m compileall -q -x site-packages "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # Nothing is written anywhere but to a database: the root file system can be read-only.
 ENV PATH=/opt/tiermesh/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     TIERMESH_EDGE_LISTEN=0.0.0.0:8000 TIERMESH_EDGE_ADMIN_LISTEN=0.0.0.0:9090 \

@@ -7,6 +7,8 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# Another base is welcome, but not an interpreter that takes more CPU for everything (docs/performance.md).
+RUN python -c "import sys, sysconfig; '--enable-optimizations' in sysconfig.get_config_var('CONFIG_ARGS') or sys.exit('The Python of this base was built without profile-guided optimisation. Choose another PYTHON_IMAGE.')"
 WORKDIR /src
 COPY requirements requirements
 # What makes the wheel stays here; what runs goes to an environment of its own, without pip.
@@ -32,6 +34,8 @@ LABEL org.opencontainers.image.title="tiermesh runner (CPU)" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /opt/tiermesh /opt/tiermesh
+# The base has no bytecode of the standard library, and nothing is written when it runs: each process would compile it.
+RUN python -m compileall -q -x site-packages "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # The root file system can be read-only: /tmp and /cache (models that are converted at the first start) are written.
 ENV PATH=/opt/tiermesh/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     TIERMESH_RUNNER_LISTEN=0.0.0.0:7104 TIERMESH_RUNNER_ADMIN_LISTEN=0.0.0.0:9090 TIERMESH_RUNNER_CACHE_DIR=/cache

@@ -47,6 +47,26 @@ def test_what_is_copied_exists_and_goes_to_the_builder(path: Path) -> None:
         assert source in sent
 
 
+def test_a_base_without_profile_guided_optimisation_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if path.name == "runner-exllamav2.Dockerfile":
+        # Its Python is Ubuntu's, whose build does not record what it does.
+        assert re.search(r"^ARG RUN_IMAGE=docker.io/nvidia/cuda:\S+-ubuntu24.04$", path.read_text(), re.MULTILINE)
+        return
+    [check] = re.findall(r'^RUN python -c "(import sys, sysconfig; .+)"$', path.read_text(), re.MULTILINE)
+    monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": "'--enable-shared' '--enable-optimizations'"}.get)
+    exec(check)
+    monkeypatch.setattr("sysconfig.get_config_var", {"CONFIG_ARGS": "'--enable-shared'"}.get)
+    with pytest.raises(SystemExit, match="PYTHON_IMAGE"):
+        exec(check)
+
+
+def test_the_standard_library_is_compiled_where_the_base_has_no_bytecode(path: Path) -> None:
+    # The packages of Debian and Ubuntu compile it when they are installed.
+    official = "docker.io/library/python:" in path.read_text()
+    run = path.read_text().rpartition("\nFROM ")[2]
+    assert bool(re.search(r"^RUN python -m compileall ", run, re.MULTILINE)) == official
+
+
 def test_what_is_started_is_a_module(path: Path) -> None:
     text = path.read_text()
     [entry], [command] = (re.findall(rf"^{word} (\[.*\])$", text, re.MULTILINE) for word in ("ENTRYPOINT", "CMD"))
