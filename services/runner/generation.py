@@ -13,6 +13,7 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.limits.reply_sizes import largest_reply
 from services.common.telemetry.logs import get_logger
+from services.common.text_steps import AnyReply
 from services.runner.counting import Counting
 from services.runner.engines.base import Engine, Ticket
 from services.runner.kinds.base import JobT, StepT, WorkReader
@@ -37,7 +38,7 @@ _LEAD_SECONDS = 1.0
 _LEAD_SHARE = 0.1
 # Seconds between two looks at what makes progress without saying anything.
 BEAT_SECONDS = 1.0
-RunnerStream = BatchStream[GenerateReply]
+RunnerStream = BatchStream[AnyReply]
 
 
 @dataclass(slots=True)

@@ -12,12 +12,13 @@ import grpc
 
 from services.common.batch import BatchServer, Notes
 from services.common.telemetry.tracing import Span, Tracing
+from services.common.text_steps import AnyReply, pack
 from services.runner.generation import Generation
 from services.runner.status import StatusBoard
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
 SERVICE_NAME = "tiermesh.runner.v1.RunnerService"
-GenerateServer = BatchServer[runner_pb2.GenerateCall, runner_pb2.GenerateReply]
+GenerateServer = BatchServer[runner_pb2.GenerateCall, AnyReply]
 
 
 def generate_server(
@@ -30,7 +31,7 @@ def generate_server(
     return BatchServer(
         "generate",
         generation,
-        new_frame=runner_pb2.GenerateResponse,
+        new_frame=pack,
         new_reply=runner_pb2.GenerateReply,
         notes=Notes(tracing=tracing, describe_call=_describe_call, describe_reply=_describe_reply, is_last=_is_last),
         weigh=_weigh,
@@ -38,7 +39,7 @@ def generate_server(
     )
 
 
-def _weigh(reply: runner_pb2.GenerateReply) -> int:
+def _weigh(reply: AnyReply) -> int:
     """Returns the bytes of a reply that may be large; steps of text are not worth a look."""
     return reply.ByteSize() if reply.finish_reason or reply.audio else 0
 
@@ -59,7 +60,7 @@ def _finish_reason(reply: runner_pb2.GenerateReply) -> str:
     return runner_pb2.FinishReason.Name(reply.finish_reason).removeprefix("FINISH_REASON_").lower()
 
 
-def _is_last(reply: runner_pb2.GenerateReply) -> bool:
+def _is_last(reply: AnyReply) -> bool:
     return reply.finish_reason != 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from services.common.errors import MeshError
+from services.common.text_steps import AnyReply
 from services.runner.kinds.text.engine import TextEngine, TextTicket
 from services.runner.kinds.text.job import Job, Step
 from services.runner.kinds.text.prompt.parser import OutputParser
@@ -32,7 +33,7 @@ class Answer:
     stop: str = ""
     usage: runner_pb2.Usage = field(default_factory=runner_pb2.Usage)
 
-    def add(self, reply: runner_pb2.GenerateReply) -> None:
+    def add(self, reply: AnyReply) -> None:
         """Takes the next reply; a copy made before stays as it was."""
         assert not self.finish
         if reply.HasField("error"):
@@ -54,7 +55,7 @@ async def answer(
     """Runs a job to its end; `parsed` says whether thoughts and calls in the form of Hermes are read."""
     parser = OutputParser(calls=True, reasoning=True, new_id=lambda: "call") if parsed else None
     writer = ReplyWriter(1, Request(job, parser, whole, stop))
-    replies: asyncio.Queue[runner_pb2.GenerateReply] = asyncio.Queue()
+    replies: asyncio.Queue[AnyReply] = asyncio.Queue()
 
     def emit(step: Step | MeshError) -> None:
         reply = writer.write(step)

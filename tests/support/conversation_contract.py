@@ -15,6 +15,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.text_digest import text_digest
+from services.common.text_steps import AnyReply
 from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import RequestReader
@@ -38,7 +39,7 @@ NAMED = pb.ToolChoice(mode=pb.ToolChoice.MODE_NAMED, name="add_city")
 class Said:
     """What the replies to one call say, together."""
 
-    replies: list[pb.GenerateReply]
+    replies: list[AnyReply]
     calls: list[pb.ToolCallDelta] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ import uvloop
 from aiohttp import web
 
 from services.common.catalog import Model
+from services.common.text_steps import AnyReply
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.kinds.choice import work_reader
 from tiermesh.runner.v1 import runner_pb2
@@ -68,7 +69,7 @@ class OpenAIServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        replies: asyncio.Queue[runner_pb2.GenerateReply] = asyncio.Queue()
+        replies: asyncio.Queue[AnyReply] = asyncio.Queue()
         work = self._reader.read(_call(body), _MODEL)
 
         def emit(step: Any) -> None:

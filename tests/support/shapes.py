@@ -19,6 +19,7 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.json_schema.arguments import arguments_schema
 from services.common.json_schema.checking import SchemaError, check_schema
+from services.common.text_steps import AnyReply
 from services.runner.kinds.text.engine import TextEngine
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
 from services.runner.kinds.text.reader import RequestReader
@@ -141,7 +142,7 @@ def _call(wish: Wish, schema: dict[str, Any], most_tokens: int) -> pb.GenerateCa
     return call
 
 
-def _judged(wish: Wish, schema: dict[str, Any], replies: Sequence[pb.GenerateReply]) -> Outcome:
+def _judged(wish: Wish, schema: dict[str, Any], replies: Sequence[AnyReply]) -> Outcome:
     content = "".join(reply.text for reply in replies)
     calls: dict[int, list[str]] = {}
     for delta in (delta for reply in replies for delta in reply.tool_calls):

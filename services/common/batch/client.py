@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Generic
 
 import grpc
 from msgspec import Struct
 
 from services.common.batch.deadlines import Deadlines
-from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
+from services.common.batch.frames import CallT, NewRequestFrame, ReplyT
 from services.common.batch.lane import Lane, LaneState, OpenStream
 from services.common.batch.metrics import EXPIRED, RETRIED, watch_pending
 from services.common.errors import Code, MeshError
@@ -46,7 +47,7 @@ class BatchClient(Generic[CallT, ReplyT]):
     lane or when one is back, until their deadline. Without it they fail with UNAVAILABLE at once, also when the
     first attempt to connect fails. `is_last` tells which reply ends a call; by default the first does. Calls of many
     replies cannot be retried: their first replies would come twice. `weigh` is for calls that may be large: with the
-    bytes of each, frames are bounded by bytes too.
+    bytes of each, frames are bounded by bytes too. `unpack` returns the replies of a response frame.
 
     `silence` is for calls that may wait long at a server that lives: it must be heard every so many seconds, by
     whatever frame, while it has calls of this client. If it is not, they move to another replica, or fail if there is
@@ -65,6 +66,7 @@ class BatchClient(Generic[CallT, ReplyT]):
         is_last: Callable[[ReplyT], bool] | None = None,
         max_pending: int = 10_000,
         weigh: Callable[[CallT], int] | None = None,
+        unpack: Callable[[Any], Sequence[ReplyT]] = attrgetter("replies"),
         silence: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -91,6 +93,7 @@ class BatchClient(Generic[CallT, ReplyT]):
             open_stream=open_stream,
             new_frame=new_frame,
             weigh=weigh,
+            unpack=unpack,
             clock=clock,
         )
         self._lanes: list[Lane[CallT, ReplyT]] = [self._new_lane(address) for address in addresses]
@@ -132,7 +135,7 @@ class BatchClient(Generic[CallT, ReplyT]):
 
     def _open_lane(self, lane: Lane[CallT, ReplyT]) -> None:
         lane.on_up = partial(self._lane_up, lane)
-        lane.on_frame = partial(self._deliver, lane)
+        lane.on_replies = partial(self._deliver, lane)
         lane.on_down = partial(self._lane_down, lane)
         self._tasks.append(self._loop.create_task(lane.run(), name=f"lane {self.name} {lane.address}"))
 
@@ -207,9 +210,9 @@ class BatchClient(Generic[CallT, ReplyT]):
         ready = [lane for lane in self._lanes if lane.state is LaneState.READY] if not self._closed else []
         return [lane for lane in ready if not lane.silent] or ready
 
-    def _deliver(self, lane: Lane[CallT, ReplyT], frame: ResponseFrame[ReplyT]) -> None:
+    def _deliver(self, lane: Lane[CallT, ReplyT], replies: Sequence[ReplyT]) -> None:
         lane.heard_at, lane.silent = self._loop.time(), False
-        for reply in frame.replies:
+        for reply in replies:
             call_id = reply.id
             pending = self._pending.get(call_id)
             # Unknown are replies that crossed with a cancel; another lane's call is not this lane's to answer.

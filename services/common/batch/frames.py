@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from tiermesh.common.v1.error_pb2 import Error
@@ -35,6 +35,7 @@ CallT = TypeVar("CallT", bound=Call)
 ReplyT = TypeVar("ReplyT", bound=Reply)
 CallT_co = TypeVar("CallT_co", bound=Call, covariant=True)
 ReplyT_co = TypeVar("ReplyT_co", bound=Reply, covariant=True)
+ReplyT_contra = TypeVar("ReplyT_contra", bound=Reply, contravariant=True)
 
 
 class RequestFrame(Protocol[CallT_co]):
@@ -48,25 +49,16 @@ class RequestFrame(Protocol[CallT_co]):
     def sent_ms(self) -> int: ...
 
 
-class ResponseFrame(Protocol[ReplyT_co]):
-    """A frame towards a client."""
-
-    @property
-    def replies(self) -> Sequence[ReplyT_co]: ...
-    @property
-    def draining(self) -> bool: ...
-
-
 class NewRequestFrame(Protocol[CallT]):
     """Builds a request frame; the generated message class is one."""
 
     def __call__(self, *, calls: Iterable[CallT], cancels: Iterable[int], sent_ms: int) -> RequestFrame[CallT]: ...
 
 
-class NewResponseFrame(Protocol[ReplyT]):
-    """Builds a response frame; the generated message class is one."""
+class NewResponseFrame(Protocol[ReplyT_contra]):
+    """Builds a response frame, which its client's `unpack` reads; the generated message class is one."""
 
-    def __call__(self, *, replies: Iterable[ReplyT], draining: bool) -> ResponseFrame[ReplyT]: ...
+    def __call__(self, *, replies: Collection[ReplyT_contra], draining: bool) -> object: ...
 
 
 class NewReply(Protocol[ReplyT_co]):

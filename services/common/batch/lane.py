@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
+from operator import attrgetter
 from typing import Any, Generic
 
 import grpc
 
-from services.common.batch.frames import CallT, NewRequestFrame, ReplyT, ResponseFrame
+from services.common.batch.frames import CallT, NewRequestFrame, ReplyT
 from services.common.batch.metrics import CONNECTS, FrameCounter
 from services.common.batch.outbox import CallOutbox
 from services.common.retry.backoff import Backoff
@@ -42,7 +43,7 @@ class LaneState(Enum):
 class Lane(Generic[CallT, ReplyT]):
     """Keeps one stream open. The client owns the calls; the lane only carries them.
 
-    `on_up` is called when the server has answered, `on_frame` for each response frame, and `on_down` with a reason
+    `on_up` is called when the server has answered, `on_replies` with those of each frame, and `on_down` with a reason
     when the stream has broken or could not be opened.
     """
 
@@ -55,6 +56,7 @@ class Lane(Generic[CallT, ReplyT]):
         open_stream: OpenStream,
         new_frame: NewRequestFrame[CallT],
         weigh: Callable[[CallT], int] | None = None,
+        unpack: Callable[[Any], Sequence[ReplyT]] = attrgetter("replies"),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` counts seconds and never goes back."""
@@ -68,11 +70,12 @@ class Lane(Generic[CallT, ReplyT]):
         self.heard_at = 0.0
         self.silent = False
         self.on_up: Callable[[], None] = lambda: None
-        self.on_frame: Callable[[ResponseFrame[ReplyT]], None] = lambda _: None
+        self.on_replies: Callable[[Sequence[ReplyT]], None] = lambda _: None
         self.on_down: Callable[[str], None] = lambda _: None
         self._open_channel = open_channel
         self._open_stream = open_stream
         self._new_frame = new_frame
+        self._unpack = unpack
         self._outage = Outage()
         # Whether nobody wants this lane any more.
         self._retired = False
@@ -167,11 +170,12 @@ class Lane(Generic[CallT, ReplyT]):
 
     async def _read_frames(self, stream: Any) -> None:
         while (frame := await stream.read()) is not grpc.aio.EOF:
-            self._received.count(len(frame.replies))
+            replies = self._unpack(frame)
+            self._received.count(len(replies))
             if frame.draining and self.state is LaneState.READY:
                 log.info("batch_stream_draining", stream=self.name, address=self.address)
                 self.state = LaneState.DRAINING
-            self.on_frame(frame)
+            self.on_replies(replies)
             if self.state is LaneState.DRAINING and not self.carried:
                 self.outbox.poke()
 

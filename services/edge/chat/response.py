@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from services.common.errors import MeshError
+from services.common.text_steps import AnyReply
 from services.common.version import VERSION
 from services.edge.chat.completion import (
     AssistantMessage,
@@ -133,7 +134,7 @@ class ChunkRenderer:
         opening = {"role": "assistant", "content": "", "refusal": None}
         return b"".join(self._chunk(choice, opening) for choice in range(self._choices))
 
-    def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
+    def step(self, choice: int, reply: AnyReply) -> bytes:
         """Returns the chunks for one step, empty if the step shows nothing."""
         if not reply.reasoning and not reply.tool_calls and not self._logprobs:
             text = reply.text
@@ -165,7 +166,7 @@ class ChunkRenderer:
         """Returns the chunk without choices."""
         return self._head + b'],"usage":' + encode(usage) + b',"tiermesh":' + encode(receipt_body(receipt)) + b"}\n\n"
 
-    def _rich_step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
+    def _rich_step(self, choice: int, reply: AnyReply) -> bytes:
         # One chunk for each kind, as with OpenAI: there are clients that overlook calls beside content.
         chunks = b""
         if reply.reasoning:

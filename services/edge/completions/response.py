@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from services.common.errors import Code, MeshError
+from services.common.text_steps import AnyReply
 from services.edge.chat.completion import FinishReason
 from services.edge.chat.response import DONE, FINISH_REASONS, system_fingerprint
 from services.edge.http.errors import error_body
@@ -132,7 +133,7 @@ class CompletionRenderer:
         """Returns a chunk for each prompt that is to be repeated."""
         return b"".join(self._chunk(TextChoice(text, index, None, None)) for index, text in enumerate(self._echo))
 
-    def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:
+    def step(self, choice: int, reply: AnyReply) -> bytes:
         """Returns the chunk for one step, empty if the step shows nothing."""
         return self._chunk(self._choice(choice, reply, None)) if reply.text or reply.logprobs else b""
 
@@ -151,9 +152,7 @@ class CompletionRenderer:
         """Returns the chunk that holds an error instead of choices."""
         return b"data: " + error_body(error) + b"\n\n"
 
-    def _choice(
-        self, index: int, reply: runner_pb2.GenerateReply, finish_reason: FinishReason | None, echo: str = ""
-    ) -> TextChoice:
+    def _choice(self, index: int, reply: AnyReply, finish_reason: FinishReason | None, echo: str = "") -> TextChoice:
         offset = self._sent.get(index, 0)
         self._sent[index] = offset + len(reply.text)
         if self._scored:
@@ -185,9 +184,7 @@ class CompletionRenderer:
         )
 
 
-def _scored_choice(
-    index: int, reply: runner_pb2.GenerateReply, finish_reason: FinishReason | None, echo: str
-) -> TextChoice:
+def _scored_choice(index: int, reply: AnyReply, finish_reason: FinishReason | None, echo: str) -> TextChoice:
     """Returns the prompt and its continuation; raises MeshError if the time was over before there was all of it."""
     scores = reply.prompt_logprobs
     if not scores:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from services.common.text_steps import AnyReply
 from services.edge.messages.message_object import Content, TextContent, ThinkingContent, ToolUseContent
 from services.edge.messages.thoughts import ThoughtSigner
 from tiermesh.runner.v1 import runner_pb2
@@ -82,7 +83,7 @@ class BlockStream:
         self._open: _Block | None = None
         self._count = 0
 
-    def take(self, step: runner_pb2.GenerateReply) -> bytes:
+    def take(self, step: AnyReply) -> bytes:
         """Returns the events for a step, empty if it shows nothing."""
         if step.text and not step.reasoning and not step.tool_calls and isinstance(self._open, _TextBlock):
             # Most steps are such.

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.common.errors import MeshError
+from services.common.text_steps import AnyReply
 from services.edge.http.errors import error_body
 from services.edge.messages.blocks import BlockStream, event
 from services.edge.messages.errors import ANTHROPIC_ERRORS
@@ -75,7 +76,7 @@ class MessageRenderer:
         """Returns the event that precedes the content."""
         return event("message_start", message=self._message)
 
-    def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:  # noqa: ARG002 - there is only one choice
+    def step(self, choice: int, reply: AnyReply) -> bytes:  # noqa: ARG002 - there is only one choice
         """Returns the events for one step, empty if it shows nothing."""
         return self._blocks.take(reply)
 

@@ -12,6 +12,7 @@ from services.common.catalog import Model
 from services.common.errors import MeshError
 from services.common.receipts.claims import Outcome as ReceiptOutcome
 from services.common.telemetry.logs import get_logger
+from services.common.text_steps import AnyReply, TextStep
 from services.edge.http.errors import internal_error
 from services.edge.http.event_stream import EventStream, in_lines
 from services.edge.http.gathering import Gathering
@@ -94,7 +95,7 @@ class Renderer(Protocol):
     def open(self) -> bytes:
         """Returns the events that precede the first step."""
 
-    def step(self, choice: int, reply: GenerateReply) -> bytes:
+    def step(self, choice: int, reply: AnyReply) -> bytes:
         """Returns the events for one step, empty if it shows nothing."""
 
     def end(self, finished: Finished, receipt: Receipt) -> bytes:
@@ -149,13 +150,13 @@ class Delivery(Struct):
                 of_model(self.model.id).first_token.observe(self.first_at)
         return events
 
-    def note(self, choice: int, step: GenerateReply) -> None:
+    def note(self, choice: int, step: AnyReply) -> None:
         """Keeps account of one step."""
         if not self.has_output and _shows(step):
             self.has_output = True
             if self.charge.on_output is not None:
                 self.charge.on_output()
-        if step.finish_reason:
+        if step.finish_reason and not isinstance(step, TextStep):
             self.finished[choice] = step
 
     @property
@@ -209,7 +210,7 @@ class Delivery(Struct):
         return last + self.open_receipt.comment(last)
 
 
-def _shows(step: GenerateReply) -> bool:
+def _shows(step: AnyReply) -> bool:
     """Tells whether a step holds anything that a client can see, whatever its kind."""
     return bool(
         step.text
@@ -289,7 +290,7 @@ async def deliver_stream(delivery: Delivery, renderer: Renderer, *, keep_alive: 
 
 
 async def _send_steps(delivery: Delivery, renderer: Renderer, stream: EventStream) -> None:
-    def write(choice: int, step: GenerateReply) -> None:
+    def write(choice: int, step: AnyReply) -> None:
         # No last step comes here, so this is all that there is to note.
         if not delivery.has_output:
             delivery.note(choice, step)

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.telemetry.logs import get_logger
+from services.common.text_steps import AnyReply, TextStep
 from services.edge.paid.mailbox import Mailbox
 from services.edge.paid.output import Output
 from services.edge.paid.progress import ProgressWatch, WatchedCall
@@ -50,11 +51,11 @@ class ChoiceStep(NamedTuple):
 
     choice: int
     # A MeshError, or whatever was raised by the writer of steps.
-    reply: runner_pb2.GenerateReply | Exception
+    reply: AnyReply | Exception
 
 
 # Takes a step of the choice with this index. What it raises ends the answer.
-StepWriter = Callable[[int, runner_pb2.GenerateReply], None]
+StepWriter = Callable[[int, AnyReply], None]
 
 
 class _Choice(Struct):
@@ -92,6 +93,7 @@ class _Choice(Struct):
             call.CopyFrom(self.call)
             if call.sampling.HasField("seed"):
                 call.sampling.seed = min(call.sampling.seed + self.position, 2**63 - 1)
+        call.text_steps = True
         if self.resumes:
             call.resume_token_ids[:] = self.output.token_ids
             call.resume_vocabulary = self.vocabulary
@@ -209,11 +211,12 @@ class Generation:
             self._progress.end(choice.watched)
             choice.watched = None
 
-    def _on_reply(self, choice: _Choice, reply: runner_pb2.GenerateReply | MeshError) -> None:
+    def _on_reply(self, choice: _Choice, reply: AnyReply | MeshError) -> None:
         if isinstance(reply, MeshError):
             self._on_error(choice, reply)
             return
-        if reply.HasField("error"):
+        # Nearly all are text steps, and this runs for each.
+        if type(reply) is not TextStep and reply.HasField("error"):
             self._on_error(choice, MeshError.from_proto(reply.error))
             return
         if (watched := choice.watched) is not None:
@@ -248,7 +251,7 @@ class Generation:
         if choice.client is not None:
             choice.client.cancel(choice.call_id)
 
-    def _pass_on(self, choice: int, reply: runner_pb2.GenerateReply) -> None:
+    def _pass_on(self, choice: int, reply: AnyReply) -> None:
         if self._write_step is None or reply.finish_reason:
             self._mailbox.put(ChoiceStep(choice, reply))
             return

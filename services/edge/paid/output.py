@@ -7,7 +7,8 @@ from array import array
 
 from services.common.catalog import Model
 from services.common.text_digest import text_digest
-from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
+from services.common.text_steps import AnyReply, TextStep
+from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
 # A token is rarely longer than a few characters; what is far beyond that is no answer of a language model. A step
 # without text counts with its bytes, which a list of log probabilities makes many.
@@ -49,7 +50,7 @@ class Output:
                 # The scores of the prompt count with their bytes.
                 self._most_size += model.context * _BYTES_PER_TOKEN
 
-    def take(self, reply: GenerateReply) -> str:
+    def take(self, reply: AnyReply) -> str:
         """Adds a step, or returns what is wrong with it and leaves it out."""
         # Most replies are a token and its text; this runs for each.
         new, text = reply.token_ids[:], reply.text
@@ -72,7 +73,9 @@ class Output:
         """Returns a digest of reasoning and answer, for a runner that is to go on after the tokens."""
         return text_digest(self._text.decode())
 
-    def _has_only_its_kind(self, reply: GenerateReply) -> bool:
+    def _has_only_its_kind(self, reply: AnyReply) -> bool:
+        if isinstance(reply, TextStep):
+            return "text" in self._fields
         for field, _ in reply.ListFields():  # noqa: SIM110 - a generator takes twice as long, for each whole answer
             if field.name not in self._fields:
                 return False

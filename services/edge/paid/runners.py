@@ -11,17 +11,18 @@ from services.common.batch.frames import MAX_FRAME_BYTES
 from services.common.catalog import Model
 from services.common.limits.reply_sizes import largest_reply
 from services.common.rpc.channels import OpenChannel
+from services.common.text_steps import AnyReply, TextStep, unpack
 from tiermesh.runner.v1 import runner_pb2, runner_pb2_grpc
 
-RunnerBatch = BatchClient[runner_pb2.GenerateCall, runner_pb2.GenerateReply]
+RunnerBatch = BatchClient[runner_pb2.GenerateCall, AnyReply]
 
 # A connection that has carried nothing for this many seconds is closed; runners come and go.
 IDLE_SECONDS = 60.0
 
 
-def is_last_reply(reply: runner_pb2.GenerateReply) -> bool:
+def is_last_reply(reply: AnyReply) -> bool:
     """Tells whether a reply ends its call."""
-    return reply.finish_reason != 0 or reply.HasField("error")
+    return type(reply) is not TextStep and (reply.finish_reason != 0 or reply.HasField("error"))
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ class RunnerPool:
             is_last=is_last_reply,
             # Calls may hold images or recordings.
             weigh=runner_pb2.GenerateCall.ByteSize,
+            unpack=unpack,
             clock=self._clock,
         )
         client.open()

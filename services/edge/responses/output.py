@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from services.common.text_steps import AnyReply
 from services.edge.chat.response import logprobs_body
 from services.edge.responses.items import (
     CallItem,
@@ -34,7 +35,7 @@ class ResponseOutput:
         self._open: OutputItem | None = None
         self.items: list[dict[str, Any]] = []
 
-    def take(self, step: runner_pb2.GenerateReply) -> list[Event]:
+    def take(self, step: AnyReply) -> list[Event]:
         """Adds a step and returns its events."""
         events: list[Event] = []
         calls = list(step.tool_calls)
@@ -72,7 +73,7 @@ class ResponseOutput:
             self._begin(item, events)
         events.append(item.add(text))
 
-    def _add_text(self, step: runner_pb2.GenerateReply, events: list[Event]) -> None:
+    def _add_text(self, step: AnyReply, events: list[Event]) -> None:
         item = self._open
         if not isinstance(item, MessageItem):
             self._close("completed", events)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from services.common.clock import Clock
 from services.common.errors import Code, MeshError
+from services.common.text_steps import AnyReply
 from services.edge.chat.response import SERVICE_TIER
 from services.edge.paid.delivery import Finished, receipt_body, usage_body
 from services.edge.paid.hold import Receipt
@@ -61,7 +62,7 @@ class ResponseRenderer:
             ]
         )
 
-    def step(self, choice: int, reply: runner_pb2.GenerateReply) -> bytes:  # noqa: ARG002 - there is only one choice
+    def step(self, choice: int, reply: AnyReply) -> bytes:  # noqa: ARG002 - there is only one choice
         """Returns the events for one step, empty if it shows nothing."""
         return self._events(self._output.take(reply))
 

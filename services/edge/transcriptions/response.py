@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from services.common.errors import MeshError
+from services.common.text_steps import AnyReply
 from services.edge.http.errors import error_body
 from services.edge.paid.delivery import Finished, receipt_body
 from services.edge.paid.hold import Receipt
@@ -127,7 +128,7 @@ class TranscriptEvents:
         """Returns nothing: the first delta opens the stream."""
         return b""
 
-    def step(self, choice: int, reply: GenerateReply) -> bytes:
+    def step(self, choice: int, reply: AnyReply) -> bytes:
         """Returns the event for a phrase, empty if the step has none."""
         del choice
         return self._delta(reply.text) if reply.text else b""

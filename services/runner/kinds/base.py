@@ -10,8 +10,9 @@ from msgspec import Struct
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.common.text_steps import AnyReply
 from services.runner.engines.base import Ticket
-from tiermesh.runner.v1.runner_pb2 import GenerateCall, GenerateReply
+from tiermesh.runner.v1.runner_pb2 import GenerateCall
 
 
 class FinishReason(Enum):
@@ -49,8 +50,9 @@ class Work(Struct, Generic[JobT, StepT], frozen=True):
     """One call, ready to run."""
 
     job: JobT
-    # Returns the reply to send for a step or an error, or None if there is nothing to send yet.
-    write: Callable[[StepT | MeshError], GenerateReply | None]
+    # Returns the reply to send for a step or an error, or None if there is nothing to send yet. After a text step, all
+    # that it returns are further ones, and the last reply.
+    write: Callable[[StepT | MeshError], AnyReply | None]
     # Is told the job's ticket before the first step, if what is written may end the job.
     begin: Callable[[Ticket], None] | None = None
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.settings import SettingsError
+from services.common.text_steps import AnyReply
 from services.runner.demonstrations.packaged import find_smollm2
 from services.runner.engines.upstream.kinds.base import Upstream
 from services.runner.engines.upstream.kinds.chat import ChatServerEngine
@@ -54,7 +55,7 @@ class Answer:
     """The replies to one call, while they come."""
 
     def __init__(self, engine: ChatServerEngine, **fields: Any) -> None:
-        self.replies: list[runner_pb2.GenerateReply] = []
+        self.replies: list[AnyReply] = []
         sampling = fields.pop("sampling", runner_pb2.Sampling(temperature=0, top_p=1))
         messages = fields.pop("messages", [SYSTEM, QUESTION])
         call = runner_pb2.GenerateCall(id=7, model="model", messages=messages, sampling=sampling, **fields)
@@ -73,7 +74,7 @@ class Answer:
     async def first(self) -> None:
         await eventually(lambda: bool(self.replies), 30)
 
-    async def last(self) -> runner_pb2.GenerateReply:
+    async def last(self) -> AnyReply:
         await eventually(lambda: bool(self.replies and (self.replies[-1].finish_reason or self.error)), 60)
         return self.replies[-1]
 

@@ -16,6 +16,7 @@ from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.receipts.claims import ReceiptClaims
 from services.common.receipts.finding import covered
+from services.common.text_steps import AnyReply
 from services.edge.authentication import Authenticator, Principal, Verdict
 from services.edge.context import RequestContext
 from services.edge.http.bodies.arriving import SlowBodyError
@@ -138,7 +139,7 @@ class Renderer:
     def open(self) -> bytes:
         return b""
 
-    def step(self, _choice: int, reply: runner_pb2.GenerateReply) -> bytes:
+    def step(self, _choice: int, reply: AnyReply) -> bytes:
         return self._write(reply.text)
 
     def piece(self, audio: bytes) -> bytes:

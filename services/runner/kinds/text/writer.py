@@ -6,6 +6,7 @@ from typing import cast
 
 from services.common.catalog import Model
 from services.common.errors import MeshError
+from services.common.text_steps import AnyReply, TextStep
 from services.runner.kinds.base import FinishReason, TokenCounts, Work
 from services.runner.kinds.text.content_logprobs import ContentLogprobs
 from services.runner.kinds.text.engine import TextTicket
@@ -31,8 +32,10 @@ class ReplyWriter:
     stopped is dropped.
     """
 
-    def __init__(self, call_id: int, request: Request) -> None:
+    def __init__(self, call_id: int, request: Request, *, text_steps: bool = False) -> None:
+        """`text_steps` says that the edge reads those."""
         self._id = call_id
+        self._text_steps = text_steps
         self._whole = request.whole
         self._parser = request.parser
         self._held = HeldSegments(request.stop) if request.stop else None
@@ -54,7 +57,7 @@ class ReplyWriter:
         """Takes the ticket of the job, which a stop string ends."""
         self._ticket = ticket
 
-    def write(self, step: Step | MeshError) -> GenerateReply | None:
+    def write(self, step: Step | MeshError) -> AnyReply | None:
         """Returns the reply to send for one step of the engine, or None if there is nothing to send yet."""
         if isinstance(step, MeshError):
             return GenerateReply(id=self._id, error=step.to_proto())
@@ -62,6 +65,8 @@ class ReplyWriter:
             if self._direct:
                 # Most steps are such: a few characters of plain text.
                 if step.text or step.token_ids:
+                    if self._text_steps:
+                        return TextStep(self._id, step.text, step.token_ids)
                     return GenerateReply(id=self._id, text=step.text, token_ids=step.token_ids)
                 return None
             return self._next(step)
@@ -196,7 +201,7 @@ class TextReader:
     def read(self, call: GenerateCall, model: Model) -> Work[Job, Step]:
         """Returns the work; raises MeshError INVALID_REQUEST."""
         request = self._requests.read(call, model)
-        writer = ReplyWriter(call.id, request)
+        writer = ReplyWriter(call.id, request, text_steps=call.text_steps)
         if not request.stop:
             return Work(request.job, writer.write)
         return Work(request.job, writer.write, begin=lambda ticket: writer.begin(cast("TextTicket", ticket)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
@@ -13,33 +13,25 @@ from services.edge.http.event_stream import EventStream
 from services.edge.http.gathering import MOST_TURNS, QUIET_TURNS, Gathering
 from tests.support.deadlines import within
 from tests.support.waiting import eventually
+from tests.unit.edge.http.test_event_stream import Serve, start
+from tests.unit.edge.http.test_event_stream import ask as send
 
-Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+__all__ = ["start"]
 Ask = Callable[[Serve], Awaitable[bytes]]
 
 
 @pytest.fixture
-async def ask() -> AsyncIterator[Ask]:
+def ask(start: Callable[[Serve], Awaitable[int]]) -> Ask:
     """Serves one handler and returns the body that it sends to a client of HTTP/1.0, which gets no chunks."""
-    runners: list[web.AppRunner] = []
 
     async def ask(serve: Serve) -> bytes:
-        app = web.Application()
-        app.router.add_get("/", serve)
-        runner = web.AppRunner(app, handler_cancellation=True)
-        runners.append(runner)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
-        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        reader, writer = await send(await start(serve), b"GET / HTTP/1.0\r\n\r\n")
         async with within(20):
             _, body = (await reader.read()).split(b"\r\n\r\n", 1)
         writer.close()
         return body
 
-    yield ask
-    for runner in runners:
-        await runner.cleanup()
+    return ask
 
 
 async def opened(request: web.Request, gathering: Gathering, sent: list[bytes]) -> EventStream:

@@ -12,6 +12,7 @@ import pytest
 from services.common.catalog import Model, load_catalog
 from services.common.errors import Code, MeshError
 from services.common.settings import DEFAULT_CATALOG
+from services.common.text_steps import AnyReply
 from services.edge.paid.generation import MAX_FAILURES, Generation
 from services.edge.paid.progress import ProgressWatch
 from services.edge.paid.routing import Assignment, Placer
@@ -60,12 +61,12 @@ class Mesh:
         asyncio.get_running_loop().call_soon(sink, reply if code is None else MeshError(code, "refused"))
         return 1
 
-    async def ask(self, calls: Sequence[runner_pb2.GenerateCall] = ()) -> runner_pb2.GenerateReply | Exception:
+    async def ask(self, calls: Sequence[runner_pb2.GenerateCall] = ()) -> AnyReply | Exception:
         """Starts an answer, of one choice unless `calls` says otherwise, and returns how the first choice ends."""
         answer = self.answer()
         asked = list(calls) or [runner_pb2.GenerateCall()]
         answer.start(asked, Assignment("runner", "address", prefix_hashes=PREFIX_HASHES))
-        ended: dict[int, runner_pb2.GenerateReply | Exception] = {}
+        ended: dict[int, AnyReply | Exception] = {}
         while len(ended) < len(asked):
             ended.update(await answer.events())
         return ended[0]

@@ -10,6 +10,7 @@ import pytest
 from services.common.catalog import Kind
 from services.common.errors import Code, MeshError
 from services.common.text_digest import text_digest
+from services.common.text_steps import AnyReply
 from services.edge.paid.generation import Generation
 from services.edge.paid.progress import FIRST_CALLS, TICK, ProgressWatch
 from services.edge.paid.routing import Assignment, Placer
@@ -88,7 +89,7 @@ class World:
             self.now += TICK
             self.watch.look()
 
-    async def end(self) -> GenerateReply | Exception:
+    async def end(self) -> AnyReply | Exception:
         async with within(10):
             events = await self.answer.events()
         return events[-1].reply

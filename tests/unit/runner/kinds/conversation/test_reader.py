@@ -6,6 +6,7 @@ import pytest
 
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
+from services.common.text_steps import AnyReply
 from services.runner.engines.upstream.body import request_body
 from services.runner.engines.upstream.quirks import quirks_of
 from services.runner.engines.upstream.server import UpstreamServer
@@ -37,7 +38,7 @@ def body(owner: str = "vllm", *, shows_tools: bool = True, **fields: Any) -> dic
     return request_body(job, UpstreamServer("http://server/v1", "model", quirks_of(owner), tools=shows_tools))
 
 
-def replies(*steps: ConversationStep, **fields: Any) -> list[runner_pb2.GenerateReply]:
+def replies(*steps: ConversationStep, **fields: Any) -> list[AnyReply]:
     ids = iter(["call_1", "call_2"])
     work = ConversationReader(4096, lambda: next(ids)).read(call(tools=[LOOK], **fields), MODEL)
     return [reply for step in steps if (reply := work.write(step)) is not None]

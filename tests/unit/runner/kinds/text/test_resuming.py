@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.common.catalog import Model
 from services.common.errors import Code, MeshError
 from services.common.text_digest import text_digest
+from services.common.text_steps import AnyReply
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Step
 from services.runner.kinds.text.prompt.template import ChatTemplate, packaged_template
@@ -78,12 +79,12 @@ def steps(token_ids: Sequence[int], sizes: Sequence[int]) -> list[Step]:
     return [*made, Step(detokenize(group), group)] if group else made
 
 
-def run(subject: ReplyWriter, made: Sequence[Step], tokens: int) -> list[pb.GenerateReply]:
+def run(subject: ReplyWriter, made: Sequence[Step], tokens: int) -> list[AnyReply]:
     end = Step("", [], [], FinishReason.STOP, TokenCounts(1, tokens))
     return [reply for step in (*made, end) if (reply := subject.write(step)) is not None]
 
 
-def shown(replies: Sequence[pb.GenerateReply]) -> str:
+def shown(replies: Sequence[AnyReply]) -> str:
     return "".join(reply.reasoning + reply.text for reply in replies)
 
 

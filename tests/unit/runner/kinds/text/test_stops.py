@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.common.catalog import Model
 from services.common.text_digest import text_digest
+from services.common.text_steps import AnyReply
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Step, TokenLogprob
 from services.runner.kinds.text.prompt.nesting import Nesting
@@ -159,7 +160,7 @@ class Answer(answers.Answer):
     # What there was before each reply.
     earlier: list[Answer] = field(default_factory=list)
 
-    def take(self, reply: pb.GenerateReply | None) -> None:
+    def take(self, reply: AnyReply | None) -> None:
         if reply is None:
             return
         self.earlier = [*self.earlier, copy(self)]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from services.common.errors import Code, MeshError
+from services.common.text_steps import TextStep
 from services.runner.kinds.base import FinishReason, TokenCounts
 from services.runner.kinds.text.job import Job, Sampling, Step, TokenLogprob, TopLogprob
 from services.runner.kinds.text.prompt.parser import OutputParser
@@ -40,6 +41,29 @@ def test_plain_text_passes_through() -> None:
         finish_reason=pb.FINISH_REASON_STOP,
         usage=pb.Usage(prompt_tokens=10, completion_tokens=20, cached_tokens=5),
     )
+
+
+@pytest.mark.parametrize(
+    ("request_", "direct"),
+    [
+        (Request(JOB, None, whole=False), True),
+        (Request(JOB, None, whole=True), False),
+        (Request(JOB, OutputParser(calls=True, reasoning=True, new_id=lambda: "call_1"), whole=False), False),
+        (Request(JOB, None, whole=False, stop=("no",)), False),
+        (Request(replace(JOB, logprobs=1), None, whole=False), False),
+    ],
+    ids=["plain", "whole", "parsed", "stop strings", "log probabilities"],
+)
+def test_all_steps_of_a_call_but_the_last_are_text_steps_or_none_is(request_: Request, direct: bool) -> None:
+    """A frame holds text steps before all else, so a call that mixed them would lose its order."""
+    subject = ReplyWriter(7, request_, text_steps=True)
+    steps = [Step("a", [1]), Step("b", [2, 3]), Step("", [4]), Step("c", []), Step()]
+    written = [reply for reply in map(subject.write, steps) if reply is not None]
+    assert [type(reply) is TextStep for reply in written] == [direct] * len(written)
+    if direct:
+        assert written == [TextStep(7, "a", [1]), TextStep(7, "b", [2, 3]), TextStep(7, "", [4]), TextStep(7, "c", [])]
+    assert isinstance(subject.write(last("!", 1)), pb.GenerateReply)
+    assert isinstance(writer().write(Step("a", [1])), pb.GenerateReply), "an edge that does not ask gets none"
 
 
 def test_an_error() -> None:
