@@ -52,7 +52,7 @@ async def test_a_request_is_gone_when_it_is_answered(serve: Callable[[Handler], 
 class WatchedRunner(Runner):
     """Keeps no message that it has sent, and sends the last one when it is told to."""
 
-    words = ("one", "two", "three")
+    words = ("here", "and", "gone")
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,4 +85,4 @@ async def test_a_stream_keeps_no_message_of_its_runner(serve: Callable[[Handler]
         await connection.send(request("POST", "/v1/chat/completions"))
         await eventually(lambda: runner.sent == len(runner.words) and not runner.kept())
         runner.may_end.set()
-        assert (await connection.response()).body.endswith(b"data: three\n\ndata: end\n\n")
+        assert (await connection.response()).body.endswith(b"data: gone\n\ndata: end\n\n")
