@@ -82,13 +82,15 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def running_billing(database_url: str, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Runs a billing process with more settings, if any; gives its address too."""
+def running_billing(
+    database_url: str, program: str = "services.billing", **more: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Runs a billing process with more settings, if any; gives its address too. What is written to it is a pipe."""
     address = f"127.0.0.1:{free_port()}"
     settings = {"DATABASE_URL": database_url, "LISTEN": address, "LOG_LEVEL": "warning"} | more
     environment = os.environ | {f"TIERMESH_BILLING_{name}": value for name, value in settings.items()}
     subprocess.run([sys.executable, "-m", "services.billing.migrate"], check=True, env=environment, capture_output=True)
-    process = subprocess.Popen([sys.executable, "-m", "services.billing"], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", program], stdin=subprocess.PIPE, env=environment)
     try:
         yield process, address
     finally:

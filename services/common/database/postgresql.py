@@ -33,7 +33,6 @@ _UNAVAILABLE_STATES = ("53", "57", "58", "25006", "25P03")
 _LOCKED_STATE = "55P03"
 
 _SERVER_SETTINGS = {
-    "application_name": "tiermesh",
     # A process that hangs or is cut off must not keep its row locks for long.
     "idle_in_transaction_session_timeout": "10s",
     "jit": "off",
@@ -71,7 +70,7 @@ class PostgresqlBackend:
     """Runs each transaction on a connection of its lane's pool."""
 
     def __init__(self, url: sa.URL, lock_seconds: float) -> None:
-        self._engines = {lane: _engine(url, pool, lock_seconds) for lane, pool in _POOLS.items()}
+        self._engines = {lane: _engine(url, lane, lock_seconds) for lane in Lane}
 
     async def transaction(self, work: Callable[[sa.Connection], T]) -> T:
         """Runs the function on the event loop; see `Database.transaction`."""
@@ -130,8 +129,10 @@ class PostgresqlBackend:
                 raise
 
 
-def _engine(url: sa.URL, pool: _Pool, lock_seconds: float) -> AsyncEngine:
-    lock_timeout = {"lock_timeout": f"{round(lock_seconds * 1000)}ms"}
+def _engine(url: sa.URL, lane: Lane, lock_seconds: float) -> AsyncEngine:
+    pool = _POOLS[lane]
+    # The name tells in pg_stat_activity what a connection is for.
+    own = {"application_name": f"tiermesh-{lane.value}", "lock_timeout": f"{round(lock_seconds * 1000)}ms"}
     return create_async_engine(
         url,
         # SQLAlchemy begins no transactions of its own; asyncpg's are used, which serve its own statements as well.
@@ -142,7 +143,7 @@ def _engine(url: sa.URL, pool: _Pool, lock_seconds: float) -> AsyncEngine:
         connect_args={
             "timeout": CONNECT_SECONDS,
             "command_timeout": pool.statement_seconds,
-            "server_settings": {**_SERVER_SETTINGS, **pool.settings, **lock_timeout},
+            "server_settings": {**_SERVER_SETTINGS, **pool.settings, **own},
         },
     )
 
