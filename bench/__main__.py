@@ -1,70 +1,100 @@
-"""Prints what the mesh costs: CPU, memory, latency and throughput, beside a bare relay in the same run.
+"""Prints what the mesh costs: CPU, memory, latency and throughput, beside a bare relay in the same rounds.
 
 `make bench` runs it. CPU is the kernel's count of user and system time over every process of the mesh; the simulated
 engine's own work is told apart by the engine itself. Machines are noisy: compare ratios of one run, not runs. With
-`--against`, it measures this checkout and another revision in turn, and tells what one costs beside the other.
+`--against`, it measures this checkout and another revision in turn, and tells what one costs beside the other. With
+`--all`, every bench runs whose figures are in docs/performance.md, one after the other, which takes about an hour.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import subprocess
+import sys
+from contextlib import ExitStack
+from functools import partial
 
 from rich.console import Console
 
-from bench.comparison.checkout import checkout_of, generate_protos
-from bench.comparison.report import comparison_table
-from bench.comparison.rounds import Load, Round, compare
-from bench.cost import TOKENS, measure_mesh, measure_relay
+from bench.comparison.checkout import HERE_NAME, checkouts
+from bench.comparison.report import cost_table, round_line
+from bench.comparison.rounds import Round, run_rounds
+from bench.cost import TOKENS, Load, metered, running_relay
+from bench.every import EVERY
 from bench.latency import measure_latency
-from bench.machine import describe_machine
-from bench.mesh import HERE, running_mesh
+from bench.machine import header
+from bench.mesh import running_mesh
 from bench.pace import STREAM_SPEED
-from bench.report import cost_table, latency_table, memory_table, throughput_table
+from bench.processes import rss_megabytes
+from bench.report import latency_table, memory_table, throughput_table
 from bench.throughput import measure_throughput
+
+_SLOTS = 64
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--requests", type=int, default=3000, help="unary requests for each figure, in all rounds")
-    parser.add_argument("--streams", type=int, default=600, help="64-token streams for each figure, in all rounds")
-    parser.add_argument("--in-flight", type=int, default=32, help="requests in flight")
-    parser.add_argument("--against", metavar="REVISION", help="compare with a revision of git instead")
+    parser.add_argument("--requests", type=int, default=10_000, help="unary requests for each figure, in all rounds")
+    parser.add_argument("--streams", type=int, default=960, help=f"{TOKENS}-token streams, in all rounds")
+    parser.add_argument("--in-flight", type=int, default=32, help="requests in flight in bursts, and streams")
+    parser.add_argument("--rate", type=float, default=500.0, help="requests a second at random moments")
     parser.add_argument("--rounds", type=int, default=10, help="rounds of a comparison, at best an even number")
+    parser.add_argument("--against", metavar="REVISION", help="compare with a revision of git instead")
+    parser.add_argument("--all", action="store_true", help="run every bench, each with its own defaults")
     arguments = parser.parse_args()
+    if arguments.all:
+        run_all()
+        return
     console = Console()
-    console.print(describe_machine(), soft_wrap=True)
-    load = Load(arguments.requests, arguments.streams, arguments.in_flight)
-    if arguments.against:
-        each = Load(arguments.requests // arguments.rounds, arguments.streams // arguments.rounds, arguments.in_flight)
-        measure_against(console, arguments.against, arguments.rounds, each)
-    else:
-        measure(console, load)
+    console.print(header(), soft_wrap=True)
+    unary = Load(arguments.requests // arguments.rounds, arguments.in_flight)
+    stream = Load(arguments.streams // arguments.rounds, arguments.in_flight, stream=True)
+    trickle = unary._replace(in_flight=_SLOTS, rate=arguments.rate)
+    loads = {
+        f"a unary request in bursts, {arguments.in_flight} in flight": unary,
+        f"a unary request at random moments, {arguments.rate:g} a second": trickle,
+        f"a {TOKENS}-token stream, {arguments.in_flight} in flight": stream,
+    }
+    for title, load in loads.items():
+        measure(console, title, load, arguments.rounds, arguments.against)
+    if not arguments.against:
+        with running_mesh(slots=64) as mesh:
+            console.print(latency_table(measure_latency(mesh)))
+        console.print(throughput_table(measure_throughput()))
 
 
-def measure(console: Console, load: Load) -> None:
-    """Measures this checkout."""
-    relay = measure_relay(*load)
-    with running_mesh(slots=64) as mesh:
-        unary = measure_mesh(mesh, load.requests, load.in_flight, stream=False)
-        latency = measure_latency(mesh)
-    with running_mesh(slots=64, settings={"TIERMESH_RUNNER_SIMULATED_SPEED": str(STREAM_SPEED)}) as mesh:
-        stream = measure_mesh(mesh, load.streams, load.in_flight, stream=True)
-    console.print(cost_table(unary, stream, relay, load.in_flight), memory_table(stream), latency_table(latency))
-    console.print(throughput_table(measure_throughput()))
+def run_all() -> None:
+    """Runs every bench in a process of its own."""
+    for command in EVERY:
+        print(f"\n$ {command}", flush=True)
+        subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True)
 
 
-def measure_against(console: Console, revision: str, count: int, load: Load) -> None:
-    """Measures this checkout and another revision in turn."""
-    with checkout_of(revision) as checkout:
-        generate_protos(checkout)
-        for stream, kind in ((False, "unary request"), (True, f"{TOKENS}-token stream")):
-            rounds: list[Round] = []
-            for each in compare(checkout, HERE, count, load, stream=stream):
-                rounds.append(each)
-                console.print(f"{kind}, round {len(rounds)}: here ÷ {revision} = {each.ratio:.3f}")
-            title = f"CPU-ms of a {kind} at {load.in_flight} in flight"
-            console.print(comparison_table(rounds, revision, title))
+def measure(console: Console, title: str, load: Load, count: int, revision: str | None) -> None:
+    """Measures this checkout in so many rounds, in turn with a revision if there is one."""
+    settings = {"TIERMESH_RUNNER_SIMULATED_SPEED": str(STREAM_SPEED)} if load.stream else {}
+    with ExitStack() as stack:
+        folders = stack.enter_context(checkouts(revision))
+        relay = stack.enter_context(running_relay())
+        meshes = {
+            name: stack.enter_context(
+                metered(stack.enter_context(running_mesh(slots=_SLOTS, checkout=checkout, settings=settings)))
+            )
+            for name, checkout in folders.items()
+        }
+        for mesh in meshes.values():
+            mesh.send(load)
+        relay.measure(load)
+        rounds: list[Round] = []
+        measures = {name: partial(mesh.measure, load) for name, mesh in meshes.items()}
+        for each in run_rounds(count, partial(relay.measure, load), measures):
+            rounds.append(each)
+            console.print(f"{title}, round {len(rounds)}: {round_line(each)}", highlight=False)
+        console.print(cost_table(rounds, list(meshes), f"CPU-ms of {title}", revision))
+        if load.stream:
+            console.print(memory_table(rss_megabytes(meshes[HERE_NAME].mesh.pids)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 import timeit
 from collections.abc import Callable
 
+from bench.machine import header
 from services.common.catalog import load_catalog
 from services.common.registry import RunnerRecord
 from services.common.settings import DEFAULT_CATALOG
@@ -41,6 +42,7 @@ class NoStreams:
 
 def main() -> None:
     configure_logs("bench", format="console", level="error")
+    print(header())
     table = Table(NoStreams(), time.monotonic)
     placement = Placement(table, time.monotonic, random.Random(1).random)
     routing = Routing(load_catalog(DEFAULT_CATALOG), table, placement, Limits(), time.monotonic, Pauses(time.monotonic))

@@ -13,6 +13,7 @@ that it reads with is not counted as that of the charges.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import tempfile
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from bench.large_ledger.audits import measure_audits
 from bench.large_ledger.charges import compare
 from bench.large_ledger.ledgers import postgresql_ledgers, sqlite_ledgers
 from bench.large_ledger.reports import measure_reports
-from bench.machine import describe_machine
+from bench.machine import header
 
 _LEDGERS = {"sqlite": sqlite_ledgers, "postgresql": postgresql_ledgers}
 _PARTS = ("charges", "reports", "audits")
@@ -42,8 +43,12 @@ def main() -> None:
     arguments = parser.parse_args()
     parts = [arguments.only] if arguments.only else _PARTS
     console = Console(width=160)
-    console.print(describe_machine(), soft_wrap=True)
-    with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as temporary:
+    console.print(header(), soft_wrap=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as temporary,
+        # One event loop for all, because gRPC keeps that of its first channel.
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         kept = (arguments.keep or Path(temporary)).absolute()
         for name, ledgers in _LEDGERS.items():
             if arguments.database not in (None, name):
@@ -54,11 +59,11 @@ def main() -> None:
                 title = f"{name}, {arguments.entries:,} entries" + (f", filled in {filled:.0f} s" if filled > 1 else "")
                 table = Table("measured", "result", title=title)
                 if "charges" in parts:
-                    uvloop.run(compare(large, empty, table, arguments.seconds, arguments.rounds))
+                    runner.run(compare(large, empty, table, arguments.seconds, arguments.rounds))
                 if "reports" in parts:
-                    uvloop.run(measure_reports(large, table))
+                    runner.run(measure_reports(large, table))
                 if "audits" in parts:
-                    uvloop.run(measure_audits(large, table, arguments.entries, arguments.seconds, arguments.rounds))
+                    runner.run(measure_audits(large, table, arguments.entries, arguments.seconds, arguments.rounds))
             console.print(table)
 
 

@@ -10,6 +10,8 @@ import argparse
 import asyncio
 import gc
 import random
+import subprocess
+import sys
 import tempfile
 import time
 import timeit
@@ -22,7 +24,7 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 
-from bench.machine import describe_machine
+from bench.machine import header
 from services.auth.changes import ChangeFollower
 from services.auth.key_cache import KeyCache
 from services.auth.keys import ApiKey, digest_of, hint_of
@@ -41,10 +43,16 @@ VERIFIED = 20_000
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale.keys", description=__doc__)
-    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--keys", default="100000,1000000", help="how many, comma-separated")
     arguments = parser.parse_args()
-    print(describe_machine())
-    asyncio.run(measure(arguments.keys))
+    print(header())
+    counts = arguments.keys.split(",")
+    if len(counts) == 1:
+        asyncio.run(measure(int(counts[0])))
+        return
+    for count in counts:
+        # Memory is measured in a process that has held no keys before.
+        subprocess.run([sys.executable, "-m", "bench.scale.keys", "--keys", count], check=True)
 
 
 async def measure(count: int) -> None:
