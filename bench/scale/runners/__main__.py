@@ -82,6 +82,7 @@ def main() -> None:
         for crowd in crowds:
             # Until a runner has had as many requests as it has slots, it tells of each at once.
             crowd.metered.send(load, max(load.requests, crowd.count * _SLOTS * 3 // 2))
+        relay.measure(load)
         measure_rest(crowds)
         rounds: list[Round] = []
         measures = {crowd.name: partial(crowd.metered.measure, load) for crowd in crowds}
