@@ -37,7 +37,7 @@ _SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "10s",
     "jit": "off",
 }
-# For what runs often. Reports and audits read whole tables, and are planned for what they are each time.
+# For what runs often.
 _HOT_SETTINGS = {
     # Statements that run often take arrays and find rows by an index, so that one plan is right for every array;
     # planning anew each time would cost more than running them.
@@ -46,6 +46,12 @@ _HOT_SETTINGS = {
     # a strong preference, not a ban.) It forbids no walk through a whole index: statements do (docs/decisions/0050).
     "enable_seqscan": "off",
 }
+# Reports and audits read parts of tables that differ by orders of magnitude. A plan for any part would be one for a
+# large one, which for a small part reads whole tables.
+_PLANNED_EACH_TIME = {"plan_cache_mode": "force_custom_plan"}
+# What reads whole tables does so in small parts and rests between them. Workers beside it would take the processors
+# away from requests meanwhile.
+_ALONE = {"max_parallel_workers_per_gather": "0"}
 
 
 class _Pool(NamedTuple):
@@ -61,8 +67,8 @@ class _Pool(NamedTuple):
 
 _POOLS = {
     Lane.SHORT: _Pool(4, CONNECT_SECONDS, 10.0, _HOT_SETTINGS),
-    Lane.REPORT: _Pool(2, 60.0, 60.0, {}),
-    Lane.WHOLE: _Pool(1, 900.0, 900.0, {}),
+    Lane.REPORT: _Pool(2, 60.0, 60.0, _PLANNED_EACH_TIME),
+    Lane.WHOLE: _Pool(1, 900.0, 900.0, _PLANNED_EACH_TIME | _ALONE),
 }
 
 
