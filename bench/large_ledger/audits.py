@@ -30,15 +30,21 @@ async def measure_audits(large: Ledger, table: Table, entries: int, seconds: flo
     """Adds to the table what audits of a ledger of so many entries cost, and what others suffer from them."""
     async with BillingClient(large.address) as client:
         large.pace_audits(Pace.FAST)
-        took = await timed(_audit(client, billing_pb2.AUDIT_SCOPE_NEW))
-        table.add_row("first proof of all entries, without rests, s", f"{took:.1f}")
+        found = await _proof(client, large)
+        table.add_row("first proof of all entries, without rests: s, and CPU of reading, s", found)
         large.pace_audits(Pace.OWN)
         for new, in_flight, look in _NEW:
             made = await add_entries(large, new, in_flight, look)
-            took = await timed(_audit(client, billing_pb2.AUDIT_SCOPE_NEW))
-            table.add_row(f"audit of {made:,} new entries, s", f"{took:.2f}")
+            table.add_row(f"audit of {made:,} new entries: s, and CPU of reading, s", await _proof(client, large))
         await _charges_beside(client, large, table, entries, seconds, rounds)
         await _balances_beside_everything(client, large, table)
+
+
+async def _proof(client: BillingClient, ledger: Ledger) -> str:
+    """Audits what is new; returns how long it took, and the CPU time that it read with."""
+    before = (await ledger.spent()).audit_seconds
+    took = await timed(_audit(client, billing_pb2.AUDIT_SCOPE_NEW))
+    return f"{took:.2f}, {(await ledger.spent()).audit_seconds - before:.2f}"
 
 
 async def _charges_beside(

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Awaitable
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +43,7 @@ class Conductor:
         self._released = asyncio.Event()
         self._released.set()
         self._do = PacedWork.do
+        self._named: set[int | None] = set()
 
     def hear(self) -> None:
         """Reads what the bench has written."""
@@ -54,18 +56,22 @@ class Conductor:
             self._released.clear()
         else:
             self._released.set()
-        _name_threads()
 
     async def do(self, paced: PacedWork, work: Awaitable[T]) -> T:
         """Does a slice in the place of `PacedWork.do`."""
         await self._released.wait()
-        return await (work if self._pace is Pace.FAST else self._do(paced, work))
+        result = await (work if self._pace is Pace.FAST else self._do(paced, work))
+        self._name_threads()
+        return result
 
-
-def _name_threads() -> None:
-    """Tells the kernel the names of the threads, by which the bench finds the one that reads for an audit."""
-    for thread in threading.enumerate():
-        Path(f"/proc/self/task/{thread.native_id}/comm").write_text(thread.name[:15])
+    def _name_threads(self) -> None:
+        """Tells the kernel the names of new threads, by which the bench finds the one that reads for an audit."""
+        for thread in threading.enumerate():
+            if thread.native_id not in self._named:
+                # One that has ended meanwhile has no file.
+                with suppress(OSError):
+                    Path(f"/proc/self/task/{thread.native_id}/comm").write_text(thread.name[:15])
+                self._named.add(thread.native_id)
 
 
 async def serve(stop: asyncio.Event) -> None:
