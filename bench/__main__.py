@@ -1,57 +1,93 @@
-"""Prints what the mesh costs: CPU, memory, latency and throughput, beside a bare relay in the same run.
+"""Prints what the mesh costs: CPU, memory, latency and throughput, beside a bare relay in the same rounds.
 
 `make bench` runs it. CPU is the kernel's count of user and system time over every process of the mesh; the simulated
 engine's own work is told apart by the engine itself. Machines are noisy: compare ratios of one run, not runs. With
 `--against`, it measures this checkout and another revision in turn, and tells what one costs beside the other. With
-`--against-python`, it does so with two interpreters.
+`--against-python`, it does so with two interpreters. With
+`--all`, every bench runs whose figures are in docs/performance.md, one after the other, which takes about an hour.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
-from bench.comparison.checkout import checkout_of, generate_protos
-from bench.comparison.report import comparison_table, memory_comparison
-from bench.comparison.rounds import Load, Memory, Round, Side, compare
-from bench.cost import TOKENS, measure_mesh, measure_relay
+from bench.comparison.checkout import HERE_NAME, checkouts
+from bench.comparison.report import cost_table, round_line
+from bench.comparison.rounds import Round, run_rounds
+from bench.cost import TOKENS, Load, Sample, metered, running_relay
+from bench.every import EVERY
 from bench.latency import measure_latency
-from bench.machine import describe_machine, describe_other
+from bench.machine import describe_other, header
 from bench.mesh import HERE, running_mesh
 from bench.pace import STREAM_SPEED
-from bench.report import cost_table, latency_table, memory_table, throughput_table
+from bench.processes import rss_megabytes
+from bench.report import latency_table, memory_table, throughput_table
 from bench.throughput import measure_throughput
+
+_SLOTS = 64
+
+
+class Side(NamedTuple):
+    """What a mesh runs: its code, and the path of its interpreter."""
+
+    checkout: Path
+    python: str
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--requests", type=int, default=3000, help="unary requests for each figure, in all rounds")
-    parser.add_argument("--streams", type=int, default=600, help="64-token streams for each figure, in all rounds")
-    parser.add_argument("--in-flight", type=int, default=32, help="requests in flight")
-    parser.add_argument("--against", metavar="REVISION", help="compare with a revision of git instead")
+    parser.add_argument("--requests", type=int, default=10_000, help="unary requests for each figure, in all rounds")
+    parser.add_argument("--streams", type=int, default=960, help=f"{TOKENS}-token streams, in all rounds")
+    parser.add_argument("--in-flight", type=int, default=32, help="requests in flight in bursts, and streams")
+    parser.add_argument("--rate", type=float, default=500.0, help="requests a second at random moments")
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of a comparison, at best an even number")
+    parser.add_argument("--against", metavar="REVISION", help="compare with a revision of git")
     parser.add_argument("--python", metavar="PATH", type=interpreter, default=sys.executable,
                         help="the interpreter of mesh and relay")  # fmt: skip
-    parser.add_argument("--against-python", metavar="PATH", type=interpreter,
-                        help="compare with another interpreter instead")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=10, help="rounds of a comparison, at best an even number")
+    parser.add_argument("--against-python", metavar="PATH", type=interpreter, help="compare with another interpreter")
+    parser.add_argument("--all", action="store_true", help="run every bench, each with its own defaults")
     arguments = parser.parse_args()
+    if arguments.all:
+        run_all()
+        return
     console = Console()
-    console.print(describe_machine(), soft_wrap=True)
-    if arguments.python != sys.executable:
-        console.print(f"mesh and relay: {describe_other(arguments.python)}", soft_wrap=True)
-    load = Load(arguments.requests, arguments.streams, arguments.in_flight)
-    if arguments.against or arguments.against_python:
-        each = Load(arguments.requests // arguments.rounds, arguments.streams // arguments.rounds, arguments.in_flight)
-        here = Side(HERE, arguments.python)
-        measure_against(console, arguments.against, arguments.against_python, here, arguments.rounds, each)
-    else:
-        measure(console, load, arguments.python)
+    console.print(header(), soft_wrap=True)
+    for python in {arguments.python, arguments.against_python} - {sys.executable, None}:
+        console.print(f"{python}: {describe_other(python)}", soft_wrap=True)
+    unary = Load(arguments.requests // arguments.rounds, arguments.in_flight)
+    stream = Load(arguments.streams // arguments.rounds, arguments.in_flight, stream=True)
+    trickle = unary._replace(in_flight=_SLOTS, rate=arguments.rate)
+    loads = {
+        f"a unary request in bursts, {arguments.in_flight} in flight": unary,
+        f"a unary request at random moments, {arguments.rate:g} a second": trickle,
+        f"a {TOKENS}-token stream, {arguments.in_flight} in flight": stream,
+    }
+    here = Side(HERE, arguments.python)
+    for title, load in loads.items():
+        measure(console, title, load, arguments.rounds, here, arguments.against, arguments.against_python)
+    if not arguments.against and not arguments.against_python:
+        with running_mesh(slots=_SLOTS, python=arguments.python) as mesh:
+            console.print(latency_table(measure_latency(mesh)))
+        console.print(throughput_table(measure_throughput()))
+
+
+def run_all() -> None:
+    """Runs every bench in a process of its own."""
+    for command in EVERY:
+        print(f"\n$ {command}", flush=True)
+        subprocess.run([sys.executable, *shlex.split(command)[1:]], check=True)
 
 
 def interpreter(text: str) -> str:
@@ -64,43 +100,39 @@ def interpreter(text: str) -> str:
     return str(Path(found).absolute())
 
 
-def measure(console: Console, load: Load, python: str) -> None:
-    """Measures this checkout."""
-    relay = measure_relay(*load, python)
-    with running_mesh(slots=64, python=python) as mesh:
-        unary = measure_mesh(mesh, load.requests, load.in_flight, stream=False)
-        latency = measure_latency(mesh)
-    settings = {"TIERMESH_RUNNER_SIMULATED_SPEED": str(STREAM_SPEED)}
-    with running_mesh(slots=64, python=python, settings=settings) as mesh:
-        stream = measure_mesh(mesh, load.streams, load.in_flight, stream=True)
-    console.print(cost_table(unary, stream, relay, load.in_flight), memory_table(stream), latency_table(latency))
-    console.print(throughput_table(measure_throughput()))
-
-
-def measure_against(
-    console: Console, revision: str | None, python: str | None, here: Side, count: int, load: Load
+def measure(
+    console: Console, title: str, load: Load, count: int, here: Side, revision: str | None, python: str | None
 ) -> None:
-    """Measures this checkout and another revision in turn, or this interpreter and another one, or both."""
-    names = [revision] if revision else []
-    if python:
-        described = describe_other(python)
-        console.print(f"compared with: {described} ({python})", soft_wrap=True)
-        names.append(described.partition(",")[0])
-    other = " on ".join(names)
+    """Measures this checkout in so many rounds, in turn with another revision or interpreter, or both, if asked to."""
+    settings = {"TIERMESH_RUNNER_SIMULATED_SPEED": str(STREAM_SPEED)} if load.stream else {}
+    # Two builds of one version have the same description, so the path is what tells them apart.
+    other = " on ".join(name for name in (revision, python) if name) or None
     with ExitStack() as stack:
-        checkout = stack.enter_context(checkout_of(revision)) if revision else here.checkout
-        if revision:
-            generate_protos(checkout)
-        side = Side(checkout, python or here.python)
-        memory = Memory({}, {})
-        for stream, kind in ((False, "unary request"), (True, f"{TOKENS}-token stream")):
-            rounds: list[Round] = []
-            for each in compare(side, here, count, load, memory, stream=stream):
-                rounds.append(each)
-                console.print(f"{kind}, round {len(rounds)}: here ÷ {other} = {each.ratio:.3f}")
-            title = f"CPU-ms of a {kind} at {load.in_flight} in flight"
-            console.print(comparison_table(rounds, other, title))
-        console.print(memory_comparison(memory, other))
+        folders = stack.enter_context(checkouts(revision))
+        sides = {HERE_NAME: here}
+        if other is not None:
+            sides[other] = Side(folders[revision] if revision else here.checkout, python or here.python)
+        relay = stack.enter_context(running_relay(python=here.python))
+        meshes = {}
+        for name, side in sides.items():
+            mesh = running_mesh(slots=_SLOTS, checkout=side.checkout, python=side.python, settings=settings)
+            meshes[name] = stack.enter_context(metered(stack.enter_context(mesh)))
+        for each in meshes.values():
+            each.send(load)
+        relay.measure(load)
+        measures: dict[str, Callable[[], Sample]] = {name: partial(mesh.measure, load) for name, mesh in meshes.items()}
+        if python:
+            # An interpreter may suit the relay more than the mesh.
+            other_relay = stack.enter_context(running_relay(python=python))
+            other_relay.measure(load)
+            measures[f"relay on {python}"] = lambda: Sample({"relay": other_relay.measure(load)}, 0.0, 0.0)
+        rounds: list[Round] = []
+        for found in run_rounds(count, partial(relay.measure, load), measures):
+            rounds.append(found)
+            console.print(f"{title}, round {len(rounds)}: {round_line(found)}", highlight=False)
+        console.print(cost_table(rounds, list(measures), f"CPU-ms of {title}", other))
+        if load.stream:
+            console.print(memory_table({name: rss_megabytes(mesh.mesh.pids) for name, mesh in meshes.items()}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import header
 from tests.support.body_cost import BodyCost, EdgeMeter
 from tests.support.costly_bodies import MIB, Costly, at_random, image, named
 from tests.support.mesh import LocalMesh
@@ -26,6 +27,8 @@ def main() -> None:
     parser.add_argument("--bodies", type=int, default=200, help="random bodies, besides those with names")
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     arguments = parser.parse_args()
+    console = Console()
+    console.print(header(), soft_wrap=True)
     random_bodies = (at_random(arguments.seed + at) for at in range(arguments.bodies))
     with (
         tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder,
@@ -35,7 +38,6 @@ def main() -> None:
         meter = EdgeMeter(mesh.base_url, key, mesh.pids["edge"])
         named_costs = [_tell(meter, body) for body in [*named(), image(13 * MIB)]]
         random_costs = [_tell(meter, body) for body in random_bodies]
-    console = Console()
     console.print(_table("Bodies with names", named_costs), _table("Random bodies", random_costs))
     console.print(_table("All", named_costs + random_costs, kind="all"))
 

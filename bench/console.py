@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.large_ledger.fill import DAY_MS, YEAR_MS, Owners, fill
+from bench.machine import header
 from bench.processes import cpu_seconds
 from tests.integration.console.crawl import Crawl
 from tests.integration.console.person import Owner, Person
@@ -65,6 +66,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000, help="requests of the owner in a year (1000000)")
     parser.add_argument("--rounds", type=int, default=20, help="how often each page is asked for (20)")
     arguments = parser.parse_args()
+    console = Console(width=150)
+    console.print(header(), soft_wrap=True)
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder:
         mesh = LocalMesh(Path(folder), "--console-port", "0", environ=_ENVIRON)
         with mesh:
@@ -75,7 +78,7 @@ def main() -> None:
         with mesh, owner.at_a_browser() as person:
             person.http.timeout = _PATIENCE_SECONDS
             costs = [_measure(mesh, person, path, arguments.rounds) for path in _paths(person)]
-    Console(width=150).print(_table(costs, f"{arguments.keys:,} keys, {arguments.requests:,} requests of a year"))
+    console.print(_table(costs, f"{arguments.keys:,} keys, {arguments.requests:,} requests of a year"))
 
 
 def _owners(owner: Owner, keys: int) -> Owners:

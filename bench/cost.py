@@ -1,4 +1,4 @@
-"""CPU time for each request and each stream."""
+"""CPU time of a request: what is sent, what has served it, and what that has spent."""
 
 from __future__ import annotations
 
@@ -8,52 +8,128 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 from bench.load import Order, Result
-from bench.mesh import RunningMesh, free_port
-from bench.processes import cpu_seconds, rss_megabytes
+from bench.mesh import RunningMesh, free_port, metric
+from bench.pace import STREAM_SPEED
+from bench.processes import cpu_seconds
 
 TOKENS = 64
+MODEL = "tiermesh-pro"
+# What serves requests in a bench, and is no part of the mesh whose cost is told.
+NOT_MESH = frozenset({"engine", "second router"})
 
 
-@dataclass(frozen=True)
-class Cost:
-    """CPU-milliseconds for one request, and resident megabytes after all of them, by process."""
+class Load(NamedTuple):
+    """How much is sent in one round, and how: see `bench.load`."""
 
-    cpu: dict[str, float]
-    rss: dict[str, float]
-    result: Result
+    requests: int
+    in_flight: int
+    stream: bool = False
+    rate: float = 0.0
+
+    def order(self, url: str, api_key: str, requests: int | None = None) -> Order:
+        """Returns the order for the load client."""
+        return Order(url=url, api_key=api_key, model=MODEL, requests=requests or self.requests,
+                     in_flight=self.in_flight, stream=self.stream, max_tokens=TOKENS if self.stream else 1,
+                     rate=self.rate)  # fmt: skip
+
+
+class Sample(NamedTuple):
+    """What one round has shown of a mesh, for each request: CPU-milliseconds by process, and answers a second.
+
+    `operations` is how many operations of the ledger shared a transaction: 1 if requests come far apart.
+    """
+
+    cpu: Mapping[str, float]
+    rate: float
+    operations: float
+
+    def total(self, without: frozenset[str] = frozenset()) -> float:
+        """Returns the sum over the processes of the mesh, perhaps without some."""
+        return sum(cost for name, cost in self.cpu.items() if name not in NOT_MESH | without)
+
+
+class LoadClient:
+    """A load client in a process of its own, which keeps its connections."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "bench.load"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def send(self, order: Order) -> Result:
+        """Sends what an order says; raises if any request failed."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the load client has failed; its error is above")
+        result = Result(**json.loads(line))
+        if result.failed:
+            raise RuntimeError(f"{result.failed} of {result.failed + result.answered} requests failed")
+        return result
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+@contextmanager
+def running_client() -> Iterator[LoadClient]:
+    """Starts a load client, and ends it at the end."""
+    client = LoadClient()
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def send(order: Order) -> Result:
-    """Runs the load client in a process of its own; raises if any request failed."""
-    command = [sys.executable, "-m", "bench.load"]
-    done = subprocess.run(command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, check=True)
-    result = Result(**json.loads(done.stdout))
-    if result.failed:
-        raise RuntimeError(f"{result.failed} of {result.failed + result.answered} requests failed")
-    return result
+    """Does one order with a load client of its own; raises if any request failed."""
+    with running_client() as client:
+        return client.send(order)
 
 
-def measure_mesh(mesh: RunningMesh, count: int, in_flight: int, *, stream: bool) -> Cost:
-    """Measures `count` requests; a tenth as many before them only warm the mesh up."""
+@dataclass(frozen=True)
+class MeteredMesh:
+    """A mesh, what sends it requests, and what tells the CPU seconds that each of its processes has used so far."""
 
-    def order(count: int) -> Order:
-        url = mesh.base_url + "/chat/completions"
-        return Order(url=url, api_key=mesh.api_key, model="tiermesh-pro", requests=count, in_flight=in_flight,
-                     stream=stream, max_tokens=TOKENS if stream else 1)  # fmt: skip
+    mesh: RunningMesh
+    client: LoadClient
+    used: Callable[[], Mapping[str, float]]
 
-    send(order(max(count // 10, in_flight)))
-    before = _cpu_seconds(mesh)
-    result = send(order(count))
-    after = _cpu_seconds(mesh)
-    cpu = {name: (after[name] - before[name]) * 1000 / count for name in after}
-    return Cost(cpu, rss_megabytes(mesh.pids), result)
+    def measure(self, load: Load) -> Sample:
+        """Measures a round."""
+        before, operations = self.used(), self._operations()
+        result = self.send(load)
+        after = self.used()
+        cpu = {name: (after[name] - before[name]) * 1000 / load.requests for name in after}
+        in_transactions, transactions = (now - then for now, then in zip(self._operations(), operations, strict=True))
+        return Sample(cpu, result.answered / result.seconds, in_transactions / transactions)
+
+    def send(self, load: Load, requests: int | None = None) -> Result:
+        """Sends requests without measuring anything but them."""
+        url = self.mesh.base_url + "/chat/completions"
+        return self.client.send(load.order(url, self.mesh.api_key, requests))
+
+    def _operations(self) -> tuple[float, float]:
+        name = "tiermesh_billing_commit_operations"
+        return tuple(metric(self.mesh.metrics["billing"], f"{name}_{part}") for part in ("sum", "count"))  # type: ignore[return-value]  # Two.
+
+
+@contextmanager
+def metered(mesh: RunningMesh) -> Iterator[MeteredMesh]:
+    """Gives a mesh a load client of its own."""
+    with running_client() as client:
+        yield MeteredMesh(mesh, client, lambda: _cpu_seconds(mesh))
 
 
 def _cpu_seconds(mesh: RunningMesh) -> dict[str, float]:
@@ -64,41 +140,38 @@ def _cpu_seconds(mesh: RunningMesh) -> dict[str, float]:
     return used
 
 
-def measure_relay(requests: int, streams: int, in_flight: int, python: str = sys.executable) -> tuple[float, float]:
-    """Returns the bare relay's CPU-milliseconds for one request and for one stream."""
-    with running_relay(python) as relay:
-        return relay.measure(requests, in_flight, stream=False), relay.measure(streams, in_flight, stream=True)
-
-
 @dataclass(frozen=True)
 class RunningRelay:
     """The bare relay, in front of its server of canned answers."""
 
     url: str
     pid: int
+    client: LoadClient
 
-    def measure(self, count: int, in_flight: int, *, stream: bool) -> float:
-        """Returns its CPU-milliseconds for one of `count` requests."""
-        order = Order(url=self.url, api_key="none", model="none", requests=count, in_flight=in_flight, stream=stream,
-                      max_tokens=TOKENS if stream else 1)  # fmt: skip
+    def measure(self, load: Load) -> float:
+        """Returns its CPU-milliseconds for a request."""
         before = cpu_seconds({"relay": self.pid})["relay"]
-        send(order)
-        return (cpu_seconds({"relay": self.pid})["relay"] - before) * 1000 / count
+        self.client.send(load.order(self.url, "none"))
+        return (cpu_seconds({"relay": self.pid})["relay"] - before) * 1000 / load.requests
 
 
 @contextmanager
-def running_relay(python: str = sys.executable) -> Iterator[RunningRelay]:
-    """Starts the relay, which the interpreter at the path `python` runs, and its server, and stops them at the end."""
+def running_relay(speed: float = STREAM_SPEED, python: str = sys.executable) -> Iterator[RunningRelay]:
+    """Starts the relay and its server, and stops them at the end.
+
+    The server's streams have `speed` tokens a second. The interpreter at the path `python` runs the relay.
+    """
     upstream_port, port = str(free_port()), str(free_port())
     command = ["-m", "bench.relay"]
     processes = [
-        subprocess.Popen([sys.executable, *command, "upstream", upstream_port]),
+        subprocess.Popen([sys.executable, *command, "upstream", upstream_port, str(speed)]),
         subprocess.Popen([python, *command, "relay", port, upstream_port]),
     ]
     try:
         for each in (upstream_port, port):
             _wait_until_listening(f"http://127.0.0.1:{each}/")
-        yield RunningRelay(f"http://127.0.0.1:{port}/v1/chat/completions", processes[1].pid)
+        with running_client() as client:
+            yield RunningRelay(f"http://127.0.0.1:{port}/v1/chat/completions", processes[1].pid, client)
     finally:
         for process in processes:
             process.terminate()

@@ -1,23 +1,28 @@
-"""What the mesh adds to the latency of a request: `python -m bench.latency`, with either database."""
+"""What the mesh adds to the latency of a request: `python -m bench.latency`, with either database.
+
+With `--against`, the mesh of another revision of git is measured in the same rounds.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.comparison.checkout import checkouts
 from bench.cost import RunningRelay, running_relay, send
 from bench.direct import generate
 from bench.ledger import postgres_server
 from bench.load import Order, request_body
-from bench.machine import describe_machine
+from bench.machine import header
 from bench.mesh import RunningMesh, running_mesh
 from services.runner.engines.simulated import SimulatedEngine
 from services.runner.kinds.text.job import Job, Sampling
@@ -26,6 +31,7 @@ from tests.support.postgres import create_database
 REQUESTS = 300
 # Requests in flight, and how many are sent in each round.
 LOADS = {1: 300, 32: 1500, 256: 3000}
+_RELAY = "bare relay"
 
 
 @dataclass(frozen=True)
@@ -37,64 +43,62 @@ class Latency:
     engine_median: float
 
 
-@dataclass(frozen=True)
-class Percentiles:
-    """Milliseconds of one-token requests through the mesh, and past it through the bare relay."""
-
-    mesh_median: float
-    mesh_p99: float
-    relay_median: float
-    relay_p99: float
-
-
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of mesh and relay in turn")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--against", metavar="REVISION", help="measure a revision of git in the same rounds")
+    arguments = parser.parse_args()
     console = Console()
-    console.print(describe_machine(), soft_wrap=True)
-    table = Table("database", "in flight", "p50, ms", "p99, ms", "added p50", "added p99", "relay p50", "relay p99",
-                  title="One-token requests; added is beyond the engine's own time")  # fmt: skip
+    console.print(header(), soft_wrap=True)
+    table = Table("database", "in flight", "mesh", "p50, ms", "p99, ms", "added p50", "added p99", "relay p50",
+                  "relay p99", title="One-token requests; added is beyond the engine's own time")  # fmt: skip
     engine = asyncio.run(_engine_median(REQUESTS))
-    with running_relay() as relay:
-        for name in ("SQLite", "PostgreSQL"):
-            with _mesh_on(name) as mesh:
+    with running_relay() as relay, checkouts(arguments.against) as folders:
+        for database in ("SQLite", "PostgreSQL"):
+            with _meshes_on(database, folders) as meshes:
                 for in_flight in LOADS:
-                    found = _measure(mesh, relay, in_flight, rounds)
-                    values = (found.mesh_median, found.mesh_p99, found.mesh_median - engine, found.mesh_p99 - engine)
-                    figures = (f"{value:.2f}" for value in (*values, found.relay_median, found.relay_p99))
-                    table.add_row(name, str(in_flight), *figures)
+                    found = _measure(meshes, relay, in_flight, arguments.rounds)
+                    beside = found.pop(_RELAY)
+                    for name, (p50, p99) in found.items():
+                        figures = (f"{value:.2f}" for value in (p50, p99, p50 - engine, p99 - engine, *beside))
+                        table.add_row(database, str(in_flight), name, *figures)
             table.add_section()
     console.print(table)
 
 
 @contextmanager
-def _mesh_on(database: str) -> Iterator[RunningMesh]:
-    """Starts a mesh whose ledger and keys are in the database, which syncs every commit."""
-    if database == "SQLite":
-        with running_mesh(slots=max(LOADS)) as mesh:
-            yield mesh
-        return
-    with postgres_server() as server:
-        settings = {f"TIERMESH_{name}_DATABASE_URL": create_database(server.url) for name in ("AUTH", "BILLING")}
-        with running_mesh(slots=max(LOADS), settings=settings) as mesh:
-            yield mesh
+def _meshes_on(database: str, folders: Mapping[str, Path]) -> Iterator[dict[str, RunningMesh]]:
+    """Starts a mesh of each checkout whose ledger and keys are in a database that syncs every commit."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres_server()) if database == "PostgreSQL" else None
+        meshes = {}
+        for name, checkout in folders.items():
+            settings = {}
+            if server is not None:
+                services = ("AUTH", "BILLING")
+                settings = {f"TIERMESH_{service}_DATABASE_URL": create_database(server.url) for service in services}
+            mesh = running_mesh(slots=max(LOADS), checkout=checkout, settings=settings)
+            meshes[name] = stack.enter_context(mesh)
+        yield meshes
 
 
-def _measure(mesh: RunningMesh, relay: RunningRelay, in_flight: int, rounds: int) -> Percentiles:
-    """Returns the medians over the rounds."""
-    orders = [
-        _order(mesh.base_url + "/chat/completions", mesh.api_key, LOADS[in_flight], in_flight),
-        _order(relay.url, "none", LOADS[in_flight], in_flight),
-    ]
-    for order in orders:
+def _measure(
+    meshes: Mapping[str, RunningMesh], relay: RunningRelay, in_flight: int, rounds: int
+) -> dict[str, tuple[float, float]]:
+    """Returns the medians over the rounds of p50 and p99 in milliseconds, those of the relay as well."""
+    orders = {
+        name: _order(mesh.base_url + "/chat/completions", mesh.api_key, LOADS[in_flight], in_flight)
+        for name, mesh in meshes.items()
+    }
+    orders[_RELAY] = _order(relay.url, "none", LOADS[in_flight], in_flight)
+    for order in orders.values():
         send(order)
-    found: list[list[tuple[float, float]]] = [[], []]
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in orders}
     for number in range(rounds):
-        for at in (0, 1) if number % 2 else (1, 0):
-            found[at].append(_percentiles(send(orders[at]).latencies))
-    return Percentiles(*(median(each) for measured in found for each in zip(*measured, strict=True)))
+        for name in orders if number % 2 else reversed(orders):
+            found[name].append(_percentiles(send(orders[name]).latencies))
+    return {name: (median(p50 for p50, _ in each), median(p99 for _, p99 in each)) for name, each in found.items()}
 
 
 def _order(url: str, api_key: str, requests: int, in_flight: int) -> Order:

@@ -23,6 +23,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.machine import header
 from bench.mesh import free_port
 from services.common.batch import BatchClient
 from services.common.rpc.channels import channel_opener
@@ -56,6 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ledger", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each figure is measured")
     seconds = parser.parse_args().seconds
+    console = Console()
+    console.print(header(), soft_wrap=True)
     table = Table("database", "in flight", "pairs/s", "billing CPU-ms/pair", "database", "client",
                   title="Reserve + Settle, committed (target at 256 in flight: 3000 pairs/s)")  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as folder, postgres_server() as server:
@@ -67,7 +70,7 @@ def main() -> None:
                     cpu = (f"{value:.3f}" for value in (figure.billing, figure.database, figure.client))
                     table.add_row(name, str(figure.in_flight), f"{figure.pairs_per_second:.0f}", *cpu)
             table.add_section()
-    Console().print(table)
+    console.print(table)
 
 
 @contextmanager
@@ -82,13 +85,15 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def running_billing(database_url: str, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Runs a billing process with more settings, if any; gives its address too."""
+def running_billing(
+    database_url: str, program: str = "services.billing", **more: str
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Runs a billing process with more settings, if any; gives its address too. What is written to it is a pipe."""
     address = f"127.0.0.1:{free_port()}"
     settings = {"DATABASE_URL": database_url, "LISTEN": address, "LOG_LEVEL": "warning"} | more
     environment = os.environ | {f"TIERMESH_BILLING_{name}": value for name, value in settings.items()}
     subprocess.run([sys.executable, "-m", "services.billing.migrate"], check=True, env=environment, capture_output=True)
-    process = subprocess.Popen([sys.executable, "-m", "services.billing"], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", program], stdin=subprocess.PIPE, env=environment)
     try:
         yield process, address
     finally:

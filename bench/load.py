@@ -1,7 +1,11 @@
-"""A client in a process of its own: `python -m bench.load` reads a JSON order and prints a JSON result.
+"""A client in a process of its own: `python -m bench.load` reads JSON orders and prints a JSON result for each.
 
-It keeps a fixed number of requests in flight, or sends them at random moments. It speaks just enough HTTP to be cheap;
-its own CPU is counted nowhere.
+It speaks just enough HTTP to be cheap, and keeps its connections from one order to the next. Its own CPU is counted
+nowhere. Requests are sent in one of two ways:
+
+- In bursts: a fixed number is in flight, and each is followed by the next as soon as it is answered. The answers of one
+  transaction come together, so that the next requests do as well.
+- At random moments, of a given mean number a second, whatever the answers do: as many independent clients send them.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ import json
 import random
 import re
 import sys
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,7 +34,7 @@ _USAGE_BYTES = 4096
 
 
 class Order(msgspec.Struct, kw_only=True):
-    """What to send. `requests` is the total, `in_flight` how many at once."""
+    """What to send. `requests` is the total, `in_flight` how many at once, at most so many if there is a `rate`."""
 
     url: str
     api_key: str
@@ -37,7 +43,7 @@ class Order(msgspec.Struct, kw_only=True):
     in_flight: int
     stream: bool
     max_tokens: int
-    # Requests a second that come at random moments, while fewer than `in_flight` are; 0 to keep so many in flight.
+    # Requests a second that are sent at random moments; 0 if each is to follow the answer to another.
     rate: float = 0.0
     # What joins the body of each request.
     extra: dict[str, Any] = {}
@@ -73,41 +79,83 @@ def request_body(order: Order) -> bytes:
     )
 
 
-async def run(order: Order) -> Result:
+async def run(order: Order, session: aiohttp.ClientSession) -> Result:
     """Sends all requests and returns what came of them."""
     result = Result(0, 0, 0, 0, 0.0, [])
-    left = order.requests
     body = request_body(order)
     headers = {"Authorization": f"Bearer {order.api_key}", "Content-Type": "application/json"}
 
-    moments, due = random.Random(1), time.perf_counter()
-
-    async def worker(session: aiohttp.ClientSession) -> None:
-        nonlocal left, due
-        while left > 0:
-            left -= 1
-            if order.rate:
-                due += moments.expovariate(order.rate)
-                await asyncio.sleep(due - time.perf_counter())
-            began = time.perf_counter()
-            async with await post(session, order.url, data=body, headers=headers) as response:
-                content = await response.read()
-            good = response.status == 200 and (not order.stream or covered(content).endswith(b"data: [DONE]\n\n"))
-            result.answered += good
-            result.failed += not good
-            result.chunks += content.count(b"data: {")
-            counted = _TOKENS.search(content, len(content) - _USAGE_BYTES if len(content) > _USAGE_BYTES else 0)
-            result.tokens += int(counted[1]) if counted else 0
-            result.latencies.append(time.perf_counter() - began)
-
-    async with new_session(timeout=aiohttp.ClientTimeout(total=None)) as session:
+    async def request() -> None:
         began = time.perf_counter()
-        await asyncio.gather(*(worker(session) for _ in range(order.in_flight)))
-        result.seconds = time.perf_counter() - began
+        async with await post(session, order.url, data=body, headers=headers) as response:
+            content = await response.read()
+        good = response.status == 200 and (not order.stream or covered(content).endswith(b"data: [DONE]\n\n"))
+        result.answered += good
+        result.failed += not good
+        result.chunks += content.count(b"data: {")
+        counted = _TOKENS.search(content, len(content) - _USAGE_BYTES if len(content) > _USAGE_BYTES else 0)
+        result.tokens += int(counted[1]) if counted else 0
+        result.latencies.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    await (_at_random_moments(order, request) if order.rate else _in_bursts(order, request))
+    result.seconds = time.perf_counter() - began
     result.latencies.sort()
     return result
 
 
+async def _in_bursts(order: Order, request: Callable[[], Any]) -> None:
+    left = order.requests
+
+    async def worker() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await request()
+
+    await asyncio.gather(*(worker() for _ in range(order.in_flight)))
+
+
+async def _at_random_moments(order: Order, request: Callable[[], Any]) -> None:
+    """Has a thread begin the requests: the event loop's timers are as coarse as milliseconds, and would gather them."""
+    loop, room = asyncio.get_running_loop(), asyncio.Semaphore(order.in_flight)
+    tasks: list[asyncio.Task[None]] = []
+    all_sent = asyncio.Event()
+
+    async def bounded() -> None:
+        async with room:
+            await request()
+
+    def begin() -> None:
+        tasks.append(loop.create_task(bounded()))
+        if len(tasks) == order.requests:
+            all_sent.set()
+
+    def keep_time() -> None:
+        chance, due = random.Random(order.requests), time.perf_counter()
+        for _ in range(order.requests):
+            due += chance.expovariate(order.rate)
+            time.sleep(max(0.0, due - time.perf_counter()))
+            loop.call_soon_threadsafe(begin)
+
+    threading.Thread(target=keep_time, daemon=True).start()
+    await all_sent.wait()
+    await asyncio.gather(*tasks)
+
+
+async def _open() -> aiohttp.ClientSession:
+    return new_session(timeout=aiohttp.ClientTimeout(total=None))
+
+
+def main() -> None:
+    """Does one order after another until there are no more."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        session = runner.run(_open())
+        for line in sys.stdin.buffer:
+            outcome = runner.run(run(msgspec.json.decode(line, type=Order), session))
+            print(json.dumps(asdict(outcome)), flush=True)
+        runner.run(session.close())
+
+
 if __name__ == "__main__":
-    outcome = uvloop.run(run(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)))
-    print(json.dumps(asdict(outcome)))
+    main()

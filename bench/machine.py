@@ -9,7 +9,18 @@ import sysconfig
 from collections.abc import Callable
 from typing import Any
 
+from bench.cost import Load, running_relay
 from bench.mesh import HERE
+
+_RELAYED = Load(requests=2000, in_flight=32)
+
+
+def header() -> str:
+    """Returns the line that each bench begins with: the machine, and what the bare relay costs on it now."""
+    with running_relay() as relay:
+        relay.client.send(_RELAYED.order(relay.url, "none", _RELAYED.requests // 10))
+        cost = relay.measure(_RELAYED)
+    return f"{describe_machine()}; the bare relay costs {cost:.3f} CPU-ms of a unary request"
 
 
 def describe_machine() -> str:

@@ -57,11 +57,16 @@ class RunningMesh:
 
 def engine_cpu_seconds(metrics_url: str) -> float:
     """Returns the CPU time that the engines of a process have used for their own work."""
+    return metric(metrics_url, "tiermesh_runner_engine_cpu_seconds")
+
+
+def metric(metrics_url: str, name: str) -> float:
+    """Returns a metric without labels of a process."""
     with urllib.request.urlopen(metrics_url) as response:
         for line in response.read().decode().splitlines():
-            if line.startswith("tiermesh_runner_engine_cpu_seconds "):
+            if line.startswith(f"{name} "):
                 return float(line.split()[1])
-    raise RuntimeError("the runner does not tell its engine's CPU time")
+    raise RuntimeError(f"the process at {metrics_url} has no metric {name}")
 
 
 def free_port() -> int:

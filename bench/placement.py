@@ -11,6 +11,7 @@ import time
 import timeit
 from collections.abc import Callable
 
+from bench.machine import header
 from services.common.catalog import load_catalog
 from services.common.errors import MeshError
 from services.common.registry import RunnerRecord
@@ -44,6 +45,7 @@ class NoStreams:
 
 def main() -> None:
     configure_logs("bench", format="console", level="error")
+    print(header())
     for count in (50, 1_000):
         print(f"{count:,} runners")
         show_placements(count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
@@ -21,6 +22,16 @@ def _cpu_seconds(pid: int) -> float:
         return time.clock_gettime((~pid << 3) | 2)
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
+
+
+def thread_seconds(pid: int, name: str) -> float:
+    """Returns the CPU time of a process's threads of this name, which Linux cuts after 15 characters."""
+    seconds = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == name:
+            # Its first number is the time on a processor, in nanoseconds.
+            seconds += int((task / "schedstat").read_text().split()[0]) / 1e9
+    return seconds
 
 
 def rss_megabytes(pids: Mapping[str, int]) -> dict[str, float]:

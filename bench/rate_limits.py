@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
+from bench.machine import header
 from services.auth.rate_limits.local import Limiter, RateLimits, RateLimitState
 from services.auth.rate_limits.shared import SharedRateLimits
 from services.auth.rate_limits.window_redis import RedisWindows
@@ -54,4 +55,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    print(header())
     uvloop.run(main())

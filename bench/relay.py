@@ -1,7 +1,7 @@
 """The yardstick: a bare aiohttp relay that checks nothing and charges nothing, in front of a server of canned answers.
 
-`python -m bench.relay upstream PORT` and `python -m bench.relay relay PORT UPSTREAM_PORT` are run beside the mesh, so
-that both are measured in one run on the same noisy machine.
+`python -m bench.relay upstream PORT SPEED` and `python -m bench.relay relay PORT UPSTREAM_PORT` are run beside the
+mesh, so that both are measured in one run on the same noisy machine.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
-from bench.pace import STREAM_SPEED
 from services.edge.chat.response import ChunkRenderer, encode
 from services.edge.paid.hold import Receipt
 from tiermesh.runner.v1 import runner_pb2
@@ -23,7 +22,9 @@ from tiermesh.runner.v1.runner_pb2 import GenerateReply
 class Upstream:
     """Answers like an engine with an HTTP face: `max_tokens` chunks at the pace of the mesh's simulated engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, speed: float) -> None:
+        """Streams so many tokens a second."""
+        self._speed = speed
         renderer = ChunkRenderer("chatcmpl-0", "yardstick", 0, usage=False, logprobs=False)
         self._chunk = renderer.step(0, GenerateReply(text="word "))
         self._end = renderer.end({0: GenerateReply(finish_reason=runner_pb2.FINISH_REASON_STOP)}, Receipt(0, 0))
@@ -38,7 +39,7 @@ class Upstream:
         await response.prepare(request)
         for _ in range(body["max_tokens"]):
             await response.write(self._chunk)
-            await asyncio.sleep(1 / STREAM_SPEED)
+            await asyncio.sleep(1 / self._speed)
         await response.write(self._end)
         return response
 
@@ -67,7 +68,7 @@ async def serve(arguments: list[str]) -> None:
     """Serves until killed."""
     app = web.Application()
     if arguments[0] == "upstream":
-        handler = Upstream().answer
+        handler = Upstream(float(arguments[2])).answer
     else:
         relay = Relay(f"http://127.0.0.1:{arguments[2]}/v1/chat/completions")
         app.on_startup.append(relay.open)

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 
 from bench.mesh import HERE
 
+HERE_NAME = "here"
+
 
 class NoRevisionError(ValueError):
     """Git does not know a revision; the message says what it said."""
@@ -31,6 +33,17 @@ def checkout_of(revision: str, repository: Path = HERE) -> Iterator[Path]:
         yield Path(folder)
 
 
-def generate_protos(checkout: Path) -> None:
+@contextmanager
+def checkouts(revision: str | None) -> Iterator[dict[str, Path]]:
+    """Gives the folders of this checkout, which is "here", and of a revision if there is one, ready to run."""
+    if revision is None:
+        yield {HERE_NAME: HERE}
+        return
+    with checkout_of(revision) as checkout:
+        _generate_protos(checkout)
+        yield {HERE_NAME: HERE, revision: checkout}
+
+
+def _generate_protos(checkout: Path) -> None:
     """Generates the package of the messages of a checkout."""
     subprocess.run([sys.executable, "protos/generate.py"], cwd=checkout, check=True)

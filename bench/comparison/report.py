@@ -1,51 +1,51 @@
-"""The tables of a comparison."""
+"""The table of meshes that were measured in turn."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from rich.table import Table
 
-from bench.comparison.rounds import Memory, Round, medians
+from bench.comparison.rounds import Round, Rounds
+from bench.cost import NOT_MESH
+
+# CPU-milliseconds. A process that needs less has nothing to do with requests.
+_SHOWN = 0.0005
 
 
-def comparison_table(rounds: list[Round], other: str, title: str) -> Table:
-    """Returns every round and the medians; `other` names what this checkout is compared with."""
-    other_relay = [each._replace(relay=each.other_relay) for each in rounds if each.other_relay is not None]
-    table = Table(title=title)
-    table.add_column("round")
-    for name in ("relay", *([f"relay, {other}"] * bool(other_relay)), other, "here", f"here ÷ {other}"):
+def round_line(found: Round) -> str:
+    """Returns what one round has shown, in a line."""
+    meshes = "; ".join(
+        f"{name} {sample.total():.3f} (÷ relay: {sample.total() / found.relay:.2f})"
+        for name, sample in found.samples.items()
+    )
+    return f"relay {found.relay:.3f}; {meshes}"
+
+
+def cost_table(rounds: list[Round], names: Sequence[str], title: str, other: str | None = None) -> Table:
+    """Returns CPU-milliseconds of a request by process, a column for each mesh, and ratios.
+
+    `other` names the mesh that the others are compared with.
+    """
+    found = Rounds(rounds)
+    table = Table("CPU-ms", title=f"{title}; medians of {len(rounds)} rounds")
+    for name in names:
         table.add_column(name, justify="right")
-    for number, each in enumerate(rounds, start=1):
-        first = other if each.other_first else "here"
-        table.add_row(f"{number}, {first} first", *_cells(*_relays(each), each.other, each.here, each.ratio))
-    together = medians(rounds)
-    if not other_relay:
-        table.add_section()
-        table.add_row("median", *_cells(together.relay, together.other, together.here, together.ratio), style="bold")
-        table.add_row("median ÷ relay", *_cells(1.0, together.other_over_relay, together.here_over_relay))
-        return table
-    beside = medians(other_relay)
+    for process in found.processes:
+        costs = [found.of(name, lambda sample: sample.cpu.get(process, 0.0)) for name in names]  # noqa: B023 - called at once
+        if max(costs) >= _SHOWN:
+            table.add_row(process, *(f"{cost:.3f}" for cost in costs), style="dim" * (process in NOT_MESH))
     table.add_section()
-    totals = (together.relay, beside.relay, together.other, together.here, together.ratio)
-    table.add_row("median", *_cells(*totals), style="bold")
-    table.add_row("median ÷ relay", *_cells(1.0), "", *_cells(together.other_over_relay, together.here_over_relay))
-    table.add_row(f"median ÷ relay, {other}", "", *_cells(1.0, beside.other_over_relay, beside.here_over_relay))
+    add_figures(table, names, "mesh", lambda name: found.of(name, lambda sample: sample.total()))
+    add_figures(table, names, "bare relay, same rounds", lambda _: found.relay)
+    add_figures(table, names, "mesh ÷ relay", found.over_relay)
+    if other is not None:
+        add_figures(table, names, f"mesh ÷ {other}, in a round", lambda name: found.ratio(name, other))
+    add_figures(table, names, "operations in a transaction", lambda name: found.of(name, lambda each: each.operations))
+    add_figures(table, names, "answers a second", lambda name: found.of(name, lambda sample: sample.rate))
     return table
 
 
-def memory_comparison(memory: Memory, other: str) -> Table:
-    """Returns the resident memory of each process on both sides."""
-    table = Table(title="RSS MB after the load")
-    table.add_column("process")
-    for name in (other, "here"):
-        table.add_column(name, justify="right")
-    for name in sorted(memory.here):
-        table.add_row(name, *(f"{side[name]:.0f}" if name in side else "" for side in memory))
-    return table
-
-
-def _relays(each: Round) -> tuple[float, ...]:
-    return (each.relay,) if each.other_relay is None else (each.relay, each.other_relay)
-
-
-def _cells(*figures: float) -> list[str]:
-    return [f"{figure:.3f}" for figure in figures]
+def add_figures(table: Table, names: Sequence[str], what: str, figure: Callable[[str], float]) -> None:
+    """Adds a row with a figure of each mesh."""
+    table.add_row(what, *(f"{figure(name):.3f}" for name in names))

@@ -4,11 +4,16 @@
 spread over a year. A charge is compared with one of an empty ledger in interleaved rounds, by the CPU time of billing
 and of the database server, and by the bytes that are written. Both count the same beside other work on the machine;
 times do not. Nobody may wait longer than 2 seconds for a balance, whatever else runs.
+
+An audit of the whole ledger rests four times as long as it reads, so it would take minutes. It is held and released in
+turn, and charges are measured in windows of both kinds all over it. Between the windows it does not rest. The CPU time
+that it reads with is not counted as that of the charges.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import tempfile
 from pathlib import Path
 
@@ -16,10 +21,14 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.large_ledger.audits import measure_audits
+from bench.large_ledger.charges import compare
 from bench.large_ledger.ledgers import postgresql_ledgers, sqlite_ledgers
-from bench.large_ledger.measure import compare, measure
+from bench.large_ledger.reports import measure_reports
+from bench.machine import header
 
 _LEDGERS = {"sqlite": sqlite_ledgers, "postgresql": postgresql_ledgers}
+_PARTS = ("charges", "reports", "audits")
 
 
 def main() -> None:
@@ -29,11 +38,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="how long a round takes (3)")
     parser.add_argument("--rounds", type=int, default=7, help="how often charges are compared (7)")
     parser.add_argument("--database", choices=list(_LEDGERS), help="only this one")
-    parser.add_argument("--only-charges", action="store_true", help="leave out reports and audits")
+    parser.add_argument("--only", choices=_PARTS, help="only this part")
     parser.add_argument("--keep", type=Path, help="a folder for the filled ledgers, which the next run uses again")
     arguments = parser.parse_args()
+    parts = [arguments.only] if arguments.only else _PARTS
     console = Console(width=160)
-    with tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as temporary:
+    console.print(header(), soft_wrap=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="tiermesh-bench-") as temporary,
+        # One event loop for all, because gRPC keeps that of its first channel.
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
         kept = (arguments.keep or Path(temporary)).absolute()
         for name, ledgers in _LEDGERS.items():
             if arguments.database not in (None, name):
@@ -43,9 +58,12 @@ def main() -> None:
             with ledgers(arguments.entries, folder) as (large, empty, filled):
                 title = f"{name}, {arguments.entries:,} entries" + (f", filled in {filled:.0f} s" if filled > 1 else "")
                 table = Table("measured", "result", title=title)
-                uvloop.run(compare(large, empty, table, arguments.seconds, arguments.rounds))
-                if not arguments.only_charges:
-                    uvloop.run(measure(large, table, arguments.seconds))
+                if "charges" in parts:
+                    runner.run(compare(large, empty, table, arguments.seconds, arguments.rounds))
+                if "reports" in parts:
+                    runner.run(measure_reports(large, table))
+                if "audits" in parts:
+                    runner.run(measure_audits(large, table, arguments.entries, arguments.seconds, arguments.rounds))
             console.print(table)
 
 

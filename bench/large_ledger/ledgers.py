@@ -6,31 +6,40 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple, cast
 
 import asyncpg
 import psutil
 import sqlalchemy as sa
 
+from bench.large_ledger.billing import Pace
 from bench.large_ledger.fill import ENTRIES_OF_REQUEST, fill
 from bench.ledger import running_billing
+from bench.processes import thread_seconds
 from services.billing.store.store import MIGRATIONS
 from services.common.database.base import Database
 from services.common.database.migrations import migrate
 from services.common.database.schema import revisions
 from tests.support.postgres import PostgresServer, create_database, execute
 
+_PROGRAM = "bench.large_ledger.billing"
 _NO_AUDITS = {"AUDIT_SECONDS": "0", "FULL_AUDIT_SECONDS": "0"}
+# What reads for an audit, on each database: a thread of billing, or a process of the server.
+_AUDITING_THREAD = "sqlite-whole_0"
+_AUDITING_PROCESSES = """
+    SELECT pid FROM pg_stat_activity WHERE application_name = 'tiermesh-whole' AND datname = current_database()
+"""
 
 
 class Spent(NamedTuple):
-    """CPU seconds and bytes written so far."""
+    """CPU seconds of charges and of audits, and bytes written so far."""
 
     cpu_seconds: float
+    audit_seconds: float
     written: int
 
 
@@ -41,21 +50,30 @@ class Ledger:
     address: str
     url: str
     billing: psutil.Process
+    orders: IO[bytes]
     server: psutil.Process | None = None
 
+    def pace_audits(self, pace: Pace) -> None:
+        """Says how audits are to go on; a slice that is being read is read to its end."""
+        self.orders.write(pace.value)
+        self.orders.flush()
+
     async def spent(self) -> Spent:
-        """Returns user plus system time of both, and what was written.
+        """Returns user plus system time of both, that which is spent on reading for audits apart, and what was written.
 
         On SQLite those are the bytes of the write-ahead log and of its checkpoints; on PostgreSQL the log alone.
         """
         cpu = _cpu_seconds(self.billing)
         if self.server is None:
-            return Spent(cpu, self.billing.io_counters().write_chars)
+            audits = thread_seconds(self.billing.pid, _AUDITING_THREAD)
+            return Spent(cpu - audits, audits, self.billing.io_counters().write_chars)
         cpu += _cpu_seconds(self.server) + sum(_cpu_seconds(each) for each in self.server.children(recursive=True))
         connection = await asyncpg.connect(self.url)
         written = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')")
+        auditing = [psutil.Process(row["pid"]) for row in await connection.fetch(_AUDITING_PROCESSES)]
         await connection.close()
-        return Spent(cpu, int(written))
+        audits = sum(map(_cpu_seconds, auditing))
+        return Spent(cpu - audits, audits, int(written))
 
 
 class Pair(NamedTuple):
@@ -75,12 +93,8 @@ def sqlite_ledgers(entries: int, kept: Path) -> Iterator[Pair]:
     with tempfile.TemporaryDirectory(prefix="copy-", dir=kept) as folder:
         copies = [shutil.copyfile(source, Path(folder) / source.name) for source in sources]
         urls = [f"sqlite:///{copy}" for copy in copies]
-        with running_billing(urls[0], **_NO_AUDITS) as large, running_billing(urls[1], **_NO_AUDITS) as empty:
-            first, second = (
-                Ledger(address, url, psutil.Process(process.pid))
-                for url, (process, address) in zip(urls, (large, empty), strict=True)
-            )
-            yield Pair(first, second, filled)
+        with _running_pair(urls, None) as (large, empty):
+            yield Pair(large, empty, filled)
 
 
 @contextmanager
@@ -94,17 +108,25 @@ def postgresql_ledgers(entries: int, kept: Path) -> Iterator[Pair]:
         filled = time.perf_counter() - began
         urls = [create_database(server.url, f"{source} STRATEGY file_copy") for source in sources]
         try:
-            with running_billing(urls[0], **_NO_AUDITS) as large, running_billing(urls[1], **_NO_AUDITS) as empty:
-                first, second = (
-                    Ledger(address, url, psutil.Process(process.pid), psutil.Process(server.pid))
-                    for url, (process, address) in zip(urls, (large, empty), strict=True)
-                )
-                yield Pair(first, second, filled)
+            with _running_pair(urls, psutil.Process(server.pid)) as (large, empty):
+                yield Pair(large, empty, filled)
         finally:
             for url in urls:
                 execute(server.url, f"DROP DATABASE {sa.make_url(url).database} WITH (FORCE)")
     finally:
         server.remove()
+
+
+@contextmanager
+def _running_pair(urls: Sequence[str], server: psutil.Process | None) -> Iterator[tuple[Ledger, Ledger]]:
+    """Runs billing on two databases."""
+    with ExitStack() as stack:
+        first, second = (
+            Ledger(address, url, psutil.Process(process.pid), cast("IO[bytes]", process.stdin), server)
+            for url in urls
+            for process, address in [stack.enter_context(running_billing(url, _PROGRAM, **_NO_AUDITS))]
+        )
+        yield first, second
 
 
 def _kept_file(kept: Path, entries: int) -> Path:

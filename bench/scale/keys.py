@@ -12,6 +12,8 @@ import argparse
 import asyncio
 import gc
 import random
+import subprocess
+import sys
 import tempfile
 import time
 import timeit
@@ -24,7 +26,7 @@ from typing import Any, NamedTuple
 import psutil
 import sqlalchemy as sa
 
-from bench.machine import describe_machine
+from bench.machine import header
 from services.auth.changes import ChangeFollower
 from services.auth.key_cache import KeyCache, KeyLookup, NotInMemory
 from services.auth.keys import ApiKey, digest_of, hint_of
@@ -44,12 +46,21 @@ VERIFIED = 20_000
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale.keys", description=__doc__)
-    parser.add_argument("--keys", type=int, default=1_000_000)
+    parser.add_argument("--keys", default="100000,1000000", help="how many, comma-separated")
     parser.add_argument("--limit", type=int, default=1_000_000, help="how many keys are held in memory")
     parser.add_argument("--database", default="", help="the URL of an empty database; a SQLite file if there is none")
     arguments = parser.parse_args()
-    print(describe_machine())
-    asyncio.run(measure(arguments.keys, arguments.limit, arguments.database))
+    print(header())
+    counts = arguments.keys.split(",")
+    if len(counts) == 1:
+        asyncio.run(measure(int(counts[0]), arguments.limit, arguments.database))
+        return
+    if arguments.database:
+        parser.error("Give one number of keys for a database of your own.")
+    for count in counts:
+        # Memory is measured in a process that has held no keys before.
+        command = [sys.executable, "-m", "bench.scale.keys", "--keys", count, "--limit", str(arguments.limit)]
+        subprocess.run(command, check=True)
 
 
 async def measure(count: int, limit: int, url: str) -> None:

@@ -33,12 +33,11 @@ _UNAVAILABLE_STATES = ("53", "57", "58", "25006", "25P03")
 _LOCKED_STATE = "55P03"
 
 _SERVER_SETTINGS = {
-    "application_name": "tiermesh",
     # A process that hangs or is cut off must not keep its row locks for long.
     "idle_in_transaction_session_timeout": "10s",
     "jit": "off",
 }
-# For what runs often. Reports and audits read whole tables, and are planned for what they are each time.
+# For what runs often.
 _HOT_SETTINGS = {
     # Statements that run often take arrays and find rows by an index, so that one plan is right for every array;
     # planning anew each time would cost more than running them.
@@ -47,6 +46,12 @@ _HOT_SETTINGS = {
     # a strong preference, not a ban.) It forbids no walk through a whole index: statements do (docs/decisions/0050).
     "enable_seqscan": "off",
 }
+# Reports and audits read parts of tables that differ by orders of magnitude. A plan for any part would be one for a
+# large one, which for a small part reads whole tables.
+_PLANNED_EACH_TIME = {"plan_cache_mode": "force_custom_plan"}
+# What reads whole tables does so in small parts and rests between them. Workers beside it would take the processors
+# away from requests meanwhile.
+_ALONE = {"max_parallel_workers_per_gather": "0"}
 
 
 class _Pool(NamedTuple):
@@ -62,11 +67,9 @@ class _Pool(NamedTuple):
 
 _POOLS = {
     Lane.SHORT: _Pool(4, CONNECT_SECONDS, 10.0, _HOT_SETTINGS),
-    Lane.REPORT: _Pool(2, 60.0, 60.0, {}),
-    Lane.WHOLE: _Pool(1, 900.0, 900.0, {}),
+    Lane.REPORT: _Pool(2, 60.0, 60.0, _PLANNED_EACH_TIME),
+    Lane.WHOLE: _Pool(1, 900.0, 900.0, _PLANNED_EACH_TIME | _ALONE),
 }
-
-
 # For transactions that do not wait for the disk. Connections of their own save a statement in each of them.
 _UNSYNCED = _Pool(1, CONNECT_SECONDS, 10.0, {**_HOT_SETTINGS, "synchronous_commit": "off"})
 
@@ -75,8 +78,8 @@ class PostgresqlBackend:
     """Runs each transaction on a connection of its lane's pool."""
 
     def __init__(self, url: sa.URL, lock_seconds: float) -> None:
-        self._engines = {lane: _engine(url, pool, lock_seconds) for lane, pool in _POOLS.items()}
-        self._unsynced = _engine(url, _UNSYNCED, lock_seconds)
+        self._engines = {lane: _engine(url, lane.value, pool, lock_seconds) for lane, pool in _POOLS.items()}
+        self._unsynced = _engine(url, "unsynced", _UNSYNCED, lock_seconds)
 
     async def transaction(self, work: Callable[[sa.Connection], T], *, synced: bool) -> T:
         """Runs the function on the event loop; see `Database.transaction`."""
@@ -135,8 +138,9 @@ class PostgresqlBackend:
                 raise
 
 
-def _engine(url: sa.URL, pool: _Pool, lock_seconds: float) -> AsyncEngine:
-    lock_timeout = {"lock_timeout": f"{round(lock_seconds * 1000)}ms"}
+def _engine(url: sa.URL, name: str, pool: _Pool, lock_seconds: float) -> AsyncEngine:
+    # The name tells in pg_stat_activity what a connection is for.
+    own = {"application_name": f"tiermesh-{name}", "lock_timeout": f"{round(lock_seconds * 1000)}ms"}
     return create_async_engine(
         url,
         # SQLAlchemy begins no transactions of its own; asyncpg's are used, which serve its own statements as well.
@@ -147,7 +151,7 @@ def _engine(url: sa.URL, pool: _Pool, lock_seconds: float) -> AsyncEngine:
         connect_args={
             "timeout": CONNECT_SECONDS,
             "command_timeout": pool.statement_seconds,
-            "server_settings": {**_SERVER_SETTINGS, **pool.settings, **lock_timeout},
+            "server_settings": {**_SERVER_SETTINGS, **pool.settings, **own},
         },
     )
 

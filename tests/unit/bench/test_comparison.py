@@ -1,81 +1,83 @@
-"""A comparison says which of two checkouts or interpreters costs less, however noisy the machine is."""
+"""A comparison says which of several meshes costs less, however noisy the machine is."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
 from io import StringIO
+from itertools import count
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-from bench.comparison.checkout import NoRevisionError, checkout_of
-from bench.comparison.report import comparison_table, memory_comparison
-from bench.comparison.rounds import Memory, Round, run_rounds
+from bench.comparison.checkout import NoRevisionError, checkout_of, checkouts
+from bench.comparison.report import cost_table
+from bench.comparison.rounds import Round, Rounds, run_rounds
+from bench.cost import Sample
 
 
-class Recorder:
-    """Notes what is measured; each measurement is one more than the one before."""
-
-    def __init__(self) -> None:
-        self.order: list[str] = []
-
-    def measurement(self, name: str) -> Callable[[], float]:
-        def measure() -> float:
-            self.order.append(name)
-            return len(self.order)
-
-        return measure
+def sample(cost: float) -> Sample:
+    """Three quarters of the cost are the edge's; what is no part of the mesh is much more."""
+    return Sample({"edge": cost * 3 / 4, "runners": cost / 4, "engine": 7.0, "second router": 9.0}, 1000.0, 4.0)
 
 
-def test_the_checkout_that_comes_first_changes_and_the_relay_lies_between() -> None:
-    recorder = Recorder()
-    measurements = {name: recorder.measurement(name) for name in ("relay", "other", "here")}
-    rounds = list(run_rounds(2, **measurements))
-    assert recorder.order == ["other", "relay", "here", "here", "relay", "other"]
-    assert [(each.other, each.relay, each.here) for each in rounds] == [(1, 2, 3), (6, 5, 4)]
-    assert [each.other_first for each in rounds] == [True, False]
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["here"], "relay here, here relay"),
+        (["here", "v1"], "v1 relay here, here relay v1"),
+        (["one", "ten", "hundred"], "hundred relay ten one, one ten relay hundred"),
+    ],
+)
+def test_the_order_is_reversed_from_round_to_round_and_the_relay_lies_between(names: list[str], order: str) -> None:
+    measured: list[str] = []
+    clock = count(1)
+
+    def measure(name: str) -> Callable[[], Sample]:
+        return lambda: measured.append(name) or sample(next(clock))  # type: ignore[func-returns-value]  # It is None.
+
+    def relay() -> float:
+        measured.append("relay")
+        return next(clock)
+
+    rounds = list(run_rounds(2, relay, {name: measure(name) for name in names}))
+    each = len(names) + 1
+    assert ", ".join(" ".join(measured[at : at + each]) for at in (0, each)) == order
+    for number, found in enumerate(rounds):
+        began = number * each + 1
+        assert found.relay == began + measured[number * each :].index("relay")
+        for name in names:
+            assert found.samples[name].total() == began + measured[number * each :].index(name)
+
+
+# The ratio of the medians is 0.857.
+ROUNDS = [
+    Round(0.5, {"v1": sample(1.0), "here": sample(1.2)}),
+    Round(0.4, {"here": sample(1.6), "v1": sample(2.0)}),
+    Round(0.7, {"v1": sample(1.4), "here": sample(1.12)}),
+]
 
 
 def test_the_ratio_is_the_median_of_the_rounds_and_not_of_the_seconds() -> None:
-    # The ratio of the medians is 0.857.
-    rounds = [
-        Round(0.5, 1.0, 1.2, other_first=True),
-        Round(0.4, 2.0, 1.6, other_first=False),
-        Round(0.7, 1.4, 1.12, other_first=True),
+    cells = cells_by_row(cost_table(ROUNDS, ["here", "v1"], "CPU-ms", "v1"))
+    assert cells["mesh"] == ["1.200", "1.400"]
+    assert cells["mesh ÷ v1, in a round"] == ["0.800", "1.000"]
+    assert cells["bare relay, same rounds"] == ["0.500", "0.500"]
+    assert cells["mesh ÷ relay"] == ["2.400", "2.000"]
+    assert cells["edge"] == ["0.900", "1.050"]
+    assert cells["engine"] == ["7.000", "7.000"]
+    assert "mesh ÷ v1, in a round" not in cells_by_row(cost_table(ROUNDS, ["here"], "CPU-ms"))
+
+
+def test_a_comparison_may_leave_out_processes() -> None:
+    without = frozenset({"edge"})
+    halved = [
+        each._replace(samples={**each.samples, "half": sample(each.samples["v1"].total() / 2)}) for each in ROUNDS
     ]
-    cells = cells_by_row(comparison_table(rounds, "v1", "CPU-ms"))
-    assert cells["median"] == ["0.500", "1.400", "1.200", "0.800"]
-    assert cells["median ÷ relay"] == ["1.000", "2.000", "2.400", ""]
-    assert cells["2, here first"] == ["0.400", "2.000", "1.600", "0.800"]
-
-
-def test_with_two_interpreters_each_relay_is_measured_beside_its_mesh() -> None:
-    recorder = Recorder()
-    measurements = {name: recorder.measurement(name) for name in ("relay", "other", "here", "other_relay")}
-    rounds = list(run_rounds(2, **measurements))
-    assert recorder.order == ["other", "relay", "other_relay", "here", "here", "other_relay", "relay", "other"]
-    assert [(each.other, each.relay, each.other_relay, each.here) for each in rounds] == [(1, 2, 3, 4), (8, 7, 6, 5)]
-
-
-def test_each_mesh_is_told_beside_either_relay() -> None:
-    rounds = [
-        Round(1.0, 4.0, 3.0, other_first=True, other_relay=2.0),
-        Round(2.0, 8.0, 6.0, other_first=False, other_relay=2.0),
-        Round(2.0, 4.0, 2.0, other_first=True, other_relay=4.0),
-    ]
-    cells = cells_by_row(comparison_table(rounds, "old", "CPU-ms"))
-    assert cells["2, here first"] == ["2.000", "2.000", "8.000", "6.000", "0.750"]
-    assert cells["median"] == ["2.000", "2.000", "4.000", "3.000", "0.750"]
-    assert cells["median ÷ relay"] == ["1.000", "", "4.000", "3.000", ""]
-    assert cells["median ÷ relay, old"] == ["", "1.000", "2.000", "1.500", ""]
-
-
-def test_memory_is_told_by_process_whatever_a_revision_lacks() -> None:
-    cells = cells_by_row(memory_comparison(Memory({"edge": 70.4}, {"edge": 80.6, "console": 60.0}), "v1"))
-    assert cells == {"console": ["", "60"], "edge": ["70", "81"]}
+    assert Rounds(halved).ratio("half", "v1", without) == pytest.approx(0.5)
+    assert ROUNDS[0].samples["v1"].total(without) == pytest.approx(0.25)
 
 
 def cells_by_row(table: Table) -> dict[str, list[str]]:
@@ -110,3 +112,9 @@ def test_a_revision_is_there_as_it_was_and_gone_afterwards(repository: Path) -> 
 def test_a_revision_that_is_not_there_is_named(repository: Path) -> None:
     with pytest.raises(NoRevisionError, match="no revision 'v99'"), checkout_of("v99", repository):
         pass
+
+
+def test_without_a_revision_there_is_only_this_checkout() -> None:
+    with checkouts(None) as folders:
+        assert list(folders) == ["here"]
+        assert (folders["here"] / "bench" / "comparison").is_dir()

@@ -7,9 +7,7 @@ disk and the processor stays small beside the requests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from functools import partial
-from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -30,17 +28,12 @@ from services.billing.store.audit.checkpoint import (
 )
 from services.billing.store.audit.long_account import LongAccount
 from services.billing.store.audit.movements import NO_FLOWS, EntrySlice, read_slice
+from services.billing.store.audit.pace import REST, PacedWork
 from services.billing.store.audit.report import Report
 from services.billing.store.entries import read_horizon
 from services.common.database.base import Database
 from services.common.database.lanes import Lane
 
-T = TypeVar("T")
-
-# An audit that takes no longer than this disturbs nobody, and does not rest. In seconds.
-_SHORT = 0.1
-# The rest after a slice, as a multiple of the time that the slice took.
-_REST = 4.0
 # A report names no more violations.
 _MOST = 1_000
 
@@ -54,7 +47,7 @@ class Audits:
         *,
         entries: int = movements.SLICE,
         account_entries: int = accounts.SLICE,
-        rest: float = _REST,
+        rest: float = REST,
     ) -> None:
         """Reads so many entries at a time, and accounts of so many; rests `rest` times as long as a slice took."""
         self._database = database
@@ -69,7 +62,7 @@ class Audits:
         What an earlier audit found is in the report until an audit of the whole ledger no longer finds it.
         """
         async with self._new:
-            work = _PacedWork(self._rest)
+            work = PacedWork(self._rest)
             horizon = await self._horizon()
             while (proven := await self._proven()) < horizon:
                 await work.do(self._prove_slice(proven, horizon))
@@ -81,7 +74,7 @@ class Audits:
     async def audit_all(self) -> Report:
         """Checks every invariant over all rows: first every movement, then every account against all that it has."""
         async with self._all:
-            work = _PacedWork(self._rest)
+            work = PacedWork(self._rest)
             # Before the horizon: these are of entries that this audit reads.
             former = await self._database.read(read_findings)
             horizon = await self._horizon()
@@ -129,27 +122,8 @@ class Audits:
 
         return await self._database.read(check, Lane.WHOLE)
 
-    async def _check_long_account(self, part: AccountRange, work: _PacedWork) -> list[str]:
+    async def _check_long_account(self, part: AccountRange, work: PacedWork) -> list[str]:
         account = LongAccount(part, self._account_entries)
         while await work.do(self._database.read(account.read, Lane.WHOLE)):
             pass
         return account.violations
-
-
-class _PacedWork:
-    """Does slices, and rests after each, once they have taken so long that somebody might notice."""
-
-    def __init__(self, rest: float) -> None:
-        self._rest = rest
-        self._clock = asyncio.get_running_loop().time
-        self._worked = 0.0
-
-    async def do(self, work: Awaitable[T]) -> T:
-        """Does one slice."""
-        began = self._clock()
-        result = await work
-        took = self._clock() - began
-        self._worked += took
-        if self._worked > _SHORT:
-            await asyncio.sleep(self._rest * took)
-        return result

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from services.billing.ledger.ledger import DEPOSITS, GRANTS, REVENUE
 from services.billing.store.audit.deposits import REFERENCE, check_credited, disagreement
 from services.billing.store.audit.report import MAX_NAMED, whole_numbers
+from services.billing.store.audit.searches import EACH
 
 # How many entries are read at a time.
 SLICE = 5_000
@@ -44,15 +45,15 @@ _MOVEMENTS = """
 """
 _OF_A_HOLD = "m.kind IN ('reserve', 'capture', 'release', 'refund')"
 _REFERENCE = REFERENCE.format(table="d").replace(":", r"\:")
-_SUSPICIOUS = sa.text(f"""
+_SUSPICIOUS = f"""
     {_MOVEMENTS}
     SELECT m.*, h.request_id, h.amount AS price, h.account_id AS payer, g.grant_id, g.credits, g.account_id AS granted,
         d.deposit_id, d.credits AS deposited, d.account_id AS depositor,
         p.payout_id, p.credits AS paid_out, p.account_id AS paid_to
-    FROM movements m LEFT JOIN holds h ON {_OF_A_HOLD} AND h.request_id = m.reference
-        LEFT JOIN grants g ON m.kind = 'grant' AND g.grant_id = m.reference
-        LEFT JOIN deposits d ON m.kind = 'deposit' AND {_REFERENCE} = m.reference
-        LEFT JOIN payouts p ON m.kind = 'payout' AND p.payout_id = m.reference
+    FROM movements m LEFT JOIN holds h ON h.request_id = {{hold}}
+        LEFT JOIN grants g ON g.grant_id = {{grant}}
+        LEFT JOIN deposits d ON {_REFERENCE} = {{deposit}}
+        LEFT JOIN payouts p ON p.payout_id = {{payout}}
     WHERE m.line_count <> 2 OR m.total <> 0 OR m.account_id IS NULL OR m.account_id <> m.other_account_id
         OR ({_OF_A_HOLD} AND (h.request_id IS NULL OR m.amount <> h.amount OR m.account_id <> h.account_id))
         OR (m.kind = 'grant' AND (g.grant_id IS NULL OR m.amount <> g.credits OR m.account_id <> g.account_id))
@@ -60,7 +61,17 @@ _SUSPICIOUS = sa.text(f"""
             AND (d.deposit_id IS NULL OR m.amount <> d.credits OR m.account_id <> d.account_id))
         OR (m.kind = 'payout' AND (p.payout_id IS NULL OR m.amount <> p.credits OR m.account_id <> p.account_id))
     ORDER BY m.reference, m.kind LIMIT {MAX_NAMED}
-""")  # noqa: S608 - constants only
+"""  # noqa: S608 - constants only
+# Nothing is looked for where a movement is of another kind.
+_OWNERS = {"hold": _OF_A_HOLD} | {kind: f"m.kind = '{kind}'" for kind in ("grant", "deposit", "payout")}
+_SUSPICIOUS_IN = {
+    dialect: sa.text(
+        _SUSPICIOUS.format_map(
+            {name: each.format(f"CASE WHEN {kind} THEN m.reference END") for name, kind in _OWNERS.items()}
+        )
+    )
+    for dialect, each in EACH.items()
+}
 _LINES = sa.text("""
     SELECT count(*) AS line_count, coalesce(sum(amount), 0) AS total FROM entries
     WHERE entry_id > :low AND entry_id <= :high AND reference = :reference AND kind = :kind
@@ -101,7 +112,8 @@ def read_slice(connection: sa.Connection, after: int, horizon: int, size: int) -
     upto = _boundary(connection, min(after + size, horizon))
     parameters = {"after": after, "upto": upto}
     entries, total, *flows = connection.execute(_COUNT, parameters).one()
-    sentences = [_sentence(connection, row, after, upto) for row in connection.execute(_SUSPICIOUS, parameters).all()]
+    suspicious = connection.execute(_SUSPICIOUS_IN[connection.dialect.name], parameters).all()
+    sentences = [_sentence(connection, row, after, upto) for row in suspicious]
     violations = [sentence for sentence in sentences if sentence is not None]
     violations.extend(check_credited(connection, after, upto))
     return EntrySlice(after, upto, int(entries), int(total), Flows(*map(int, flows)), violations)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from services.billing.store.audit.searches import EACH
+
 _COUNTS = """
     count(CASE WHEN kind = 'reserve' AND pocket = 'held' THEN 1 END) AS reserves,
     count(CASE WHEN kind = 'capture' THEN 1 END) AS captures,
@@ -26,20 +28,24 @@ _UNFINISHED = f"""
     SELECT m.*, h.account_id, h.reserved_ms, h.state FROM (
         SELECT reference, {_COUNTS} FROM {{entries}} WHERE entry_id > :after AND entry_id <= :upto AND {{own}}
         GROUP BY reference
-    ) AS m JOIN holds h ON h.request_id = m.reference
+    ) AS m JOIN holds h ON h.request_id = {{each}}
     WHERE {{known}} OR NOT (m.reserves = 1 AND m.releases <= 1 AND (
         (h.state = 'captured' AND m.captures = 1 AND m.refunds = 0)
         OR (h.state = 'released' AND m.captures = m.refunds AND m.captures <= 1 AND m.releases + m.refunds > 0)
     ))
 """  # noqa: S608 - constants only
-_UNFINISHED_OF_ALL = sa.text(
-    _UNFINISHED.format(
-        entries="entries", own=_OWN, known="EXISTS (SELECT 1 FROM audit_moves a WHERE a.request_id = m.reference)"
+_KNOWN = "EXISTS (SELECT 1 FROM audit_moves a WHERE a.request_id = m.reference)"
+_UNFINISHED_OF_ALL = {
+    dialect: sa.text(_UNFINISHED.format(entries="entries", own=_OWN, known=_KNOWN, each=each.format("m.reference")))
+    for dialect, each in EACH.items()
+}
+_OF_ACCOUNT = f"account_id = :account_id AND {_OF_A_HOLD}"
+_UNFINISHED_OF_ACCOUNT = {
+    dialect: sa.text(
+        _UNFINISHED.format(entries="account_entries", own=_OF_ACCOUNT, known="1 = 0", each=each.format("m.reference"))
     )
-)
-_UNFINISHED_OF_ACCOUNT = sa.text(
-    _UNFINISHED.format(entries="account_entries", own=f"account_id = :account_id AND {_OF_A_HOLD}", known="1 = 0")
-)
+    for dialect, each in EACH.items()
+}
 _AMONG = {
     "sqlite": "request_id IN (SELECT value FROM json_each(:ids))",
     "postgresql": "request_id IN (SELECT json_array_elements_text(CAST(:ids AS json)))",
@@ -104,7 +110,8 @@ class Unfinished(NamedTuple):
 
 def read_unfinished(connection: sa.Connection, after: int, upto: int) -> Unfinished:
     """Counts the movements of the slice's holds that do not begin and end within it, with those in `audit_moves`."""
-    rows = connection.execute(_UNFINISHED_OF_ALL, {"after": after, "upto": upto}).all()
+    unfinished = _UNFINISHED_OF_ALL[connection.dialect.name]
+    rows = connection.execute(unfinished, {"after": after, "upto": upto}).all()
     return _count(connection, rows, _stored(connection, [row.reference for row in rows]), after)
 
 
@@ -113,7 +120,8 @@ def read_unfinished_of(
 ) -> Unfinished:
     """Does the same for one account's entries, with the movements that are known from its slices before."""
     parameters = {"account_id": account_id, "after": after, "upto": upto}
-    return _count(connection, connection.execute(_UNFINISHED_OF_ACCOUNT, parameters).all(), known, after)
+    unfinished = _UNFINISHED_OF_ACCOUNT[connection.dialect.name]
+    return _count(connection, connection.execute(unfinished, parameters).all(), known, after)
 
 
 def _count(connection: sa.Connection, rows: Sequence[Any], known: Mapping[str, Moves], after: int) -> Unfinished:
