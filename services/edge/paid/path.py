@@ -121,7 +121,8 @@ class PaidPath:
         self._receipts = receipts
         # Of the requests in progress, for an edge that stops.
         self.cut_off = CutOff()
-        self._crowds = _Crowds()
+        # The models whose requests wait for a slot or are refused one, as far as this edge has been told.
+        self._crowded: set[str] = set()
 
     def find_model(self, name: str, kind: Kind, principal: Principal) -> Model:
         """Returns the model that a request names; raises MeshError if it does not exist, fit or belong to the key."""
@@ -140,27 +141,9 @@ class PaidPath:
         if self._wallets is not None:
             order = self._wallets.accept(order)
         return OpenOrder(
-            *(order, self._mesh, self._settings, self._monotonic, self.cut_off, self._crowds),
+            *(order, self._mesh, self._settings, self._monotonic, self.cut_off, self._crowded),
             *(self._receipts, self._wallets),
         )
-
-
-class _Crowds:
-    """Knows for which models requests wait for a slot or are refused one, as far as this edge has been told."""
-
-    def __init__(self) -> None:
-        self._models: set[str] = set()
-
-    def at(self, model: str) -> bool:
-        """Whether the next request for a model is likely to get no slot at once."""
-        return model in self._models
-
-    def note(self, model: str, *, waits: bool) -> None:
-        """Hears whether a request waits or has waited, perhaps in vain."""
-        if waits:
-            self._models.add(model)
-        else:
-            self._models.discard(model)
 
 
 class OpenOrder:
@@ -176,7 +159,7 @@ class OpenOrder:
         settings: EdgeSettings,
         monotonic: Callable[[], float],
         cut_off: CutOff,
-        crowds: _Crowds,
+        crowded: set[str],
         receipts: ReceiptIssuer | None,
         wallets: Wallets | None,
     ) -> None:
@@ -186,7 +169,7 @@ class OpenOrder:
         self._settings = settings
         self._monotonic = monotonic
         self._cut_off = cut_off
-        self._crowds = crowds
+        self._crowded = crowded
         self._receipts = receipts
         self._generation = self._new_generation()
         # None before the price is held.
@@ -245,7 +228,7 @@ class OpenOrder:
             begin = partial(payment.begin, self._generation.fail)
             charge = self._begin_charge(payment, begin if order.quantity == 1 and not order.calls[0].whole else None)
             return charge, await self._place()
-        if self._crowds.at(order.model.id) or not self._mesh.available_models[order.model.id]:
+        if order.model.id in self._crowded or not self._mesh.available_models[order.model.id]:
             if key:
                 # A repeat must not wait for a slot, perhaps the very one that the first request has, to be told that it
                 # is a repeat.
@@ -259,7 +242,7 @@ class OpenOrder:
         # The refusal to pay counts for more than that of a place, and comes without waiting for one.
         charge = self._begin_charge(await self._reserve(key))
         if not placing.done():
-            self._crowds.note(order.model.id, waits=True)
+            self._crowded.add(order.model.id)
         assignment = await placing
         self._placing = None
         return charge, assignment
@@ -329,10 +312,10 @@ class OpenOrder:
                     trace=context_of(span),
                 )
         except MeshError:
-            self._crowds.note(order.model.id, waits=True)
+            self._crowded.add(order.model.id)
             raise
         order.context.placing = False
-        self._crowds.note(order.model.id, waits=assignment.waited > 0)
+        (self._crowded.add if assignment.waited > 0 else self._crowded.discard)(order.model.id)
         # Waiting for a free slot is no overhead: the router has a metric for that.
         self._note(PLACE, began, assignment.waited)
         return assignment
