@@ -19,7 +19,7 @@ from rich.console import Console
 
 from bench.comparison.checkout import HERE_NAME, checkouts
 from bench.comparison.report import cost_table, round_line
-from bench.comparison.rounds import Round, run_rounds
+from bench.comparison.rounds import Round, Rounds, run_rounds
 from bench.cost import TOKENS, Load, metered, running_relay
 from bench.every import EVERY
 from bench.latency import measure_latency
@@ -31,6 +31,8 @@ from bench.report import latency_table, memory_table, throughput_table
 from bench.throughput import measure_throughput
 
 _SLOTS = 64
+# The share of a rate that must be answered, so that requests are not gathered while they wait to be sent.
+_KEPT_UP = 0.9
 
 
 def main() -> None:
@@ -93,6 +95,8 @@ def measure(console: Console, title: str, load: Load, count: int, revision: str 
             rounds.append(each)
             console.print(f"{title}, round {len(rounds)}: {round_line(each)}", highlight=False)
         console.print(cost_table(rounds, list(meshes), f"CPU-ms of {title}", revision))
+        if Rounds(rounds).of(HERE_NAME, lambda sample: sample.rate) < load.rate * _KEPT_UP:
+            console.print("The mesh did not keep up with this rate, so that requests came together after all.")
         if load.stream:
             console.print(memory_table(rss_megabytes(meshes[HERE_NAME].mesh.pids)))
 

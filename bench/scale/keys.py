@@ -45,9 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scale.keys", description=__doc__)
     parser.add_argument("--keys", default="100000,1000000", help="how many, comma-separated")
     arguments = parser.parse_args()
-    print(header())
     counts = arguments.keys.split(",")
     if len(counts) == 1:
+        print(header())
         asyncio.run(measure(int(counts[0])))
         return
     for count in counts:
