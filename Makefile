@@ -147,7 +147,7 @@ format: $(DEV) ## Format code and documentation, and correct what can be correct
 	$(BIN)/ruff check --fix .
 	$(BIN)/mdformat $(PAGES)
 
-bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh (against a revision of git: ARGS='--against REVISION').
+bench: $(DEV) $(PROTOS) ## Measure CPU, memory, latency and throughput of the mesh (against a revision of git: ARGS='--against REVISION'; everything: ARGS=--all).
 	$(BIN)/python -m bench $(ARGS)
 
 soak: $(DEV) $(PROTOS) ## Hold half of what a mesh on PostgreSQL and Redis takes, and look for growth and errors (for long: MINUTES=60).

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from bench.comparison.checkout import HERE_NAME, checkouts
 from bench.comparison.report import cost_table, round_line
-from bench.comparison.rounds import Round, run_rounds
+from bench.comparison.rounds import Round, Rounds, run_rounds
 from bench.cost import TOKENS, Load, Sample, metered, running_relay
 from bench.every import EVERY
 from bench.latency import measure_latency
@@ -36,6 +36,8 @@ from bench.report import latency_table, memory_table, throughput_table
 from bench.throughput import measure_throughput
 
 _SLOTS = 64
+# The share of a rate that must be answered, so that requests are not gathered while they wait to be sent.
+_KEPT_UP = 0.9
 
 
 class Side(NamedTuple):
@@ -131,6 +133,8 @@ def measure(
             rounds.append(found)
             console.print(f"{title}, round {len(rounds)}: {round_line(found)}", highlight=False)
         console.print(cost_table(rounds, list(measures), f"CPU-ms of {title}", other))
+        if Rounds(rounds).of(HERE_NAME, lambda sample: sample.rate) < load.rate * _KEPT_UP:
+            console.print("The mesh did not keep up with this rate, so that requests came together after all.")
         if load.stream:
             console.print(memory_table({name: rss_megabytes(mesh.mesh.pids) for name, mesh in meshes.items()}))
 

@@ -50,9 +50,9 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=1_000_000, help="how many keys are held in memory")
     parser.add_argument("--database", default="", help="the URL of an empty database; a SQLite file if there is none")
     arguments = parser.parse_args()
-    print(header())
     counts = arguments.keys.split(",")
     if len(counts) == 1:
+        print(header())
         asyncio.run(measure(int(counts[0]), arguments.limit, arguments.database))
         return
     if arguments.database:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-# What a column of a unique key equals, by dialect. A slice is small beside the tables that it is joined with. But what
-# PostgreSQL reckons would have it read such a table as a whole, in parallel, for every slice of a ledger of a few
-# million entries. Of a comparison with an array of one element it can make nothing but a search in the index
-# (docs/decisions/0050).
+# What a column of a unique key equals, by dialect. A slice is small beside the tables that it is joined with. But
+# PostgreSQL reckons that some thousand searches cost more than to read such a table as a whole, for each slice. Of a
+# comparison with an array of one element it can make nothing but a search in the index (docs/decisions/0054).
 EACH = {"sqlite": "({})", "postgresql": "ANY (ARRAY[{}])"}
