@@ -84,9 +84,8 @@ def measure_against(
     names = [revision] if revision else []
     if python:
         described = describe_other(python)
-        console.print(f"compared with: {described}", soft_wrap=True)
-        # Two builds of one version have the same description, so the path is what tells them apart.
-        names.append(python)
+        console.print(f"compared with: {described} ({python})", soft_wrap=True)
+        names.append(described.partition(",")[0])
     other = " on ".join(names)
     with ExitStack() as stack:
         checkout = stack.enter_context(checkout_of(revision)) if revision else here.checkout

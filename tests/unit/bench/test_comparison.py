@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from io import StringIO
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,25 @@ from bench.comparison.report import comparison_table, memory_comparison
 from bench.comparison.rounds import Memory, Round, run_rounds
 
 
+class Recorder:
+    """Notes what is measured; each measurement is one more than the one before."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+
+    def measurement(self, name: str) -> Callable[[], float]:
+        def measure() -> float:
+            self.order.append(name)
+            return len(self.order)
+
+        return measure
+
+
 def test_the_checkout_that_comes_first_changes_and_the_relay_lies_between() -> None:
-    order: list[str] = []
-    clock = count(1)
-
-    def measured(name: str) -> float:
-        order.append(name)
-        return next(clock)
-
-    rounds = list(
-        run_rounds(2, relay=lambda: measured("relay"), other=lambda: measured("other"), here=lambda: measured("here"))
-    )
-    assert order == ["other", "relay", "here", "here", "relay", "other"]
+    recorder = Recorder()
+    measurements = {name: recorder.measurement(name) for name in ("relay", "other", "here")}
+    rounds = list(run_rounds(2, **measurements))
+    assert recorder.order == ["other", "relay", "here", "here", "relay", "other"]
     assert [(each.other, each.relay, each.here) for each in rounds] == [(1, 2, 3), (6, 5, 4)]
     assert [each.other_first for each in rounds] == [True, False]
 
@@ -46,23 +53,10 @@ def test_the_ratio_is_the_median_of_the_rounds_and_not_of_the_seconds() -> None:
 
 
 def test_with_two_interpreters_each_relay_is_measured_beside_its_mesh() -> None:
-    order: list[str] = []
-    clock = count(1)
-
-    def measured(name: str) -> float:
-        order.append(name)
-        return next(clock)
-
-    rounds = list(
-        run_rounds(
-            2,
-            relay=lambda: measured("relay"),
-            other=lambda: measured("other"),
-            here=lambda: measured("here"),
-            other_relay=lambda: measured("other relay"),
-        )
-    )
-    assert order == ["other", "relay", "other relay", "here", "here", "other relay", "relay", "other"]
+    recorder = Recorder()
+    measurements = {name: recorder.measurement(name) for name in ("relay", "other", "here", "other_relay")}
+    rounds = list(run_rounds(2, **measurements))
+    assert recorder.order == ["other", "relay", "other_relay", "here", "here", "other_relay", "relay", "other"]
     assert [(each.other, each.relay, each.other_relay, each.here) for each in rounds] == [(1, 2, 3, 4), (8, 7, 6, 5)]
 
 
