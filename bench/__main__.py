@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000, help="unary requests for each figure, in all rounds")
     parser.add_argument("--streams", type=int, default=960, help=f"{TOKENS}-token streams, in all rounds")
-    parser.add_argument("--in-flight", type=int, default=32, help="requests in flight in bursts, and streams")
+    parser.add_argument("--in-flight", type=int, default=32, help="requests in flight, but for those at random moments")
     parser.add_argument("--rate", type=float, default=500.0, help="requests a second at random moments")
     parser.add_argument("--rounds", type=int, default=10, help="rounds of a comparison, at best an even number")
     parser.add_argument("--against", metavar="REVISION", help="compare with a revision of git")
@@ -68,13 +68,16 @@ def main() -> None:
     console.print(header(), soft_wrap=True)
     for python in {arguments.python, arguments.against_python} - {sys.executable, None}:
         console.print(f"{python}: {describe_other(python)}", soft_wrap=True)
-    unary = Load(arguments.requests // arguments.rounds, arguments.in_flight)
-    stream = Load(arguments.streams // arguments.rounds, arguments.in_flight, stream=True)
-    trickle = unary._replace(in_flight=_SLOTS, rate=arguments.rate)
+    in_flight = arguments.in_flight
+    unary = Load(arguments.requests // arguments.rounds, in_flight)
+    stream = Load(arguments.streams // arguments.rounds, in_flight, stream=True)
+    at_random = unary._replace(in_flight=_SLOTS, rate=arguments.rate)
     loads = {
-        f"a unary request in bursts, {arguments.in_flight} in flight": unary,
-        f"a unary request at random moments, {arguments.rate:g} a second": trickle,
-        f"a {TOKENS}-token stream, {arguments.in_flight} in flight": stream,
+        f"a unary request in bursts, {in_flight} in flight": unary._replace(bursts=True),
+        f"a trickling unary request, {in_flight} in flight": unary,
+        f"a unary request at random moments, {arguments.rate:g} a second": at_random,
+        f"a {TOKENS}-token stream in bursts, {in_flight} in flight": stream._replace(bursts=True),
+        f"a trickling {TOKENS}-token stream, {in_flight} in flight": stream,
     }
     here = Side(HERE, arguments.python)
     for title, load in loads.items():

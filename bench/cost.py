@@ -33,12 +33,13 @@ class Load(NamedTuple):
     in_flight: int
     stream: bool = False
     rate: float = 0.0
+    bursts: bool = False
 
     def order(self, url: str, api_key: str, requests: int | None = None) -> Order:
         """Returns the order for the load client."""
         return Order(url=url, api_key=api_key, model=MODEL, requests=requests or self.requests,
                      in_flight=self.in_flight, stream=self.stream, max_tokens=TOKENS if self.stream else 1,
-                     rate=self.rate)  # fmt: skip
+                     rate=self.rate, bursts=self.bursts)  # fmt: skip
 
 
 class Sample(NamedTuple):

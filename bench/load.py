@@ -1,10 +1,10 @@
 """A client in a process of its own: `python -m bench.load` reads JSON orders and prints a JSON result for each.
 
-It speaks just enough HTTP to be cheap, and keeps its connections from one order to the next. Its own CPU is counted
-nowhere. Requests are sent in one of two ways:
+Its own CPU is counted nowhere. Requests are sent in one of three ways:
 
-- In bursts: a fixed number is in flight, and each is followed by the next as soon as it is answered. The answers of one
-  transaction come together, so that the next requests do as well.
+- In bursts: a fixed number is in flight, and each is followed by the next as soon as it is answered. The client costs
+  next to nothing, so the answers of one transaction are followed by requests that come together as well.
+- Trickling: the same with the client of aiohttp, which works so long for each answer that requests come one by one.
 - At random moments, of a given mean number a second, whatever the answers do: as many independent clients send them.
 """
 
@@ -25,12 +25,13 @@ import aiohttp
 import msgspec
 import uvloop
 
+from bench.plain_client import send_bursts
 from services.common.http.kept_connections import new_session, post
-from services.common.receipts.finding import covered
 
 _TOKENS = re.compile(rb'"completion_tokens"\s*:\s*(\d+)')
-# The usage is in the last so many bytes of an answer.
-_USAGE_BYTES = 4096
+_DONE = b"data: [DONE]\n\n"
+# The usage, the mark of the end and a signed receipt are in the last so many bytes of an answer.
+_LAST_BYTES = 4096
 
 
 class Order(msgspec.Struct, kw_only=True):
@@ -45,6 +46,8 @@ class Order(msgspec.Struct, kw_only=True):
     max_tokens: int
     # Requests a second that are sent at random moments; 0 if each is to follow the answer to another.
     rate: float = 0.0
+    # Whether those that follow an answer come in bursts, and do not trickle.
+    bursts: bool = False
     # What joins the body of each request.
     extra: dict[str, Any] = {}
 
@@ -85,26 +88,34 @@ async def run(order: Order, session: aiohttp.ClientSession) -> Result:
     body = request_body(order)
     headers = {"Authorization": f"Bearer {order.api_key}", "Content-Type": "application/json"}
 
+    def note(status: int, content: bytes, seconds: float) -> None:
+        good = status == 200 and (not order.stream or _DONE in content[-_LAST_BYTES:])
+        result.answered += good
+        result.failed += not good
+        result.chunks += content.count(b"data: {")
+        counted = _TOKENS.search(content, len(content) - _LAST_BYTES if len(content) > _LAST_BYTES else 0)
+        result.tokens += int(counted[1]) if counted else 0
+        result.latencies.append(seconds)
+
     async def request() -> None:
         began = time.perf_counter()
         async with await post(session, order.url, data=body, headers=headers) as response:
             content = await response.read()
-        good = response.status == 200 and (not order.stream or covered(content).endswith(b"data: [DONE]\n\n"))
-        result.answered += good
-        result.failed += not good
-        result.chunks += content.count(b"data: {")
-        counted = _TOKENS.search(content, len(content) - _USAGE_BYTES if len(content) > _USAGE_BYTES else 0)
-        result.tokens += int(counted[1]) if counted else 0
-        result.latencies.append(time.perf_counter() - began)
+        note(response.status, content, time.perf_counter() - began)
 
     began = time.perf_counter()
-    await (_at_random_moments(order, request) if order.rate else _in_bursts(order, request))
+    if order.rate:
+        await _at_random_moments(order, request)
+    elif order.bursts:
+        await send_bursts(order.url, headers, body, order.requests, order.in_flight, note)
+    else:
+        await _one_by_one(order, request)
     result.seconds = time.perf_counter() - began
     result.latencies.sort()
     return result
 
 
-async def _in_bursts(order: Order, request: Callable[[], Any]) -> None:
+async def _one_by_one(order: Order, request: Callable[[], Any]) -> None:
     left = order.requests
 
     async def worker() -> None:

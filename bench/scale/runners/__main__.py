@@ -74,8 +74,8 @@ def main() -> None:
     console = Console(width=160)
     console.print(header(), soft_wrap=True)
     rate = arguments.rate
-    load = Load(arguments.requests, _SLOTS if rate else arguments.in_flight, rate=rate)
-    coming = f"at random moments, {rate:g} a second" if rate else f"{arguments.in_flight} in flight"
+    load = Load(arguments.requests, _SLOTS if rate else arguments.in_flight, rate=rate, bursts=not rate)
+    coming = f"at random moments, {rate:g} a second" if rate else f"in bursts, {arguments.in_flight} in flight"
     with ExitStack() as stack:
         crowds = [
             stack.enter_context(running_crowd(revision, checkout, int(count)))
