@@ -14,8 +14,8 @@ from services.common.telemetry.logs import get_logger
 log = get_logger()
 
 # What comes so many seconds or less after what came before may mean that the loop is behind. The clock of uvloop counts
-# milliseconds, and shows the same time for all of one turn.
-RECENT = 0.003
+# milliseconds, and shows the same time for all of one turn, so this is one of them.
+RECENT = 0.0015
 # So many turns of the loop without anything new mean that it is not. A message of gRPC that is here already takes two
 # to reach its reader: one to hear of it, one to wake the task.
 QUIET_TURNS = 3
