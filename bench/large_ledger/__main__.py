@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.large_ledger.audits import measure_audits
-from bench.large_ledger.charges import compare
+from bench.large_ledger.charges import compare, wait_until_ready
 from bench.large_ledger.ledgers import postgresql_ledgers, sqlite_ledgers
 from bench.large_ledger.reports import measure_reports
 from bench.machine import header
@@ -58,6 +58,7 @@ def main() -> None:
             with ledgers(arguments.entries, folder) as (large, empty, filled):
                 title = f"{name}, {arguments.entries:,} entries" + (f", filled in {filled:.0f} s" if filled > 1 else "")
                 table = Table("measured", "result", title=title)
+                runner.run(wait_until_ready(large, empty))
                 if "charges" in parts:
                     runner.run(compare(large, empty, table, arguments.seconds, arguments.rounds))
                 if "reports" in parts:

@@ -48,12 +48,16 @@ CPU, BYTES = Unit("cpu", "CPU-ms", 4), Unit("written", "bytes written", 0)
 MEAN, P50, P99 = (Unit(name, f"{name}, ms", 2) for name in ("mean", "p50", "p99"))
 
 
+async def wait_until_ready(*ledgers: Ledger) -> None:
+    """Waits until billing answers."""
+    for ledger in ledgers:
+        async with BillingClient(ledger.address) as client:
+            request = billing_pb2.GetBalanceRequest(account_id="acct_1")
+            await call_unary(client.unary.GetBalance(request, wait_for_ready=True, timeout=60.0))
+
+
 async def compare(large: Ledger, empty: Ledger, table: Table, seconds: float, rounds: int) -> None:
     """Adds to the table what charges cost in a large and an empty ledger, in interleaved rounds of so many seconds."""
-    async with BillingClient(large.address) as client, BillingClient(empty.address) as other:
-        for each in client, other:
-            request = billing_pb2.GetBalanceRequest(account_id="acct_1")
-            await call_unary(each.unary.GetBalance(request, wait_for_ready=True, timeout=60.0))
     for ledger in large, empty:
         # Left out is what only the first charges of each account cost: full pages that split, and that PostgreSQL logs
         # whole once after a checkpoint.
