@@ -20,6 +20,9 @@ from tiermesh.runner.v1.runner_pb2 import WatchStatusResponse
 INTERVAL = 0.02
 # For how long a change waits for others, in seconds, if no router has to know it at once.
 PATIENCE = 0.5
+# While it works on the first requests of its life, a runner is heard of at least so often, in seconds, even if nothing
+# changes: its status may cross with an edge's word that it is full for now, which the next one takes back.
+FIRST_PATIENCE = 0.1
 # A router that is wrong by so many requests has to know it at once, and by this part of the slots.
 _WRONG_BY, _WRONG_PART = 2, 4
 # The engine's figures are for operators and cost a call to the GPUs, so they are asked for this often, in seconds.
@@ -54,6 +57,8 @@ class _Watcher:
         self._not_before = self._loop.time() + (INTERVAL if load.active < load.slots else 0.0)
         self._due.clear()
         self.forget_timer()
+        if load.active and _is_new(load):
+            self._timer = self._loop.call_later(FIRST_PATIENCE, self._due.set)
 
     def look(self, load: _Load) -> None:
         """Notes that the load is another one now."""
@@ -84,7 +89,7 @@ def _is_urgent(told: _Load, now: _Load) -> bool:
     if now.draining != told.draining or now.slots != told.slots:
         return True
     # Edges give it a few calls only until they have seen it make progress, and take it for full until it is heard of.
-    if told.admitted < now.slots:
+    if _is_new(told):
         return True
     # A router counts what it has placed since, but not what has ended.
     believed = told.active + now.admitted - told.admitted
@@ -92,6 +97,11 @@ def _is_urgent(told: _Load, now: _Load) -> bool:
         return True
     wrong = max(believed - now.active, abs(now.active - told.active))
     return wrong >= max(_WRONG_BY, now.slots // _WRONG_PART)
+
+
+def _is_new(load: _Load) -> bool:
+    """Whether a runner is at the first requests of its life."""
+    return load.admitted < load.slots
 
 
 class StatusBoard:

@@ -11,7 +11,7 @@ import pytest
 
 from services.router.runners.load import Load, Report
 from services.runner.engines.base import AnyEngine
-from services.runner.status import INTERVAL, PATIENCE, StatusBoard
+from services.runner.status import FIRST_PATIENCE, INTERVAL, PATIENCE, StatusBoard
 from tests.simulator.machine.loop import new_loop
 from tiermesh.runner.v1.runner_pb2 import WatchStatusResponse
 
@@ -114,6 +114,31 @@ def test_the_first_requests_of_a_runner_are_told_at_once(runner: Runner) -> None
             assert (told := await runner.told_after(0.0)) is not None
             assert told.admitted == number + 1
             runner.end()
+        listening.cancel()
+
+    run(test())
+
+
+def test_at_its_first_requests_a_runner_is_heard_of_again_and_again(runner: Runner) -> None:
+    """An edge may have told the router that the runner is full, and just missed what was told before."""
+
+    async def test() -> None:
+        listening = asyncio.create_task(runner.listen())
+        await runner.quiet()
+        runner.begin(4)
+        assert await runner.told_after(INTERVAL) is not None
+        for _ in range(3):
+            assert (told := await runner.told_after(FIRST_PATIENCE)) is not None
+            assert (told.active, told.admitted) == (4, 4)
+        runner.end(4)
+        assert await runner.told_after(INTERVAL) is not None
+        # One at rest, and one that was believed long ago, have nothing to repeat.
+        assert await runner.told_after(PATIENCE) is None
+        runner.grow_up()
+        await runner.quiet()
+        runner.begin()
+        assert await runner.told_after(PATIENCE) is not None
+        assert await runner.told_after(PATIENCE) is None
         listening.cancel()
 
     run(test())

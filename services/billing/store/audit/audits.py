@@ -28,7 +28,7 @@ from services.billing.store.audit.checkpoint import (
 )
 from services.billing.store.audit.long_account import LongAccount
 from services.billing.store.audit.movements import NO_FLOWS, EntrySlice, read_slice
-from services.billing.store.audit.pace import REST, PacedWork
+from services.billing.store.audit.pace import REST, UNHURRIED, PacedWork
 from services.billing.store.audit.report import Report
 from services.billing.store.entries import read_horizon
 from services.common.database.base import Database
@@ -49,7 +49,10 @@ class Audits:
         account_entries: int = accounts.SLICE,
         rest: float = REST,
     ) -> None:
-        """Reads so many entries at a time, and accounts of so many; rests `rest` times as long as a slice took."""
+        """Reads so many entries at a time, and accounts of so many; rests `rest` times as long as a slice took.
+
+        An audit of the whole ledger rests twice as long as that.
+        """
         self._database = database
         self._rest = rest
         self._entries = entries
@@ -74,7 +77,7 @@ class Audits:
     async def audit_all(self) -> Report:
         """Checks every invariant over all rows: first every movement, then every account against all that it has."""
         async with self._all:
-            work = PacedWork(self._rest)
+            work = PacedWork(self._rest * UNHURRIED)
             # Before the horizon: these are of entries that this audit reads.
             former = await self._database.read(read_findings)
             horizon = await self._horizon()

@@ -12,6 +12,8 @@ T = TypeVar("T")
 _SHORT = 0.1
 # The rest after a slice, as a multiple of the time that the slice took.
 REST = 4.0
+# An audit of the whole ledger is in no hurry: its rests are so many times longer.
+UNHURRIED = 2.0
 
 
 class PacedWork:
