@@ -5,7 +5,7 @@ spread over a year. A charge is compared with one of an empty ledger in interlea
 and of the database server, and by the bytes that are written. Both count the same beside other work on the machine;
 times do not. Nobody may wait longer than 2 seconds for a balance, whatever else runs.
 
-An audit of the whole ledger rests four times as long as it reads, so it would take minutes. It is held and released in
+An audit of the whole ledger rests nine times as long as it reads, so it would take minutes. It is held and released in
 turn, and charges are measured in windows of both kinds all over it. Between the windows it does not rest. The CPU time
 that it reads with is not counted as that of the charges.
 """

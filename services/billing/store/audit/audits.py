@@ -51,7 +51,7 @@ class Audits:
     ) -> None:
         """Reads so many entries at a time, and accounts of so many; rests `rest` times as long as a slice took.
 
-        An audit of the whole ledger rests twice as long as that.
+        An audit of the whole ledger rests three times as long as that.
         """
         self._database = database
         self._rest = rest

@@ -11,9 +11,9 @@ T = TypeVar("T")
 # An audit that takes no longer than this disturbs nobody, and does not rest. In seconds.
 _SHORT = 0.1
 # The rest after a slice, as a multiple of the time that the slice took.
-REST = 4.0
+REST = 3.0
 # An audit of the whole ledger is in no hurry: its rests are so many times longer.
-UNHURRIED = 2.0
+UNHURRIED = 3.0
 
 
 class PacedWork:
