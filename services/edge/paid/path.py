@@ -178,8 +178,8 @@ class OpenOrder:
         self._placing: asyncio.Task[Assignment] | None = None
         # A place that was found before the price is held.
         self._unused: Assignment | None = None
-        # Up to when its overhead is counted, on the monotonic clock.
-        self._noted = 0.0
+        # When the last stage began and ended that its overhead counts, on the monotonic clock.
+        self._noted = (0.0, 0.0)
 
     @property
     def account_id(self) -> str:
@@ -324,8 +324,9 @@ class OpenOrder:
         """Counts a stage that has ended. What two stages take at the same time is added once."""
         seconds = max(0.0, self._monotonic() - began - waited)
         stage.observe(seconds)
-        self._order.context.overhead += max(0.0, seconds - max(0.0, self._noted - began))
-        self._noted = max(self._noted, began + seconds)
+        first, last = self._noted
+        self._order.context.overhead += seconds - max(0.0, min(last, began + seconds) - max(first, began))
+        self._noted = began, began + seconds
 
     def _prefix_hashes(self) -> Sequence[int]:
         """Returns what tells the router where the order's prompt is warm; of several prompts, the first counts."""
