@@ -97,7 +97,7 @@ class Load:
 
     def refuse(self, now: float) -> None:
         """Notes that the runner refused a placement for want of room: no status will ever count that one."""
-        self._forget(min(1, len(self._placed)))
+        self.give_back()
         self._full_until = now + FULL_LIFE
 
     def give_back(self) -> None:
